@@ -1,0 +1,7 @@
+"""Video recommendation by attention."""
+
+from __future__ import annotations
+
+from foveate._version import __version__
+
+__all__ = ["__version__"]

@@ -1,0 +1,105 @@
+"""The seams of the attention family.
+
+Legend of tensor names: ``B`` viewers, ``L`` history positions, ``D`` width, ``H`` heads, ``K`` width of a head, ``N``
+items.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from foveate.registry import Registry, Variant
+from foveate.space import Space
+
+
+@dataclass(frozen=True)
+class SequenceContext:
+    """What a mixer may know beside the vectors.
+
+    Parameters
+    ----------
+    valid_BL
+        bool: False where a position is padding. Padding stands on the left: the newest event is always at position
+        ``L - 1``.
+    times_BL
+        int64 UTC microseconds, ``NO_TIME`` where unknown or padding.
+    kinds_BL
+        int64 positions in ``EVENT_KINDS``, 0 where padding.
+    want_weights
+        Whether the mixer should return its weights.
+    """
+
+    valid_BL: Tensor
+    times_BL: Tensor
+    kinds_BL: Tensor
+    want_weights: bool = False
+
+
+class Mixer(nn.Module):
+    """Weighs each event's past. Causal: position ``i`` of the answer depends on positions up to ``i`` alone."""
+
+    def forward(self, x_BLD: Tensor, context: SequenceContext) -> tuple[Tensor, Tensor | None]:
+        """Return the mixed vectors ``[B, L, D]`` and, where wanted and known, the weights ``[B, H, L, L]``."""
+        raise NotImplementedError
+
+
+class MixerConfig(Variant):
+    """Base of the mixers' frozen configs; each file of this package that defines one adds a mixer."""
+
+    variants: ClassVar[Registry[MixerConfig]]
+
+    def build(self, width: int, max_len: int) -> Mixer:
+        """Build the module for vectors of ``width`` and histories of up to ``max_len`` events."""
+        raise NotImplementedError
+
+    @classmethod
+    def search_space(cls) -> Space:
+        """Return the settings worth sweeping."""
+        return {}
+
+
+class Scorer(nn.Module):
+    """Scores viewers against items.
+
+    ``indexable`` says whether a dot product of transformed vectors gives the same order.
+    """
+
+    indexable: ClassVar[bool] = True
+
+    def forward(self, user_BD: Tensor, item_ND: Tensor) -> Tensor:
+        """Return scores ``[B, N]``; ``item_ND`` may also be ``[B, N, D]`` for candidates of each viewer."""
+        raise NotImplementedError
+
+
+class ScorerConfig(Variant):
+    """Base of the scorers' frozen configs."""
+
+    variants: ClassVar[Registry[ScorerConfig]]
+
+    def build(self, width: int) -> Scorer:
+        """Build the module for vectors of ``width``."""
+        raise NotImplementedError
+
+    @classmethod
+    def search_space(cls) -> Space:
+        """Return the settings worth sweeping."""
+        return {}
+
+
+MixerConfig.variants = Registry("mixer", MixerConfig, "foveate.attention")
+ScorerConfig.variants = Registry("scorer", ScorerConfig, "foveate.attention")
+
+
+def causal_mask(context: SequenceContext) -> Tensor:
+    """Return ``[B, 1, L, L]`` bool, True where a query position may look: its past and itself, without padding.
+
+    A padded query looks at itself alone, so that its softmax stays finite; what it answers is never read.
+    """
+    length = context.valid_BL.shape[1]
+    past_LL = torch.ones(length, length, dtype=torch.bool, device=context.valid_BL.device).tril()
+    self_LL = torch.eye(length, dtype=torch.bool, device=context.valid_BL.device)
+    return (past_LL & context.valid_BL[:, None, :] | self_LL)[:, None]

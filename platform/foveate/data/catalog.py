@@ -1,0 +1,104 @@
+"""The items as arrays by item code: what features, filters and diversity read."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from scipy import sparse
+
+from foveate.data.schema import ITEM_ID
+from foveate.data.vocabulary import UNKNOWN, Vocabulary
+from foveate.messages import NO_TIME, Filters
+
+
+class Catalog:
+    """The item table, in the order of the item vocabulary.
+
+    Parameters
+    ----------
+    frame
+        Columns of :data:`foveate.data.schema.ITEMS`; row ``i`` is the item of code ``i``.
+    """
+
+    def __init__(self, frame: pl.DataFrame) -> None:
+        self.frame = frame
+        self.items = Vocabulary(frame[ITEM_ID])
+
+    def __len__(self) -> int:
+        return self.frame.height
+
+    @cached_property
+    def channels(self) -> Vocabulary:
+        """Channel ids by channel code."""
+        return Vocabulary(self.frame["channel_id"].drop_nulls())
+
+    @cached_property
+    def channel(self) -> NDArray[np.int32]:
+        """``[I]`` channel code, ``UNKNOWN`` where none is given."""
+        return self.channels.encode(self.frame["channel_id"])
+
+    @cached_property
+    def category_names(self) -> Vocabulary:
+        """Category names by category code."""
+        return Vocabulary(self.frame["categories"].explode().drop_nulls())
+
+    @cached_property
+    def tag_names(self) -> Vocabulary:
+        """Tag names by tag code."""
+        return Vocabulary(self.frame["tags"].explode().drop_nulls())
+
+    @cached_property
+    def categories(self) -> sparse.csr_matrix:
+        """``[I, C]`` bool: which categories an item has."""
+        return self._membership("categories", self.category_names)
+
+    @cached_property
+    def tags(self) -> sparse.csr_matrix:
+        """``[I, T]`` bool: which tags an item has."""
+        return self._membership("tags", self.tag_names)
+
+    @cached_property
+    def main_category(self) -> NDArray[np.int32]:
+        """``[I]`` code of an item's first category, ``UNKNOWN`` where it has none."""
+        return self.category_names.encode(self.frame["categories"].list.first())
+
+    @cached_property
+    def duration(self) -> NDArray[np.float32]:
+        """``[I]`` seconds, NaN where unknown."""
+        return self.frame["duration_seconds"].cast(pl.Float32).fill_null(float("nan")).to_numpy()
+
+    @cached_property
+    def published_at(self) -> NDArray[np.int64]:
+        """``[I]`` UTC microseconds, ``NO_TIME`` where unknown."""
+        return self.frame["published_at"].dt.timestamp("us").fill_null(NO_TIME).to_numpy()
+
+    @cached_property
+    def available_from(self) -> NDArray[np.int64]:
+        """``[I]`` UTC microseconds, ``NO_TIME`` where an item was always available."""
+        return self.frame["available_from"].dt.timestamp("us").fill_null(NO_TIME).to_numpy()
+
+    def forbidden(self, filters: Filters, now: int) -> NDArray[np.bool_]:
+        """``[I]`` bool: what ``filters`` forbid or is not yet available at ``now`` (UTC microseconds or ``NO_TIME``)."""
+        # NO_TIME is a clock that is order only: nothing can be said to lie in its future.
+        out = self.available_from > now if now != NO_TIME else np.zeros(len(self), dtype=bool)
+        if filters.exclude_items:
+            codes = self.items.encode(filters.exclude_items)
+            out[codes[codes != UNKNOWN]] = True
+        if filters.exclude_channels:
+            out |= np.isin(self.channel, self.channels.encode(filters.exclude_channels)) & (self.channel != UNKNOWN)
+        if filters.languages:
+            out |= ~self.frame["language"].is_in(filters.languages).fill_null(value=False).to_numpy()
+        if filters.max_maturity is not None:
+            out |= ~(self.frame["maturity"] <= filters.max_maturity).fill_null(value=False).to_numpy()
+        return out
+
+    def _membership(self, column: str, names: Vocabulary) -> sparse.csr_matrix:
+        lists = self.frame[column].fill_null([])
+        counts = lists.list.len().to_numpy()
+        flat = lists.explode(empty_as_null=False) if counts.sum() else pl.Series([], dtype=pl.String)
+        indptr = np.concatenate([[0], np.cumsum(counts)])
+        codes = names.encode(flat)
+        return sparse.csr_matrix((np.ones(len(codes), dtype=bool), codes, indptr), shape=(len(self), len(names)))

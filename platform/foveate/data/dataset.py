@@ -1,0 +1,178 @@
+"""The canonical dataset folder: Parquet tables and a manifest.
+
+::
+
+    DIR/manifest.json
+        impressions/part-*.parquet    each viewer lies whole in one part, sorted by user_id and order
+        events/part-*.parquet         likewise
+        items.parquet
+        viewers.parquet
+        truth/                        only where the data is simulated
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from foveate.config import from_dict, to_dict
+from foveate.data.catalog import Catalog
+from foveate.data.log import InteractionLog
+from foveate.data.schema import EVENTS, IMPRESSIONS, SCHEMA_VERSION, TABLES, USER_ID
+from foveate.data.vocabulary import Vocabulary
+from foveate.errors import DataError
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """What one cleaning step did to one table."""
+
+    step: str
+    table: str
+    dropped: int
+    mended: int
+    examples: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a dataset folder says of itself.
+
+    Parameters
+    ----------
+    reader
+        Name of the reader, or ``simulate``.
+    simulated
+        Whether the rows come from a simulated world; everything printed from them says so.
+    rows
+        Row count by table.
+    first, last
+        Time range of the events, UTC microseconds; None where no event has a time.
+    content_hash
+        SHA-256 over the tables' bytes, in the order of their names.
+    positive_kinds
+        Event kinds that count as interest unless a config says otherwise.
+    settings
+        What the reader or the simulator was told.
+    cleaning
+        What each step dropped and mended.
+    """
+
+    reader: str
+    simulated: bool
+    rows: dict[str, int]
+    first: int | None
+    last: int | None
+    content_hash: str
+    positive_kinds: tuple[str, ...]
+    settings: dict[str, Any] = field(default_factory=dict)
+    cleaning: tuple[StepReport, ...] = ()
+    schema_version: int = SCHEMA_VERSION
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The four tables; the long ones are lazy."""
+
+    impressions: pl.LazyFrame
+    events: pl.LazyFrame
+    items: pl.DataFrame
+    viewers: pl.DataFrame
+    manifest: Manifest
+    path: Path | None = None
+
+    def log(self) -> InteractionLog:
+        """Read the interactions view into memory."""
+        return InteractionLog(self.events.collect())
+
+    def catalog(self) -> Catalog:
+        """Return the items as arrays."""
+        return Catalog(self.items)
+
+    def users(self) -> Vocabulary:
+        """Return the viewers' ids as a vocabulary."""
+        return Vocabulary(self.viewers[USER_ID])
+
+    @property
+    def title(self) -> str:
+        """One line naming the data, with its hash, and saying so if it is simulated."""
+        stamp = " [simulated]" if self.manifest.simulated else ""
+        return f"{self.manifest.reader} {self.manifest.content_hash[:12]}{stamp}"
+
+
+def open_dataset(path: Path) -> Dataset:
+    """Open a dataset folder.
+
+    Raises
+    ------
+    DataError
+        The folder is absent, is no dataset, is of another schema version, or a table is damaged.
+    """
+    try:
+        manifest = from_dict(Manifest, json.loads((path / MANIFEST).read_text(encoding="utf-8")))
+    except OSError as error:
+        remedy = "Make one with 'foveate data import'."
+        raise DataError(f"'{path}' is no dataset folder: {MANIFEST}: {error.strerror}. {remedy}") from error
+    except ValueError as error:
+        raise DataError(f"'{path / MANIFEST}' is damaged: {error}") from error
+    if manifest.schema_version != SCHEMA_VERSION:
+        found = f"schema version {manifest.schema_version}, this Foveate reads {SCHEMA_VERSION}"
+        raise DataError(f"'{path}' has {found}: import it again")
+    try:
+        return Dataset(
+            impressions=pl.scan_parquet(path / "impressions" / "*.parquet", schema=IMPRESSIONS),
+            events=pl.scan_parquet(path / "events" / "*.parquet", schema=EVENTS),
+            items=pl.read_parquet(path / "items.parquet"),
+            viewers=pl.read_parquet(path / "viewers.parquet"),
+            manifest=manifest,
+            path=path,
+        )
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise DataError(f"a table of '{path}' is damaged: {error}") from error
+
+
+def write_dataset(
+    out: Path,
+    *,
+    impressions: pl.DataFrame,
+    events: pl.DataFrame,
+    items: pl.DataFrame,
+    viewers: pl.DataFrame,
+    reader: str,
+    positive_kinds: tuple[str, ...],
+    simulated: bool = False,
+    settings: dict[str, Any] | None = None,
+) -> Dataset:
+    """Write tables that fit in memory as a dataset folder and open it."""
+    tables = {"impressions": impressions, "events": events, "items": items, "viewers": viewers}
+    for name, frame in tables.items():
+        target = out / name / "part-0000.parquet" if name in ("impressions", "events") else out / f"{name}.parquet"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        frame.select([pl.col(c).cast(t) for c, t in TABLES[name].items()]).write_parquet(target)
+    times = events["occurred_at"].dt.timestamp("us")
+    manifest = Manifest(
+        reader=reader,
+        simulated=simulated,
+        rows={name: frame.height for name, frame in tables.items()},
+        first=times.min(),  # type: ignore[arg-type]
+        last=times.max(),  # type: ignore[arg-type]
+        content_hash=_hash_tables(out),
+        positive_kinds=positive_kinds,
+        settings=settings or {},
+    )
+    (out / MANIFEST).write_text(json.dumps(to_dict(manifest), indent=2), encoding="utf-8")
+    return open_dataset(out)
+
+
+def _hash_tables(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for file in sorted(folder.rglob("*.parquet")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()

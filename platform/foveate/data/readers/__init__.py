@@ -1,0 +1,1 @@
+"""One reader of raw logs a file."""

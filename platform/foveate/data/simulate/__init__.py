@@ -1,0 +1,1 @@
+"""A believable simulated world of viewers and videos, with its ground truth."""

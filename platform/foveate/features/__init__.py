@@ -1,0 +1,1 @@
+"""Ranker features: each defined once in ``defs/`` and used by training and serving alike."""

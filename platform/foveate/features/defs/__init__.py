@@ -1,0 +1,1 @@
+"""One feature, or one family of columns, a file."""

@@ -1,0 +1,175 @@
+"""What travels through one request, from the ingress to the slate: plain frozen dataclasses, no behaviour.
+
+Shapes in this file: ``N`` candidates, ``S`` candidate sources, ``H`` history events. Item and user *codes* are int32
+positions in a :class:`~foveate.data.vocabulary.Vocabulary`; *ids* are the outside world's strings. Times are UTC
+microseconds since 1970.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+NO_TIME = int(np.iinfo(np.int64).min)
+"""The time of an event whose time is not known; sorts before every dated one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """What a request forbids, beyond what the viewer has already seen.
+
+    Parameters
+    ----------
+    exclude_items, exclude_channels
+        Ids that must not be shown.
+    languages
+        Allowed languages; empty allows all, an item of unknown language included.
+    max_maturity
+        Highest minimum age allowed, in years. An item of unknown maturity is not shown when this is set: the safe side.
+    """
+
+    exclude_items: tuple[str, ...] = ()
+    exclude_channels: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ()
+    max_maturity: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RecommendRequest:
+    """What a client asks: ``k`` items for one viewer on one surface."""
+
+    user_id: str
+    k: int = 10
+    surface: str = "home"
+    filters: Filters = field(default_factory=Filters)
+    now: int | None = None
+    """UTC microseconds; None takes the server's clock. Setting it makes a slate reproducible."""
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RequestContext:
+    """Pinned at the ingress and handed to every stage; with the bundle it decides the slate completely."""
+
+    request_id: str
+    now: int
+    """UTC microseconds."""
+    bundle_id: str
+    deadline: int
+    """UTC microseconds after which an answer is of no use."""
+    surface: str
+    seed: int
+    filters: Filters
+
+
+@dataclass(frozen=True, slots=True)
+class ViewerHistory:
+    """What a viewer has done, oldest first, as ids: what ``ViewerState.history`` answers.
+
+    ``version`` grows with every appended event: reading the same viewer at the same version gives the same history.
+    """
+
+    user_id: str
+    item_ids: tuple[str, ...]
+    kinds: tuple[str, ...]
+    values: NDArray[np.float32]
+    times: NDArray[np.int64]
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A viewer at a moment, in codes: what candidate sources and features read.
+
+    Parameters
+    ----------
+    items, times, kinds, values
+        ``[H]`` events of known items, oldest first (int32 codes, UTC microseconds or ``NO_TIME``, int8 kinds, float32
+        values).
+    positives
+        ``[H]`` bool: which of them count as interest; the encoder and the sources read only those.
+    exclude
+        int32 item codes that must not be retrieved: seen, filtered, not yet available.
+    now
+        UTC microseconds, or ``NO_TIME`` where the clock is order only.
+    """
+
+    user_id: str
+    items: NDArray[np.int32]
+    times: NDArray[np.int64]
+    kinds: NDArray[np.int8]
+    values: NDArray[np.float32]
+    positives: NDArray[np.bool_]
+    exclude: NDArray[np.int32]
+    now: int
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """The union of what every source retrieved for one query.
+
+    Parameters
+    ----------
+    items
+        ``[N]`` int32 item codes, ascending, each once.
+    sources
+        ``S`` names, the columns of ``scores`` and ``offered``.
+    scores
+        ``[N, S]`` float32: every source's score of every candidate.
+    offered
+        ``[N, S]`` bool: whether that source had it among its own top.
+    """
+
+    items: NDArray[np.int32]
+    sources: tuple[str, ...]
+    scores: NDArray[np.float32]
+    offered: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureMatrix:
+    """Ranker inputs: ``values`` is float32 ``[N, F]``, its columns are ``names``; ``schema_hash`` names that layout."""
+
+    names: tuple[str, ...]
+    schema_hash: str
+    values: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """Scored candidates with the features that led to the scores; rows as in ``candidates``."""
+
+    candidates: Candidates
+    features: FeatureMatrix
+    scores: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class SlateItem:
+    """One place of a slate and where it came from."""
+
+    item_id: str
+    position: int
+    score: float
+    sources: tuple[str, ...]
+    features: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Slate:
+    """The answer to one request.
+
+    ``relaxed`` names the soft wishes that could not be kept; ``state_version`` is the version of the history that was
+    read.
+    """
+
+    request_id: str
+    user_id: str
+    bundle_id: str
+    policy_id: str
+    feature_schema: str
+    items: tuple[SlateItem, ...]
+    relaxed: tuple[str, ...] = ()
+    state_version: int = 0

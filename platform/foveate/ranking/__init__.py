@@ -1,0 +1,1 @@
+"""The second stage: the LightGBM ranker and the set it is trained on."""

@@ -1,0 +1,104 @@
+"""The seam of candidate sources.
+
+Shapes: ``B`` queries, ``I`` items.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foveate.data.catalog import Catalog
+from foveate.data.events import Histories
+from foveate.messages import Query
+from foveate.registry import Registry, Variant
+
+Arrays = Mapping[str, NDArray[np.generic]]
+"""What a fitted source is made of; a bundle stores it as one safetensors file."""
+
+
+@dataclass(frozen=True)
+class FitContext:
+    """What a source may learn from.
+
+    Parameters
+    ----------
+    histories
+        Positive interactions before the window's end, and nothing after.
+    catalog
+        The items.
+    now
+        End of the window, UTC microseconds; ``NO_TIME`` where the clock is order only.
+    seed
+        Seed of everything random.
+    validation
+        One held-out item a viewer (``[U]`` int32, ``-1`` for none) for early stopping, or None. Never from a later
+        window.
+    progress
+        Called with one line of news a step of long work.
+    """
+
+    histories: Histories
+    catalog: Catalog
+    now: int
+    seed: int = 0
+    validation: NDArray[np.int32] | None = None
+    progress: Callable[[str], None] | None = None
+
+
+class CandidateSource(ABC):
+    """A fitted source."""
+
+    name: str
+
+    @abstractmethod
+    def scores(self, queries: Sequence[Query]) -> NDArray[np.float32]:
+        """Return ``[B, I]`` scores of every item, higher is better; finite, and not masked by ``exclude``."""
+
+    @abstractmethod
+    def arrays(self) -> Arrays:
+        """Return what ``SourceConfig.restore`` needs to make this source again."""
+
+    def retrieve(self, queries: Sequence[Query], k: int) -> list[NDArray[np.int32]]:
+        """Return each query's best ``k`` item codes, best first, ties by code.
+
+        The excluded are left out before the top is taken.
+        """
+        scores = self.scores(queries)
+        return [top_k(row, query.exclude, k) for row, query in zip(scores, queries, strict=True)]
+
+
+class SourceConfig(Variant):
+    """Base of the sources' frozen configs; each file of this package that defines one adds a source."""
+
+    variants: ClassVar[Registry[SourceConfig]]
+
+    def fit(self, context: FitContext) -> CandidateSource:
+        """Learn the source from a window of the log."""
+        raise NotImplementedError
+
+    def restore(self, arrays: Arrays, catalog: Catalog) -> CandidateSource:
+        """Make the source again from its arrays."""
+        raise NotImplementedError
+
+
+SourceConfig.variants = Registry("source", SourceConfig, "foveate.retrieval")
+
+
+def top_k(scores_I: NDArray[np.float32], exclude: NDArray[np.int32], k: int) -> NDArray[np.int32]:
+    """Return the codes of the ``k`` best items, best first and ties by code, leaving out ``exclude``."""
+    open_scores = scores_I.astype(np.float32, copy=True)
+    open_scores[exclude] = -np.inf
+    k = min(k, int(np.isfinite(open_scores).sum()))
+    if k == 0:
+        return np.empty(0, dtype=np.int32)
+    # Everything that ties with the k-th best must be seen before ties are broken by code.
+    threshold = np.partition(open_scores, -k)[-k]
+    codes = np.flatnonzero(open_scores >= threshold)
+    order = np.argsort(-open_scores[codes], kind="stable")[:k]
+    return codes[order].astype(np.int32)

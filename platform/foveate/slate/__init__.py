@@ -1,0 +1,1 @@
+"""From ranked candidates to a slate: one diversity policy a file, and the constraints that every policy obeys."""

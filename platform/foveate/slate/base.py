@@ -1,0 +1,82 @@
+"""The seam of slate policies: pure functions over arrays.
+
+Shapes: ``N`` ranked candidates, ``C`` categories.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foveate.registry import Registry, Variant
+
+
+@dataclass(frozen=True)
+class SlateInput:
+    """Candidates as a policy sees them.
+
+    Parameters
+    ----------
+    relevance
+        ``[N]`` float32 ranker scores; one that is not finite sinks below every finite one.
+    vectors
+        ``[N, D]`` float32 rows of unit length (or zero), whose dot product says how alike two items are.
+    channel
+        ``[N]`` int32 channel code, ``-1`` for unknown: an unknown channel is capped by no cap.
+    category
+        ``[N]`` int32 code of the main category, ``-1`` for unknown.
+    codes
+        ``[N]`` int32 item codes: ties are broken by them.
+    """
+
+    relevance: NDArray[np.float32]
+    vectors: NDArray[np.float32]
+    channel: NDArray[np.int32]
+    category: NDArray[np.int32]
+    codes: NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Constraints:
+    """Hard caps: no slate breaks one, even if that leaves it short. None caps nothing."""
+
+    max_per_channel: int | None = 2
+    max_per_category: int | None = 4
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What a policy decided.
+
+    Parameters
+    ----------
+    chosen
+        Positions in the input, in slate order.
+    displaced
+        Positions that pure relevance would have shown and the slate does not.
+    relaxed
+        Names of soft wishes that could not be kept.
+    relevance_paid
+        Mean relevance of the uncapped, undiversified slate less that of this one.
+    """
+
+    chosen: NDArray[np.int64]
+    displaced: NDArray[np.int64]
+    relaxed: tuple[str, ...]
+    relevance_paid: float
+
+
+class SlatePolicy(Variant):
+    """Base of the policies' frozen configs; each file of this package that defines one adds a policy."""
+
+    variants: ClassVar[Registry[SlatePolicy]]
+
+    def select(self, ranked: SlateInput, size: int, constraints: Constraints, seed: int) -> Selection:
+        """Choose up to ``size`` candidates: exactly ``size`` where the constraints allow it."""
+        raise NotImplementedError
+
+
+SlatePolicy.variants = Registry("policy", SlatePolicy, "foveate.slate")
