@@ -1,0 +1,54 @@
+"""Writing so that nothing half-written is ever left."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from foveate.errors import OutputExistsError
+
+
+def check_free(out: Path) -> None:
+    """Refuse an output path that already holds something.
+
+    Raises
+    ------
+    OutputExistsError
+        ``out`` is a file, or a folder that is not empty.
+    """
+    if out.is_dir() and not any(out.iterdir()):
+        return
+    if out.exists() or out.is_symlink():
+        raise OutputExistsError(f"'{out}' already holds something; name another output or remove it first")
+
+
+@contextmanager
+def staged_folder(out: Path) -> Iterator[Path]:
+    """Yield a folder beside ``out`` that becomes ``out`` when the block ends well, and vanishes when it does not.
+
+    Raises
+    ------
+    OutputExistsError
+        ``out`` already holds something.
+    """
+    check_free(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    try:
+        # mkdtemp makes a folder for the owner alone; the result is an ordinary one.
+        staging.chmod(0o755)
+        yield staging
+        staging.rename(out)
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

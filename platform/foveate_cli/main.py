@@ -1,0 +1,56 @@
+"""The console script: finds the verbs, and turns the user's mistakes into one clear line."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import sys
+
+import click
+
+import foveate_cli
+from foveate import __version__
+from foveate.errors import FoveateError
+
+_NOT_VERBS = frozenset({"main", "common"})
+
+
+class Verbs(click.Group):
+    """Every module of this package but a few is a verb; it is imported only when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of the verbs."""
+        del ctx
+        return sorted(m.name for m in pkgutil.iter_modules(foveate_cli.__path__) if m.name not in _NOT_VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a verb; its module calls its click command ``command``."""
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        command = importlib.import_module(f"foveate_cli.{cmd_name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+
+@click.command(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="foveate")
+def cli() -> None:
+    """Video recommendation by attention: import a log, sweep, train, serve, ask."""
+
+
+def main() -> None:
+    """Run the command line; exit 2 with one line on the user's mistake, 130 on Ctrl-C."""
+    try:
+        cli(standalone_mode=False)
+    except FoveateError as error:
+        click.echo(f"foveate: {' '.join(str(error).split())}", err=True)
+        sys.exit(2)
+    except click.ClickException as error:
+        click.echo(f"foveate: {error.format_message()}", err=True)
+        if isinstance(error, click.UsageError) and error.ctx is not None:
+            click.echo(f"Try '{error.ctx.command_path} --help'.", err=True)
+        sys.exit(2)
+    except (KeyboardInterrupt, click.Abort):
+        sys.exit(130)
+    except click.exceptions.Exit as request:
+        sys.exit(request.exit_code)
