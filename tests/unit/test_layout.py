@@ -1,0 +1,72 @@
+"""The house stays as it was drawn: source roots, floors and file sizes."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+SOURCE_ROOTS = ("platform", "serve", "tune")
+PACKAGES = {
+    "platform": {"foveate", "foveate_cli"},
+    "serve": {"foveate_serve"},
+    "tune": {"foveate_tune"},
+}
+LONGEST_FILE = 300
+
+
+def sources(repository: Path) -> list[Path]:
+    return [file for root in SOURCE_ROOTS for file in sorted((repository / root).rglob("*.py"))]
+
+
+def test_the_standard_platform_module_is_not_shadowed(repository: Path) -> None:
+    assert platform.system()
+    command = [sys.executable, "-c", "import platform; print(platform.system())"]
+    answer = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == platform.system()
+
+
+@pytest.mark.parametrize("root", SOURCE_ROOTS)
+def test_a_source_root_holds_its_packages_and_no_init(repository: Path, root: str) -> None:
+    assert not (repository / root / "__init__.py").exists()
+    found = {path.name for path in (repository / root).iterdir() if (path / "__init__.py").exists()}
+    assert found == PACKAGES[root]
+    assert all((repository / root / package / "py.typed").exists() for package in found)
+
+
+def test_tests_are_not_packages(repository: Path) -> None:
+    assert not list((repository / "tests").rglob("__init__.py"))
+    assert not [path for path in (repository / "tests").rglob("platform") if path.is_dir()]
+
+
+def test_files_stay_small(repository: Path) -> None:
+    lengths = {file: len(file.read_text(encoding="utf-8").splitlines()) for file in sources(repository)}
+    long = {str(file.relative_to(repository)): n for file, n in lengths.items() if n > LONGEST_FILE}
+    assert not long
+
+
+def test_every_folder_says_what_it_is_for(repository: Path) -> None:
+    silent = [
+        str(file.relative_to(repository))
+        for file in sources(repository)
+        if file.name == "__init__.py" and not file.read_text(encoding="utf-8").lstrip().startswith('"""')
+    ]
+    assert not silent
+
+
+def test_tune_and_track_only_where_they_belong(repository: Path) -> None:
+    users = [
+        str(file.relative_to(repository))
+        for file in sources(repository)
+        if any(line.strip().startswith(("import wandb", "from wandb")) for line in file.read_text().splitlines())
+    ]
+    assert users == ["tune/foveate_tune/tracking.py"]
+
+
+def test_every_yaml_under_infra_can_be_read(repository: Path) -> None:
+    for file in sorted((repository / "infra").rglob("*.yaml")):
+        assert yaml.safe_load(file.read_text(encoding="utf-8")) is not None, file
