@@ -1,0 +1,291 @@
+"""How good, how varied and how certain: measures over arrays, without models or data sets.
+
+Shapes: ``B`` viewers, ``I`` items, ``T`` targets of all viewers, ``K`` places of a list, ``D`` width of a vector, ``C``
+categories. Ranks count from 0. A list that is shorter than ``K`` is filled with ``-1``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+Floats = NDArray[np.float64]
+
+RESAMPLES = 1000
+_CHUNK = 4_000_000
+"""How many numbers a temporary array may hold."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean and the bounds that hold it at the stated level."""
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far ``a`` lies above ``b`` on the same viewers: absolute, and in per cent of ``b`` (NaN if ``b`` is 0)."""
+
+    absolute: Interval
+    percent: Interval
+
+
+def mid_ranks(
+    scores_BI: NDArray[np.floating], targets_B: NDArray[np.integer], exclude: Sequence[NDArray[np.integer]]
+) -> Floats:
+    """Return ``[B]`` the rank of each viewer's one target among all items.
+
+    Parameters
+    ----------
+    scores_BI
+        Higher is better; a score that is not finite lies below every finite one.
+    targets_B
+        Item codes.
+    exclude
+        For each viewer, item codes that never count ahead of the target.
+    """
+    return mid_ranks_many(scores_BI, np.arange(len(targets_B)), targets_B, exclude)
+
+
+def mid_ranks_many(
+    scores_BI: NDArray[np.floating],
+    rows_T: NDArray[np.integer],
+    targets_T: NDArray[np.integer],
+    exclude: Sequence[NDArray[np.integer]],
+) -> Floats:
+    """Return ``[T]`` the rank of each target in its viewer's row ``rows_T``.
+
+    A target that ties with ``n`` others ranks in the middle of them, ``n / 2`` below those ahead: an order that the
+    model did not give earns nothing.
+    """
+    # NaN compares false with everything: an excluded item is neither ahead nor a tie.
+    open_BI = np.where(np.isfinite(scores_BI), scores_BI, -np.inf)
+    target_scores_T = open_BI[rows_T, targets_T]
+    for row, codes in enumerate(exclude):
+        open_BI[row, codes] = np.nan
+    open_BI[rows_T, targets_T] = target_scores_T
+    ranks_T = np.empty(len(rows_T))
+    step = max(1, _CHUNK // max(1, open_BI.shape[1]))
+    for start in range(0, len(rows_T), step):
+        part = slice(start, start + step)
+        rows_PI, own_P1 = open_BI[rows_T[part]], target_scores_T[part, None]
+        ahead_P = (rows_PI > own_P1).sum(axis=1)
+        ties_P = (rows_PI == own_P1).sum(axis=1) - 1
+        ranks_T[part] = ahead_P + 0.5 * ties_P
+    return ranks_T
+
+
+def mid_ranks_among(
+    scores_N: NDArray[np.floating], items_N: NDArray[np.integer], targets: NDArray[np.integer]
+) -> Floats:
+    """Return the rank of each of one viewer's ``targets`` among its candidates alone, ``inf`` for one not among them.
+
+    Parameters
+    ----------
+    scores_N, items_N
+        The candidates' scores and distinct item codes.
+    """
+    ranks = np.full(len(targets), np.inf)
+    _, at_target, at_item = np.intersect1d(targets, items_N, assume_unique=True, return_indices=True)
+    rows = np.zeros(len(at_item), dtype=np.int64)
+    ranks[at_target] = mid_ranks_many(scores_N[None, :], rows, at_item, ())
+    return ranks
+
+
+def recall_at(ranks_B: Floats, k: int) -> Floats:
+    """Return ``[B]`` 1 where the one target is among the first ``k``, else 0; also called the hit rate."""
+    return (ranks_B < k).astype(np.float64)
+
+
+def ndcg_at(ranks_B: Floats, k: int) -> Floats:
+    """Return ``[B]`` the normalised discounted cumulative gain of one target: ``1 / log2(rank + 2)`` within ``k``.
+
+    Source: Järvelin and Kekäläinen, Cumulated gain-based evaluation of IR techniques (2002), section 2.
+    """
+    return np.where(ranks_B < k, 1.0 / np.log2(ranks_B + 2.0), 0.0)
+
+
+def multi_recall_at(ranks_T: Floats, offsets: NDArray[np.int64], k: int) -> Floats:
+    """Return ``[B]`` the share of a viewer's targets among the first ``k``; NaN for a viewer without one.
+
+    Parameters
+    ----------
+    ranks_T
+        Ranks of all targets, viewer after viewer.
+    offsets
+        ``[B + 1]``: viewer ``b`` owns ``ranks_T[offsets[b]:offsets[b + 1]]``.
+    """
+    counts_B = np.diff(offsets)
+    return _divide(_sums(recall_at(ranks_T, k), offsets), counts_B.astype(np.float64))
+
+
+def multi_ndcg_at(ranks_T: Floats, offsets: NDArray[np.int64], k: int) -> Floats:
+    """Return ``[B]`` the gain of all of a viewer's targets over that of the best order; NaN for a viewer without one.
+
+    Parameters are those of :func:`multi_recall_at`; with one target each it equals :func:`ndcg_at`.
+    """
+    ideal = np.concatenate([[0.0], np.cumsum(1.0 / np.log2(np.arange(k) + 2.0))])
+    best_B = ideal[np.minimum(np.diff(offsets), k)]
+    return _divide(_sums(ndcg_at(ranks_T, k), offsets), best_B)
+
+
+def coverage(lists_BK: NDArray[np.integer], n_items: int) -> float:
+    """Return the share of the catalogue that appears in at least one list."""
+    return float((_exposure(lists_BK, n_items) > 0).mean()) if n_items else 0.0
+
+
+def gini(counts_I: NDArray[np.integer] | Floats) -> float:
+    """Return how unequal exposure is: 0 if every item is shown as often, near 1 if one item takes all."""
+    sorted_I = np.sort(np.asarray(counts_I, dtype=np.float64))
+    total, n = sorted_I.sum(), len(sorted_I)
+    if total <= 0:
+        return 0.0
+    return float((2 * np.arange(1, n + 1) - n - 1) @ sorted_I / (n * total))
+
+
+def exposure_gini(lists_BK: NDArray[np.integer], n_items: int) -> float:
+    """Return the Gini coefficient of how often each item of the catalogue stands in a list."""
+    return gini(_exposure(lists_BK, n_items))
+
+
+def ild_by_category(lists_BK: NDArray[np.integer], categories_IC: sparse.csr_matrix) -> Floats:
+    """Return ``[B]`` mean pairwise distance within a list: 1 less the Jaccard overlap of two items' categories.
+
+    A pair that has no category at all is left out; a list without a pair is NaN.
+    Source: Ziegler et al., Improving recommendation lists through topic diversification (2005), section 3.
+    """
+    n_categories = categories_IC.shape[1]
+    out_B = np.full(len(lists_BK), np.nan)
+    for part, lists_PK in _chunks(lists_BK, max(1, n_categories)):
+        own_PKC = _gather(categories_IC, lists_PK)
+        shared_PKK = own_PKC @ own_PKC.transpose(0, 2, 1)
+        size_PK = own_PKC.sum(axis=2)
+        either_PKK = size_PK[:, :, None] + size_PK[:, None, :] - shared_PKK
+        pair_PKK = _pairs(lists_PK) & (either_PKK > 0)
+        distance_PKK = np.where(pair_PKK, 1.0 - shared_PKK / np.maximum(either_PKK, 1.0), 0.0)
+        out_B[part] = _divide(distance_PKK.sum(axis=(1, 2)), pair_PKK.sum(axis=(1, 2)).astype(np.float64))
+    return out_B
+
+
+def ild_by_vector(lists_BK: NDArray[np.integer], vectors_ID: NDArray[np.floating]) -> Floats:
+    """Return ``[B]`` mean of ``1 - cosine`` over the pairs within a list; NaN for a list without a pair."""
+    norms_I1 = np.linalg.norm(vectors_ID, axis=1, keepdims=True)
+    unit_ID = vectors_ID / np.where(norms_I1 > 0, norms_I1, 1.0)
+    out_B = np.full(len(lists_BK), np.nan)
+    for part, lists_PK in _chunks(lists_BK, unit_ID.shape[1]):
+        own_PKD = np.where((lists_PK >= 0)[:, :, None], unit_ID[lists_PK], 0.0)
+        cosines_PKK = own_PKD @ own_PKD.transpose(0, 2, 1)
+        pair_PKK = _pairs(lists_PK)
+        distance_PKK = np.where(pair_PKK, 1.0 - cosines_PKK, 0.0)
+        out_B[part] = _divide(distance_PKK.sum(axis=(1, 2)), pair_PKK.sum(axis=(1, 2)).astype(np.float64))
+    return out_B
+
+
+def bootstrap_mean(values_B: Floats, seed: int, *, resamples: int = RESAMPLES, level: float = 0.95) -> Interval:
+    """Return the mean of the finite values and its percentile bootstrap interval over viewers.
+
+    Source: Efron and Tibshirani, An introduction to the bootstrap (1993), section 13.3.
+    """
+    kept = values_B[np.isfinite(values_B)]
+    if not len(kept):
+        return Interval(float("nan"), float("nan"), float("nan"))
+    means = np.concatenate([kept[rows].mean(axis=1) for rows in _resamples(len(kept), seed, resamples)])
+    return _percentile(float(kept.mean()), means, level)
+
+
+def paired_difference(
+    a_B: Floats, b_B: Floats, seed: int, *, resamples: int = RESAMPLES, level: float = 0.95
+) -> Difference:
+    """Return how far ``a`` lies above ``b``, resampling viewers with both of their values.
+
+    Raises
+    ------
+    ValueError
+        The two do not hold the same viewers.
+    """
+    if a_B.shape != b_B.shape:
+        raise ValueError(f"paired values must be of the same viewers, got {a_B.shape} and {b_B.shape}")
+    both = np.isfinite(a_B) & np.isfinite(b_B)
+    pairs_2N = np.stack([a_B[both], b_B[both]])
+    if not pairs_2N.shape[1]:
+        nothing = Interval(float("nan"), float("nan"), float("nan"))
+        return Difference(nothing, nothing)
+    drawn = _resamples(pairs_2N.shape[1], seed, resamples)
+    means_2R = np.concatenate([pairs_2N[:, rows].mean(axis=2) for rows in drawn], axis=1)
+    means_2R = np.concatenate([pairs_2N.mean(axis=1, keepdims=True), means_2R], axis=1)
+    excess_R = means_2R[0] - means_2R[1]
+    percent_R = 100.0 * _divide(excess_R, means_2R[1])
+    return Difference(_percentile(excess_R[0], excess_R[1:], level), _percentile(percent_R[0], percent_R[1:], level))
+
+
+def bootstrap_lists(
+    measure: Callable[[NDArray[np.integer]], float],
+    lists_BK: NDArray[np.integer],
+    seed: int,
+    *,
+    resamples: int = 200,
+) -> Interval:
+    """Return a measure of all lists together, such as coverage, and its 95 % interval over viewers.
+
+    A resample holds fewer distinct viewers, so it can only lose items and its percentiles lie below the value itself:
+    the interval is the value with 1.96 bootstrap standard deviations on either side.
+    """
+    value = measure(lists_BK)
+    if not len(lists_BK):
+        return Interval(value, value, value)
+    drawn = [measure(lists_BK[row]) for rows in _resamples(len(lists_BK), seed, resamples) for row in rows]
+    reach = 1.96 * float(np.std(drawn))
+    return Interval(value, max(0.0, value - reach), min(1.0, value + reach))
+
+
+def _exposure(lists_BK: NDArray[np.integer], n_items: int) -> NDArray[np.int64]:
+    return np.bincount(lists_BK[lists_BK >= 0], minlength=n_items)
+
+
+def _sums(values_T: Floats, offsets: NDArray[np.int64]) -> Floats:
+    rows_T = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    return np.bincount(rows_T, weights=values_T, minlength=len(offsets) - 1).astype(np.float64)
+
+
+def _divide(a: Floats, b: Floats) -> Floats:
+    quotients: Floats = np.divide(a, b, out=np.full(a.shape, np.nan), where=b > 0)
+    return quotients
+
+
+def _pairs(lists_PK: NDArray[np.integer]) -> NDArray[np.bool_]:
+    filled_PK = lists_PK >= 0
+    pair_PKK = filled_PK[:, :, None] & filled_PK[:, None, :]
+    return pair_PKK & ~np.eye(lists_PK.shape[1], dtype=bool)
+
+
+def _gather(categories_IC: sparse.csr_matrix, lists_PK: NDArray[np.integer]) -> Floats:
+    flat: Floats = categories_IC[np.maximum(lists_PK, 0).ravel()].toarray().astype(np.float64)
+    own_PKC = flat.reshape(*lists_PK.shape, categories_IC.shape[1])
+    own_PKC[lists_PK < 0] = 0.0
+    return own_PKC
+
+
+def _chunks(lists_BK: NDArray[np.integer], width: int) -> Iterator[tuple[slice, NDArray[np.integer]]]:
+    step = max(1, _CHUNK // max(1, lists_BK.shape[1] * width))
+    for start in range(0, len(lists_BK), step):
+        yield slice(start, start + step), lists_BK[start : start + step]
+
+
+def _resamples(n: int, seed: int, resamples: int) -> Iterator[NDArray[np.int64]]:
+    rng = np.random.default_rng(seed)
+    step = max(1, _CHUNK // n)
+    for start in range(0, resamples, step):
+        yield rng.integers(0, n, size=(min(step, resamples - start), n))
+
+
+def _percentile(mean: float, drawn_R: Floats, level: float) -> Interval:
+    tail = 50.0 * (1.0 - level)
+    low, high = np.nanpercentile(drawn_R, [tail, 100.0 - tail]) if np.isfinite(drawn_R).any() else (np.nan, np.nan)
+    return Interval(float(mean), float(low), float(high))
