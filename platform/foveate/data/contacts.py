@@ -1,0 +1,41 @@
+"""Contacts: the one shape that every reader turns its log into.
+
+A contact is one row of a source: a viewer met an item, perhaps on a surface that showed it, and did some of the
+things that :data:`foveate.data.schema.EVENT_KINDS` names. Impressions and events are derived from cleaned contacts.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import polars as pl
+
+from foveate.data.schema import EVENT_KINDS, ITEM_ID, OCCURRED_AT, RATE, TIMESTAMP, USER_ID, WATCH
+
+DURATION: Final = "duration"
+"""Seconds that the item lasts, by the log's own word; cleaning compares the watch with it."""
+
+ROW: Final = "row"
+"""Where a contact stood in its source: breaks ties of time, and is what ids of rows are made of."""
+
+SHOWN: Final = "shown"
+"""Whether the contact is an impression as well."""
+
+CONTACTS: Final[dict[str, pl.DataType]] = {
+    USER_ID: pl.String(),
+    ITEM_ID: pl.String(),
+    OCCURRED_AT: TIMESTAMP,
+    SHOWN: pl.Boolean(),
+    "surface": pl.String(),
+    "position": pl.Int32(),
+    "policy_id": pl.String(),
+    "propensity": pl.Float64(),
+    DURATION: pl.Float32(),
+    "text": pl.String(),
+    **{kind: pl.Float32() if kind in (WATCH, RATE) else pl.Boolean() for kind in EVENT_KINDS},
+}
+"""Columns of a contact; only the two ids are always there.
+
+Of the kinds, ``watch`` holds seconds and ``rate`` stars: null where it did not happen, NaN where it did and nobody
+knows how much. The others hold whether they happened.
+"""
