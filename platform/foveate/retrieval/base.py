@@ -6,49 +6,21 @@ Shapes: ``B`` queries, ``I`` items.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from foveate.data.catalog import Catalog
-from foveate.data.events import Histories
+from foveate.data.fitting import FitContext
 from foveate.messages import Query
 from foveate.registry import Registry, Variant
 
+__all__ = ["Arrays", "CandidateSource", "FitContext", "SourceConfig", "top_k"]
+
 Arrays = Mapping[str, NDArray[np.generic]]
 """What a fitted source is made of; a bundle stores it as one safetensors file."""
-
-
-@dataclass(frozen=True)
-class FitContext:
-    """What a source may learn from.
-
-    Parameters
-    ----------
-    histories
-        Positive interactions before the window's end, and nothing after.
-    catalog
-        The items.
-    now
-        End of the window, UTC microseconds; ``NO_TIME`` where the clock is order only.
-    seed
-        Seed of everything random.
-    validation
-        One held-out item a viewer (``[U]`` int32, ``-1`` for none) for early stopping, or None. Never from a later
-        window.
-    progress
-        Called with one line of news a step of long work.
-    """
-
-    histories: Histories
-    catalog: Catalog
-    now: int
-    seed: int = 0
-    validation: NDArray[np.int32] | None = None
-    progress: Callable[[str], None] | None = None
 
 
 class CandidateSource(ABC):

@@ -1,0 +1,90 @@
+"""Sparse matrices of sources: from queries, to neighbours, and as plain arrays.
+
+Shapes: ``B`` queries, ``I`` items.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from foveate.data.events import Histories
+from foveate.messages import Query
+from foveate.retrieval.base import Arrays
+
+
+def interest_matrix(histories: Histories) -> sparse.csr_matrix:
+    """Return ``[U, I]`` float32: 1 where a viewer showed interest in an item, however often."""
+    shape = (histories.n_users, histories.n_items)
+    ones = np.ones(len(histories.items), dtype=np.float32)
+    return _binary(sparse.csr_matrix((ones, histories.items, histories.offsets), shape=shape))
+
+
+def query_interest(queries: Sequence[Query], n_items: int) -> sparse.csr_matrix:
+    """Return ``[B, I]`` float32: 1 where the query's viewer showed interest in an item."""
+    return _binary(query_weights(queries, n_items))
+
+
+def query_weights(queries: Sequence[Query], n_items: int, *, decay: float = 1.0, last: int = 0) -> sparse.csr_matrix:
+    """Return ``[B, I]`` float32: what each item of the viewers' positive histories weighs.
+
+    Parameters
+    ----------
+    decay
+        Weight of an event relative to the next newer one; the newest weighs 1. Weights of a repeated item add up.
+    last
+        How many of the newest events count; 0 counts all.
+    """
+    histories = [query.items[query.positives][-last:] for query in queries]
+    lengths = np.array([len(items) for items in histories], dtype=np.int64)
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    age = np.repeat(offsets[1:], lengths) - 1 - np.arange(offsets[-1])
+    weights = np.power(decay, age).astype(np.float32)
+    items = np.concatenate(histories) if histories else np.empty(0, dtype=np.int32)
+    matrix = sparse.csr_matrix((weights, items, offsets), shape=(len(queries), n_items))
+    matrix.sum_duplicates()
+    return matrix
+
+
+def keep_strongest(matrix: sparse.csr_matrix, neighbours: int) -> sparse.csr_matrix:
+    """Keep each row's ``neighbours`` largest values, ties by column; 0 keeps all."""
+    matrix.sum_duplicates()
+    counts = np.diff(matrix.indptr)
+    if not neighbours or counts.max(initial=0) <= neighbours:
+        return matrix
+    row = np.repeat(np.arange(matrix.shape[0]), counts)
+    order = np.lexsort((matrix.indices, -matrix.data, row))
+    place = np.arange(len(order)) - np.repeat(matrix.indptr[:-1], counts)
+    kept = np.sort(order[place < neighbours])
+    offsets = np.concatenate([[0], np.cumsum(np.minimum(counts, neighbours))])
+    return sparse.csr_matrix((matrix.data[kept], matrix.indices[kept], offsets), shape=matrix.shape)
+
+
+def to_arrays(matrix: sparse.csr_matrix) -> Arrays:
+    """Return the parts of a CSR matrix."""
+    return {
+        "data": matrix.data.astype(np.float32),
+        "indices": matrix.indices.astype(np.int32),
+        "indptr": matrix.indptr.astype(np.int64),
+    }
+
+
+def from_arrays(arrays: Arrays, n_items: int) -> sparse.csr_matrix:
+    """Return the ``[I, I]`` matrix whose parts :func:`to_arrays` gave."""
+    parts = (arrays["data"], arrays["indices"], arrays["indptr"])
+    return sparse.csr_matrix(parts, shape=(n_items, n_items))
+
+
+def dense(product: sparse.csr_matrix | NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return a product of queries with a source's matrix as a plain float32 array."""
+    plain = product if isinstance(product, np.ndarray) else product.toarray()
+    return plain.astype(np.float32, copy=False)
+
+
+def _binary(matrix: sparse.csr_matrix) -> sparse.csr_matrix:
+    matrix.sum_duplicates()
+    matrix.data = np.ones_like(matrix.data)
+    return matrix
