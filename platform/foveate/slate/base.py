@@ -11,7 +11,9 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from foveate.errors import ConfigError
 from foveate.registry import Registry, Variant
+from foveate.space import Space
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,12 @@ class Constraints:
     max_per_channel: int | None = 2
     max_per_category: int | None = 4
 
+    def __post_init__(self) -> None:
+        for name in ("max_per_channel", "max_per_category"):
+            cap = getattr(self, name)
+            if cap is not None and cap < 1:
+                raise ConfigError(f"{name} must be at least 1, or null for no cap, got {cap}")
+
 
 @dataclass(frozen=True)
 class Selection:
@@ -60,7 +68,7 @@ class Selection:
     relaxed
         Names of soft wishes that could not be kept.
     relevance_paid
-        Mean relevance of the uncapped, undiversified slate less that of this one.
+        Mean relevance of the uncapped, undiversified slate less that of this one, over their finite scores.
     """
 
     chosen: NDArray[np.int64]
@@ -75,8 +83,13 @@ class SlatePolicy(Variant):
     variants: ClassVar[Registry[SlatePolicy]]
 
     def select(self, ranked: SlateInput, size: int, constraints: Constraints, seed: int) -> Selection:
-        """Choose up to ``size`` candidates: exactly ``size`` where the constraints allow it."""
+        """Choose up to ``size`` candidates: exactly ``size`` where the constraints allow it, else the most they do."""
         raise NotImplementedError
+
+    @classmethod
+    def search_space(cls) -> Space:
+        """Return the settings worth sweeping."""
+        return {}
 
 
 SlatePolicy.variants = Registry("policy", SlatePolicy, "foveate.slate")
