@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 
 import numpy as np
 import pytest
@@ -127,13 +126,9 @@ def test_what_was_displaced_and_what_it_cost(policy: SlatePolicy) -> None:
 
 
 @by_name
-def test_a_crowded_pool_is_filled_in_reasonable_time(policy: SlatePolicy) -> None:
-    """Not a benchmark: a guard against a search that grows without bound where the caps are tight."""
-    rng = np.random.default_rng(8)
-    pool = ranked(rng, 1000, 40, 3)
-    known = SlateInput(
-        pool.relevance, pool.vectors, np.maximum(pool.channel, 0), np.maximum(pool.category, 0), pool.codes
-    )
-    start = time.perf_counter()
+def test_a_crowded_pool_is_filled_without_a_search_that_grows_without_bound(policy: SlatePolicy) -> None:
+    """1,000 candidates under caps that meet exactly: trying subsets would never end."""
+    pool = ranked(np.random.default_rng(8), 1000, 40, 3)
+    channel, category = np.maximum(pool.channel, 0), np.maximum(pool.category, 0)
+    known = SlateInput(pool.relevance, pool.vectors, channel, category, pool.codes)
     assert len(policy.select(known, 50, Constraints(1, 13), seed=0).chosen) == 39
-    assert time.perf_counter() - start < 5.0
