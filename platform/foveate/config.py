@@ -138,6 +138,8 @@ def _pick_variant(kind: type[Any], data: Any, where: str) -> tuple[type[Any], An
 
 
 def _convert(hint: Any, value: Any, where: str) -> Any:
+    if hint is Any:
+        return value
     origin = get_origin(hint)
     if origin in (typing.Union, types.UnionType):
         return _convert_union(hint, value, where)
@@ -172,8 +174,6 @@ def _convert_union(hint: Any, value: Any, where: str) -> Any:
 
 
 def _convert_scalar(hint: Any, value: Any, where: str) -> Any:
-    if hint is Any:
-        return value
     if hint is Path:
         return Path(_expect(isinstance(value, (str, Path)), value, "a path", where))
     if hint is float:

@@ -1,0 +1,91 @@
+"""Weighted random draws for many viewers at once."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+_TRIES = 8
+"""Draws that may fail before the few items that are left are listed."""
+
+
+class GroupedDraw:
+    """Draws items of a group by their weight on a day.
+
+    Parameters
+    ----------
+    weights
+        ``[D, I]`` weights by day, at least 0.
+    group
+        ``[I]`` the group of each item, such as its channel.
+    n_groups
+        Number of groups.
+    """
+
+    def __init__(self, weights: NDArray[np.float64], group: NDArray[np.int64], n_groups: int) -> None:
+        days, n_items = weights.shape
+        self._items = np.argsort(group, kind="stable")
+        self._ends = np.cumsum(np.bincount(group, minlength=n_groups))
+        self._n_items = n_items
+        # One running sum over all days and items: a draw is one search, whichever day and group it is for.
+        self._edges = np.concatenate([[0.0], np.cumsum(weights[:, self._items].ravel())])
+        self._days = days
+
+    def __call__(self, day: NDArray[np.int64], group: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+        """Return one item for each ``(day, group)``, ``-1`` where the group has nothing to offer that day."""
+        base = day * self._n_items
+        last = self._ends[group]
+        first = np.where(group > 0, self._ends[group - 1], 0)
+        low, high = self._edges[base + first], self._edges[base + last]
+        drawn = low + rng.random(day.shape) * (high - low)
+        place = np.searchsorted(self._edges, drawn, side="right") - 1 - base
+        return np.where(high > low, self._items[np.clip(place, first, np.maximum(last - 1, first))], -1)
+
+
+def draw_columns(weights: NDArray[np.float32], n: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Return ``[B, n]`` columns drawn by the rows of ``weights`` ``[B, C]``."""
+    cumulative = np.cumsum(weights, axis=1)
+    drawn = rng.random((len(weights), n), dtype=np.float32) * cumulative[:, -1:]
+    return np.asarray((drawn[:, :, None] > cumulative[:, None, :-1]).sum(axis=2))
+
+
+def draw_unseen(
+    n_available: NDArray[np.int64],
+    by_availability: NDArray[np.int64],
+    seen: NDArray[np.bool_],
+    prefix: NDArray[np.int64],
+    rng: np.random.Generator,
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Draw for each viewer one of the available items that it has not seen and its slate does not hold yet.
+
+    Every such item is as likely: the chance is one over their number.
+
+    Parameters
+    ----------
+    n_available
+        ``[B]`` how many items, from the front of ``by_availability``, can be watched.
+    by_availability
+        ``[I]`` item codes by the time from which they can be watched.
+    seen
+        ``[B, I]`` bool by item code; all of them available.
+    prefix
+        ``[B, S]`` the slate so far, ``-1`` where a slot is empty; none of them seen.
+
+    Returns
+    -------
+    items, propensity
+        ``[B]`` the item and the chance that it had; ``-1`` and NaN where nothing was left.
+    """
+    items = np.full(len(n_available), -1, dtype=np.int64)
+    count = n_available - seen.sum(axis=1) - (prefix >= 0).sum(axis=1)
+    waiting = np.flatnonzero(count > 0)
+    for _ in range(_TRIES):
+        pick = by_availability[(rng.random(len(waiting)) * n_available[waiting]).astype(np.int64)]
+        good = ~seen[waiting, pick] & ~(prefix[waiting] == pick[:, None]).any(axis=1)
+        items[waiting[good]] = pick[good]
+        waiting = waiting[~good]
+    for row in waiting:
+        open_ = by_availability[: n_available[row]]
+        left = open_[~seen[row, open_] & ~np.isin(open_, prefix[row])]
+        items[row] = left[int(rng.random() * len(left))]
+    return items, np.where(count > 0, 1.0 / np.maximum(count, 1), np.nan)
