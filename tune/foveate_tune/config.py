@@ -1,0 +1,100 @@
+"""What a sweep is told: all of it in one strict config."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from foveate.recipe import Recipe
+from foveate_tune.schedulers.asha import Asha
+from foveate_tune.schedulers.base import SchedulerConfig
+
+
+def _default_settings() -> dict[str, Any]:
+    return {"encoder.width": [32, 64], "train.learning_rate": {"log_uniform": [1e-3, 1e-2]}}
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    """Where to look.
+
+    Parameters
+    ----------
+    mixers, scorers
+        Names to choose from; empty takes every variant that is known. Each brings the search space of its own
+        settings, which are drawn only where it was chosen.
+    settings
+        Further settings of the ``attention`` source by dotted path, each with its domain: a list of values, or one of
+        ``{uniform: [low, high]}``, ``{log_uniform: [low, high]}``, ``{int_range: [low, high]}``.
+    """
+
+    mixers: tuple[str, ...] = ()
+    scorers: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=_default_settings)
+
+
+@dataclass(frozen=True)
+class TrackingConfig:
+    """What Weights & Biases is told.
+
+    Parameters
+    ----------
+    mode
+        ``auto``: online where a key is set, else offline. ``offline``: files under ``SWEEP/wandb`` alone. ``none``:
+        nothing at all.
+    project, group
+        Where the runs are filed; a group that is left out is the name of the sweep's folder.
+    """
+
+    mode: Literal["auto", "offline", "none"] = "auto"
+    project: str = "foveate"
+    group: str | None = None
+
+
+@dataclass(frozen=True)
+class SweepConfig:
+    """All that a sweep needs besides its output folder.
+
+    Parameters
+    ----------
+    data
+        Dataset folder.
+    recipe
+        What stays the same in every trial. Its ``attention`` source is the first trial and the ground the others vary.
+    trials
+        How many settings are tried.
+    concurrent
+        How many trials may train at once; fewer where fewer fit.
+    cpus, gpus
+        Resources of one trial; ``gpus`` may be a fraction.
+    epochs
+        Most epochs of a trial.
+    max_seconds
+        Most seconds of a trial: it stops after the epoch in which they are over.
+    seed
+        Of the search and of every trial.
+    """
+
+    data: Path | None = None
+    recipe: Recipe = field(default_factory=Recipe)
+    search: SearchConfig = field(default_factory=SearchConfig)
+    scheduler: SchedulerConfig = field(default_factory=Asha)
+    trials: int = 4
+    concurrent: int = 2
+    cpus: int = 1
+    gpus: float = 0.0
+    epochs: int = 6
+    max_seconds: float = 600.0
+    seed: int = 0
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+
+    def __post_init__(self) -> None:
+        for name in ("trials", "concurrent", "cpus", "epochs"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be 1 or more, got {getattr(self, name)}")
+        if self.gpus < 0 or (self.gpus > 1 and self.gpus != int(self.gpus)):
+            raise ValueError(f"gpus must be a fraction of one or a whole number, got {self.gpus}")
+        if self.max_seconds <= 0:
+            raise ValueError(f"max_seconds must be above 0, got {self.max_seconds}")

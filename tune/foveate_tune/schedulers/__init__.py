@@ -1,0 +1,1 @@
+"""One scheduler a file: who may go on training, and who is stopped."""

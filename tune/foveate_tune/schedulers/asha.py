@@ -1,0 +1,42 @@
+"""Asynchronous successive halving."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ray.tune.schedulers import ASHAScheduler, TrialScheduler
+
+from foveate_tune.schedulers.base import SchedulerConfig
+
+
+@dataclass(frozen=True)
+class Asha(SchedulerConfig):
+    """Stops a trial that, at a rung, is not among the best ``1 / reduction`` of those that got there before it.
+
+    Source: Li et al., A system for massively parallel hyperparameter tuning (2020), algorithm 2.
+
+    Parameters
+    ----------
+    grace_epochs
+        Epochs that every trial may train; also the first rung.
+    reduction
+        How many times further each rung lies than the one before.
+    """
+
+    name = "asha"
+
+    grace_epochs: int = 2
+    reduction: float = 2.0
+
+    def __post_init__(self) -> None:
+        if self.grace_epochs < 1:
+            raise ValueError(f"grace_epochs must be 1 or more, got {self.grace_epochs}")
+        if self.reduction <= 1:
+            raise ValueError(f"reduction must be above 1, got {self.reduction}")
+
+    def build(self, time_attr: str, epochs: int) -> TrialScheduler:
+        """Make the scheduler."""
+        grace = min(self.grace_epochs, epochs)
+        return ASHAScheduler(
+            time_attr=time_attr, max_t=epochs, grace_period=grace, reduction_factor=self.reduction, brackets=1
+        )
