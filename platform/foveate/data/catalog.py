@@ -81,7 +81,7 @@ class Catalog:
         return self.frame["available_from"].dt.timestamp("us").fill_null(NO_TIME).to_numpy()
 
     def forbidden(self, filters: Filters, now: int) -> NDArray[np.bool_]:
-        """``[I]`` bool: what ``filters`` forbid or is not yet available at ``now`` (UTC microseconds or ``NO_TIME``)."""
+        """``[I]`` bool: what ``filters`` forbid or is not yet available at ``now`` (microseconds or ``NO_TIME``)."""
         # NO_TIME is a clock that is order only: nothing can be said to lie in its future.
         out = self.available_from > now if now != NO_TIME else np.zeros(len(self), dtype=bool)
         if filters.exclude_items:

@@ -163,7 +163,7 @@ def write_dataset(
         rows={name: frame.height for name, frame in tables.items()},
         first=times.min(),  # type: ignore[arg-type]
         last=times.max(),  # type: ignore[arg-type]
-        content_hash=_hash_tables(out),
+        content_hash=hash_tables(out),
         positive_kinds=positive_kinds,
         settings=settings or {},
     )
@@ -171,8 +171,11 @@ def write_dataset(
     return open_dataset(out)
 
 
-def _hash_tables(folder: Path) -> str:
+def hash_tables(folder: Path) -> str:
+    """Return the SHA-256 over the tables' bytes, in the order of their names."""
     digest = hashlib.sha256()
     for file in sorted(folder.rglob("*.parquet")):
-        digest.update(file.read_bytes())
+        with file.open("rb") as stream:
+            while chunk := stream.read(1 << 22):
+                digest.update(chunk)
     return digest.hexdigest()
