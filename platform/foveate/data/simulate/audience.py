@@ -111,7 +111,7 @@ def taste_paths(
     steps[viewer, day, rng.integers(0, n_topics, len(viewer))] += 3.0
     steps[viewer, day, np.argmax(first[viewer], axis=1)] -= 1.0
     weights = np.exp(first[:, None, :] + np.cumsum(steps, axis=1))
-    return (weights / np.linalg.norm(weights, axis=2, keepdims=True)).astype(np.float32)
+    return np.asarray(weights / np.linalg.norm(weights, axis=2, keepdims=True), dtype=np.float32)
 
 
 def plan_visits(config: SimulateConfig, audience: Audience, rng: np.random.Generator) -> Visits:
@@ -136,7 +136,7 @@ def plan_visits(config: SimulateConfig, audience: Audience, rng: np.random.Gener
 
 
 def _first_tastes(n: int, catalogue: Catalogue, rng: np.random.Generator) -> NDArray[np.float32]:
-    """A few topics of one or two categories that the viewer loves, over a faint liking for what is made much."""
+    """Return ``[V, T]`` log weights: a few loved topics and their kin, over a faint liking for anything."""
     n_topics = catalogue.topics.shape[1]
     supply = np.bincount(catalogue.main_topic, weights=catalogue.appeal, minlength=n_topics) + 1e-3
     share = np.sqrt(supply) / np.sqrt(supply).sum()
@@ -175,4 +175,5 @@ def _days(
     low = np.interp(audience.joined, np.arange(config.days + 1), edges)[viewer]
     high = np.interp(audience.left, np.arange(config.days + 1), edges)[viewer]
     drawn = low + rng.random(len(viewer)) * (high - low)
-    return np.clip(np.searchsorted(edges, drawn, side="right") - 1, 0, config.days - 1).astype(np.int64)
+    day = np.searchsorted(edges, drawn, side="right") - 1
+    return np.asarray(np.clip(day, 0, config.days - 1), dtype=np.int64)

@@ -81,6 +81,7 @@ def interest(
     config: SimulateConfig,
     catalogue: Catalogue,
     minds: Minds,
+    *,
     parts: Attraction,
     items: NDArray[np.int64],
     now: NDArray[np.int64],
@@ -96,7 +97,7 @@ def interest(
         + 2.0 * parts.mood
         + config.sequels * parts.sequel
         + 0.9 * parts.favourite
-        + 0.45 * catalogue.quality[items]
+        + 0.6 * catalogue.quality[items]
         - 0.35 * length
         + 0.7 * np.exp(-age / 4.0)
         - 2.0 * foreign
@@ -108,6 +109,7 @@ def respond(
     config: SimulateConfig,
     catalogue: Catalogue,
     odds: NDArray[np.float32],
+    *,
     items: NDArray[np.int64],
     now: NDArray[np.int64],
     rng: np.random.Generator,

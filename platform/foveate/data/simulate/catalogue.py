@@ -67,12 +67,12 @@ def make_catalogue(config: SimulateConfig, rng: np.random.Generator) -> Catalogu
     """Invent channels, then their videos."""
     n = config.items
     channels = max(3, n // _ITEMS_PER_CHANNEL)
-    sizes = 1.0 / np.arange(1, channels + 1) ** 0.7
-    rank = rng.permutation(channels)
-    channel = rank[np.minimum(np.searchsorted(np.cumsum(sizes / sizes.sum()), rng.random(n)), channels - 1)]
+    sizes = 1.0 / np.arange(1, channels + 1) ** 0.6
+    channel = np.minimum(np.searchsorted(np.cumsum(sizes / sizes.sum()), rng.random(n)), channels - 1)
     n_topics = len(TOPIC_NAMES)
-    topic_weight = rng.dirichlet(np.full(n_topics, 3.0))
-    channel_topic = rng.choice(n_topics, size=(channels, 2), p=topic_weight)
+    # The large channels, which come first, share out the topics among them.
+    main = np.resize(rng.permutation(n_topics), channels)
+    channel_topic = np.stack([main, rng.integers(0, n_topics, channels)], axis=1)
     form = rng.choice(len(FORMS), size=channels, p=_FORM_SHARES)
     language = rng.choice(len(_LANGUAGES), size=channels, p=_LANGUAGE_SHARES)
     channel_appeal = rng.normal(0.0, 0.7, channels)
@@ -84,7 +84,7 @@ def make_catalogue(config: SimulateConfig, rng: np.random.Generator) -> Catalogu
     topics = _mixtures(main_topic, channel_topic[channel, 1], n_topics, rng)
     seconds = _durations(form[channel], rng)
     quality = rng.normal(0.0, 1.0, n)
-    appeal = np.exp(channel_appeal[channel] + 0.5 * quality + rng.normal(0.0, 0.7, n))
+    appeal = np.exp(channel_appeal[channel] + 0.6 * quality + rng.normal(0.0, 0.5, n))
     tongue = language[channel]
     names = text.handles(channel_topic[:, 0], rng)
     spoken = [_LANGUAGES[code] for code in tongue]
@@ -97,7 +97,7 @@ def make_catalogue(config: SimulateConfig, rng: np.random.Generator) -> Catalogu
     frame = pl.DataFrame(
         {
             "item_id": ids,
-            "title": text.titles(subject, main_topic, spoken, seconds, series, episode, rng),
+            "title": text.titles(subject, main_topic, spoken, seconds=seconds, series=series, episode=episode, rng=rng),
             "channel_id": [names[c] for c in channel],
             "categories": categories,
             "tags": text.tags(subject, main_topic, short, text.subjects(main_topic, spoken, rng)),
@@ -188,7 +188,7 @@ def _mixtures(
     sibling = main // TOPICS_PER_CATEGORY * TOPICS_PER_CATEGORY
     for step in range(TOPICS_PER_CATEGORY):
         out[rows, sibling + step] += 0.2
-    return (out / np.linalg.norm(out, axis=1, keepdims=True)).astype(np.float32)
+    return np.asarray(out / np.linalg.norm(out, axis=1, keepdims=True), dtype=np.float32)
 
 
 def _durations(form: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.float32]:
@@ -196,7 +196,7 @@ def _durations(form: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.
     form = np.where(astray, rng.choice(len(FORMS), size=len(form), p=_FORM_SHARES), form)
     median, spread = np.array(list(FORMS.values())).T
     seconds = median[form] * np.exp(spread[form] * rng.normal(size=len(form)))
-    return np.clip(np.round(seconds), 4.0, 3600.0).astype(np.float32)
+    return np.asarray(np.clip(np.round(seconds), 4.0, 3600.0), dtype=np.float32)
 
 
 def _categories(main: NDArray[np.int64], second: NDArray[np.int64], rng: np.random.Generator) -> list[list[str]]:

@@ -51,7 +51,7 @@ class SimulateConfig:
     seed: int = 0
     start: str = "2025-03-03"
     slots: int = 8
-    sessions_per_week: float = 2.0
+    sessions_per_week: float = 2.2
     random_share: float = 0.08
     drift: float = 1.0
     sequels: float = 2.0

@@ -6,6 +6,7 @@ Shapes: ``B`` viewers of a crowd, ``S`` slots, ``D`` days, ``T`` topics, ``I`` i
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
@@ -29,31 +30,43 @@ def crowds(config: SimulateConfig) -> list[slice]:
     return [slice(start, min(start + size, config.viewers)) for start in range(0, config.viewers, size)]
 
 
+@dataclass(frozen=True)
+class World:
+    """What all crowds share; ``path`` ``[T]`` is the topic that each topic leads on to."""
+
+    config: SimulateConfig
+    catalogue: Catalogue
+    audience: Audience
+    visits: Visits
+    path: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Arrivals:
+    """``[N]`` who asks for a slate in one round, when, and whether that opens a session."""
+
+    turn: int
+    rows: NDArray[np.int64]
+    now: NDArray[np.int64]
+    opens: NDArray[np.bool_]
+
+
 class Crowd:
     """Some of the viewers and what happens to them.
 
     Parameters
     ----------
+    world
+        Where they live.
     rows
         Which of the audience's viewers.
     tastes
         ``[B, D, T]`` their tastes day by day.
-    path
-        ``[T]`` the topic that each topic leads on to.
     """
 
-    def __init__(
-        self,
-        config: SimulateConfig,
-        catalogue: Catalogue,
-        audience: Audience,
-        visits: Visits,
-        rows: slice,
-        tastes: NDArray[np.float32],
-        path: NDArray[np.int64],
-    ) -> None:
-        self._config, self._catalogue, self._path = config, catalogue, path
-        self._visits = visits
+    def __init__(self, world: World, rows: slice, tastes: NDArray[np.float32]) -> None:
+        config, visits, audience = world.config, world.visits, world.audience
+        self._config, self._catalogue, self._visits, self._path = config, world.catalogue, visits, world.path
         count = np.diff(visits.offsets)[rows]
         # The busiest come first, so that those still active in a round are the first so many rows.
         order = np.argsort(-count, kind="stable")
@@ -76,14 +89,12 @@ class Crowd:
         """Yield the shown rows of each round: the first request of every viewer, then the second, and so on."""
         for turn in range(int(self._count[0]) if len(self._count) else 0):
             active = int(np.searchsorted(-self._count, -turn, side="left"))
-            rows, now, opens = self._arrive(turn, active, rng)
-            if len(rows):
-                yield self._request(policy, turn, rows, now, opens, rng)
+            arrivals = self._arrive(turn, active, rng)
+            if len(arrivals.rows):
+                yield self._request(policy, arrivals, rng)
 
-    def _arrive(
-        self, turn: int, active: int, rng: np.random.Generator
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
-        """Return who asks this turn, when, and whether it opens a session; the log's end cuts the rest off."""
+    def _arrive(self, turn: int, active: int, rng: np.random.Generator) -> Arrivals:
+        # The log's end cuts off who comes later.
         visit = self._visits.offsets[self._viewer[:active]] + turn
         opens = self._visits.opens_session[visit]
         planned = self._visits.start[visit] + (rng.random(active) * SECOND).astype(np.int64)
@@ -91,32 +102,25 @@ class Crowd:
         now = np.where(opens, np.maximum(planned, self._clock[:active] + gap), self._clock[:active] + gap)
         self._clock[:active] = now
         rows = np.flatnonzero(now < self._config.end)
-        return rows, now[rows], opens[rows]
+        return Arrivals(turn, rows, now[rows], opens[rows])
 
-    def _request(
-        self,
-        policy: LoggingPolicy,
-        turn: int,
-        rows: NDArray[np.int64],
-        now: NDArray[np.int64],
-        opens: NDArray[np.bool_],
-        rng: np.random.Generator,
-    ) -> pl.DataFrame:
-        self._minds.mood[rows[opens]] *= 0.4
+    def _request(self, policy: LoggingPolicy, arrivals: Arrivals, rng: np.random.Generator) -> pl.DataFrame:
+        rows, now = arrivals.rows, arrivals.now
+        self._minds.mood[rows[arrivals.opens]] *= 0.4
         minds = self._minds.at(rows)
         taste = self._tastes[rows, (now - self._config.first) // DAY]
         pool = policy.pool(minds, taste, now, rng)
         parts = attraction(self._catalogue, minds, taste, pool[0])
-        slots = policy.fill(pool, parts, self._seen[rows], self._tired[rows], now, rng)
-        parts = attraction(self._catalogue, minds, taste, slots.items)
-        odds = interest(self._config, self._catalogue, minds, parts, slots.items, now)
-        response = respond(self._config, self._catalogue, odds, slots.items, now, rng)
-        self._settle(rows, minds, slots, response, now)
-        return self._rows(turn, rows, now, opens, slots, response)
+        slots = policy.fill(pool, parts, seen=self._seen[rows], tired=self._tired[rows], now=now, rng=rng)
+        items = slots.items
+        parts = attraction(self._catalogue, minds, taste, items)
+        odds = interest(self._config, self._catalogue, minds, parts=parts, items=items, now=now)
+        response = respond(self._config, self._catalogue, odds, items=items, now=now, rng=rng)
+        self._settle(arrivals, minds, slots, response)
+        return self._rows(arrivals, slots, response)
 
-    def _settle(
-        self, rows: NDArray[np.int64], minds: Minds, slots: Slots, response: Response, now: NDArray[np.int64]
-    ) -> None:
+    def _settle(self, arrivals: Arrivals, minds: Minds, slots: Slots, response: Response) -> None:
+        rows = arrivals.rows
         mood, awaited = remember(self._catalogue, minds, slots.items, response.long_view, self._path)
         self._minds.mood[rows], self._minds.awaited[rows] = mood, awaited
         viewer, slot = np.nonzero(slots.items >= 0)
@@ -124,26 +128,18 @@ class Crowd:
         self._tired[rows[viewer], shown] = np.minimum(self._tired[rows[viewer], shown], 200) + 1
         viewer, slot = np.nonzero(response.clicked)
         self._seen[rows[viewer], slots.items[viewer, slot]] = True
-        self._clock[rows] = np.maximum(now, response.finished_at.max(axis=1))
+        self._clock[rows] = np.maximum(arrivals.now, response.finished_at.max(axis=1))
 
-    def _rows(
-        self,
-        turn: int,
-        rows: NDArray[np.int64],
-        now: NDArray[np.int64],
-        opens: NDArray[np.bool_],
-        slots: Slots,
-        response: Response,
-    ) -> pl.DataFrame:
+    def _rows(self, arrivals: Arrivals, slots: Slots, response: Response) -> pl.DataFrame:
         filled = slots.items >= 0
         wide = filled.shape
         columns = {
-            "viewer": np.broadcast_to(self._viewer[rows][:, None], wide),
-            "turn": np.full(wide, turn),
+            "viewer": np.broadcast_to(self._viewer[arrivals.rows][:, None], wide),
+            "turn": np.full(wide, arrivals.turn),
             "position": np.cumsum(filled, axis=1) - 1,
             "item": slots.items,
-            "shown_at": np.broadcast_to(now[:, None], wide),
-            "opens_session": np.broadcast_to(opens[:, None], wide),
+            "shown_at": np.broadcast_to(arrivals.now[:, None], wide),
+            "opens_session": np.broadcast_to(arrivals.opens[:, None], wide),
             "source": slots.source,
             "propensity": slots.propensity,
             "interest": response.interest,

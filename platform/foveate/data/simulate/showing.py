@@ -19,7 +19,7 @@ SOURCES = ("sequel", "channel", "topic", "popular", "random")
 """Where an item in a slate came from; slots hold positions in this tuple."""
 RANDOM = SOURCES.index("random")
 RANDOM_POLICY, RANKED_POLICY = "random_slot", "popular_personal"
-_DRAWN = {"channel": 8, "topic": 18, "popular": 12}
+_DRAWN = {"channel": 12, "topic": 28, "popular": 24}
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,7 @@ class LoggingPolicy:
         self,
         pool: tuple[NDArray[np.int64], NDArray[np.int8]],
         parts: Attraction,
+        *,
         seen: NDArray[np.bool_],
         tired: NDArray[np.uint8],
         now: NDArray[np.int64],

@@ -22,6 +22,8 @@ _AFTER = {
     "hide": (0.0, 0.03, 1.0),
 }
 """By kind: how often a pleased and a displeased viewer does it after a watch, and how many seconds later."""
+_ONCE = {"follow": ("viewer", "channel")}
+"""What a viewer does only the first time."""
 _HIDES_UNSEEN = 0.004
 
 
@@ -60,10 +62,12 @@ def events(
     shown: pl.DataFrame,
     catalogue: Catalogue,
     audience: Audience,
+    *,
     rng: np.random.Generator,
 ) -> pl.DataFrame:
     """Return what viewers did: what had not happened when the log ended is not in it."""
     opened = shown.filter("clicked").with_columns(delay=pl.lit(0.0))
+    opened = opened.with_columns(channel=pl.Series(catalogue.channel[opened["item"].to_numpy()]))
     parts = [
         _of(opened, "click", pl.col("clicked_at")),
         _of(opened, "watch", pl.col("finished_at"), value=pl.col("watched")),
@@ -72,6 +76,7 @@ def events(
     for kind, (glad, cross, seconds) in _AFTER.items():
         chance = np.where(opened["pleased"].to_numpy(), glad, cross)
         done = opened.filter(rng.random(opened.height) < chance)
+        done = done.unique(_ONCE[kind], keep="first", maintain_order=True) if kind in _ONCE else done
         done = done.with_columns(delay=rng.gamma(2.0, seconds / 2.0, done.height))
         parts.append(_of(done, kind, pl.col("finished_at")))
     passed = shown.filter(~pl.col("clicked") & (pl.col("interest") < 0.2))

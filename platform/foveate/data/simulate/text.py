@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from foveate.data.simulate.foreign import FOREIGN
 from foveate.data.simulate.words import (
     CATEGORY_NAMES,
     CROSS,
-    FOREIGN,
     GLAD,
     HANDLES,
     SERIES,
@@ -54,6 +54,7 @@ def titles(
     subject: list[str],
     topic: NDArray[np.int64],
     language: list[str],
+    *,
     seconds: NDArray[np.float32],
     series: NDArray[np.int64],
     episode: NDArray[np.int64],
@@ -67,10 +68,9 @@ def titles(
     out = []
     for about, code, tongue, length, of, number, (pick, count, other) in rows:
         if of >= 0:
-            name = f"{_capital(TOPIC_NAMES[code])} {SERIES[of % len(SERIES)]}"
-            out.append(f"{name} #{number}: {about}")
+            out.append(_episode(about, code, tongue, of, number))
             continue
-        forms = STANDALONE if length > SHORT_SECONDS else SHORTS
+        forms: tuple[str, ...] = STANDALONE if length > SHORT_SECONDS else SHORTS
         forms = FOREIGN[tongue]["titles"] if tongue in FOREIGN else forms
         out.append(
             forms[int(pick * len(forms))].format(
@@ -105,6 +105,14 @@ def comments(
         forms = GLAD if pleased else CROSS
         out.append(forms[int(draw * len(forms))].format(subject=subject, topic=TOPIC_NAMES[code]))
     return out
+
+
+def _episode(about: str, topic: int, language: str, series: int, number: int) -> str:
+    if language in FOREIGN:
+        words = FOREIGN[language][CATEGORY_NAMES[topic // TOPICS_PER_CATEGORY]]
+        return FOREIGN[language]["episodes"][0].format(subject=_capital(words[series % len(words)]), number=number)
+    name = SERIES[series % len(SERIES)].format(topic=TOPIC_NAMES[topic], Topic=_capital(TOPIC_NAMES[topic]))
+    return f"{name} #{number}: {about}"
 
 
 def _capital(text: str) -> str:

@@ -24,10 +24,11 @@ from foveate.data.dataset import Dataset, open_dataset, write_dataset
 from foveate.data.simulate.audience import Audience, make_audience, plan_visits, taste_paths
 from foveate.data.simulate.catalogue import Catalogue, make_catalogue
 from foveate.data.simulate.config import SimulateConfig
-from foveate.data.simulate.living import Crowd, crowds
+from foveate.data.simulate.living import Crowd, World, crowds
 from foveate.data.simulate.showing import LoggingPolicy
 from foveate.data.simulate.tables import events, impressions, number_rows
 from foveate.data.simulate.words import CATEGORY_NAMES, TOPIC_NAMES, TOPICS_PER_CATEGORY
+from foveate.errors import ConfigError
 from foveate.files import staged_folder
 
 __all__ = ["SimulateConfig", "simulate_dataset"]
@@ -50,6 +51,8 @@ def simulate_dataset(config: SimulateConfig, out: Path, progress: Callable[[str,
 
     Raises
     ------
+    ConfigError
+        The world is so small that nobody came.
     OutputExistsError
         ``out`` already holds something.
     """
@@ -65,6 +68,7 @@ def _write(config: SimulateConfig, folder: Path, progress: Callable[[str, int], 
     audience = make_audience(config, catalogue, rng_viewers)
     visits = plan_visits(config, audience, rng_visits)
     path = rng_path.permutation(len(TOPIC_NAMES))
+    world = World(config, catalogue, audience, visits, path)
     policy = LoggingPolicy(config, catalogue)
     truth = folder / TRUTH
     (truth / "tastes").mkdir(parents=True)
@@ -74,14 +78,16 @@ def _write(config: SimulateConfig, folder: Path, progress: Callable[[str, int], 
         rng = np.random.default_rng([config.seed, 1, part])
         tastes = taste_paths(config, audience, rows, rng)
         _taste_table(audience, rows, tastes).write_parquet(truth / "tastes" / f"part-{part:04d}.parquet")
-        rounds += Crowd(config, catalogue, audience, visits, rows, tastes, path).live(policy, rng)
+        rounds += Crowd(world, rows, tastes).live(policy, rng)
         progress("living", rows.stop - rows.start)
-    shown = number_rows(pl.concat(rounds)) if rounds else _nothing()
+    if not rounds:
+        raise ConfigError("nobody came: raise viewers, days or sessions_per_week")
+    shown = number_rows(pl.concat(rounds))
     _write_truth(truth, config, catalogue, path, shown)
     write_dataset(
         folder,
         impressions=impressions(shown, catalogue, audience),
-        events=events(config, shown, catalogue, audience, rng_events),
+        events=events(config, shown, catalogue, audience, rng=rng_events),
         items=catalogue.frame,
         viewers=audience.frame,
         reader="simulate",
