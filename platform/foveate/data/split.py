@@ -8,7 +8,7 @@ Shapes: ``E`` events, ``R`` runs (neighbouring events of one viewer on one item)
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
@@ -164,6 +164,32 @@ def windows(events: Events, protocol: Protocol, config: SplitConfig | None = Non
     return Windows(protocol, *stages)
 
 
+def label_stages(cut: Windows, count: int, config: SplitConfig | None = None) -> list[Stage]:
+    """Return the stages that label a re-ranker before the selection's, oldest first.
+
+    Every one is retrieved by sources that learned from its own history alone.
+
+    Parameters
+    ----------
+    cut
+        The windows of one protocol.
+    count
+        ``time``: into how many equal parts the ranker's window is cut. ``leave-one-out``: how many of each viewer's
+        items are used, the ranker's own and those before it. A part without a target is left out.
+    """
+    config = config or SplitConfig()
+    if count < 1:
+        raise ConfigError(f"the ranker needs at least one label window, got {count}")
+    if cut.protocol == "leave-one-out":
+        names = [f"ranker-{place}" for place in range(1, count)]
+        stages = [*_by_order(cut.ranker.history, config, names), cut.ranker]
+    else:
+        edges = np.linspace(cut.ranker.now, cut.ranker.until, count + 1).astype(np.int64).tolist()
+        parts = zip([f"ranker-{i}" for i in reversed(range(count))], edges[:-1], edges[1:], strict=True)
+        stages = [_between(cut.selection.history, config, *part) for part in parts]
+    return [stage for stage in stages if len(stage.targets)]
+
+
 def cuts(times: NDArray[np.int64], config: SplitConfig) -> tuple[int, int, int, int]:
     """Return where the ranker's, the selection's and the test's windows begin, and where the last one ends.
 
@@ -196,22 +222,26 @@ def cuts(times: NDArray[np.int64], config: SplitConfig) -> tuple[int, int, int, 
 
 def _by_time(events: Events, config: SplitConfig) -> list[Stage]:
     edges = cuts(events.time, config)
-    stages = []
-    for name, start, end in zip(("ranker", "selection", "test"), edges[:-1], edges[1:], strict=True):
-        history = events.take(events.time < start)
-        window = events.take((events.time >= start) & (events.time < end) & events.positive)
-        keys = _pairs(window)
-        _, once = np.unique(keys, return_index=True)
-        new = np.zeros(len(window), dtype=bool)
-        new[once] = True
-        new &= ~np.isin(keys, _pairs(history))
-        positives = np.bincount(history.user[history.positive], minlength=events.n_users)
-        new &= positives[window.user] >= config.min_history
-        stages.append(Stage(name, history, _targets(window.take(new)), start, end))
-    return stages
+    names = ("ranker", "selection", "test")
+    return [_between(events, config, *cut) for cut in zip(names, edges[:-1], edges[1:], strict=True)]
 
 
-def _by_order(events: Events, config: SplitConfig) -> list[Stage]:
+def _between(events: Events, config: SplitConfig, name: str, start: int, end: int) -> Stage:
+    history = events.take(events.time < start)
+    window = events.take((events.time >= start) & (events.time < end) & events.positive)
+    keys = _pairs(window)
+    _, once = np.unique(keys, return_index=True)
+    new = np.zeros(len(window), dtype=bool)
+    new[once] = True
+    new &= ~np.isin(keys, _pairs(history))
+    positives = np.bincount(history.user[history.positive], minlength=events.n_users)
+    new &= positives[window.user] >= config.min_history
+    return Stage(name, history, _targets(window.take(new)), start, end)
+
+
+def _by_order(
+    events: Events, config: SplitConfig, names: Sequence[str] = ("test", "selection", "ranker")
+) -> list[Stage]:
     starts, labels = _new_runs(events)
     positives = np.concatenate([[0], np.cumsum(events.positive)])
     offsets = events.offsets()
@@ -219,7 +249,7 @@ def _by_order(events: Events, config: SplitConfig) -> list[Stage]:
     back = _rank_from_end(events.user[starts], events.n_users)
     cut = offsets[1:].copy()
     stages = []
-    for place, name in enumerate(("test", "selection", "ranker")):
+    for place, name in enumerate(names):
         mine = (back == place) & (before >= max(1, config.min_history))
         # A viewer without a target here keeps the later stage's cut, so that its target stays out of sight.
         cut[events.user[starts[mine]]] = starts[mine]

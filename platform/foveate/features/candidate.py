@@ -1,0 +1,71 @@
+"""What the sources say of a candidate, as columns for the ranker.
+
+Shapes: ``N`` candidates of one query, ``S`` sources.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foveate.messages import Candidates
+
+BLEND = "blend"
+"""The mean of the z-scores: the plain blend that a ranker has to beat."""
+
+
+def score_column(source: str) -> str:
+    """Name the column of a source's raw score."""
+    return f"score.{source}"
+
+
+def rank_column(source: str) -> str:
+    """Name the column of a source's rank among the candidates."""
+    return f"rank.{source}"
+
+
+def z_column(source: str) -> str:
+    """Name the column of a source's z-score among the candidates."""
+    return f"z.{source}"
+
+
+def candidate_columns(sources: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the names of the columns that :func:`candidate_values` fills."""
+    groups = (score_column, rank_column, z_column)
+    return (*(name(source) for name in groups for source in sources), BLEND, "best_rank", "offers")
+
+
+def candidate_values(candidates: Candidates) -> NDArray[np.float32]:
+    """Return ``[N, 3 S + 3]``: scores, log ranks and z-scores by source, their blend, best rank and count of offers."""
+    z_NS = z_scores(candidates.scores)
+    rank_NS = log_ranks(candidates.scores)
+    # Without a source or a candidate there is nothing to take a mean or a minimum of.
+    empty = not candidates.scores.size
+    blend_N = np.zeros(len(candidates.items)) if empty else z_NS.mean(axis=1)
+    best_N = np.zeros(len(candidates.items)) if empty else rank_NS.min(axis=1)
+    offers_N = candidates.offered.sum(axis=1)
+    columns = [candidates.scores, rank_NS, z_NS, blend_N[:, None], best_N[:, None], offers_N[:, None]]
+    return np.concatenate(columns, axis=1).astype(np.float32)
+
+
+def z_scores(scores_NS: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Bring each source's scores to mean 0 and deviation 1 over the candidates; a source that ties all answers 0."""
+    scores = scores_NS.astype(np.float64)
+    if not len(scores):
+        return scores
+    centred = scores - scores.mean(axis=0)
+    deviation = centred.std(axis=0)
+    # A deviation that is rounding alone says nothing.
+    told = deviation > 1e-6 * np.maximum(np.abs(scores).max(axis=0), 1e-12)
+    return np.asarray(np.where(told, centred / np.where(told, deviation, 1.0), 0.0))
+
+
+def log_ranks(scores_NS: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Log of 1 + each candidate's rank by each source, best 0, ties at mid-rank."""
+    out = np.empty(scores_NS.shape)
+    for column, scores_N in enumerate(scores_NS.T):
+        ordered = np.sort(scores_N)
+        above = len(ordered) - np.searchsorted(ordered, scores_N, side="right")
+        ties = np.searchsorted(ordered, scores_N, side="right") - np.searchsorted(ordered, scores_N, side="left") - 1
+        out[:, column] = np.log1p(above + 0.5 * ties)
+    return out

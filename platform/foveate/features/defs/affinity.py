@@ -1,0 +1,111 @@
+"""How much of a viewer's recent interest shares a candidate's channel, categories or tags."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foveate.data.catalog import Catalog
+from foveate.data.events import Events
+from foveate.features.core import Event, Feature, FeatureRows, State
+from foveate.features.past import Floats, Tokens, moments_of, ratio, recent, smallest_by_key, sums, totals_by_key
+from foveate.messages import Query
+
+LAST_EVENTS = 50
+
+
+class Affinity(Feature):
+    """Over the last 50 events, for the tokens of a candidate.
+
+    ``share`` is the part of the positive events that carry a token, ``weight`` the mean signal weight of the events
+    that do (a hide weighs against), both averaged over the candidate's tokens; ``since`` is the log of how many events
+    ago any of them was last met, that of 51 where not at all.
+    """
+
+    scope: ClassVar[Literal["item", "viewer"]] = "viewer"
+
+    def tokens(self, catalog: Catalog) -> Tokens:
+        """Return what items are made of, in this feature's eyes."""
+        raise NotImplementedError
+
+    def start(self, catalog: Catalog) -> State:
+        return {"tokens": self.tokens(catalog), "events": deque(maxlen=LAST_EVENTS)}
+
+    def update(self, state: State, event: Event) -> None:
+        state["events"].append(event)
+
+    def read(self, state: State, query: Query, items: NDArray[np.int32]) -> NDArray[np.float32]:
+        return np.array([_read_one(state, int(item)) for item in items], dtype=np.float32).reshape(len(items), 3)
+
+    def as_of(self, events: Events, catalog: Catalog, rows: FeatureRows) -> NDArray[np.float32]:
+        tokens, moments = self.tokens(catalog), moments_of(rows)
+        past = recent(events, moments, LAST_EVENTS)
+        owner, token = tokens.explode(events.item[past.event])
+        keys = past.moment[owner] * tokens.size + token
+        row, row_token = tokens.explode(rows.item)
+        wanted = moments.of_row[row] * tokens.size + row_token
+
+        def met(weights: NDArray[np.generic]) -> Floats:
+            return totals_by_key(keys, weights[past.event][owner].astype(np.float64), wanted)
+
+        share = ratio(
+            met(events.positive), sums(past.moment, len(moments), events.positive[past.event])[moments.of_row[row]]
+        )
+        weight = ratio(met(events.weight), met(np.ones(len(events))))
+        counts = sums(row, len(rows))
+        age = smallest_by_key(keys, past.age[owner], wanted, LAST_EVENTS)
+        since = np.full(len(rows), LAST_EVENTS, dtype=np.int64)
+        np.minimum.at(since, row, age)
+        means = [ratio(sums(row, len(rows), column), counts) for column in (share, weight)]
+        return np.stack([*means, np.log1p(since)], axis=1).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class ChannelAffinity(Affinity):
+    """Interest in the candidate's channel."""
+
+    name: ClassVar[str] = "channel_affinity"
+    columns: ClassVar[tuple[str, ...]] = ("channel_share", "channel_weight", "channel_since")
+
+    def tokens(self, catalog: Catalog) -> Tokens:
+        return Tokens.of_codes(catalog.channel, len(catalog.channels))
+
+
+@dataclass(frozen=True)
+class CategoryAffinity(Affinity):
+    """Interest in the candidate's categories."""
+
+    name: ClassVar[str] = "category_affinity"
+    columns: ClassVar[tuple[str, ...]] = ("category_share", "category_weight", "category_since")
+
+    def tokens(self, catalog: Catalog) -> Tokens:
+        return Tokens.of_matrix(catalog.categories)
+
+
+@dataclass(frozen=True)
+class TagAffinity(Affinity):
+    """Interest in the candidate's tags."""
+
+    name: ClassVar[str] = "tag_affinity"
+    columns: ClassVar[tuple[str, ...]] = ("tag_share", "tag_weight", "tag_since")
+
+    def tokens(self, catalog: Catalog) -> Tokens:
+        return Tokens.of_matrix(catalog.tags)
+
+
+def _read_one(state: State, item: int) -> tuple[float, float, float]:
+    events: list[Event] = list(state["events"])
+    own = state["tokens"].of(item).tolist()
+    positives = sum(event.positive for event in events)
+    shares, weights, since = [], [], LAST_EVENTS
+    for token in own:
+        met = [(age, e) for age, e in enumerate(reversed(events)) if token in state["tokens"].of(e.item)]
+        shares.append(sum(e.positive for _, e in met) / positives if positives else 0.0)
+        weights.append(sum(e.weight for _, e in met) / len(met) if met else 0.0)
+        since = min([since, *(age for age, _ in met)])
+    count = max(len(own), 1)
+    return sum(shares) / count, sum(weights) / count, float(np.log1p(since))

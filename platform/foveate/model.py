@@ -1,0 +1,154 @@
+"""A trained two-stage model, and what it does with a batch of viewers.
+
+Shapes: ``B`` queries, ``N`` candidates of one query, ``I`` items, ``D`` content columns, ``K`` chosen items.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from foveate.data.catalog import Catalog
+from foveate.data.schema import EVENT_KINDS
+from foveate.data.vocabulary import UNKNOWN
+from foveate.features.sets import Clock, FeatureSet
+from foveate.messages import Candidates, Filters, Query, Ranked, ViewerHistory
+from foveate.ranking.base import Ranker
+from foveate.recipe import Recipe
+from foveate.retrieval.base import CandidateSource
+from foveate.retrieval.merge import gather
+from foveate.slate.base import Selection, SlateInput
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A slate in codes.
+
+    Parameters
+    ----------
+    items, scores
+        ``[K]`` int32 item codes in slate order and their float32 ranker scores.
+    positions
+        ``[K]`` where each stands among the candidates.
+    selection
+        What the policy decided and what it cost.
+    """
+
+    items: NDArray[np.int32]
+    scores: NDArray[np.float32]
+    positions: NDArray[np.int64]
+    selection: Selection
+
+
+@dataclass(frozen=True)
+class Model:
+    """Sources, features, ranker and policy that were fitted together.
+
+    Every method takes a batch, and answers for one query what it answers for it in any other batch.
+
+    Parameters
+    ----------
+    recipe
+        How it was trained.
+    catalog
+        The items.
+    sources
+        The fitted candidate sources, in the recipe's order.
+    features
+        The fitted features: the layout of a row and the item states.
+    ranker
+        The fitted ranker.
+    positive_kinds
+        Event kinds that count as interest.
+    clock
+        ``time``, or ``order`` where times are not read and a query's ``now`` may be ``NO_TIME``.
+    """
+
+    recipe: Recipe
+    catalog: Catalog
+    sources: tuple[CandidateSource, ...]
+    features: FeatureSet
+    ranker: Ranker
+    positive_kinds: tuple[str, ...]
+    clock: Clock
+
+    def query(self, history: ViewerHistory, filters: Filters, now: int) -> Query:
+        """Encode a viewer at a moment.
+
+        Events on items that the catalogue does not hold are left out. What the viewer has met, what the filters forbid
+        and what is not yet available at ``now`` (UTC microseconds) is excluded before anything is retrieved.
+        """
+        codes = self.catalog.items.encode(history.item_ids)
+        known = codes != UNKNOWN
+        kinds = np.array([EVENT_KINDS.index(kind) for kind in history.kinds], dtype=np.int8)[known]
+        closed = np.flatnonzero(self.catalog.forbidden(filters, now))
+        return Query(
+            user_id=history.user_id,
+            items=codes[known],
+            times=history.times[known],
+            kinds=kinds,
+            values=history.values[known],
+            positives=self._is_positive[kinds],
+            exclude=np.union1d(codes[known], closed).astype(np.int32),
+            now=now,
+        )
+
+    def candidates(self, queries: Sequence[Query]) -> list[Candidates]:
+        """Ask every source, and return the union of what they offer for each query."""
+        return gather(self.sources, queries, self.recipe.candidates)
+
+    def rank(self, queries: Sequence[Query], candidates: Sequence[Candidates]) -> list[Ranked]:
+        """Build the features of every candidate and score them."""
+        if not queries:
+            return []
+        matrices = self.features.build(queries, candidates)
+        return [Ranked(c, m, self.ranker.score(m)) for c, m in zip(candidates, matrices, strict=True)]
+
+    def select(self, ranked: Ranked, size: int, seed: int) -> Chosen:
+        """Choose a slate of up to ``size`` under the recipe's policy and constraints."""
+        selection = self.recipe.policy.select(self.slate_input(ranked), size, self.recipe.constraints, seed)
+        chosen = selection.chosen
+        return Chosen(ranked.candidates.items[chosen], ranked.scores[chosen], chosen, selection)
+
+    def slate_input(self, ranked: Ranked) -> SlateInput:
+        """Return the candidates as a policy sees them: likeness is that of channel, categories and tags."""
+        items = ranked.candidates.items
+        return SlateInput(
+            relevance=ranked.scores,
+            vectors=self.content(items),
+            channel=self.catalog.channel[items],
+            category=self.catalog.main_category[items],
+            codes=items,
+        )
+
+    def content(self, items: NDArray[np.int32]) -> NDArray[np.float32]:
+        """Return ``[N, D]`` content vectors of unit length, zero for an item that nothing is known of.
+
+        Only columns that some of ``items`` have are kept, so ``D`` differs from call to call and dot products do not.
+        """
+        rows = self._content[items]
+        used = np.unique(rows.indices)
+        return np.asarray(rows[:, used].toarray(), dtype=np.float32)
+
+    @cached_property
+    def _content(self) -> sparse.csr_matrix:
+        channel, rows = self.catalog.channel, np.flatnonzero(self.catalog.channel != UNKNOWN)
+        shape = (len(self.catalog), len(self.catalog.channels))
+        channels = sparse.csr_matrix((np.ones(len(rows)), (rows, channel[rows])), shape=shape)
+        parts = [channels, *(m.astype(np.float64) for m in (self.catalog.categories, self.catalog.tags))]
+        # Each kind of fact weighs the same, however many tags an item carries.
+        return _unit_rows(sparse.hstack([_unit_rows(part) for part in parts], format="csr"))
+
+    @cached_property
+    def _is_positive(self) -> NDArray[np.bool_]:
+        return np.array([kind in self.positive_kinds for kind in EVENT_KINDS])
+
+
+def _unit_rows(matrix: sparse.csr_matrix) -> sparse.csr_matrix:
+    lengths = np.sqrt(np.asarray(matrix.multiply(matrix).sum(axis=1)).ravel())
+    return sparse.diags(np.divide(1.0, lengths, out=np.zeros_like(lengths), where=lengths > 0)).tocsr() @ matrix

@@ -1,0 +1,100 @@
+"""The seam of the rankers.
+
+Shapes: ``N`` candidates, ``F`` features, ``R`` rows of all training queries, ``Q`` training queries.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foveate.errors import ConfigError
+from foveate.messages import FeatureMatrix
+from foveate.registry import Registry, Variant
+from foveate.space import Space
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """Candidates of past moments with what came of them; the rows of one query lie together.
+
+    Parameters
+    ----------
+    features
+        ``[R, F]`` and the names of its columns.
+    labels
+        ``[R]`` int8: 1 for what the viewer went on to like, 0 for the other candidates.
+    groups
+        ``[Q]`` int64: how many rows each query has.
+    windows
+        ``[Q]`` int64: which label window each query is from, 0 the oldest.
+    """
+
+    features: FeatureMatrix
+    labels: NDArray[np.int8]
+    groups: NDArray[np.int64]
+    windows: NDArray[np.int64]
+
+
+class Ranker(ABC):
+    """A fitted ranker."""
+
+    @abstractmethod
+    def score(self, features: FeatureMatrix) -> NDArray[np.float32]:
+        """Return ``[N]`` scores, higher is better; a row's score does not depend on the other rows."""
+
+    @abstractmethod
+    def texts(self) -> Mapping[str, str]:
+        """Return what ``RankerConfig.restore`` needs, as texts by file name."""
+
+
+class RankerConfig(Variant):
+    """Base of the rankers' frozen configs; each file of this package that defines one adds a ranker."""
+
+    variants: ClassVar[Registry[RankerConfig]]
+
+    def fit(self, training: TrainingSet, seed: int) -> Ranker:
+        """Learn to order candidates.
+
+        Raises
+        ------
+        TrainingError
+            There is nothing to learn from.
+        """
+        raise NotImplementedError
+
+    def restore(self, texts: Mapping[str, str]) -> Ranker:
+        """Make the ranker again from its texts."""
+        raise NotImplementedError
+
+    @classmethod
+    def search_space(cls) -> Space:
+        """Return the settings worth sweeping."""
+        return {}
+
+
+RankerConfig.variants = Registry("ranker", RankerConfig, "foveate.ranking")
+
+
+def column(features: FeatureMatrix, name: str) -> NDArray[np.float32]:
+    """Return one column by name.
+
+    Raises
+    ------
+    ConfigError
+        There is no such column.
+    """
+    if name not in features.names:
+        raise ConfigError(f"the features hold no column '{name}'. Known: {', '.join(features.names)}.")
+    return features.values[:, features.names.index(name)]
+
+
+def best_first(scores_N: NDArray[np.float32], items_N: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Return positions from best to worst: ties by item code, and a score that is not finite below every finite one."""
+    sinking = np.where(np.isfinite(scores_N), scores_N, -np.inf)
+    return np.lexsort((items_N, -sinking)).astype(np.int64)

@@ -1,0 +1,94 @@
+"""The ranker's training set: what sources fitted before a window retrieved for it, and what came of that."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foveate.data.catalog import Catalog
+from foveate.data.queries import queries_of
+from foveate.data.split import Stage, Targets
+from foveate.errors import TrainingError
+from foveate.features.sets import FeatureSet
+from foveate.messages import Candidates, FeatureMatrix
+from foveate.ranking.base import TrainingSet
+from foveate.retrieval.base import CandidateSource
+from foveate.retrieval.merge import gather
+
+BATCH = 256
+"""Queries whose scores of the whole catalogue are held at once."""
+
+
+@dataclass(frozen=True)
+class LabelWindow:
+    """A stage with the sources and the features that learned from its history alone."""
+
+    stage: Stage
+    sources: Sequence[CandidateSource]
+    features: FeatureSet
+
+
+def training_set(
+    windows: Sequence[LabelWindow], catalog: Catalog, candidates: int, max_queries: int, seed: int
+) -> TrainingSet:
+    """Retrieve, build the features and label, window by window.
+
+    Parameters
+    ----------
+    windows
+        Oldest first.
+    candidates
+        How many items each source offers.
+    max_queries
+        Viewers drawn from a window that has more.
+
+    Raises
+    ------
+    TrainingError
+        No source retrieved anything that a viewer went on to like.
+    """
+    parts = [_window_rows(window, catalog, candidates, max_queries, seed) for window in windows]
+    matrices = [matrix for part in parts for matrix, _ in part]
+    labels = [label for part in parts for _, label in part]
+    if not matrices:
+        raise TrainingError(
+            "no candidate of the ranker's window was liked: widen the split, raise candidates, or add a source"
+        )
+    first = matrices[0]
+    return TrainingSet(
+        features=FeatureMatrix(first.names, first.schema_hash, np.concatenate([m.values for m in matrices])),
+        labels=np.concatenate(labels),
+        groups=np.array([len(label) for label in labels], dtype=np.int64),
+        windows=np.repeat(np.arange(len(parts)), [len(part) for part in parts]).astype(np.int64),
+    )
+
+
+def _window_rows(
+    window: LabelWindow, catalog: Catalog, k: int, max_queries: int, seed: int
+) -> list[tuple[FeatureMatrix, NDArray[np.int8]]]:
+    """Return features and labels of every viewer of the window for whom a target was retrieved."""
+    stage = window.stage
+    users = _draw(stage.targets.users(), max_queries, seed)
+    rows: list[tuple[FeatureMatrix, NDArray[np.int8]]] = []
+    for start in range(0, len(users), BATCH):
+        batch = users[start : start + BATCH]
+        queries = queries_of(stage.history, batch, catalog, stage.now)
+        found = gather(window.sources, queries, k)
+        labels = [_labels(candidates, stage.targets, user) for candidates, user in zip(found, batch, strict=True)]
+        told = [i for i, label in enumerate(labels) if label.any()]
+        matrices = window.features.build([queries[i] for i in told], [found[i] for i in told])
+        rows += zip(matrices, (labels[i] for i in told), strict=True)
+    return rows
+
+
+def _draw(users: NDArray[np.int32], most: int, seed: int) -> NDArray[np.int32]:
+    if len(users) <= most:
+        return users
+    return np.sort(np.random.default_rng(seed).choice(users, most, replace=False))
+
+
+def _labels(candidates: Candidates, targets: Targets, user: np.int32) -> NDArray[np.int8]:
+    return np.isin(candidates.items, targets.of(int(user))).astype(np.int8)

@@ -1,0 +1,87 @@
+"""All that a training needs to know: what a recipe file under ``infra/recipes`` holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from foveate.data.signals import Signals
+from foveate.data.split import Protocol, SplitConfig
+from foveate.errors import ConfigError
+from foveate.features.sets import Clock
+from foveate.ranking.base import RankerConfig
+from foveate.retrieval.base import SourceConfig
+from foveate.slate.base import Constraints, SlatePolicy
+
+DEFAULT_SOURCES = ("covisitation", "item_knn", "popularity", "recent_popularity")
+
+
+def _default_sources() -> tuple[SourceConfig, ...]:
+    return tuple(SourceConfig.variants[name]() for name in DEFAULT_SOURCES)
+
+
+def _default_ranker() -> RankerConfig:
+    return RankerConfig.variants["lambdarank"]()
+
+
+def _default_policy() -> SlatePolicy:
+    return SlatePolicy.variants["mmr"]()
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train a model and how it makes its slates.
+
+    Parameters
+    ----------
+    protocol
+        How the log is cut; ``time`` gives the model a clock, ``leave-one-out`` one that is order only.
+    signals
+        What events are worth and which count as interest.
+    split
+        How wide the windows are.
+    sources
+        The candidate sources, each variant at most once.
+    candidates
+        How many items each source offers.
+    features
+        Names of the ranker's features; empty takes all that the clock allows.
+    label_windows
+        How many windows before the selection's label the ranker; see :func:`foveate.data.split.label_stages`.
+    label_queries
+        Viewers drawn from a label window that has more.
+    ranker
+        The re-ranker.
+    policy, constraints
+        How a slate is chosen, and the caps that none may break.
+    slate_size
+        How many items a slate holds where a request does not say.
+    seed
+        Seed of everything random.
+    """
+
+    protocol: Protocol = "time"
+    signals: Signals = field(default_factory=Signals)
+    split: SplitConfig = field(default_factory=SplitConfig)
+    sources: tuple[SourceConfig, ...] = field(default_factory=_default_sources)
+    candidates: int = 100
+    features: tuple[str, ...] = ()
+    label_windows: int = 2
+    label_queries: int = 5000
+    ranker: RankerConfig = field(default_factory=_default_ranker)
+    policy: SlatePolicy = field(default_factory=_default_policy)
+    constraints: Constraints = field(default_factory=Constraints)
+    slate_size: int = 10
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        names = [type(source).name for source in self.sources]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if not names or twice:
+            raise ConfigError(f"source '{twice[0]}' stands twice" if twice else "a recipe needs at least one source")
+        if min(self.candidates, self.label_windows, self.label_queries, self.slate_size) < 1:
+            raise ConfigError("candidates, label_windows, label_queries and slate_size must be 1 or more")
+
+    @property
+    def clock(self) -> Clock:
+        """Whether a model of this recipe may read times."""
+        return "time" if self.protocol == "time" else "order"
