@@ -7,6 +7,7 @@ items.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
 import torch
@@ -31,12 +32,20 @@ class SequenceContext:
         int64 positions in ``EVENT_KINDS``, 0 where padding.
     want_weights
         Whether the mixer should return its weights.
+    padded
+        False promises that no position is padding, which lets a mixer take a quicker path to the same answer.
     """
 
     valid_BL: Tensor
     times_BL: Tensor
     kinds_BL: Tensor
     want_weights: bool = False
+    padded: bool = True
+
+    @cached_property
+    def mask(self) -> Tensor:
+        """What :func:`causal_mask` says, made once for all the blocks that ask."""
+        return causal_mask(self)
 
 
 class Mixer(nn.Module):
@@ -103,3 +112,10 @@ def causal_mask(context: SequenceContext) -> Tensor:
     past_LL = torch.ones(length, length, dtype=torch.bool, device=context.valid_BL.device).tril()
     self_LL = torch.eye(length, dtype=torch.bool, device=context.valid_BL.device)
     return (past_LL & context.valid_BL[:, None, :] | self_LL)[:, None]
+
+
+def match(user_BD: Tensor, item_ND: Tensor) -> Tensor:
+    """Return dot products ``[B, N]``, with items that all viewers share ``[N, D]`` or that each has ``[B, N, D]``."""
+    if item_ND.dim() == 2:
+        return user_BD @ item_ND.mT
+    return (item_ND @ user_BD[:, :, None])[..., 0]

@@ -1,0 +1,61 @@
+"""A match of directions alone, sharpened by a learned temperature."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from foveate.attention.base import Scorer, ScorerConfig, match
+from foveate.space import LogUniform, Space
+
+_COLDEST = 0.01
+"""Below this temperature the softmax of a cosine is nearly one-hot and its gradient vanishes."""
+
+
+class CosineScorer(Scorer):
+    """Cosine of viewer and item over a learned temperature (Radford et al., CLIP, 2021, section 2.5)."""
+
+    def __init__(self, temperature: float, *, learned: bool) -> None:
+        super().__init__()
+        self.log_scale = nn.Parameter(torch.tensor(-math.log(temperature)), requires_grad=learned)
+
+    def forward(self, user_BD: Tensor, item_ND: Tensor) -> Tensor:
+        """Return scores ``[B, N]``."""
+        scale = self.log_scale.clamp(max=-math.log(_COLDEST)).exp()
+        return match(F.normalize(user_BD, dim=-1) * scale, F.normalize(item_ND, dim=-1))
+
+
+@dataclass(frozen=True)
+class Cosine(ScorerConfig):
+    """Cosine of viewer and item over a temperature: an item's length, and so its popularity, plays no part.
+
+    Parameters
+    ----------
+    temperature
+        Where the temperature starts; lower is sharper.
+    learned
+        Whether training may change it.
+    """
+
+    name = "cosine"
+
+    temperature: float = 0.05
+    learned: bool = True
+
+    def __post_init__(self) -> None:
+        if not _COLDEST <= self.temperature <= 10:
+            raise ValueError(f"temperature must lie between {_COLDEST} and 10, got {self.temperature}")
+
+    def build(self, width: int) -> CosineScorer:
+        """Build the module."""
+        del width
+        return CosineScorer(self.temperature, learned=self.learned)
+
+    @classmethod
+    def search_space(cls) -> Space:
+        """Return the settings worth sweeping."""
+        return {"temperature": LogUniform(0.02, 0.2)}

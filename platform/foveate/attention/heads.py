@@ -1,0 +1,69 @@
+"""What every multi-head mixer shares: splitting into heads, rotary positions, and the weighing itself.
+
+Legend of tensor names: as in :mod:`foveate.attention.base`.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from foveate.attention.base import SequenceContext
+
+_ROTARY_BASE = 10_000.0
+
+
+def check_heads(width: int, heads: int) -> None:
+    """Refuse a number of heads that does not divide the width.
+
+    Raises
+    ------
+    ValueError
+        The width is no multiple of ``heads``.
+    """
+    if width % heads:
+        raise ValueError(f"width {width} is no multiple of heads {heads}: choose another width or number of heads")
+
+
+def split_heads(x_BLD: Tensor, heads: int) -> Tensor:
+    """Return ``[B, H, L, K]``."""
+    batch, length, width = x_BLD.shape
+    return x_BLD.view(batch, length, heads, width // heads).transpose(1, 2)
+
+
+def join_heads(x_BHLK: Tensor) -> Tensor:
+    """Return ``[B, L, D]``."""
+    return x_BHLK.transpose(1, 2).flatten(2)
+
+
+def rotate(x_BHLK: Tensor) -> Tensor:
+    """Turn each pair of channels by an angle that grows with the position.
+
+    Products of two rotated vectors depend on their distance alone, so padding on the left changes nothing.
+    Source: Su et al., RoFormer (2021), section 3.2.
+    """
+    length, half = x_BHLK.shape[-2], x_BHLK.shape[-1] // 2
+    place_L = torch.arange(length, device=x_BHLK.device, dtype=torch.float32)
+    channel_K = torch.arange(half, device=x_BHLK.device, dtype=torch.float32)
+    angle_LK = place_L[:, None] * _ROTARY_BASE ** (-channel_K / max(half, 1))
+    cos_LK, sin_LK = angle_LK.cos().to(x_BHLK.dtype), angle_LK.sin().to(x_BHLK.dtype)
+    a, b, rest = x_BHLK[..., :half], x_BHLK[..., half : 2 * half], x_BHLK[..., 2 * half :]
+    return torch.cat((a * cos_LK - b * sin_LK, a * sin_LK + b * cos_LK, rest), dim=-1)
+
+
+def weigh(
+    q_BHLK: Tensor, k_BHLK: Tensor, v_BHLK: Tensor, context: SequenceContext, dropout: float
+) -> tuple[Tensor, Tensor | None]:
+    """Return causal softmax attention ``[B, H, L, K]`` and, where wanted, its weights ``[B, H, L, L]``.
+
+    ``dropout`` is the share of weights that are left out; pass 0 outside of training.
+    """
+    if context.want_weights:
+        logits_BHLL = q_BHLK @ k_BHLK.mT * q_BHLK.shape[-1] ** -0.5
+        weights_BHLL = logits_BHLL.masked_fill(~context.mask, float("-inf")).softmax(dim=-1)
+        return weights_BHLL @ v_BHLK, weights_BHLL
+    if not context.padded:
+        return F.scaled_dot_product_attention(q_BHLK, k_BHLK, v_BHLK, dropout_p=dropout, is_causal=True), None
+    mask = context.mask
+    return F.scaled_dot_product_attention(q_BHLK, k_BHLK, v_BHLK, attn_mask=mask, dropout_p=dropout), None

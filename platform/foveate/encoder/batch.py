@@ -1,0 +1,134 @@
+"""Histories as rectangles of tensors, with as little padding as can be.
+
+Legend of tensor names: ``B`` spans, ``L`` positions, ``N`` events of all viewers. A *span* is a stretch of one
+viewer's events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from foveate.attention.base import SequenceContext
+from foveate.messages import NO_TIME
+
+
+@dataclass(frozen=True)
+class SequenceBatch:
+    """A few spans side by side, padded on the left: the newest event of each is at position ``L - 1``.
+
+    Parameters
+    ----------
+    items_BL
+        int64 item codes, 0 where padding.
+    times_BL
+        int64 UTC microseconds, ``NO_TIME`` where unknown or padding.
+    kinds_BL
+        int64 positions in ``EVENT_KINDS``, 0 where padding or unknown.
+    valid_BL
+        bool: False where padding.
+    padded
+        Whether any position is padding.
+    """
+
+    items_BL: Tensor
+    times_BL: Tensor
+    kinds_BL: Tensor
+    valid_BL: Tensor
+    padded: bool
+
+    def context(self, *, want_weights: bool = False) -> SequenceContext:
+        """Return what mixers may know beside the vectors."""
+        return SequenceContext(self.valid_BL, self.times_BL, self.kinds_BL, want_weights, self.padded)
+
+
+@dataclass(frozen=True)
+class Spans:
+    """Stretches of a flat array of events, none of them empty: ``start_B`` and ``length_B``, int64."""
+
+    start_B: Tensor
+    length_B: Tensor
+
+    def __len__(self) -> int:
+        return len(self.start_B)
+
+    def take(self, index: Tensor) -> Spans:
+        """Return the spans at ``index``."""
+        return Spans(self.start_B[index], self.length_B[index])
+
+
+@dataclass(frozen=True)
+class EventArrays:
+    """The events of all viewers, one after another, as int64 tensors on the device that trains."""
+
+    items_N: Tensor
+    times_N: Tensor
+
+    def batch(self, spans: Spans) -> SequenceBatch:
+        """Return the spans as one rectangle, as long as the longest of them."""
+        length = int(spans.length_B.max())
+        # Counted from the newest: negative where a shorter span has no event.
+        from_start_BL = spans.length_B[:, None] - length + torch.arange(length, device=spans.start_B.device)
+        valid_BL = from_start_BL >= 0
+        row_BL = spans.start_B[:, None] + from_start_BL.clamp(min=0)
+        padded = bool((spans.length_B != length).any())
+        items_BL, times_BL = self.items_N[row_BL], self.times_N[row_BL]
+        return SequenceBatch(
+            items_BL=items_BL * valid_BL,
+            times_BL=times_BL.masked_fill(~valid_BL, NO_TIME),
+            kinds_BL=torch.zeros_like(items_BL),
+            valid_BL=valid_BL,
+            padded=padded,
+        )
+
+    def successors(self, spans: Spans) -> Tensor:
+        """Return the item that followed each event of the spans, in the order of ``valid_BL``."""
+        owner_T = torch.repeat_interleave(spans.length_B)
+        place_T = (
+            torch.arange(len(owner_T), device=owner_T.device) - (spans.length_B.cumsum(0) - spans.length_B)[owner_T]
+        )
+        return self.items_N[spans.start_B[owner_T] + place_T + 1]
+
+
+def newest_spans(offsets: Tensor, max_len: int) -> Spans:
+    """Return the newest events, at most ``max_len``, of each viewer who has any; ``offsets`` is ``[U + 1]``."""
+    length_U = offsets.diff().clamp(max=max_len)
+    some_U = length_U > 0
+    return Spans((offsets[1:] - length_U)[some_U], length_U[some_U])
+
+
+def training_spans(offsets: Tensor, max_len: int) -> Spans:
+    """Return spans that hold every event with a successor exactly once.
+
+    A history longer than ``max_len`` is cut at places that differ from call to call, so that no event is always the
+    one without a past. Draws from torch's generator.
+    """
+    rows_U = (offsets.diff() - 1).clamp(min=0)
+    long_U = rows_U > max_len
+    shift_U = torch.randint(max_len, rows_U.shape, device=rows_U.device) * long_U
+    pieces_U = (rows_U + shift_U + max_len - 1) // max_len
+    owner_B = torch.repeat_interleave(pieces_U)
+    piece_B = torch.arange(len(owner_B), device=rows_U.device) - (pieces_U.cumsum(0) - pieces_U)[owner_B]
+    first_B = piece_B * max_len - shift_U[owner_B]
+    last_B = torch.minimum(first_B + max_len, rows_U[owner_B])
+    first_B = first_B.clamp(min=0)
+    return Spans(offsets[owner_B] + first_B, last_B - first_B)
+
+
+def bucketed(spans: Spans, batch_rows: int) -> Iterator[Tensor]:
+    """Yield positions of spans of like length, about ``batch_rows`` events together, in random order.
+
+    Draws from torch's generator; which spans meet differs from call to call.
+    """
+    # Noise in the order keeps spans from always meeting the same ones, at the price of a little padding.
+    noise = 1 + 0.1 * torch.rand(len(spans), device=spans.length_B.device)
+    order = torch.argsort(spans.length_B * noise, stable=True)
+    events = spans.length_B[order].cumsum(0)
+    group = (events - 1) // batch_rows
+    batches = torch.split(order, torch.bincount(group).tolist()) if len(order) else ()
+    kept = [batch for batch in batches if len(batch)]
+    for index in torch.randperm(len(kept)).tolist():
+        yield kept[index]

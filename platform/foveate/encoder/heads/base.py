@@ -1,0 +1,39 @@
+"""The seam of heads: interest predictors ``f(viewer, item)`` that take the scorer's place.
+
+Legend of tensor names: ``B`` viewers, ``N`` items, ``D`` width.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from foveate.registry import Registry, Variant
+from foveate.space import Space
+
+
+class Head(nn.Module):
+    """Predicts interest from a viewer vector and an item vector, of any form."""
+
+    def forward(self, user_BD: Tensor, item_ND: Tensor) -> Tensor:
+        """Return scores ``[B, N]``; ``item_ND`` may also be ``[B, N, D]`` for candidates of each viewer."""
+        raise NotImplementedError
+
+
+class HeadConfig(Variant):
+    """Base of the heads' frozen configs; each file of this package that defines one adds a head."""
+
+    variants: ClassVar[Registry[HeadConfig]]
+
+    def build(self, width: int) -> Head:
+        """Build the module for vectors of ``width``."""
+        raise NotImplementedError
+
+    @classmethod
+    def search_space(cls) -> Space:
+        """Return the settings worth sweeping."""
+        return {}
+
+
+HeadConfig.variants = Registry("head", HeadConfig, "foveate.encoder.heads")

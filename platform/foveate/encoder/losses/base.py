@@ -1,0 +1,52 @@
+"""The seam of losses.
+
+Legend of tensor names: ``T`` training rows (a viewer at a position, with the item that followed), ``I`` items, ``N``
+negatives, ``D`` width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar, TypeAlias
+
+from torch import Tensor, nn
+
+from foveate.registry import Registry, Variant
+from foveate.space import Space
+
+Score: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+"""A scorer or a head: viewers ``[T, D]`` and items ``[N, D]`` or ``[T, N, D]`` to scores ``[T, N]``."""
+
+
+class Loss(nn.Module):
+    """How wrong the scores of a batch are."""
+
+    def forward(self, user_TD: Tensor, target_T: Tensor, item_ID: Tensor, score: Score) -> Tensor:
+        """Return the mean over the rows, a scalar; ``target_T`` are item codes, ``item_ID`` the vectors of all."""
+        raise NotImplementedError
+
+
+class LossConfig(Variant):
+    """Base of the losses' frozen configs; each file of this package that defines one adds a loss."""
+
+    variants: ClassVar[Registry[LossConfig]]
+
+    def build(self, count_I: Tensor, negatives: int) -> Loss:
+        """Build the module.
+
+        Parameters
+        ----------
+        count_I
+            float32: how often each item was watched.
+        negatives
+            How many items a step contrasts with the targets; a loss over the whole catalogue ignores it.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def search_space(cls) -> Space:
+        """Return the settings worth sweeping."""
+        return {}
+
+
+LossConfig.variants = Registry("loss", LossConfig, "foveate.encoder.losses")

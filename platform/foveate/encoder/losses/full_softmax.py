@@ -1,0 +1,30 @@
+"""Cross-entropy over every item: exact, and as costly as the catalogue is long."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from foveate.encoder.losses.base import Loss, LossConfig, Score
+
+
+class FullSoftmaxLoss(Loss):
+    """Minus the log of the share that the softmax over all items gives the target."""
+
+    def forward(self, user_TD: Tensor, target_T: Tensor, item_ID: Tensor, score: Score) -> Tensor:
+        """Return the mean over the rows."""
+        return F.cross_entropy(score(user_TD, item_ID), target_T)
+
+
+@dataclass(frozen=True)
+class FullSoftmax(LossConfig):
+    """Cross-entropy over the whole catalogue."""
+
+    name = "full_softmax"
+
+    def build(self, count_I: Tensor, negatives: int) -> FullSoftmaxLoss:
+        """Build the module."""
+        del count_I, negatives
+        return FullSoftmaxLoss()

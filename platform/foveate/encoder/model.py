@@ -1,0 +1,144 @@
+"""The encoder: item vectors, blocks of mixer and feed-forward, and a match of viewers with items.
+
+Legend of tensor names: ``B`` viewers, ``L`` history positions, ``D`` width, ``N`` items, ``I`` all items.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from foveate.attention.base import MixerConfig, ScorerConfig, SequenceContext
+from foveate.attention.dot_product import DotProduct
+from foveate.attention.self_attention import SelfAttention
+from foveate.encoder.batch import SequenceBatch
+from foveate.encoder.heads.base import HeadConfig
+
+_ITEM_SPREAD = 0.02
+"""Standard deviation of fresh item vectors: small, so that the first scores are nearly even."""
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """What an encoder is made of.
+
+    Parameters
+    ----------
+    width
+        Length of every vector.
+    blocks
+        How many times mixer and feed-forward follow one another; 0 leaves the newest event alone.
+    max_len
+        How many of a viewer's newest events are read.
+    dropout
+        Share of values left out in training.
+    feed_forward
+        Hidden width of the feed-forward, in widths; 0 leaves it out.
+    positions
+        ``learned`` adds a vector for each age, counted from the newest event; ``none`` leaves order to the mixer.
+    mixer
+        How the past is weighed.
+    scorer
+        How viewers are matched with items.
+    head
+        An interest predictor that takes the scorer's place, or None.
+    """
+
+    width: int = 64
+    blocks: int = 2
+    max_len: int = 50
+    dropout: float = 0.2
+    feed_forward: int = 2
+    positions: Literal["learned", "none"] = "learned"
+    mixer: MixerConfig = field(default_factory=SelfAttention)
+    scorer: ScorerConfig = field(default_factory=DotProduct)
+    head: HeadConfig | None = None
+
+    def __post_init__(self) -> None:
+        if min(self.width, self.max_len) < 1 or min(self.blocks, self.feed_forward) < 0:
+            raise ValueError("width and max_len must be 1 or more, blocks and feed_forward 0 or more")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout must be at least 0 and below 1, got {self.dropout}")
+
+
+class SequenceEncoder(nn.Module):
+    """Turns histories into viewer vectors that live in the space of the item vectors."""
+
+    def __init__(self, config: EncoderConfig, n_items: int) -> None:
+        super().__init__()
+        self.config = config
+        self.items = nn.Embedding(n_items, config.width)
+        self.ages = nn.Embedding(config.max_len, config.width) if config.positions == "learned" else None
+        self.dropout = nn.Dropout(config.dropout)
+        self.blocks = nn.ModuleList([Block(config) for _ in range(config.blocks)])
+        self.norm = nn.LayerNorm(config.width)
+        self.match = config.head.build(config.width) if config.head else config.scorer.build(config.width)
+        for table in (self.items, self.ages):
+            if table is not None:
+                nn.init.normal_(table.weight, std=_ITEM_SPREAD)
+
+    def states(self, batch: SequenceBatch, *, want_weights: bool = False) -> tuple[Tensor, list[Tensor]]:
+        """Return ``[B, L, D]``, the viewer after each event, and where wanted each block's ``[B, H, L, L]``."""
+        context = batch.context(want_weights=want_weights)
+        x_BLD = self.items(batch.items_BL)
+        if self.ages is not None:
+            age_L = torch.arange(x_BLD.shape[1] - 1, -1, -1, device=x_BLD.device)
+            x_BLD = x_BLD + self.ages(age_L)
+        if batch.padded:
+            x_BLD = x_BLD * batch.valid_BL[..., None]
+        x_BLD = self.dropout(x_BLD)
+        seen: list[Tensor] = []
+        for block in self.blocks:
+            x_BLD, weights = block(x_BLD, context)
+            if weights is not None:
+                seen.append(weights)
+        return self.norm(x_BLD), seen
+
+    def forward(self, batch: SequenceBatch) -> Tensor:
+        """Return ``[B, D]``: the viewers after their newest event."""
+        return self.states(batch)[0][:, -1]
+
+    def score(self, user_BD: Tensor, item_ND: Tensor) -> Tensor:
+        """Return ``[B, N]``: how well viewers and items match."""
+        scores: Tensor = self.match(user_BD, item_ND)
+        return scores
+
+
+class Block(nn.Module):
+    """A mixer and a feed-forward, each normalised before and added to what came in."""
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        width, hidden = config.width, config.width * config.feed_forward
+        self.mixer = config.mixer.build(width, config.max_len)
+        self.mixer_norm = nn.LayerNorm(width)
+        self.dropout = nn.Dropout(config.dropout)
+        self.feed_forward = FeedForward(width, hidden, config.dropout) if hidden else None
+
+    def forward(self, x_BLD: Tensor, context: SequenceContext) -> tuple[Tensor, Tensor | None]:
+        """Return the vectors after this block and, where wanted, the mixer's weights."""
+        mixed_BLD, weights = self.mixer(self.mixer_norm(x_BLD), context)
+        x_BLD = x_BLD + self.dropout(mixed_BLD)
+        if self.feed_forward is not None:
+            x_BLD = x_BLD + self.feed_forward(x_BLD)
+        return x_BLD, weights
+
+
+class FeedForward(nn.Module):
+    """Two linear maps with a bend between them, for each position alone."""
+
+    def __init__(self, width: int, hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.up = nn.Linear(width, hidden)
+        self.down = nn.Linear(hidden, width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x_BLD: Tensor) -> Tensor:
+        """Return what is to be added to ``x_BLD``."""
+        added: Tensor = self.dropout(self.down(F.gelu(self.up(self.norm(x_BLD)))))
+        return added

@@ -1,0 +1,60 @@
+"""What the encoder expects a viewer to watch next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foveate.data.catalog import Catalog
+from foveate.encoder.model import EncoderConfig
+from foveate.encoder.train import TrainConfig, train_encoder
+from foveate.encoder.trained import TrainedEncoder
+from foveate.messages import Query
+from foveate.retrieval.base import Arrays, CandidateSource, FitContext, SourceConfig
+
+
+class AttentionSource(CandidateSource):
+    """A trained encoder that matches a viewer's positive history with every item."""
+
+    def __init__(self, name: str, encoder: TrainedEncoder) -> None:
+        self.name = name
+        self.encoder = encoder
+
+    def scores(self, queries: Sequence[Query]) -> NDArray[np.float32]:
+        """Return ``[B, I]``; all items are alike to a viewer without a history."""
+        items = [query.items[query.positives] for query in queries]
+        return self.encoder.scores(items, [query.times[query.positives] for query in queries])
+
+    def arrays(self) -> Arrays:
+        """Return the encoder's weights."""
+        return self.encoder.arrays()
+
+
+@dataclass(frozen=True)
+class Attention(SourceConfig):
+    """The sequence encoder as a source.
+
+    Parameters
+    ----------
+    encoder
+        What it is made of.
+    train
+        How it is trained.
+    """
+
+    name = "attention"
+
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+    def fit(self, context: FitContext) -> AttentionSource:
+        """Train the encoder."""
+        return AttentionSource(self.name, train_encoder(self.encoder, self.train, context))
+
+    def restore(self, arrays: Arrays, catalog: Catalog) -> AttentionSource:
+        """Make the source again."""
+        del catalog
+        return AttentionSource(self.name, TrainedEncoder.restore(self.encoder, arrays))
