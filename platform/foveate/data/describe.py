@@ -1,0 +1,77 @@
+"""What a dataset holds, in numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from foveate.data.dataset import Dataset, StepReport
+from foveate.data.schema import EVENT_KINDS, ITEM_ID, KIND, USER_ID
+
+
+@dataclass(frozen=True)
+class Description:
+    """Counts of a dataset.
+
+    Parameters
+    ----------
+    title
+        Names the data with its hash, and says so where it is simulated.
+    rows
+        Row count by table.
+    active_viewers, met_items
+        Viewers with an event, and items that one of them met.
+    pairs
+        Distinct (viewer, item) pairs among the events.
+    sparsity
+        Share of the active viewers' and met items' pairs that never met.
+    kinds
+        Events of each kind.
+    undated
+        Events without a time.
+    first, last
+        Time range of the events, UTC microseconds; None where none has a time.
+    """
+
+    title: str
+    reader: str
+    simulated: bool
+    rows: dict[str, int]
+    active_viewers: int
+    met_items: int
+    pairs: int
+    sparsity: float
+    kinds: dict[str, int]
+    undated: int
+    first: int | None
+    last: int | None
+    positive_kinds: tuple[str, ...]
+    cleaning: tuple[StepReport, ...]
+
+
+def describe(dataset: Dataset) -> Description:
+    """Count a dataset's events without reading them all into memory."""
+    events, manifest = dataset.events, dataset.manifest
+    kinds = events.group_by(KIND).agg(pl.len(), pl.col("occurred_at").null_count().alias("undated"))
+    counted = kinds.collect(engine="streaming")
+    by_kind = dict(counted.select(pl.col(KIND).cast(pl.String), "len").iter_rows())
+    pairs = events.select(USER_ID, ITEM_ID).unique()
+    sizes = pairs.select(pl.len(), pl.col(USER_ID).n_unique(), pl.col(ITEM_ID).n_unique())
+    met, viewers, items = sizes.collect(engine="streaming").row(0)
+    return Description(
+        title=dataset.title,
+        reader=manifest.reader,
+        simulated=manifest.simulated,
+        rows=manifest.rows,
+        active_viewers=viewers,
+        met_items=items,
+        pairs=met,
+        sparsity=1 - met / max(1, viewers * items),
+        kinds={kind: by_kind[kind] for kind in EVENT_KINDS if kind in by_kind},
+        undated=int(counted["undated"].sum()),
+        first=manifest.first,
+        last=manifest.last,
+        positive_kinds=manifest.positive_kinds,
+        cleaning=manifest.cleaning,
+    )
