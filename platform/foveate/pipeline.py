@@ -1,22 +1,39 @@
 """The story of one request, from start to end. Read this first.
 
 The same :func:`recommend` runs in process (evaluation, ``foveate recommend``, ``foveate replay``) and over Ray Serve:
-only the :class:`Stages` differ.
+only the :class:`Stages` differ. What decides a slate is the bundle, the viewer's history at one version, and the
+:class:`~foveate.messages.RequestContext`: with the same three, the same slate comes out again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol, TypeAlias
+import hashlib
+import json
+import secrets
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import compress
+from typing import Protocol, TypeAlias, TypeVar
 
-from foveate.messages import Candidates, Query, Ranked, RecommendRequest, RequestContext, Slate
+from foveate.config import to_dict
+from foveate.messages import Candidates, Query, Ranked, RecommendRequest, RequestContext, Slate, SlateItem
+from foveate.model import Model
+from foveate.recipe import Recipe
+from foveate.state.base import ViewerState
 
 Requests: TypeAlias = Sequence[RecommendRequest]
 Contexts: TypeAlias = Sequence[RequestContext]
 
+R = TypeVar("R")
 
-class Stages(Protocol):
-    """What ``recommend`` calls, in this order. Each stage works on a batch; a single request is a batch of one."""
+
+class Stages(Protocol[R]):
+    """What ``recommend`` calls, in this order. Each stage works on a batch; a single request is a batch of one.
+
+    ``R`` is what stands for ranked candidates between the last two stages: in process the candidates themselves
+    (:class:`~foveate.messages.Ranked`), over a network whatever spares them the way back and forth.
+    """
 
     async def hydrate(self, requests: Requests, contexts: Contexts) -> list[tuple[Query, int]]:
         """Read each viewer's history and its version, and gather what must not be shown."""
@@ -26,12 +43,152 @@ class Stages(Protocol):
         """Ask every candidate source and return the union."""
         ...
 
+    async def rank(self, queries: Sequence[Query], candidates: Sequence[Candidates], contexts: Contexts) -> Sequence[R]:
+        """Build the features and score every candidate."""
+        ...
+
+    async def select(self, requests: Requests, ranked: Sequence[R], contexts: Contexts) -> list[Slate]:
+        """Choose the slate under the policy and its constraints."""
+        ...
+
+
+async def recommend(request: RecommendRequest, context: RequestContext, stages: Stages[R]) -> Slate:
+    """Answer one request: :func:`recommend_many` with a batch of one."""
+    [slate] = await recommend_many([request], [context], stages)
+    return slate
+
+
+async def recommend_many(requests: Requests, contexts: Contexts, stages: Stages[R]) -> list[Slate]:
+    """Answer several requests at once.
+
+    Parameters
+    ----------
+    requests, contexts
+        What is asked, and what was pinned for each: see :func:`make_context`.
+    stages
+        Who does the work.
+
+    Returns
+    -------
+    list of Slate
+        In the order of the requests. A batch agrees with its members one at a time but for the rounding of float32;
+        ties are broken by item code.
+    """
+    hydrated = await stages.hydrate(requests, contexts)
+    queries = [query for query, _ in hydrated]
+    candidates = await stages.retrieve(queries, contexts)
+    ranked = await stages.rank(queries, candidates, contexts)
+    slates = await stages.select(requests, ranked, contexts)
+    return [replace(slate, state_version=version) for slate, (_, version) in zip(slates, hydrated, strict=True)]
+
+
+def make_context(
+    request: RecommendRequest,
+    bundle_id: str,
+    *,
+    clock: Callable[[], int],
+    budget: int = 1_000_000,
+    request_id: str | None = None,
+) -> RequestContext:
+    """Pin what a request leaves open: the moment, the seed, the bundle, the deadline.
+
+    Parameters
+    ----------
+    clock
+        Gives UTC microseconds.
+    budget
+        Microseconds until an answer is of no use, counted on the clock, not from the request's own ``now``.
+    request_id
+        Name of the request; None makes one.
+    """
+    time = clock()
+    return RequestContext(
+        request_id=uuid.uuid4().hex if request_id is None else request_id,
+        now=time if request.now is None else request.now,
+        bundle_id=bundle_id,
+        deadline=time + budget,
+        surface=request.surface,
+        seed=secrets.randbits(31) if request.seed is None else request.seed,
+        filters=request.filters,
+    )
+
+
+class LocalStages:
+    """The stages in this process.
+
+    Parameters
+    ----------
+    model
+        What was trained.
+    state
+        Where histories are read.
+    """
+
+    def __init__(self, model: Model, state: ViewerState) -> None:
+        self._model = model
+        self._state = state
+
+    async def hydrate(self, requests: Requests, contexts: Contexts) -> list[tuple[Query, int]]:
+        """Read each viewer's history and its version, and gather what must not be shown."""
+        return hydrate(self._model, self._state, requests, contexts)
+
+    async def retrieve(self, queries: Sequence[Query], contexts: Contexts) -> list[Candidates]:
+        """Ask every candidate source and return the union."""
+        del contexts
+        return self._model.candidates(queries)
+
     async def rank(
         self, queries: Sequence[Query], candidates: Sequence[Candidates], contexts: Contexts
     ) -> list[Ranked]:
         """Build the features and score every candidate."""
-        ...
+        del contexts
+        return self._model.rank(queries, candidates)
 
     async def select(self, requests: Requests, ranked: Sequence[Ranked], contexts: Contexts) -> list[Slate]:
         """Choose the slate under the policy and its constraints."""
-        ...
+        return select(self._model, requests, ranked, contexts)
+
+
+def hydrate(model: Model, state: ViewerState, requests: Requests, contexts: Contexts) -> list[tuple[Query, int]]:
+    """Read each viewer's history and turn it into a query of ``model``; also the history's version."""
+    histories = [state.history(request.user_id) for request in requests]
+    return [
+        (model.query(history, context.filters, context.now), history.version)
+        for history, context in zip(histories, contexts, strict=True)
+    ]
+
+
+def select(model: Model, requests: Requests, ranked: Sequence[Ranked], contexts: Contexts) -> list[Slate]:
+    """Choose each request's slate and write down where every item of it came from."""
+    return [_slate(model, *one) for one in zip(requests, ranked, contexts, strict=True)]
+
+
+def policy_id(recipe: Recipe) -> str:
+    """Name a slate policy with its settings and caps, such as ``mmr-1f0c9a2b``."""
+    settings = json.dumps([to_dict(recipe.policy), to_dict(recipe.constraints)], sort_keys=True)
+    return f"{type(recipe.policy).name}-{hashlib.sha256(settings.encode()).hexdigest()[:8]}"
+
+
+def _slate(model: Model, request: RecommendRequest, ranked: Ranked, context: RequestContext) -> Slate:
+    candidates = ranked.candidates
+    chosen = model.select(ranked, request.k, context.seed)
+    item_ids = model.catalog.items.decode(chosen.items)
+    items = tuple(
+        SlateItem(
+            item_id=item_id,
+            position=position,
+            score=float(ranked.scores[row]),
+            sources=tuple(compress(candidates.sources, candidates.offered[row])),
+            features=ranked.features.values[row].copy(),
+        )
+        for position, (item_id, row) in enumerate(zip(item_ids, chosen.positions, strict=True))
+    )
+    return Slate(
+        request_id=context.request_id,
+        user_id=request.user_id,
+        bundle_id=context.bundle_id,
+        policy_id=policy_id(model.recipe),
+        feature_schema=ranked.features.schema_hash,
+        items=items,
+        relaxed=chosen.selection.relaxed,
+    )

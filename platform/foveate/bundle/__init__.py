@@ -1,0 +1,150 @@
+"""What is trained in one place and served in another: an immutable folder, checked to the byte when it is read.
+
+::
+
+    BUNDLE/manifest.json            what it is: names, hashes, figures, and a checksum of every other file
+           card.md                  the same for a person
+           recipe.yaml              how to train it again
+           catalog.parquet          the items
+           features.safetensors     what the features remember of the items
+           sources/NAME.safetensors what each candidate source has learned
+           ranker/*                 the re-ranker, as text
+
+It holds no pickle and no viewer's history: whoever erases a viewer need not break a checksum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from polars.exceptions import PolarsError
+from safetensors import SafetensorError
+
+from foveate._version import __version__
+from foveate.bundle.card import card
+from foveate.bundle.manifest import CARD, Manifest, entry_of, read_manifest, read_verified, verify_files
+from foveate.bundle.parts import Part, read_parts, write_parts
+from foveate.config import to_dict
+from foveate.errors import BundleError, FoveateError
+from foveate.files import staged_folder
+from foveate.model import Model
+
+__all__ = ["Bundle", "Manifest", "Part", "default_state"]
+
+ALL_PARTS = frozenset(Part)
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle that was read or written, and the model in it."""
+
+    path: Path
+    manifest: Manifest
+    model: Model
+
+    @property
+    def bundle_id(self) -> str:
+        """The hash of its contents."""
+        return self.manifest.bundle_id
+
+    @classmethod
+    def save(
+        cls,
+        model: Model,
+        path: Path,
+        *,
+        data_hash: str,
+        data: str = "",
+        simulated: bool = False,
+        parent: str | None = None,
+        metrics: Mapping[str, Any] | None = None,
+        sweep: Mapping[str, Any] | None = None,
+        seeds: Sequence[int] = (),
+    ) -> Bundle:
+        """Write a model as a bundle.
+
+        Parameters
+        ----------
+        path
+            A folder that does not exist, or is empty.
+        data_hash, data, simulated
+            Content hash and title of the dataset, and whether it was simulated.
+        parent
+            Id of the bundle that this one replaces.
+        metrics
+            What was measured; nested as one likes, numbers must be finite.
+        sweep
+            What chose the settings, such as ``{"sweep": ID, "trial": ID}``.
+        seeds
+            Seeds of the training.
+
+        Raises
+        ------
+        OutputExistsError
+            ``path`` already holds something.
+        BundleError
+            A metric is not finite.
+        """
+        parts = write_parts(model)
+        manifest = Manifest(
+            bundle_id="",
+            foveate=__version__,
+            files={name: entry_of(content) for name, content in sorted(parts.items())},
+            recipe=to_dict(model.recipe),
+            sources=tuple(source.name for source in model.sources),
+            features=tuple(type(feature).name for feature in model.features.features),
+            columns=model.features.names,
+            feature_schema=model.features.schema_hash,
+            positive_kinds=model.positive_kinds,
+            items=len(model.catalog),
+            data_hash=data_hash,
+            data=data,
+            simulated=simulated,
+            parent=parent,
+            metrics=dict(metrics or {}),
+            sweep=sweep,
+            seeds=tuple(seeds),
+        )
+        try:
+            manifest = manifest.identified()
+        except ValueError as error:
+            raise BundleError(f"the metrics of a bundle must be finite numbers: {error}") from error
+        page = card(manifest, model).encode()
+        manifest = replace(manifest, files={**manifest.files, CARD: entry_of(page)})
+        with staged_folder(path) as folder:
+            for name, content in {**parts, CARD: page}.items():
+                (folder / name).parent.mkdir(exist_ok=True)
+                (folder / name).write_bytes(content)
+            manifest.write(folder)
+        return cls(path, manifest, model)
+
+    @classmethod
+    def load(cls, path: Path, parts: Set[Part] = ALL_PARTS) -> Bundle:
+        """Read a bundle; every byte of it is verified, whatever ``parts`` are loaded.
+
+        Raises
+        ------
+        BundleError
+            The folder is absent or no bundle; a file was altered, is missing, or does not belong to it; it is of
+            another schema version; or this Foveate defines its features otherwise.
+        """
+        manifest = read_manifest(path)
+        verify_files(path, manifest)
+        contents = {name: read_verified(path, name, manifest) for name in manifest.files}
+        try:
+            model = read_parts(contents.__getitem__, manifest, parts)
+        except (FoveateError, ValueError, KeyError, TypeError, PolarsError, SafetensorError) as error:
+            wrote = f"it was written by Foveate {manifest.foveate}, this is {__version__}"
+            raise BundleError(f"bundle '{path}' cannot be read: {error} ({wrote})") from error
+        if model.features.names != manifest.columns or model.features.schema_hash != manifest.feature_schema:
+            raise BundleError(f"bundle '{path}': its features are defined otherwise in this Foveate: train again")
+        return cls(path, manifest, model)
+
+
+def default_state(bundle: Path) -> Path:
+    """Return the file of viewers' events and impressions that lies beside a bundle."""
+    bundle = bundle.resolve()
+    return bundle.with_name(bundle.name + ".state.sqlite")

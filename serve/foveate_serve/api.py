@@ -1,0 +1,121 @@
+"""The HTTP interface: parses, asks the ingress, answers. What goes wrong is answered as JSON, never as a traceback."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Protocol
+
+from fastapi import FastAPI, Response
+
+from foveate import __version__
+from foveate.bundle import Bundle
+from foveate.data.vocabulary import UNKNOWN
+from foveate.errors import NotFoundError
+from foveate.messages import RecommendRequest, RequestContext, Slate
+from foveate.state.base import ViewerEvent
+from foveate.state.sqlite import utc_micros
+from foveate_serve import wire
+from foveate_serve.config import ServeConfig
+from foveate_serve.faults import FAULTS, NotReadyError, add_faults
+from foveate_serve.holder import Status
+from foveate_serve.limits import BodyLimit
+
+logger = logging.getLogger("ray.serve")
+
+
+class Gateway(Protocol):
+    """What the interface needs of the ingress."""
+
+    config: ServeConfig
+
+    async def recommend(self, request: RecommendRequest) -> tuple[Slate, RequestContext, Bundle]:
+        """Answer one request; also the pinned context and the bundle that answered."""
+        ...
+
+    def record(self, request: RecommendRequest, context: RequestContext, slate: Slate) -> None:
+        """Keep what was shown, after the reply."""
+        ...
+
+    async def append(self, events: Sequence[ViewerEvent]) -> int:
+        """Add to viewers' histories; returns how many events were new."""
+        ...
+
+    def current(self) -> Bundle | None:
+        """Return the bundle in use, None before there is one."""
+        ...
+
+    async def status(self) -> list[Status]:
+        """Return what every replica holds."""
+        ...
+
+
+def build_api(gateway: Gateway, running: Callable[[], AbstractAsyncContextManager[None]]) -> FastAPI:
+    """Build the interface.
+
+    Parameters
+    ----------
+    gateway
+        Who answers.
+    running
+        What runs beside the interface as long as it is up, and is ended cleanly with it.
+    """
+
+    @asynccontextmanager
+    async def lifespan(api: FastAPI) -> AsyncIterator[None]:
+        del api
+        async with running():
+            yield
+
+    api = FastAPI(
+        title="Foveate",
+        version=__version__,
+        description="Video recommendation by attention: a slate for a viewer, and why each item stands in it.",
+        lifespan=lifespan,
+        responses=FAULTS,
+    )
+    api.add_middleware(BodyLimit, limit=gateway.config.max_body_bytes)
+    add_faults(api)
+    _add_answers(api, gateway)
+    _add_health(api, gateway)
+    return api
+
+
+def _add_answers(api: FastAPI, gateway: Gateway) -> None:
+    @api.post("/v1/recommend", summary="A slate for one viewer", tags=["slates"])
+    async def recommend(body: wire.RecommendIn) -> wire.SlateOut:
+        request = body.message()
+        slate, context, bundle = await gateway.recommend(request)
+        gateway.record(request, context, slate)
+        catalog = bundle.model.catalog
+        rows = [catalog.frame.row(catalog.items.code(item.item_id), named=True) for item in slate.items]
+        return wire.slate_out(slate, context, rows)
+
+    @api.get("/v1/items/{item_id:path}", summary="One item of the catalogue", tags=["catalogue"])
+    async def item(item_id: str) -> wire.ItemOut:
+        bundle = gateway.current()
+        if bundle is None:
+            raise NotReadyError("no bundle is loaded yet: try again")
+        catalog = bundle.model.catalog
+        code = catalog.items.code(item_id)
+        if code == UNKNOWN:
+            raise NotFoundError(f"the catalogue of bundle '{bundle.bundle_id}' has no item '{item_id[:256]}'")
+        return wire.item_out(catalog.frame.row(code, named=True))
+
+    @api.post("/v1/events", summary="Tell what viewers did", tags=["viewers"])
+    async def events(body: wire.EventsIn) -> wire.EventsOut:
+        now = utc_micros()
+        return wire.EventsOut(added=await gateway.append([event.message(now) for event in body.events]))
+
+
+def _add_health(api: FastAPI, gateway: Gateway) -> None:
+    @api.get("/health/live", summary="Whether the process answers", tags=["health"])
+    async def live() -> wire.LiveOut:
+        return wire.LiveOut()
+
+    @api.get("/health/ready", summary="Whether requests can be answered, and by which bundle", tags=["health"])
+    async def ready(response: Response) -> wire.ReadyOut:
+        answer = wire.ready_out(await gateway.status())
+        response.status_code = 200 if answer.ready else 503
+        return answer

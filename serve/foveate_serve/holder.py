@@ -1,0 +1,94 @@
+"""The bundles that one replica holds: the current one and the one before it.
+
+A request names its bundle, so while a new one is rolled out no request mixes two.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from foveate.bundle import Bundle
+from foveate.errors import FoveateError
+
+logger = logging.getLogger("ray.serve")
+
+
+class BundleNotHeldError(FoveateError):
+    """A replica was asked for a bundle that it does not hold."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """What one replica holds, and why it does not hold what it was told to."""
+
+    deployment: str
+    bundle_id: str | None
+    previous: str | None
+    problem: str | None
+
+
+class BundleHolder:
+    """Loads bundles without ever failing.
+
+    Parameters
+    ----------
+    deployment
+        Who holds it, for messages.
+    load
+        Reads and verifies a bundle, and makes it ready to answer.
+    """
+
+    def __init__(self, deployment: str, load: Callable[[Path], Bundle]) -> None:
+        self._deployment = deployment
+        self._load = load
+        self._held: tuple[Bundle, ...] = ()
+        self._problem: str | None = None
+
+    @property
+    def held(self) -> tuple[Bundle, ...]:
+        """The current bundle and the previous one, as far as there are any."""
+        return self._held
+
+    async def take(self, path: Path) -> None:
+        """Make the bundle at ``path`` the current one; one that cannot be used changes nothing but the status.
+
+        Raising here would stop the replica and leave the application with less capacity, so nothing is raised.
+        """
+        try:
+            bundle = await asyncio.to_thread(self._load, path)
+        except Exception as error:
+            self._problem = f"bundle '{path}' is not in use: {' '.join(str(error).split())}"
+            expected = isinstance(error, FoveateError)
+            logger.error("%s: %s", self._deployment, self._problem, exc_info=None if expected else error)
+            return
+        others = tuple(one for one in self._held if one.bundle_id != bundle.bundle_id)
+        self._held = (bundle, *others[:1])
+        self._problem = None
+        logger.info("%s: serving bundle %s from '%s'", self._deployment, bundle.bundle_id, path)
+
+    def bundle(self, bundle_id: str) -> Bundle:
+        """Return a bundle that is held.
+
+        Raises
+        ------
+        BundleNotHeldError
+            It is neither the current one nor the previous.
+        """
+        for bundle in self._held:
+            if bundle.bundle_id == bundle_id:
+                return bundle
+        raise BundleNotHeldError(f"{self._deployment} does not hold bundle '{bundle_id}'")
+
+    def status(self) -> Status:
+        """Return what is held."""
+        ids = [bundle.bundle_id for bundle in self._held]
+        return Status(
+            deployment=self._deployment,
+            bundle_id=ids[0] if ids else None,
+            previous=ids[1] if len(ids) > 1 else None,
+            problem=self._problem or (None if ids else "no bundle is loaded yet"),
+        )

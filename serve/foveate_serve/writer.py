@@ -1,0 +1,57 @@
+"""Writes impressions after the reply, many in one transaction, so that no answer waits for a disk."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from foveate.state.base import ImpressionSink, ServedRequest
+
+logger = logging.getLogger("ray.serve")
+
+
+class ImpressionWriter:
+    """A queue before an :class:`~foveate.state.base.ImpressionSink`.
+
+    Parameters
+    ----------
+    sink
+        Where impressions are kept.
+    batch
+        Most requests to write in one transaction.
+    """
+
+    def __init__(self, sink: ImpressionSink, batch: int = 256) -> None:
+        self._sink = sink
+        self._batch = batch
+        self._queue: asyncio.Queue[ServedRequest] = asyncio.Queue()
+
+    def add(self, served: ServedRequest) -> None:
+        """Hand over one served request; returns at once."""
+        self._queue.put_nowait(served)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Write what is handed over during the block; what is left at its end is written before it ends."""
+        task = asyncio.create_task(self._run())
+        try:
+            yield
+        finally:
+            await self._queue.join()
+            task.cancel()
+
+    async def _run(self) -> None:
+        while True:
+            served = [await self._queue.get()]
+            while len(served) < self._batch and not self._queue.empty():
+                served.append(self._queue.get_nowait())
+            try:
+                await asyncio.to_thread(self._sink.write, served)
+            except Exception:
+                # Serving goes on without a record; what is lost is said, never hidden.
+                logger.exception("impressions of %d requests could not be written and are lost", len(served))
+            finally:
+                for _ in served:
+                    self._queue.task_done()
