@@ -27,6 +27,8 @@ _ENVIRONMENT = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     # The sweep chooses its loggers itself.
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    # The newer output prints a banner however quiet it is told to be.
+    "RAY_AIR_NEW_OUTPUT": "0",
     # A failed trial stands in the leaderboard with its reason.
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -137,7 +139,7 @@ def _started() -> Iterator[None]:
 
 
 def _check_nodes(need: Resources) -> None:
-    nodes: list[dict[str, Any]] = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    nodes: list[dict[str, Any]] = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
     if any(node.get("CPU", 0) >= need.cpus and node.get("GPU", 0) >= need.gpus for node in nodes):
         return
     most = max(nodes, key=lambda node: float(node.get("CPU", 0)), default={})

@@ -46,11 +46,11 @@ def run_on_cluster(
         What ``function`` raised.
     """
     with cluster(address, Resources(cpus, gpus)):
-        task = ray.remote(_guarded).options(num_cpus=cpus, num_gpus=gpus, max_retries=0)
-        answer = ray.get(task.remote(function, args, kwargs))
+        task: Any = ray.remote(_guarded).options(num_cpus=cpus, num_gpus=gpus, max_retries=0)
+        answer: T | _Refused = ray.get(task.remote(function, args, kwargs))
     if isinstance(answer, _Refused):
         raise _error(answer)
-    return answer  # type: ignore[no-any-return]
+    return answer
 
 
 def _guarded(function: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> T | _Refused:

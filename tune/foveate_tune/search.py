@@ -38,7 +38,7 @@ class RandomSearch(Searcher):
         self._first = first
         self._next = 0
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str:
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override] # FINISHED is a text
         """Return the next draw with its number, or that there is none left."""
         del trial_id
         if self._next >= self._trials:
@@ -66,7 +66,7 @@ class RandomSearch(Searcher):
 
 
 def draw_of(settings: Mapping[str, Any], space: SearchSpace) -> Draw | None:
-    """Return the draw that gives ``settings`` (of an ``attention`` source), or None where the space does not hold it."""
+    """Return the draw that gives the ``settings`` of an ``attention`` source; None if the space lacks its variants."""
     draw: Draw = {}
     for path, names in space.branches.items():
         variant = _at(settings, path)

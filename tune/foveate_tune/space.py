@@ -1,4 +1,4 @@
-"""The search space: which settings are drawn, and which only where another was.
+"""The search space: which settings are drawn, and which only where another was chosen.
 
 A draw is a flat dict of settings by their dotted path, such as ``{"encoder.mixer": "gated", "encoder.mixer.heads": 2,
 "train.learning_rate": 0.003}``: what Ray Tune calls a trial's config. It is drawn from Ray Tune's own domains.
@@ -7,9 +7,9 @@ A draw is a flat dict of settings by their dotted path, such as ``{"encoder.mixe
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 from ray import tune
@@ -71,14 +71,16 @@ def to_tune(domain: Domain) -> TuneDomain:
     """Return Ray Tune's domain of the same values."""
     match domain:
         case Choice(values):
-            return tune.choice(list(values))
+            found = tune.choice(list(values))
         case Uniform(low, high):
-            return tune.uniform(low, high)
+            found = tune.uniform(low, high)
         case LogUniform(low, high):
-            return tune.loguniform(low, high)
+            found = tune.loguniform(low, high)
         case IntRange(low, high):
             # Ray Tune leaves the upper end out.
-            return tune.randint(low, high + 1)
+            found = tune.randint(low, high + 1)
+    assert isinstance(found, TuneDomain)  # noqa: S101 - Ray types these as Any
+    return found
 
 
 def build_space(config: SearchConfig) -> SearchSpace:
@@ -117,7 +119,7 @@ def read_domain(value: Any, path: str) -> Domain:
     raise ConfigError(f"{where}: expected a list of values or one of {known}, got {value!r}")
 
 
-def apply_draw(draw: Draw, base: Mapping[str, Any], branches: Mapping[str, Any]) -> dict[str, Any]:
+def apply_draw(draw: Draw, base: Mapping[str, Any], branches: Collection[str]) -> dict[str, Any]:
     """Return the settings of the ``attention`` source with a draw put in.
 
     A variant that ``base`` names too keeps what ``base`` says of it where the draw says nothing.
@@ -159,7 +161,8 @@ def _range(kind: str, bounds: Any, where: str) -> Domain:
     if low >= high or (kind == "log_uniform" and low <= 0):
         above = " above 0" if kind == "log_uniform" else ""
         raise ConfigError(f"{where}: {kind} needs low < high{above}, got {bounds!r}")
-    return _RANGES[kind](low, high)
+    make: Any = _RANGES[kind]
+    return cast("Domain", make(low, high))
 
 
 def _is_number(text: str) -> bool:

@@ -72,7 +72,7 @@ class WandbTracker:
         with self._guarded():
             try:
                 self._runs[run] = self._open(run, config)
-            except Exception as error:  # noqa: BLE001 - whatever the network does, the sweep goes on
+            except Exception as error:  # whatever the network does, the sweep goes on
                 if self._mode == "offline":
                     raise
                 self._say(f"W&B does not answer ({_reason(error)}): tracking goes on offline in {self._folder}/wandb")
@@ -138,7 +138,7 @@ class WandbTracker:
     def _guarded(self) -> Iterator[None]:
         try:
             yield
-        except Exception as error:  # noqa: BLE001 - tracking never fails a sweep
+        except Exception as error:
             self._say(f"tracking: {_reason(error)}")
 
 

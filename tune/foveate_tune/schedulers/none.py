@@ -18,4 +18,4 @@ class Unstopped(SchedulerConfig):
     def build(self, time_attr: str, epochs: int) -> TrialScheduler:
         """Make the scheduler."""
         del time_attr, epochs
-        return FIFOScheduler()
+        return FIFOScheduler()  # type: ignore[no-untyped-call]

@@ -1,0 +1,96 @@
+"""``foveate tune``: a sweep over encoders."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.table import Table
+
+from foveate.errors import ConfigError
+from foveate_cli.common import address_option, config_options, folder, json_option, news, out, read_config, write_json
+
+if TYPE_CHECKING:
+    from foveate_tune.leaderboard import SweepResult
+
+_SHORT = ("trials", "concurrent", "cpus", "gpus", "epochs", "max_seconds", "seed")
+
+
+@click.command()
+@folder("--data", "Dataset folder; may stand in the config instead.", required=False)
+@folder("--out", "Sweep folder to make; it must not hold anything yet.")
+@click.option("--trials", type=int, help="How many settings to try. [default: 4]")
+@click.option("--concurrent", type=int, help="How many trials may train at once. [default: 2]")
+@click.option("--cpus", type=int, help="CPUs of one trial. [default: 1]")
+@click.option("--gpus", type=float, help="GPUs of one trial; may be a fraction. [default: 0]")
+@click.option("--epochs", type=int, help="Most epochs of a trial. [default: 6]")
+@click.option("--max-seconds", type=float, help="Most seconds of a trial. [default: 600]")
+@click.option("--seed", type=int, help="Of the search and of every trial. [default: 0]")
+@click.option(
+    "--tracking",
+    type=click.Choice(["auto", "offline", "none"]),
+    help="Weights & Biases: auto is online where a key is set, else offline. [default: auto]",
+)
+@config_options
+@address_option
+@json_option
+def command(
+    data: Path | None,
+    out: Path,
+    config: Path | None,
+    overrides: tuple[str, ...],
+    address: str | None,
+    json_path: Path | None,
+    tracking: str | None,
+    **short: Any,
+) -> None:
+    """Sweep attention mixers, scorers and settings with Ray Tune, and crown the best on validation.
+
+    KEY=VALUE sets anything of the config, such as search.mixers=[gated] scheduler.grace_epochs=3
+    recipe.protocol=leave-one-out.
+
+    With --address the data and the sweep folder must be the same folders on every node.
+    """
+    from foveate_tune.config import SweepConfig  # noqa: PLC0415 - Ray and torch cost seconds that --help is spared
+    from foveate_tune.sweep import run_sweep  # noqa: PLC0415
+
+    told = [f"{name}={short[name]}" for name in _SHORT if short[name] is not None]
+    told += [f"tracking.mode={tracking}"] if tracking else []
+    settings = read_config(SweepConfig, config, [*told, *overrides])
+    source = data or settings.data
+    if source is None:
+        raise ConfigError("which data? name a dataset folder with --data, or data in the config")
+    settings = dataclasses.replace(settings, data=source)
+    try:
+        result = run_sweep(settings, source, out, address=address, progress=news.print)
+    except KeyboardInterrupt:
+        news.print(f"foveate: stopped; the sweep was not finished, so '{out}' was removed")
+        raise
+    show(result, out)
+    write_json(json_path, result.to_json())
+
+
+def show(result: SweepResult, folder: Path) -> None:
+    """Print the leaderboard, what it is worth and what to do next."""
+    from foveate_tune.leaderboard import METRIC, cells, setting  # noqa: PLC0415
+
+    table = Table(title=f"{len(result.rows)} trials on {result.facts['data']['title']}, measured on validation")
+    for name in ("", "trial", METRIC, "recall@10", "best epoch", "epochs", "seconds", "ended"):
+        table.add_column(name, justify="left" if name in ("trial", "ended") else "right")
+    for path in result.columns():
+        table.add_column(path.removeprefix("encoder.").removeprefix("train."))
+    for rank, row in enumerate(result.rows, 1):
+        table.add_row(str(rank), *cells(row), *(setting(row, path) for path in result.columns()))
+    popular = [f"{result.popularity[name]:.4f}" for name in (METRIC, "recall@10")]
+    table.add_section()
+    table.add_row("", "popularity", *popular)
+    out.print(table)
+    best, base = result.rows[0].metrics[METRIC], result.popularity[METRIC]
+    verdict = "above" if result.beats_popularity else "NOT above"
+    out.print(
+        f"winner      {result.winner} of sweep {result.sweep_id}: {METRIC} {best:.4f}, {verdict} popularity's {base:.4f}"
+    )
+    out.print(f"took        {result.seconds:.1f} s; results in {folder}")
+    out.print(f"next        foveate train --data DIR --from {folder} --out BUNDLE")

@@ -1,0 +1,81 @@
+"""One trial: trains an encoder, reports every epoch, and may be stopped after any of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+
+from foveate.encoder.train import EpochReport, train_encoder
+from foveate.errors import TrainingError
+from foveate_tune.problem import METRIC, Problem, source_of
+from foveate_tune.search import NUMBER
+
+EPOCH = "epoch"
+LOSS = "loss"
+FAILURE = "failure"
+"""Why a trial could not go on, where it could not."""
+WORST = {METRIC: 0.0, "recall@10": 0.0}
+"""What a trial reports that cannot go on: no scheduler keeps it, and no leaderboard prefers it."""
+CHECKPOINT = "encoder.safetensors"
+"""The file in a trial's checkpoint folder that ``train_encoder(resume=...)`` goes on from."""
+
+
+def train_trial(config: Mapping[str, Any], *, problem: Problem, epochs: int, cpus: int) -> None:
+    """Train what a draw says; Ray Tune calls this in a process of its own.
+
+    Parameters
+    ----------
+    config
+        The draw, with the trial's number.
+    problem
+        What all trials share; it comes through the object store, once a node.
+    epochs
+        Most epochs.
+    cpus
+        Threads to train with.
+    """
+    source = source_of({key: value for key, value in config.items() if key != NUMBER}, problem)
+    # A stopped trial's settings decide how long it waits for a better epoch; the sweep decides how long it may train.
+    train = dataclasses.replace(source.train, epochs=epochs, threads=cpus)
+    reached = _Reached()
+    checkpoint = tune.get_checkpoint()
+    try:
+        if checkpoint is None:
+            train_encoder(source.encoder, train, problem.context, on_epoch=reached.report)
+            return
+        with checkpoint.as_directory() as folder:
+            resume = Path(folder) / CHECKPOINT
+            train_encoder(source.encoder, train, problem.context, on_epoch=reached.report, resume=resume)
+    except TrainingError as error:
+        tune.report({**WORST, EPOCH: reached.epoch + 1, FAILURE: str(error)})
+
+
+class _Reached:
+    """How far a trial has come."""
+
+    def __init__(self) -> None:
+        self.epoch = 0
+        self._since = time.perf_counter()
+
+    def report(self, report: EpochReport) -> bool:
+        """Tell Ray Tune of an epoch, with a checkpoint; does not return where the trial is stopped."""
+        self.epoch = report.epoch
+        seconds = time.perf_counter() - self._since
+        metrics = {
+            **report.metrics,
+            EPOCH: report.epoch,
+            LOSS: report.loss,
+            "rows_per_second": report.rows_per_second,
+            "epoch_seconds": seconds,
+        }
+        with tempfile.TemporaryDirectory(prefix="foveate-") as folder:
+            report.save(Path(folder) / CHECKPOINT)
+            tune.report(metrics, checkpoint=tune.Checkpoint.from_directory(folder))
+        self._since = time.perf_counter()
+        return True

@@ -1,0 +1,163 @@
+"""What happens in a sweep while it runs: kept for the leaderboard, told to the user and to the tracker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ray.tune import Callback
+from ray.tune.experiment import Trial
+
+from foveate_tune.leaderboard import Row, State
+from foveate_tune.problem import METRIC
+from foveate_tune.search import NUMBER
+from foveate_tune.tracking import Tracker
+from foveate_tune.trial import EPOCH, FAILURE, LOSS, WORST
+
+TRACKED = (METRIC, "recall@10", LOSS, "rows_per_second", "epoch_seconds")
+
+
+@dataclass
+class Course:
+    """What one trial has reported so far."""
+
+    settings: Mapping[str, Any]
+    epochs: list[Mapping[str, Any]] = field(default_factory=list)
+    state: State = "finished"
+    reason: str | None = None
+
+    def best(self) -> Mapping[str, Any]:
+        """Return the best epoch."""
+        return max(self.epochs, key=lambda epoch: float(epoch[METRIC]))
+
+
+class Watch(Callback):
+    """Lives in the driver.
+
+    Parameters
+    ----------
+    tracker
+        Where metrics go.
+    sweep_id
+        Begins the id of every run.
+    facts
+        What every run is told besides its settings.
+    epochs, max_seconds
+        A trial's budget.
+    say
+        Called with a line of news.
+    """
+
+    def __init__(
+        self,
+        tracker: Tracker,
+        sweep_id: str,
+        facts: Mapping[str, Any],
+        *,
+        epochs: int,
+        max_seconds: float,
+        say: Callable[[str], None],
+    ) -> None:
+        self.courses: dict[str, Course] = {}
+        self._tracker = tracker
+        self._sweep_id = sweep_id
+        self._facts = facts
+        self._epochs = epochs
+        self._max_seconds = max_seconds
+        self._say = say
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Ray Tune stores its callbacks with the sweep; this one holds open files and a terminal, and is made anew.
+        return (Callback, ())
+
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Open the trial's run."""
+        del iteration, trials, info
+        name = trial_name(trial)
+        settings = {key: value for key, value in trial.config.items() if key != NUMBER}
+        self.courses.setdefault(name, Course(settings))
+        self._tracker.start(self._run(name), {**settings, **self._facts, "trial": name})
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        """Keep one epoch."""
+        del iteration, trials, info
+        name = trial_name(trial)
+        course = self.courses[name]
+        if FAILURE in result:
+            course.state, course.reason = "diverged", result[FAILURE]
+            self._tracker.log(self._run(name), WORST, result[EPOCH])
+            self._say(f"{name} diverged: {result[FAILURE]}")
+            return
+        course.epochs.append({key: result[key] for key in (EPOCH, *TRACKED)} | {"seconds": result["time_total_s"]})
+        self._tracker.log(self._run(name), {key: result[key] for key in TRACKED}, result[EPOCH])
+        if result.get("done") and result[EPOCH] < self._epochs:
+            course.state = "out of time" if result["time_total_s"] >= self._max_seconds else "stopped early"
+        self._say(self._line(name, course, result))
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Close the trial's run."""
+        del iteration, trials, info
+        name = trial_name(trial)
+        course = self.courses[name]
+        best = course.best() if course.epochs and course.state != "diverged" else None
+        summary = {f"best_{METRIC}": best[METRIC], "best_epoch": best[EPOCH]} if best else {}
+        failed = course.state == "diverged"
+        self._tracker.finish(self._run(name), {**summary, "ended": course.state}, failed=failed)
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Keep why a trial broke."""
+        del iteration, trials, info
+        name = trial_name(trial)
+        course = self.courses[name]
+        course.state, course.reason = "failed", _last_line(trial)
+        self._tracker.finish(self._run(name), {"ended": course.state}, failed=True)
+        self._say(f"{name} failed: {course.reason}")
+
+    def row(self, name: str, checkpoint: str | None) -> Row:
+        """Return a trial's place in the leaderboard."""
+        course = self.courses[name]
+        seconds = float(course.epochs[-1]["seconds"]) if course.epochs else 0.0
+        metrics: Mapping[str, float] = WORST if course.state == "diverged" else {}
+        best_epoch = 0
+        if course.epochs and course.state != "diverged":
+            best = course.best()
+            metrics, best_epoch = {key: float(best[key]) for key in WORST}, int(best[EPOCH])
+        return Row(
+            trial=name,
+            state=course.state,
+            metrics=metrics,
+            best_epoch=best_epoch,
+            epochs=len(course.epochs),
+            seconds=round(seconds, 3),
+            settings=course.settings,
+            checkpoint=checkpoint,
+            reason=course.reason,
+        )
+
+    def _run(self, name: str) -> str:
+        return f"{self._sweep_id}-{name}"
+
+    def _line(self, name: str, course: Course, result: Mapping[str, Any]) -> str:
+        drawn = ", ".join(_short(path, value) for path, value in course.settings.items())
+        end = f" [{course.state}]" if course.state != "finished" else ""
+        measured = f"{METRIC} {result[METRIC]:.4f}, loss {result[LOSS]:.3f}"
+        return f"{name} epoch {result[EPOCH]}/{self._epochs}: {measured}{end}  ({drawn})"
+
+
+def trial_name(trial: Trial) -> str:
+    """Return the name of a trial: its number, the same in every run of the sweep."""
+    return f"trial-{trial.config[NUMBER]:03d}"
+
+
+def _short(path: str, value: Any) -> str:
+    shown = f"{value:.3g}" if isinstance(value, float) else str(value)
+    return shown if path.count(".") == 1 and isinstance(value, str) else f"{path.rpartition('.')[2]} {shown}"
+
+
+def _last_line(trial: Trial) -> str:
+    error = trial.get_error()
+    lines = str(error).strip().splitlines() if error else []
+    return lines[-1] if lines else "its process ended"
