@@ -92,12 +92,12 @@ def interest(
     language = catalogue.language[items]
     foreign = (language > 0) & (language != minds.language[:, None])
     out = (
-        -2.9
+        -3.1
         + 3.6 * parts.taste
-        + 2.0 * parts.mood
+        + 2.4 * parts.mood
         + config.sequels * parts.sequel
         + 0.9 * parts.favourite
-        + 0.6 * catalogue.quality[items]
+        + 0.8 * catalogue.quality[items]
         - 0.35 * length
         + 0.7 * np.exp(-age / 4.0)
         - 2.0 * foreign

@@ -57,7 +57,7 @@ class Catalogue:
         """``[days, I]`` how strongly each video is pushed on each day; 0 before the day it becomes available."""
         day = config.first + DAY * np.arange(config.days)[:, None]
         age = (day + DAY // 2 - self.available[None, :]) / DAY
-        fresh = 1.0 + 5.0 * np.exp(-np.maximum(age, 0.0) / _FRESH_DAYS)
+        fresh = 1.0 + 3.0 * np.exp(-np.maximum(age, 0.0) / _FRESH_DAYS)
         faded = 0.25 + 0.75 * np.exp(-np.maximum(age, 0.0) / 90.0)
         out_yet = self.available[None, :] < day + DAY
         return np.where(out_yet, self.appeal[None, :] * fresh * faded, 0.0)
@@ -75,7 +75,7 @@ def make_catalogue(config: SimulateConfig, rng: np.random.Generator) -> Catalogu
     channel_topic = np.stack([main, rng.integers(0, n_topics, channels)], axis=1)
     form = rng.choice(len(FORMS), size=channels, p=_FORM_SHARES)
     language = rng.choice(len(_LANGUAGES), size=channels, p=_LANGUAGE_SHARES)
-    channel_appeal = rng.normal(0.0, 0.7, channels)
+    channel_quality = rng.normal(0.0, 0.7, channels)
     channel_bait = rng.normal(0.0, 0.5, channels)
 
     published, available = _times(config, rng)
@@ -83,8 +83,8 @@ def make_catalogue(config: SimulateConfig, rng: np.random.Generator) -> Catalogu
     main_topic = _topics_of(channel_topic[channel], series, rng)
     topics = _mixtures(main_topic, channel_topic[channel, 1], n_topics, rng)
     seconds = _durations(form[channel], rng)
-    quality = rng.normal(0.0, 1.0, n)
-    appeal = np.exp(channel_appeal[channel] + 0.6 * quality + rng.normal(0.0, 0.5, n))
+    quality = channel_quality[channel] + rng.normal(0.0, 0.7, n)
+    appeal = np.exp(1.2 * quality + rng.normal(0.0, 0.5, n))
     tongue = language[channel]
     names = text.handles(channel_topic[:, 0], rng)
     spoken = [_LANGUAGES[code] for code in tongue]

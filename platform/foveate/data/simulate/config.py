@@ -51,10 +51,10 @@ class SimulateConfig:
     seed: int = 0
     start: str = "2025-03-03"
     slots: int = 8
-    sessions_per_week: float = 2.2
+    sessions_per_week: float = 2.6
     random_share: float = 0.08
     drift: float = 1.0
-    sequels: float = 2.0
+    sequels: float = 2.5
     new_share: float = 0.25
     upcoming_share: float = 0.03
     long_view_share: float = 0.5

@@ -32,12 +32,15 @@ class GroupedDraw:
         self._days = days
 
     def __call__(self, day: NDArray[np.int64], group: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
-        """Return one item for each ``(day, group)``, ``-1`` where the group has nothing to offer that day."""
+        """Return one item for each ``(day, group)``, ``-1`` where the group has nothing to offer that day.
+
+        ``day`` and ``group`` are of one shape, or broadcast to one; each pair is a draw of its own.
+        """
         base = day * self._n_items
         last = self._ends[group]
         first = np.where(group > 0, self._ends[group - 1], 0)
         low, high = self._edges[base + first], self._edges[base + last]
-        drawn = low + rng.random(day.shape) * (high - low)
+        drawn = low + rng.random(low.shape) * (high - low)
         place = np.searchsorted(self._edges, drawn, side="right") - 1 - base
         return np.where(high > low, self._items[np.clip(place, first, np.maximum(last - 1, first))], -1)
 

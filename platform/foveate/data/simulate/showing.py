@@ -19,7 +19,7 @@ SOURCES = ("sequel", "channel", "topic", "popular", "random")
 """Where an item in a slate came from; slots hold positions in this tuple."""
 RANDOM = SOURCES.index("random")
 RANDOM_POLICY, RANKED_POLICY = "random_slot", "popular_personal"
-_DRAWN = {"channel": 12, "topic": 28, "popular": 24}
+_DRAWN = {"channel": 12, "topic": 28, "popular": 12}
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class LoggingPolicy:
         rng: np.random.Generator,
     ) -> NDArray[np.float32]:
         push = self._push[self._day(now)[:, None], items]
-        guess = 2.4 * parts.taste + 1.4 * parts.mood + 1.6 * parts.sequel + 0.6 * parts.favourite
+        guess = 2.6 * parts.taste + 2.0 * parts.mood + 2.4 * parts.sequel + 0.8 * parts.favourite
         worn = 0.5 * np.take_along_axis(tired, np.maximum(items, 0), axis=1)
         noise = 0.6 * rng.gumbel(size=items.shape)
         return np.asarray(0.45 * push + guess - worn + noise, dtype=np.float32)
