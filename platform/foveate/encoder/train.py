@@ -1,111 +1,21 @@
-"""Training an encoder: next-item prediction at every position, early stop on validation, and going on where one was.
-
-Legend of tensor names: ``B`` spans, ``L`` positions, ``D`` width, ``T`` training rows (positions that are not
-padding).
-"""
+"""Training an encoder: next-item prediction at every position, early stop on validation, going on where one was."""
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import torch
-from torch import Tensor
 
-from foveate.data.events import Histories
 from foveate.data.fitting import FitContext
-from foveate.encoder.batch import EventArrays, Spans, bucketed, training_spans
-from foveate.encoder.checkpoint import Checkpoint, load_checkpoint, optimizer_tensors, restore_optimizer
-from foveate.encoder.losses.base import Loss, LossConfig
-from foveate.encoder.losses.sampled_softmax import SampledSoftmax
-from foveate.encoder.model import EncoderConfig, SequenceEncoder
+from foveate.encoder.checkpoint import load_checkpoint
+from foveate.encoder.model import EncoderConfig
+from foveate.encoder.run import Run
+from foveate.encoder.settings import EpochReport, TrainConfig
 from foveate.encoder.trained import TrainedEncoder
-from foveate.encoder.validation import Validation
-from foveate.errors import TrainingError
 
-METRIC = "ndcg@10"
-"""What early stopping watches; higher is better."""
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """How an encoder is trained.
-
-    Parameters
-    ----------
-    epochs
-        Passes over the histories, at most.
-    batch_size
-        Training rows a step: events with a successor.
-    learning_rate, weight_decay
-        Of AdamW.
-    negatives
-        Items that a step contrasts with the targets; a loss over the whole catalogue ignores it.
-    patience
-        Epochs without a better validation metric after which training stops; 0 never stops early.
-    loss
-        What is minimised.
-    gradient_norm
-        Longer gradients are cut to this length; 0 cuts none.
-    validation_viewers
-        How many viewers the validation metric is measured on, at most.
-    threads
-        CPU threads; 0 leaves torch's own choice.
-    device
-        Where to train, such as ``cpu`` or ``cuda``; ``auto`` takes a GPU where there is one.
-    """
-
-    epochs: int = 30
-    batch_size: int = 1024
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.0
-    negatives: int = 512
-    patience: int = 5
-    loss: LossConfig = field(default_factory=SampledSoftmax)
-    gradient_norm: float = 0.0
-    validation_viewers: int = 5000
-    threads: int = 0
-    device: str = "auto"
-
-    def __post_init__(self) -> None:
-        if min(self.epochs, self.batch_size, self.negatives, self.validation_viewers) < 1:
-            raise ValueError("epochs, batch_size, negatives and validation_viewers must be 1 or more")
-        if self.learning_rate <= 0 or min(self.weight_decay, self.patience, self.gradient_norm, self.threads) < 0:
-            raise ValueError("learning_rate must be above 0; weight_decay, patience, gradient_norm, threads 0 or more")
-
-
-@dataclass(frozen=True)
-class EpochReport:
-    """What one epoch came to.
-
-    Parameters
-    ----------
-    epoch
-        Counted from 1.
-    loss
-        Mean over the epoch's rows.
-    metrics
-        Validation ``ndcg@10`` and ``recall@10`` by full ranking; empty where nothing is held out.
-    rows_per_second
-        Training rows a second, validation left out.
-    save
-        Writes a checkpoint from which ``train_encoder(resume=...)`` goes on to the same loss.
-    """
-
-    epoch: int
-    loss: float
-    metrics: dict[str, float]
-    rows_per_second: float
-    save: Callable[[Path], None]
-
-    def __str__(self) -> str:
-        metrics = "".join(f", {name} {value:.4f}" for name, value in self.metrics.items())
-        return f"epoch {self.epoch}: loss {self.loss:.4f}{metrics}, {self.rows_per_second:,.0f} rows/s"
+__all__ = ["EpochReport", "TrainConfig", "train_encoder"]
 
 
 def train_encoder(
@@ -135,7 +45,7 @@ def train_encoder(
         No history has two events, the loss is no longer finite, or the checkpoint does not fit.
     """
     with _seeded(context.seed), _threads(train.threads):
-        run = _Run(encoder, train, context)
+        run = Run(encoder, train, context)
         if resume is not None:
             run.load(load_checkpoint(resume), resume)
         while not run.done:
@@ -145,148 +55,6 @@ def train_encoder(
             if on_epoch is not None and not on_epoch(report):
                 break
         return run.result()
-
-
-class _Run:
-    """A training run between two epochs."""
-
-    def __init__(self, encoder: EncoderConfig, train: TrainConfig, context: FitContext) -> None:
-        self.encoder, self.train = encoder, train
-        device = _device(train.device)
-        self.events, self.offsets = _tensors(context.histories, device)
-        if not bool((self.offsets.diff() > 1).any()):
-            raise TrainingError("no viewer has two positive events: there is no next item to learn from")
-        self.model = SequenceEncoder(encoder, context.histories.n_items).to(device)
-        counts = np.bincount(context.histories.items, minlength=context.histories.n_items)
-        self.loss: Loss = train.loss.build(torch.tensor(counts, dtype=torch.float32), train.negatives).to(device)
-        self.optimizer = torch.optim.AdamW(
-            [*self.model.parameters(), *self.loss.parameters()],
-            lr=train.learning_rate,
-            weight_decay=train.weight_decay,
-            fused=True,
-        )
-        self.validation = _validation(context, train.validation_viewers)
-        self.epochs_done = 0
-        self.best_epoch, self.best_metric = 0, -math.inf
-        self.best: dict[str, Tensor] = {}
-
-    @property
-    def done(self) -> bool:
-        """Whether another epoch is not worth it."""
-        if self.epochs_done >= self.train.epochs:
-            return True
-        waited = self.epochs_done - self.best_epoch
-        return self.validation is not None and 0 < self.train.patience <= waited
-
-    def epoch(self) -> EpochReport:
-        """Pass once over the histories and measure."""
-        self.model.train()
-        spans = training_spans(self.offsets, self.encoder.max_len)
-        start, rows = time.perf_counter(), int(spans.length_B.sum())
-        total = torch.zeros((), device=self.offsets.device)
-        for index in bucketed(spans, self.train.batch_size):
-            picked = spans.take(index)
-            total += self._step(picked) * picked.length_B.sum()
-        loss = float(total) / rows
-        seconds = time.perf_counter() - start
-        self.epochs_done += 1
-        if not math.isfinite(loss):
-            raise TrainingError(
-                f"the loss is {loss} in epoch {self.epochs_done}: lower learning_rate or set gradient_norm, such as 1"
-            )
-        return EpochReport(self.epochs_done, loss, self._measure(), rows / seconds, self.save)
-
-    def _step(self, spans: Spans) -> Tensor:
-        """Take one step; returns the loss without waiting for it."""
-        batch = self.events.batch(spans)
-        states_BLD, _ = self.model.states(batch)
-        user_TD = states_BLD[batch.valid_BL] if batch.padded else states_BLD.flatten(0, 1)
-        target_T = self.events.successors(spans)
-        loss: Tensor = self.loss(user_TD, target_T, self.model.items.weight, self.model.score)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        if self.train.gradient_norm:
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.train.gradient_norm)
-        self.optimizer.step()
-        return loss.detach()
-
-    def _measure(self) -> dict[str, float]:
-        if self.validation is None:
-            return {}
-        metrics = self.validation.measure(TrainedEncoder(self.encoder, self.model))
-        if metrics[METRIC] > self.best_metric:
-            self.best_metric, self.best_epoch = metrics[METRIC], self.epochs_done
-            self.best = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
-        return metrics
-
-    def result(self) -> TrainedEncoder:
-        """Return the encoder at its best."""
-        if self.best:
-            self.model.load_state_dict(self.best)
-        return TrainedEncoder(self.encoder, self.model, self.best_epoch or self.epochs_done)
-
-    def save(self, path: Path) -> None:
-        """Write all that the next epoch depends on."""
-        groups = {
-            "model": self.model.state_dict(),
-            "loss": self.loss.state_dict(),
-            "best": self.best,
-            "optimizer": optimizer_tensors(self.optimizer),
-        }
-        tensors = {f"{group}.{name}": value for group, own in groups.items() for name, value in own.items()}
-        tensors |= {f"random.{name}": value for name, value in _random_state(self.offsets.device).items()}
-        best_metric = self.best_metric if self.best else None
-        facts = {"epochs_done": self.epochs_done, "best_epoch": self.best_epoch, "best_metric": best_metric}
-        Checkpoint(tensors, facts).save(path)
-
-    def load(self, checkpoint: Checkpoint, path: Path) -> None:
-        """Go back to where a checkpoint was written."""
-        try:
-            self.model.load_state_dict(checkpoint.group("model"))
-            self.loss.load_state_dict(checkpoint.group("loss"))
-            restore_optimizer(self.optimizer, checkpoint.group("optimizer"))
-        except (RuntimeError, ValueError, KeyError) as error:
-            reason = " ".join(str(error).split())
-            raise TrainingError(f"checkpoint '{path}' is of another encoder or data set: {reason}") from error
-        _set_random_state(checkpoint.group("random"), self.offsets.device)
-        self.best = checkpoint.group("best")
-        self.epochs_done = int(checkpoint.facts["epochs_done"])
-        self.best_epoch = int(checkpoint.facts["best_epoch"])
-        best_metric = checkpoint.facts["best_metric"]
-        self.best_metric = -math.inf if best_metric is None else float(best_metric)
-
-
-def _validation(context: FitContext, viewers: int) -> Validation | None:
-    if context.validation is None:
-        return None
-    validation = Validation(context.histories, context.validation, viewers, context.seed)
-    return validation if len(validation.users) else None
-
-
-def _tensors(histories: Histories, device: torch.device) -> tuple[EventArrays, Tensor]:
-    items = torch.tensor(histories.items, dtype=torch.int64, device=device)
-    times = torch.tensor(histories.times, dtype=torch.int64, device=device)
-    return EventArrays(items, times), torch.tensor(histories.offsets, dtype=torch.int64, device=device)
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError) as error:
-        raise TrainingError(f"device '{name}' cannot be used: {str(error).splitlines()[0]}") from error
-
-
-def _random_state(device: torch.device) -> dict[str, Tensor]:
-    state = {"cpu": torch.get_rng_state()}
-    return state | ({"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {})
-
-
-def _set_random_state(state: dict[str, Tensor], device: torch.device) -> None:
-    torch.set_rng_state(state["cpu"])
-    if device.type == "cuda" and "cuda" in state:
-        torch.cuda.set_rng_state(state["cuda"], device)
 
 
 @contextmanager

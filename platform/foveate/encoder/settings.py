@@ -1,0 +1,89 @@
+"""How an encoder is trained, and what each epoch reports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from foveate.encoder.losses.base import LossConfig
+from foveate.encoder.losses.sampled_softmax import SampledSoftmax
+
+METRIC = "ndcg@10"
+"""What early stopping watches; higher is better."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How an encoder is trained.
+
+    Parameters
+    ----------
+    epochs
+        Passes over the histories, at most.
+    batch_size
+        Training rows a step: events with a successor.
+    learning_rate, weight_decay
+        Of AdamW.
+    negatives
+        Items that a step contrasts with the targets; a loss over the whole catalogue ignores it.
+    patience
+        Epochs without a better validation metric after which training stops; 0 never stops early.
+    loss
+        What is minimised.
+    gradient_norm
+        Longer gradients are cut to this length; 0 cuts none.
+    validation_viewers
+        How many viewers the validation metric is measured on, at most.
+    threads
+        CPU threads; 0 leaves torch's own choice.
+    device
+        Where to train, such as ``cpu`` or ``cuda``; ``auto`` takes a GPU where there is one.
+    """
+
+    epochs: int = 30
+    batch_size: int = 1024
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    negatives: int = 512
+    patience: int = 5
+    loss: LossConfig = field(default_factory=SampledSoftmax)
+    gradient_norm: float = 0.0
+    validation_viewers: int = 5000
+    threads: int = 0
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        if min(self.epochs, self.batch_size, self.negatives, self.validation_viewers) < 1:
+            raise ValueError("epochs, batch_size, negatives and validation_viewers must be 1 or more")
+        if self.learning_rate <= 0 or min(self.weight_decay, self.patience, self.gradient_norm, self.threads) < 0:
+            raise ValueError("learning_rate must be above 0; weight_decay, patience, gradient_norm, threads 0 or more")
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """What one epoch came to.
+
+    Parameters
+    ----------
+    epoch
+        Counted from 1.
+    loss
+        Mean over the epoch's rows.
+    metrics
+        Validation ``ndcg@10`` and ``recall@10`` by full ranking; empty where nothing is held out.
+    rows_per_second
+        Training rows a second, validation left out.
+    save
+        Writes a checkpoint from which ``train_encoder(resume=...)`` goes on to the same loss.
+    """
+
+    epoch: int
+    loss: float
+    metrics: dict[str, float]
+    rows_per_second: float
+    save: Callable[[Path], None]
+
+    def __str__(self) -> str:
+        metrics = "".join(f", {name} {value:.4f}" for name, value in self.metrics.items())
+        return f"epoch {self.epoch}: loss {self.loss:.4f}{metrics}, {self.rows_per_second:,.0f} rows/s"
