@@ -5,90 +5,86 @@ Shapes: ``N`` contacts, ``E`` events, ``K`` kinds.
 
 from __future__ import annotations
 
-from typing import Final
-
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from foveate.data.contacts import ROW, SHOWN
+from foveate.data.contacts import AMOUNTS, DID, ROW, SHOWN_BIT
 from foveate.data.schema import (
     EVENT_KINDS,
     EVENTS,
     IMPRESSIONS,
+    ITEM_ID,
     KIND,
     KIND_DTYPE,
     OCCURRED_AT,
     ORDER,
-    RATE,
     USER_ID,
     VALUE,
-    WATCH,
 )
 
-_AMOUNTS: Final = (WATCH, RATE)
-_CODE: Final = {kind: code for code, kind in enumerate(EVENT_KINDS)}
+_ROW_ID = "row_id"
+_EVENT_COLUMNS = (USER_ID, ITEM_ID, OCCURRED_AT, "text", ROW, _ROW_ID)
 
 
-def impressions_of(contacts: pl.DataFrame) -> pl.DataFrame:
-    """Return the contacts that were shown as impressions.
+def derive(contacts: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return the impressions and the events of packed contacts.
 
-    Parameters
-    ----------
-    contacts
-        Cleaned and sorted by viewer, time and row.
-    """
-    if SHOWN not in contacts.columns:
-        return pl.DataFrame(schema=IMPRESSIONS)
-    shown = contacts if contacts[SHOWN].all(ignore_nulls=False) else contacts.filter(SHOWN)
-    given: dict[str, pl.Expr | pl.Series] = {
-        "impression_id": pl.col(ROW).cast(pl.String),
-        "shown_at": pl.col(OCCURRED_AT),
-        ORDER: _dense(shown),
-    }
-    return _select(shown, IMPRESSIONS, given)
-
-
-def events_of(contacts: pl.DataFrame) -> pl.DataFrame:
-    """Return what happened in the contacts, in order; within one contact, in the order of the kinds.
+    An impression is known by the row of its contact, an event by that row and its kind. The events of one contact
+    stand in the order of the kinds.
 
     Parameters
     ----------
     contacts
-        Cleaned and sorted by viewer, time and row.
+        Packed (see :func:`foveate.data.contacts.pack`) and sorted by viewer, time and row.
     """
-    kinds: list[str] = [kind for kind in EVENT_KINDS if kind in contacts.columns]
-    if not kinds:
-        return pl.DataFrame(schema=EVENTS)
-    rows, places = np.nonzero(_happened(contacts, kinds))
-    codes = np.array([_CODE[kind] for kind in kinds], dtype=np.uint32)[places]
-    at = contacts[rows]
-    shown = pl.col(SHOWN) if SHOWN in contacts.columns else pl.lit(value=False)
-    row = pl.col(ROW).cast(pl.Int64)
-    given: dict[str, pl.Expr | pl.Series] = {
-        "event_id": (row * len(EVENT_KINDS) + pl.Series(codes, dtype=pl.Int64)).cast(pl.String),
-        "impression_id": pl.when(shown).then(row.cast(pl.String)),
-        KIND: pl.Series(EVENT_KINDS, dtype=KIND_DTYPE).gather(codes),
+    did = contacts[DID].to_numpy()
+    shown = (did >> SHOWN_BIT).astype(bool)
+    row_ids = contacts[ROW].cast(pl.String)
+    if not shown.all():
+        row_ids = pl.select(pl.when(pl.Series(shown)).then(pl.lit(row_ids))).to_series()
+    contacts = contacts.with_columns(row_ids.alias(_ROW_ID))
+    return _impressions(contacts, shown), _events(contacts, did)
+
+
+def _impressions(contacts: pl.DataFrame, shown: NDArray[np.bool_]) -> pl.DataFrame:
+    at = contacts if shown.all() else contacts.filter(pl.Series(shown))
+    columns = {"impression_id": at[_ROW_ID], "shown_at": _maybe(at, OCCURRED_AT), ORDER: _dense(at)}
+    return _table(at, IMPRESSIONS, columns)
+
+
+def _events(contacts: pl.DataFrame, did: NDArray[np.uint32]) -> pl.DataFrame:
+    rows, codes = _happened(did)
+    at = contacts.select(name for name in _EVENT_COLUMNS if name in contacts.columns)[rows]
+    columns = {
+        "event_id": (at[ROW] * len(EVENT_KINDS) + pl.Series(codes)).cast(pl.String),
+        "impression_id": at[_ROW_ID],
+        KIND: pl.Series(EVENT_KINDS, dtype=KIND_DTYPE).gather(pl.Series(codes)),
         VALUE: pl.Series(_values(contacts, rows, codes), nan_to_null=True),
-        "received_at": pl.lit(None),
         ORDER: _dense(at),
     }
-    return _select(at, EVENTS, given)
+    return _table(at, EVENTS, columns)
 
 
-def _happened(contacts: pl.DataFrame, kinds: list[str]) -> NDArray[np.bool_]:
-    columns = [
-        contacts[kind].is_not_null() if kind in _AMOUNTS else contacts[kind].fill_null(value=False) for kind in kinds
-    ]
-    return np.column_stack([column.to_numpy() for column in columns])
+def _happened(did: NDArray[np.uint32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """``[E]``: whose row each event is, and its kind's place among all kinds; by row, then by kind."""
+    seen = np.bitwise_or.reduce(did) if len(did) else 0
+    kinds = np.array([kind for kind in range(len(EVENT_KINDS)) if seen >> kind & 1], dtype=np.int64)
+    if not len(kinds):
+        return np.empty(0, dtype=np.int64), kinds
+    happened_NK = np.empty((len(did), len(kinds)), dtype=bool)
+    for place, kind in enumerate(kinds.tolist()):
+        np.not_equal(did & np.uint32(1 << kind), 0, out=happened_NK[:, place])
+    rows, places = np.divmod(np.flatnonzero(happened_NK), len(kinds))
+    return rows, kinds[places]
 
 
-def _values(contacts: pl.DataFrame, rows: NDArray[np.int64], codes: NDArray[np.uint32]) -> NDArray[np.float32]:
+def _values(contacts: pl.DataFrame, rows: NDArray[np.int64], codes: NDArray[np.int64]) -> NDArray[np.float32]:
     """``[E]``: seconds, stars, else 1; NaN where nobody knows."""
     values = np.ones(len(rows), dtype=np.float32)
-    for kind in _AMOUNTS:
+    for kind in AMOUNTS:
         if kind in contacts.columns:
-            mine = codes == _CODE[kind]
+            mine = codes == EVENT_KINDS.index(kind)
             values[mine] = contacts[kind].to_numpy()[rows[mine]]
     return values
 
@@ -96,14 +92,16 @@ def _values(contacts: pl.DataFrame, rows: NDArray[np.int64], codes: NDArray[np.u
 def _dense(frame: pl.DataFrame) -> pl.Series:
     """``[N]``: 0, 1, 2, ... for each viewer of a frame sorted by viewer."""
     position = np.arange(frame.height, dtype=np.int64)
-    new = frame.select((pl.col(USER_ID) != pl.col(USER_ID).shift(1)).fill_null(value=True)).to_series().to_numpy()
+    user = frame[USER_ID]
+    new = (user != user.shift(1)).fill_null(value=True).to_numpy()
     return pl.Series(position - np.maximum.accumulate(np.where(new, position, 0)))
 
 
-def _select(frame: pl.DataFrame, schema: dict[str, pl.DataType], given: dict[str, pl.Expr | pl.Series]) -> pl.DataFrame:
-    columns = []
-    for name, dtype in schema.items():
-        value = given.get(name, pl.col(name) if name in frame.columns else pl.lit(None))
-        value = pl.lit(value) if isinstance(value, pl.Series) else value
-        columns.append(value.cast(dtype).alias(name))
-    return frame.select(columns)
+def _maybe(frame: pl.DataFrame, column: str) -> pl.Series:
+    """Return a column, or nulls where packing left it out."""
+    return frame[column] if column in frame.columns else pl.Series([None]).new_from_index(0, frame.height)
+
+
+def _table(at: pl.DataFrame, schema: dict[str, pl.DataType], columns: dict[str, pl.Series]) -> pl.DataFrame:
+    given = {name: columns[name] if name in columns else _maybe(at, name) for name in schema}
+    return pl.DataFrame([series.cast(schema[name]).alias(name) for name, series in given.items()])

@@ -15,9 +15,9 @@ import polars as pl
 
 from foveate.config import to_dict
 from foveate.data.cleaning.base import CleaningContext, Tally, reports, steps
-from foveate.data.contacts import CONTACTS, ROW
+from foveate.data.contacts import CONTACTS, ROW, pack
 from foveate.data.dataset import MANIFEST, Dataset, Manifest, StepReport, hash_tables, open_dataset
-from foveate.data.derive import events_of, impressions_of
+from foveate.data.derive import derive
 from foveate.data.readers.base import Reader, Source
 from foveate.data.readers.raw import as_items, plain
 from foveate.data.schema import ITEM_ID, OCCURRED_AT, TABLES, USER_ID
@@ -25,7 +25,7 @@ from foveate.data.spool import Spool
 from foveate.errors import DataError, ReaderError
 from foveate.files import staged_folder
 
-PIECE = 1_000_000
+PIECE = 500_000
 """Rows of a raw log that are read at a time."""
 
 Progress = Callable[[str], None]
@@ -124,7 +124,7 @@ class _Import:
                 row += piece.height
                 cleaned = self._clean("log", numbered, whole=False)
                 self._items.update(cleaned[ITEM_ID].unique().to_list())
-                spool.put(cleaned)
+                spool.put(pack(cleaned))
                 self._tell(f"read {row:,} rows")
 
     def _clean(self, table: str, frame: pl.DataFrame, *, whole: bool) -> pl.DataFrame:
@@ -134,10 +134,9 @@ class _Import:
         return frame
 
     def _write_part(self, number: int, part: pl.DataFrame) -> None:
-        keys = [name for name in (USER_ID, OCCURRED_AT, ROW) if name in part.columns]
-        contacts = self._clean("log", part.sort(keys), whole=True)
+        contacts = self._clean("log", part, whole=True)
         self._users.append(contacts[USER_ID].unique())
-        for table, frame in (("impressions", impressions_of(contacts)), ("events", events_of(contacts))):
+        for table, frame in zip(("impressions", "events"), derive(contacts), strict=True):
             self._write(f"{table}/part-{number:04d}.parquet", frame)
             self._rows[table] += frame.height
             if table == "events":
@@ -163,7 +162,7 @@ class _Import:
     def _write(self, name: str, frame: pl.DataFrame) -> None:
         target = self._folder / name
         target.parent.mkdir(exist_ok=True)
-        frame.write_parquet(target)
+        frame.write_parquet(target, compression="lz4")
 
     def _seen_users(self) -> int:
         return sum(map(len, self._users))

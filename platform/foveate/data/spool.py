@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 from numpy.typing import NDArray
 
-from foveate.data.schema import USER_ID
+from foveate.data.contacts import ROW
+from foveate.data.schema import OCCURRED_AT, USER_ID
 
-N_BUCKETS = 64
+N_BUCKETS: Final = 128
 """Viewers are dealt to so many buckets by a hash of their id."""
 
-ROWS_A_PART = 1_000_000
+ROWS_A_PART: Final = 1_000_000
 """Neighbouring buckets are joined to a part until it holds about so many rows."""
 
-_SEED = 17
+_SEED: Final = 17
 
 
 class Spool:
@@ -31,35 +34,37 @@ class Spool:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._pieces: list[tuple[Path, NDArray[np.int64]]] = []
+        self._edges: list[NDArray[np.int64]] = []
 
     def put(self, piece: pl.DataFrame) -> None:
         """Write one piece, its rows sorted by bucket."""
         if not piece.height:
             return
         # A fixed seed: the same log falls into the same parts in every process.
-        hashed = piece[USER_ID].hash(_SEED).to_numpy()
-        bucket = (hashed % N_BUCKETS).astype(np.uint8)
-        path = self._folder / f"{len(self._pieces):06d}.arrow"
-        piece[np.argsort(bucket, kind="stable")].write_ipc(path, compression="uncompressed")
+        bucket = (piece[USER_ID].hash(_SEED) % N_BUCKETS).cast(pl.UInt8).to_numpy()
+        sorted_piece = piece[np.argsort(bucket, kind="stable")]
+        sorted_piece.write_ipc(self._path(len(self._edges)), compression="uncompressed")
         counts = np.bincount(bucket, minlength=N_BUCKETS)
-        self._pieces.append((path, np.concatenate([[0], np.cumsum(counts)])))
+        self._edges.append(np.concatenate([[0], np.cumsum(counts)]))
 
     def __len__(self) -> int:
-        return sum(int(edges[-1]) for _, edges in self._pieces)
+        return sum(int(edges[-1]) for edges in self._edges)
 
     def parts(self) -> Iterator[pl.DataFrame]:
-        """Yield the parts, each with the columns that its pieces have."""
-        frames = [pl.read_ipc(path) for path, _ in self._pieces]
+        """Yield the parts, their rows sorted by viewer, time (unknown first) and row."""
         for first, last in self._groups():
             slices = [
-                frame.slice(int(edges[first]), int(edges[last] - edges[first]))
-                for frame, (_, edges) in zip(frames, self._pieces, strict=True)
+                _slice(self._path(number), int(edges[first]), int(edges[last]))
+                for number, edges in enumerate(self._edges)
+                if edges[first] < edges[last]
             ]
-            yield pl.concat([piece for piece in slices if piece.height], how="diagonal")
+            yield by_viewer_and_time(pl.concat(slices, how="diagonal"))
+
+    def _path(self, number: int) -> Path:
+        return self._folder / f"{number:06d}.arrow"
 
     def _groups(self) -> Iterator[tuple[int, int]]:
-        sizes = sum((np.diff(edges) for _, edges in self._pieces), start=np.zeros(N_BUCKETS, dtype=np.int64))
+        sizes = sum((np.diff(edges) for edges in self._edges), start=np.zeros(N_BUCKETS, dtype=np.int64))
         first, rows = 0, 0
         for bucket, size in enumerate(sizes.tolist()):
             if rows and rows + size > ROWS_A_PART:
@@ -68,3 +73,40 @@ class Spool:
             rows += size
         if rows:
             yield first, N_BUCKETS
+
+
+def by_viewer_and_time(contacts: pl.DataFrame) -> pl.DataFrame:
+    """Sort contacts, given in the order of their rows, by viewer, time (unknown first) and row.
+
+    Viewer and time are packed into one integer where they fit: sorting that is several times as fast as sorting by
+    three columns.
+    """
+    users = contacts[USER_ID]
+    ranks = users.unique().sort().to_frame().with_row_index("rank")
+    rank = users.to_frame().join(ranks, on=USER_ID, how="left", maintain_order="left")["rank"].to_numpy()
+    key = rank.astype(np.uint64)
+    if OCCURRED_AT in contacts.columns:
+        times = contacts[OCCURRED_AT].dt.timestamp("us")
+        since = (times - times.min() + 1).fill_null(0).to_numpy().astype(np.uint64)
+        bits = int(since.max()).bit_length()
+        if bits + ranks.height.bit_length() > 64:
+            return contacts.sort(USER_ID, OCCURRED_AT, ROW)
+        key = (key << np.uint64(bits)) | since
+    return contacts[_stable_order(key)]
+
+
+def _stable_order(key: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Return the stable order of ``key``: the fast unstable sort, its few ties then put right."""
+    order = np.argsort(key)
+    ties = np.flatnonzero(key[order[1:]] == key[order[:-1]])
+    if len(ties):
+        tied = np.unique(np.concatenate([ties, ties + 1]))
+        rows = order[tied]
+        order[tied] = rows[np.lexsort((rows, key[rows]))]
+    return order
+
+
+def _slice(path: Path, start: int, stop: int) -> pl.DataFrame:
+    """Read some rows of a piece: mapped, so that the rest of it stays on disk."""
+    with pa.memory_map(str(path)) as mapped:
+        return pl.DataFrame(pa.ipc.open_file(mapped).read_all().slice(start, stop - start))
