@@ -1,0 +1,129 @@
+"""``foveate variants``: what can be named in a config, with its settings."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import inspect
+import json
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.markup import escape
+
+from foveate.config import to_dict
+from foveate.errors import ConfigError
+from foveate.registry import Registry
+from foveate_cli.common import json_option, out, write_json
+
+KINDS = {
+    "mixers": "foveate.attention.base:MixerConfig",
+    "scorers": "foveate.attention.base:ScorerConfig",
+    "heads": "foveate.encoder.heads.base:HeadConfig",
+    "losses": "foveate.encoder.losses.base:LossConfig",
+    "sources": "foveate.retrieval.base:SourceConfig",
+    "rankers": "foveate.ranking.base:RankerConfig",
+    "policies": "foveate.slate.base:SlatePolicy",
+    "readers": "foveate.data.readers.base:Reader",
+    "steps": "foveate.data.cleaning.base:Step",
+    "features": "foveate.features.core:Feature",
+    "schedulers": "foveate_tune.schedulers.base:SchedulerConfig",
+}
+"""Where each registry's base class stands; a registry is read only when it is asked for."""
+
+_ONE = {"loss": "losses", "policy": "policies"}
+"""Singulars that are more than the plural without its s."""
+
+
+@click.command()
+@click.argument("kind", required=False)
+@json_option
+def command(*, kind: str | None, json_path: Path | None) -> None:
+    """List the variants that a config can name, of one KIND or of all, with settings, defaults and what to sweep."""
+    kinds = [_kind(kind)] if kind else list(KINDS)
+    found = {name: [_describe(cls) for _, cls in _registry(name).items()] for name in kinds}
+    write_json(json_path, found)
+    for name, variants in found.items():
+        out.print(f"[bold]{name}[/bold]")
+        for variant in variants:
+            _show(variant)
+
+
+def _kind(word: str) -> str:
+    plural = word if word in KINDS else _ONE.get(word, f"{word}s")
+    if plural not in KINDS:
+        raise ConfigError(f"no kind of variant is called '{word}'. Known: {', '.join(KINDS)}.")
+    return plural
+
+
+def _registry(kind: str) -> Registry[Any]:
+    module, _, name = KINDS[kind].partition(":")
+    registry: Registry[Any] = getattr(importlib.import_module(module), name).variants
+    return registry
+
+
+def _describe(cls: type[Any]) -> dict[str, Any]:
+    space = cls.search_space() if hasattr(cls, "search_space") else {}
+    hints = typing.get_type_hints(cls)
+    settings = {
+        field.name: {"type": _type_name(hints[field.name]), **_default(field)}
+        for field in (dataclasses.fields(cls) if dataclasses.is_dataclass(cls) else ())
+        if field.init
+    }
+    return {
+        "name": cls.name,
+        "about": (inspect.getdoc(cls) or "").partition("\n")[0],
+        "settings": settings,
+        "search_space": {path: _domain(domain) for path, domain in space.items()},
+    }
+
+
+def _default(field: dataclasses.Field[Any]) -> dict[str, Any]:
+    if field.default is not dataclasses.MISSING:
+        return {"default": to_dict(field.default)}
+    if field.default_factory is not dataclasses.MISSING:
+        return {"default": to_dict(field.default_factory())}
+    return {"required": True}
+
+
+def _type_name(hint: Any) -> str:
+    text = hint.__name__ if isinstance(hint, type) and not typing.get_args(hint) else str(hint)
+    return text.replace("typing.", "").replace("collections.abc.", "").replace("NoneType", "None")
+
+
+def _domain(domain: Any) -> dict[str, Any]:
+    return {"domain": type(domain).__name__, **{key: to_dict(value) for key, value in vars(domain).items()}}
+
+
+def _show(variant: dict[str, Any]) -> None:
+    out.print(f"  [cyan]{variant['name']}[/cyan]  {escape(variant['about'])}")
+    rows = [row for name, setting in variant["settings"].items() for row in _flat(name, setting)]
+    widths = [max((len(row[column]) for row in rows), default=0) for column in (0, 1)]
+    for path, default in rows:
+        sweep = variant["search_space"].get(path)
+        line = f"      {path:<{widths[0]}}  {default:<{widths[1]}}  {_sweep(sweep) if sweep else ''}"
+        out.print(escape(line.rstrip()))
+
+
+def _flat(path: str, setting: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the dotted paths that an override would name, with their defaults."""
+    if "required" in setting:
+        yield path, "required"
+        return
+    value = setting["default"]
+    if not isinstance(value, dict):
+        yield path, json.dumps(value, ensure_ascii=False)
+        return
+    if "name" in value:
+        yield path, value["name"]
+    for key, inner in value.items():
+        if key != "name":
+            yield from _flat(f"{path}.{key}", {"default": inner})
+
+
+def _sweep(domain: dict[str, Any]) -> str:
+    rest = {key: value for key, value in domain.items() if key != "domain"}
+    return f"sweep {domain['domain']} {json.dumps(rest.get('values', rest))}"
