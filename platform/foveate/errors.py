@@ -12,6 +12,7 @@
     ├── BundleError          a bundle is absent, altered or from another schema
     ├── StateError           a viewer store or an impression store cannot be used
     ├── TrainingError        training cannot start or went wrong (nothing to learn from, a loss that is not finite)
+    ├── ServingError         serving cannot start, or did not come up
     └── RequestError         a request is malformed or names something unknown
         └── NotFoundError    the item, viewer or request is not known
 
@@ -73,6 +74,10 @@ class StateError(FoveateError):
 
 class TrainingError(FoveateError):
     """Training cannot start or went wrong."""
+
+
+class ServingError(FoveateError):
+    """Serving cannot start, or did not come up."""
 
 
 class RequestError(FoveateError):

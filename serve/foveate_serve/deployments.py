@@ -25,6 +25,7 @@ from foveate.state.sqlite import SqliteState, utc_micros
 from foveate_serve.api import build_api
 from foveate_serve.config import DeploymentConfig, ServeConfig
 from foveate_serve.holder import BundleHolder, BundleNotHeldError, Status
+from foveate_serve.rehearsal import rehearse_query, rehearse_ranking, rehearse_retrieval
 from foveate_serve.stages import RemoteStages, ToRank
 from foveate_serve.writer import ImpressionWriter
 
@@ -41,7 +42,7 @@ class Retriever:
     """Asks the candidate sources."""
 
     def __init__(self) -> None:
-        self._holder = BundleHolder(RETRIEVER, lambda path: Bundle.load(path, parts={Part.SOURCES}))
+        self._holder = BundleHolder(RETRIEVER, _load_sources)
 
     async def reconfigure(self, user_config: Mapping[str, str]) -> None:
         """Take the bundle that ``user_config`` names."""
@@ -62,7 +63,7 @@ class Ranker:
     """Scores candidates and chooses the slate."""
 
     def __init__(self) -> None:
-        self._holder = BundleHolder(RANKER, lambda path: Bundle.load(path, parts={Part.RANKER}))
+        self._holder = BundleHolder(RANKER, _load_ranker)
 
     async def reconfigure(self, user_config: Mapping[str, str]) -> None:
         """Take the bundle that ``user_config`` names."""
@@ -104,6 +105,7 @@ class Ingress:
 
     def _load(self, path: Path) -> Bundle:
         bundle = Bundle.load(path, parts=set())
+        rehearse_query(bundle)
         self._impressions.remember_bundle(bundle.bundle_id, path)
         return bundle
 
@@ -155,6 +157,18 @@ class Ingress:
 
     def _others(self) -> list[tuple[str, DeploymentHandle[Any]]]:
         return [(RETRIEVER, self._retriever), (RANKER, self._ranker)]
+
+
+def _load_sources(path: Path) -> Bundle:
+    bundle = Bundle.load(path, parts={Part.SOURCES})
+    rehearse_retrieval(bundle)
+    return bundle
+
+
+def _load_ranker(path: Path) -> Bundle:
+    bundle = Bundle.load(path, parts={Part.RANKER})
+    rehearse_ranking(bundle)
+    return bundle
 
 
 async def _ask(name: str, handle: DeploymentHandle[Any]) -> list[Status]:

@@ -32,7 +32,7 @@ from foveate.errors import BundleError, FoveateError
 from foveate.files import staged_folder
 from foveate.model import Model
 
-__all__ = ["Bundle", "Manifest", "Part", "default_state"]
+__all__ = ["Bundle", "Manifest", "Part", "default_state", "verify"]
 
 ALL_PARTS = frozenset(Part)
 
@@ -142,6 +142,21 @@ class Bundle:
         if model.features.names != manifest.columns or model.features.schema_hash != manifest.feature_schema:
             raise BundleError(f"bundle '{path}': its features are defined otherwise in this Foveate: train again")
         return cls(path, manifest, model)
+
+
+def verify(path: Path) -> Manifest:
+    """Check every byte of a bundle without making its model; return its manifest.
+
+    Raises
+    ------
+    BundleError
+        As :meth:`Bundle.load`, but for what only a loaded model can show.
+    """
+    manifest = read_manifest(path)
+    verify_files(path, manifest)
+    for name in manifest.files:
+        read_verified(path, name, manifest)
+    return manifest
 
 
 def default_state(bundle: Path) -> Path:

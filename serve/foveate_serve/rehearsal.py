@@ -1,0 +1,46 @@
+"""A new bundle answers a made-up request before it takes a real one: what cannot answer is never swapped in.
+
+It also does what only the first request has to: filling caches, and torch's first call.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from foveate.bundle import Bundle
+from foveate.messages import Candidates, Filters, Query, ViewerHistory
+from foveate.model import Model
+
+_CANDIDATES = 100
+_NOW = 0
+
+
+def rehearse_query(bundle: Bundle) -> Query:
+    """Build the query of a viewer who liked the first item of the catalogue."""
+    model = bundle.model
+    history = ViewerHistory(
+        user_id="rehearsal",
+        item_ids=tuple(model.catalog.items.ids[:1]),
+        kinds=model.positive_kinds[:1],
+        values=np.ones(1, dtype=np.float32),
+        times=np.full(1, _NOW, dtype=np.int64),
+    )
+    return model.query(history, Filters(), _NOW)
+
+
+def rehearse_retrieval(bundle: Bundle) -> None:
+    """Ask every source."""
+    bundle.model.candidates([rehearse_query(bundle)])
+
+
+def rehearse_ranking(bundle: Bundle) -> None:
+    """Score made-up candidates and choose among them."""
+    model = bundle.model
+    [ranked] = model.rank([rehearse_query(bundle)], [_candidates(model, bundle.manifest.sources)])
+    model.select(ranked, model.recipe.slate_size, seed=0)
+
+
+def _candidates(model: Model, sources: tuple[str, ...]) -> Candidates:
+    items = np.arange(min(len(model.catalog), _CANDIDATES), dtype=np.int32)
+    shape = (len(items), len(sources))
+    return Candidates(items, sources, np.zeros(shape, dtype=np.float32), np.ones(shape, dtype=bool))
