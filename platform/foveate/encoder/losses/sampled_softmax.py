@@ -27,8 +27,12 @@ class SampledSoftmaxLoss(Loss):
     def forward(self, user_TD: Tensor, target_T: Tensor, item_ID: Tensor, score: Score) -> Tensor:
         """Return the mean over the rows."""
         negative_N = self._draw()
-        own_T = score(user_TD, F.embedding(target_T, item_ID)[:, None])[:, 0]
-        others_TN = score(user_TD, F.embedding(negative_N, item_ID))
+        # One look-up for both: its gradient is as large as the whole table.
+        target_TD, negative_ND = F.embedding(torch.cat((target_T, negative_N)), item_ID).split_with_sizes(
+            [len(target_T), len(negative_N)]
+        )
+        own_T = score(user_TD, target_TD[:, None])[:, 0]
+        others_TN = score(user_TD, negative_ND)
         if self.log_q:
             # A negative stands for the 1 / (N q) items like it, and so its score is raised by the log of that.
             others_TN = others_TN - (self.share_I[negative_N] * len(negative_N)).log()
