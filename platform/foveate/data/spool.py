@@ -34,37 +34,32 @@ class Spool:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._edges: list[NDArray[np.int64]] = []
+        self._edges: dict[int, NDArray[np.int64]] = {}
 
-    def put(self, piece: pl.DataFrame) -> None:
-        """Write one piece, its rows sorted by bucket."""
-        if not piece.height:
-            return
+    def put(self, number: int, piece: pl.DataFrame) -> None:
+        """Write the piece of that number, its rows sorted by bucket; several threads may put at once."""
         # A fixed seed: the same log falls into the same parts in every process.
         bucket = (piece[USER_ID].hash(_SEED) % N_BUCKETS).cast(pl.UInt8).to_numpy()
         sorted_piece = piece[np.argsort(bucket, kind="stable")]
-        sorted_piece.write_ipc(self._path(len(self._edges)), compression="uncompressed")
+        sorted_piece.write_ipc(self._path(number), compression="uncompressed")
         counts = np.bincount(bucket, minlength=N_BUCKETS)
-        self._edges.append(np.concatenate([[0], np.cumsum(counts)]))
+        self._edges[number] = np.concatenate([[0], np.cumsum(counts)])
 
     def __len__(self) -> int:
-        return sum(int(edges[-1]) for edges in self._edges)
+        return sum(int(edges[-1]) for edges in self._edges.values())
 
-    def parts(self) -> Iterator[pl.DataFrame]:
-        """Yield the parts, their rows sorted by viewer, time (unknown first) and row."""
-        for first, last in self._groups():
-            slices = [
-                _slice(self._path(number), int(edges[first]), int(edges[last]))
-                for number, edges in enumerate(self._edges)
-                if edges[first] < edges[last]
-            ]
-            yield by_viewer_and_time(pl.concat(slices, how="diagonal"))
+    def read(self, first: int, last: int) -> pl.DataFrame:
+        """Return the rows of some neighbouring buckets, sorted by viewer, time (unknown first) and row."""
+        slices = [
+            _slice(self._path(number), int(edges[first]), int(edges[last]))
+            for number, edges in sorted(self._edges.items())
+            if edges[first] < edges[last]
+        ]
+        return by_viewer_and_time(pl.concat(slices, how="diagonal", rechunk=True))
 
-    def _path(self, number: int) -> Path:
-        return self._folder / f"{number:06d}.arrow"
-
-    def _groups(self) -> Iterator[tuple[int, int]]:
-        sizes = sum((np.diff(edges) for edges in self._edges), start=np.zeros(N_BUCKETS, dtype=np.int64))
+    def parts(self) -> Iterator[tuple[int, int]]:
+        """Yield the buckets of each part: the first, and the one after its last."""
+        sizes = sum((np.diff(edges) for edges in self._edges.values()), start=np.zeros(N_BUCKETS, dtype=np.int64))
         first, rows = 0, 0
         for bucket, size in enumerate(sizes.tolist()):
             if rows and rows + size > ROWS_A_PART:
@@ -73,6 +68,9 @@ class Spool:
             rows += size
         if rows:
             yield first, N_BUCKETS
+
+    def _path(self, number: int) -> Path:
+        return self._folder / f"{number:06d}.arrow"
 
 
 def by_viewer_and_time(contacts: pl.DataFrame) -> pl.DataFrame:

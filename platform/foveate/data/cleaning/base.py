@@ -66,10 +66,20 @@ class Tally:
 
     def note(self, fault: str, rows: pl.DataFrame) -> None:
         """Keep a few of the rows that show ``fault``."""
-        shown = sum(example.startswith(f"{fault}: ") for example in self.examples)
-        for row in rows.head(max(0, N_EXAMPLES - shown)).iter_rows(named=True):
-            told = ", ".join(f"{name}={_tell(value)}" for name, value in row.items())
-            self.examples.append(f"{fault}: {told}")
+        for row in rows.head(N_EXAMPLES).iter_rows(named=True):
+            self._keep(f"{fault}: " + ", ".join(f"{name}={_tell(value)}" for name, value in row.items()))
+
+    def add(self, later: Tally) -> None:
+        """Add what was done to a later piece of the table."""
+        self.dropped += later.dropped
+        self.mended += later.mended
+        for example in later.examples:
+            self._keep(example)
+
+    def _keep(self, example: str) -> None:
+        fault = example.partition(": ")[0]
+        if sum(kept.startswith(f"{fault}: ") for kept in self.examples) < N_EXAMPLES:
+            self.examples.append(example)
 
 
 class Step(Variant):
@@ -116,16 +126,57 @@ def apply_rules(frame: pl.DataFrame, rules: Sequence[Rule], tally: Tally) -> pl.
     return frame
 
 
-def reports(table: str, tallies: Mapping[str, Tally]) -> list[StepReport]:
-    """Return one report a step."""
-    return [
-        StepReport(step, table, tally.dropped, tally.mended, tuple(tally.examples)) for step, tally in tallies.items()
-    ]
-
-
 def steps() -> list[Step]:
     """Return every step in the order of the pipeline."""
     return sorted((cls() for _, cls in Step.variants.items()), key=lambda step: step.place)
+
+
+class Pipeline:
+    """All steps over one table that comes in pieces, and what they have done so far.
+
+    Parameters
+    ----------
+    table
+        ``log``, ``items`` or ``viewers``.
+    context
+        What the steps may know beside the rows.
+    """
+
+    def __init__(self, table: str, context: CleaningContext) -> None:
+        self._table = table
+        self._context = context
+        self._steps = steps()
+        self._tallies = {step.name: Tally() for step in self._steps}
+
+    def clean(self, frame: pl.DataFrame, *, whole: bool) -> tuple[pl.DataFrame, dict[str, Tally]]:
+        """Run the steps that see a piece at a time, or those that must see whole viewers.
+
+        Returns the cleaned rows and what was done, which :meth:`count` adds up: pieces may be cleaned side by side.
+        """
+        tallies = {step.name: Tally() for step in self._steps if step.whole is whole}
+        for step in self._steps:
+            if step.whole is whole:
+                frame = step.clean(self._table, frame, tallies[step.name], self._context)
+        return frame, tallies
+
+    def count(self, tallies: Mapping[str, Tally]) -> None:
+        """Add up what was done to one piece; pieces are counted in order."""
+        for name, tally in tallies.items():
+            self._tallies[name].add(tally)
+
+    def clean_all(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Run every step on a table that is there as a whole."""
+        for whole in (False, True):
+            frame, tallies = self.clean(frame, whole=whole)
+            self.count(tallies)
+        return frame
+
+    def reports(self) -> list[StepReport]:
+        """Return one report a step."""
+        return [
+            StepReport(step, self._table, tally.dropped, tally.mended, tuple(tally.examples))
+            for step, tally in self._tallies.items()
+        ]
 
 
 def _mended(rules: Sequence[Rule], hits: Mapping[int, pl.Series]) -> dict[str, pl.Expr]:
