@@ -37,6 +37,7 @@ _SHORT = ("trials", "concurrent", "cpus", "gpus", "epochs", "max_seconds", "seed
 @address_option
 @json_option
 def command(
+    *,
     data: Path | None,
     out: Path,
     config: Path | None,
@@ -68,13 +69,14 @@ def command(
     except KeyboardInterrupt:
         news.print(f"foveate: stopped; the sweep was not finished, so '{out}' was removed")
         raise
-    show(result, out)
+    show(result, source, out)
     write_json(json_path, result.to_json())
 
 
-def show(result: SweepResult, folder: Path) -> None:
+def show(result: SweepResult, data: Path, sweep: Path) -> None:
     """Print the leaderboard, what it is worth and what to do next."""
-    from foveate_tune.leaderboard import METRIC, cells, setting  # noqa: PLC0415
+    from foveate_tune.leaderboard import cells, setting  # noqa: PLC0415
+    from foveate_tune.problem import METRIC  # noqa: PLC0415
 
     table = Table(title=f"{len(result.rows)} trials on {result.facts['data']['title']}, measured on validation")
     for name in ("", "trial", METRIC, "recall@10", "best epoch", "epochs", "seconds", "ended"):
@@ -88,9 +90,7 @@ def show(result: SweepResult, folder: Path) -> None:
     table.add_row("", "popularity", *popular)
     out.print(table)
     best, base = result.rows[0].metrics[METRIC], result.popularity[METRIC]
-    verdict = "above" if result.beats_popularity else "NOT above"
-    out.print(
-        f"winner      {result.winner} of sweep {result.sweep_id}: {METRIC} {best:.4f}, {verdict} popularity's {base:.4f}"
-    )
-    out.print(f"took        {result.seconds:.1f} s; results in {folder}")
-    out.print(f"next        foveate train --data DIR --from {folder} --out BUNDLE")
+    verdict = f"{'above' if result.beats_popularity else 'NOT above'} popularity's {base:.4f}"
+    out.print(f"winner      {result.winner} of sweep {result.sweep_id}: {METRIC} {best:.4f}, {verdict}")
+    out.print(f"took        {result.seconds:.1f} s; results in {sweep}")
+    out.print(f"next        foveate train --data {data} --from {sweep} --out BUNDLE")

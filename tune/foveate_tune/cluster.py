@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import shutil
 import socket
 import tempfile
@@ -122,6 +123,7 @@ def _connected(address: str) -> Iterator[None]:
 def _started() -> Iterator[None]:
     # Ray makes sockets under this folder, whose paths may hold at most 107 characters: a short one is needed.
     scratch = tempfile.mkdtemp(prefix="foveate-ray-")
+    _bring_token()
     try:
         ray.init(
             address="local",
@@ -136,6 +138,16 @@ def _started() -> Iterator[None]:
     finally:
         ray.shutdown()
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _bring_token() -> None:
+    """Give Ray a token of this process's own, unless the user or an earlier start has settled that already.
+
+    It keeps other users of this machine out. Left alone, Ray would write one into the user's home. It stays set: Ray
+    reads it once a process.
+    """
+    if not {"RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & set(os.environ):
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
 
 
 def _check_nodes(need: Resources) -> None:

@@ -17,7 +17,6 @@ from foveate.data.dataset import Dataset
 from foveate.data.fitting import FitContext
 from foveate.data.split import windows
 from foveate.encoder.model import SequenceEncoder
-from foveate.encoder.train import METRIC
 from foveate.encoder.validation import Validation
 from foveate.errors import ConfigError, DataError
 from foveate.metrics import mid_ranks, ndcg_at, recall_at
@@ -27,6 +26,9 @@ from foveate.retrieval.popularity import count_items
 from foveate_tune.space import MIXER, SCORER, Draw, apply_draw
 
 __all__ = ["METRIC", "Problem", "popularity_metrics", "prepare", "recipe_of", "source_of"]
+
+METRIC = "ndcg@10"
+"""What trials are compared by; higher is better."""
 
 _BATCH = 512
 
