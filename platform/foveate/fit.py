@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -31,12 +31,14 @@ class Fitted:
     """A model with what it was fitted on.
 
     ``stage`` is the cut that the model has learned up to: its targets are unseen. ``training`` is what the ranker
-    learned from, so that other rankers can be fitted on the very same candidates.
+    learned from, so that other rankers can be fitted on the very same candidates. ``fits`` are the sources and
+    features of every window, by its name.
     """
 
     model: Model
     stage: Stage
     training: TrainingSet
+    fits: Mapping[str, LabelWindow] = field(default_factory=dict)
 
 
 def fit_model(dataset: Dataset, recipe: Recipe, *, upto: Upto = "test", progress: Progress | None = None) -> Model:
@@ -44,7 +46,14 @@ def fit_model(dataset: Dataset, recipe: Recipe, *, upto: Upto = "test", progress
     return fit(dataset, recipe, upto=upto, progress=progress).model
 
 
-def fit(dataset: Dataset, recipe: Recipe, *, upto: Upto = "test", progress: Progress | None = None) -> Fitted:
+def fit(
+    dataset: Dataset,
+    recipe: Recipe,
+    *,
+    upto: Upto = "test",
+    progress: Progress | None = None,
+    after: Fitted | None = None,
+) -> Fitted:
     """Train sources, features and ranker.
 
     The ranker learns from label windows that lie before ``upto``, the selection's included where ``upto`` is later.
@@ -59,6 +68,8 @@ def fit(dataset: Dataset, recipe: Recipe, *, upto: Upto = "test", progress: Prog
         test's unseen, for a figure; ``all`` learns from the whole log, for serving.
     progress
         Called with one line of news a step.
+    after
+        What was fitted up to an earlier stage of the same dataset by the same recipe: its windows are not fitted again.
 
     Raises
     ------
@@ -72,14 +83,17 @@ def fit(dataset: Dataset, recipe: Recipe, *, upto: Upto = "test", progress: Prog
     events = dataset.log().encode(dataset.users(), catalog.items, recipe.signals, positive)
     cut = windows(events, recipe.protocol, recipe.split)
     stage = final_stage(cut, events, upto)
-    labels = [_fit_window(s, recipe, catalog, progress) for s in ranker_stages(cut, recipe, upto)]
-    last = _fit_window(stage, recipe, catalog, progress)
+    fits = dict(after.fits) if after else {}
+    for window in (*ranker_stages(cut, recipe, upto), stage):
+        if window.name not in fits:
+            fits[window.name] = _fit_window(window, recipe, catalog, progress)
+    labels, last = [fits[s.name] for s in ranker_stages(cut, recipe, upto)], fits[stage.name]
     _say(progress, "ranker: candidates and features of the label windows")
     training = training_set(labels, catalog, recipe.candidates, recipe.label_queries, recipe.seed)
     _say(progress, f"ranker: {len(training.labels)} candidates of {len(training.groups)} viewers")
     ranker = recipe.ranker.fit(training, recipe.seed)
     model = Model(recipe, catalog, tuple(last.sources), last.features, ranker, tuple(positive), recipe.clock)
-    return Fitted(model, stage, training)
+    return Fitted(model, stage, training, fits)
 
 
 def ranker_stages(cut: Windows, recipe: Recipe, upto: Upto) -> list[Stage]:
