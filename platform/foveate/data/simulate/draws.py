@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -42,7 +44,9 @@ class GroupedDraw:
         low, high = self._edges[base + first], self._edges[base + last]
         drawn = low + rng.random(low.shape) * (high - low)
         place = np.searchsorted(self._edges, drawn, side="right") - 1 - base
-        return np.where(high > low, self._items[np.clip(place, first, np.maximum(last - 1, first))], -1)
+        # The last groups may be empty: their first place lies behind the last item.
+        place = np.minimum(np.clip(place, first, np.maximum(last - 1, first)), len(self._items) - 1)
+        return np.where(high > low, self._items[place], -1)
 
 
 def draw_columns(weights: NDArray[np.float32], n: int, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -52,10 +56,39 @@ def draw_columns(weights: NDArray[np.float32], n: int, rng: np.random.Generator)
     return np.asarray((drawn[:, :, None] > cumulative[:, None, :-1]).sum(axis=2))
 
 
+@dataclass(frozen=True)
+class Memory:
+    """What the viewers of a crowd have met: ``seen`` ``[B, I]`` watched, ``tired`` ``[B, I]`` shown how often.
+
+    ``n_seen`` ``[B]`` counts the watched.
+    """
+
+    seen: NDArray[np.bool_]
+    tired: NDArray[np.uint8]
+    n_seen: NDArray[np.int64]
+
+    @classmethod
+    def blank(cls, viewers: int, items: int) -> Memory:
+        """Return the memory of viewers who have met nothing yet."""
+        shape = (viewers, items)
+        return cls(np.zeros(shape, dtype=bool), np.zeros(shape, dtype=np.uint8), np.zeros(viewers, dtype=np.int64))
+
+    def show(self, rows: NDArray[np.int64], items: NDArray[np.int64]) -> None:
+        """Note that each of ``items`` was shown to the viewer of its row."""
+        self.tired[rows, items] = np.minimum(self.tired[rows, items], 200) + 1
+
+    def watch(self, rows: NDArray[np.int64], items: NDArray[np.int64]) -> None:
+        """Note that each of ``items``, none seen before, was watched by the viewer of its row."""
+        self.seen[rows, items] = True
+        np.add.at(self.n_seen, rows, 1)
+
+
 def draw_unseen(
-    n_available: NDArray[np.int64],
+    memory: Memory,
+    rows: NDArray[np.int64],
     by_availability: NDArray[np.int64],
-    seen: NDArray[np.bool_],
+    *,
+    n_available: NDArray[np.int64],
     prefix: NDArray[np.int64],
     rng: np.random.Generator,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -65,30 +98,30 @@ def draw_unseen(
 
     Parameters
     ----------
-    n_available
-        ``[B]`` how many items, from the front of ``by_availability``, can be watched.
+    memory, rows
+        What viewers have seen, and the ``[N]`` rows of those who are drawn for.
     by_availability
         ``[I]`` item codes by the time from which they can be watched.
-    seen
-        ``[B, I]`` bool by item code; all of them available.
+    n_available
+        ``[N]`` how many items, from the front of ``by_availability``, can be watched; all of the seen are among them.
     prefix
-        ``[B, S]`` the slate so far, ``-1`` where a slot is empty; none of them seen.
+        ``[N, S]`` the slate so far, ``-1`` where a slot is empty; none of them seen.
 
     Returns
     -------
     items, propensity
-        ``[B]`` the item and the chance that it had; ``-1`` and NaN where nothing was left.
+        ``[N]`` the item and the chance that it had; ``-1`` and NaN where nothing was left.
     """
-    items = np.full(len(n_available), -1, dtype=np.int64)
-    count = n_available - seen.sum(axis=1) - (prefix >= 0).sum(axis=1)
+    items = np.full(len(rows), -1, dtype=np.int64)
+    count = n_available - memory.n_seen[rows] - (prefix >= 0).sum(axis=1)
     waiting = np.flatnonzero(count > 0)
     for _ in range(_TRIES):
         pick = by_availability[(rng.random(len(waiting)) * n_available[waiting]).astype(np.int64)]
-        good = ~seen[waiting, pick] & ~(prefix[waiting] == pick[:, None]).any(axis=1)
+        good = ~memory.seen[rows[waiting], pick] & ~(prefix[waiting] == pick[:, None]).any(axis=1)
         items[waiting[good]] = pick[good]
         waiting = waiting[~good]
-    for row in waiting:
-        open_ = by_availability[: n_available[row]]
-        left = open_[~seen[row, open_] & ~np.isin(open_, prefix[row])]
-        items[row] = left[int(rng.random() * len(left))]
+    for at in waiting:
+        open_ = by_availability[: n_available[at]]
+        left = open_[~memory.seen[rows[at], open_] & ~np.isin(open_, prefix[at])]
+        items[at] = left[int(rng.random() * len(left))]
     return items, np.where(count > 0, 1.0 / np.maximum(count, 1), np.nan)

@@ -16,6 +16,7 @@ from foveate.data.simulate.audience import Audience, Visits
 from foveate.data.simulate.behaviour import RECENT, Minds, Response, attraction, interest, remember, respond
 from foveate.data.simulate.catalogue import NONE, Catalogue
 from foveate.data.simulate.config import DAY, SECOND, SimulateConfig
+from foveate.data.simulate.draws import Memory
 from foveate.data.simulate.showing import LoggingPolicy, Slots
 
 _CELLS = 64_000_000
@@ -82,8 +83,7 @@ class Crowd:
             language=audience.language[self._viewer],
         )
         self._clock = np.full(n, config.first, dtype=np.int64)
-        self._seen = np.zeros((n, config.items), dtype=bool)
-        self._tired = np.zeros((n, config.items), dtype=np.uint8)
+        self._memory = Memory.blank(n, config.items)
 
     def live(self, policy: LoggingPolicy, rng: np.random.Generator) -> Iterator[pl.DataFrame]:
         """Yield the shown rows of each round: the first request of every viewer, then the second, and so on."""
@@ -111,7 +111,7 @@ class Crowd:
         taste = self._tastes[rows, (now - self._config.first) // DAY]
         pool = policy.pool(minds, taste, now, rng)
         parts = attraction(self._catalogue, minds, taste, pool[0])
-        slots = policy.fill(pool, parts, seen=self._seen[rows], tired=self._tired[rows], now=now, rng=rng)
+        slots = policy.fill(pool, parts, memory=self._memory, rows=rows, now=now, rng=rng)
         items = slots.items
         parts = attraction(self._catalogue, minds, taste, items)
         odds = interest(self._config, self._catalogue, minds, parts=parts, items=items, now=now)
@@ -124,10 +124,9 @@ class Crowd:
         mood, awaited = remember(self._catalogue, minds, slots.items, response.long_view, self._path)
         self._minds.mood[rows], self._minds.awaited[rows] = mood, awaited
         viewer, slot = np.nonzero(slots.items >= 0)
-        shown = slots.items[viewer, slot]
-        self._tired[rows[viewer], shown] = np.minimum(self._tired[rows[viewer], shown], 200) + 1
+        self._memory.show(rows[viewer], slots.items[viewer, slot])
         viewer, slot = np.nonzero(response.clicked)
-        self._seen[rows[viewer], slots.items[viewer, slot]] = True
+        self._memory.watch(rows[viewer], slots.items[viewer, slot])
         self._clock[rows] = np.maximum(arrivals.now, response.finished_at.max(axis=1))
 
     def _rows(self, arrivals: Arrivals, slots: Slots, response: Response) -> pl.DataFrame:

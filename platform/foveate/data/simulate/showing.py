@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from foveate.data.simulate.behaviour import Attraction, Minds
 from foveate.data.simulate.catalogue import Catalogue
 from foveate.data.simulate.config import DAY, SimulateConfig
-from foveate.data.simulate.draws import GroupedDraw, draw_columns, draw_unseen
+from foveate.data.simulate.draws import GroupedDraw, Memory, draw_columns, draw_unseen
 
 SOURCES = ("sequel", "channel", "topic", "popular", "random")
 """Where an item in a slate came from; slots hold positions in this tuple."""
@@ -70,8 +70,8 @@ class LoggingPolicy:
         pool: tuple[NDArray[np.int64], NDArray[np.int8]],
         parts: Attraction,
         *,
-        seen: NDArray[np.bool_],
-        tired: NDArray[np.uint8],
+        memory: Memory,
+        rows: NDArray[np.int64],
         now: NDArray[np.int64],
         rng: np.random.Generator,
     ) -> Slots:
@@ -81,27 +81,32 @@ class LoggingPolicy:
         ----------
         pool, parts
             What :meth:`pool` returned, and how it attracts.
-        seen, tired
-            ``[B, I]`` what was watched before, and how often each item was shown in vain.
+        memory, rows
+            What viewers have met, and the ``[B]`` rows of those who ask.
         now
             ``[B]`` UTC microseconds.
         """
         items, source = pool
         n, slots = len(items), self._config.slots
-        rows = np.arange(n)
-        score = self._score(items, parts, tired, now, rng)
-        score[(items < 0) | seen[rows[:, None], items]] = -np.inf
+        each = np.arange(n)
+        score = self._score(items, parts, memory.tired[rows[:, None], items], now, rng)
+        score[(items < 0) | memory.seen[rows[:, None], items]] = -np.inf
         at_random = rng.random((n, slots)) < self._config.random_share
         n_available = np.searchsorted(self._available_sorted, now, side="right")
         out = Slots(np.full((n, slots), -1), np.zeros((n, slots), dtype=np.int8), np.full((n, slots), np.nan))
         for slot in range(slots):
             best = np.argmax(score, axis=1)
-            fits = np.isfinite(score[rows, best])
-            out.items[:, slot] = np.where(fits, items[rows, best], -1)
-            out.source[:, slot] = source[rows, best]
+            fits = np.isfinite(score[each, best])
+            out.items[:, slot] = np.where(fits, items[each, best], -1)
+            out.source[:, slot] = source[each, best]
             chance = np.flatnonzero(at_random[:, slot])
             drawn, propensity = draw_unseen(
-                n_available[chance], self._by_availability, seen[chance], out.items[chance, :slot], rng
+                memory,
+                rows[chance],
+                self._by_availability,
+                n_available=n_available[chance],
+                prefix=out.items[chance, :slot],
+                rng=rng,
             )
             out.items[chance, slot], out.propensity[chance, slot] = drawn, propensity
             out.source[chance, slot] = RANDOM
@@ -118,9 +123,8 @@ class LoggingPolicy:
     ) -> NDArray[np.float32]:
         push = self._push[self._day(now)[:, None], items]
         guess = 2.6 * parts.taste + 2.0 * parts.mood + 2.4 * parts.sequel + 0.8 * parts.favourite
-        worn = 0.5 * np.take_along_axis(tired, np.maximum(items, 0), axis=1)
         noise = 0.6 * rng.gumbel(size=items.shape)
-        return np.asarray(0.45 * push + guess - worn + noise, dtype=np.float32)
+        return np.asarray(0.45 * push + guess - 0.5 * tired + noise, dtype=np.float32)
 
     def _day(self, now: NDArray[np.int64]) -> NDArray[np.int64]:
         return (now - self._config.first) // DAY
