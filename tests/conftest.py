@@ -9,22 +9,21 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from numpy.typing import NDArray
 
 from foveate.bundle import Bundle, default_state
 from foveate.config import from_dict
-from foveate.data.dataset import Dataset
-from foveate.data.simulate.config import SimulateConfig
-from foveate.data.simulate.world import simulate_dataset
-from foveate.fit import fit_model
-from foveate.recipe import Recipe
-from foveate.state.sqlite import SqliteState
-from numpy.typing import NDArray
-
 from foveate.data.catalog import Catalog
+from foveate.data.dataset import Dataset
 from foveate.data.events import Histories
 from foveate.data.fitting import FitContext
 from foveate.data.schema import ITEM_ID, ITEMS
+from foveate.data.simulate.config import SimulateConfig
+from foveate.data.simulate.world import simulate_dataset
+from foveate.fit import fit_model
 from foveate.messages import NO_TIME, Query
+from foveate.recipe import Recipe
+from foveate.state.sqlite import SqliteState
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

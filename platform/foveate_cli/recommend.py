@@ -47,11 +47,11 @@ def _print(bundle: Bundle, slate: Slate) -> None:
     title = escape(f"For {slate.user_id}, by bundle {slate.bundle_id}{stamp}")
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("#", justify="right")
-    table.add_column("title", overflow="ellipsis", no_wrap=True, ratio=1)
+    table.add_column("title", overflow="ellipsis", no_wrap=True, ratio=1, min_width=16)
     for name in ("item", "channel"):
         table.add_column(name, no_wrap=True)
-    table.add_column("score", justify="right")
-    table.add_column("from", overflow="fold")
+    table.add_column("score", justify="right", no_wrap=True)
+    table.add_column("from", min_width=12)
     for item, row in zip(slate.items, _rows(bundle, slate), strict=True):
         texts = (row["title"] or "", item.item_id, row["channel_id"] or "")
         score, sources = f"{item.score:.4f}", ", ".join(item.sources)
