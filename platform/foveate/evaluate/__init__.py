@@ -1,0 +1,12 @@
+"""Baselines, blend, two-stage and slate side by side on a window that no training saw.
+
+Every item is ranked, what the viewer has met is left out before the top is taken, score ties stand at mid-rank, and
+every figure carries a bootstrap interval over viewers.
+"""
+
+from __future__ import annotations
+
+from foveate.evaluate.report import Caps, Comparison, Evaluation, Row
+from foveate.evaluate.run import evaluate, evaluate_folder
+
+__all__ = ["Caps", "Comparison", "Evaluation", "Row", "evaluate", "evaluate_folder"]

@@ -1,0 +1,155 @@
+"""What each model answers a panel: the rank of every target and the list that would be shown.
+
+A candidate source ranks the whole catalogue. The blend and the two stages order the same candidates, and a target
+that is not among them counts as missed; the slate has :data:`PLACES` places and nothing behind them.
+
+Shapes: ``B`` viewers, ``T`` targets, ``I`` items, ``N`` candidates, ``K`` places.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foveate.evaluate.panel import Panel
+from foveate.features.candidate import z_scores
+from foveate.messages import Candidates, Ranked
+from foveate.metrics import Floats, mid_ranks_among, mid_ranks_many
+from foveate.model import Model
+from foveate.ranking.base import Ranker, best_first
+from foveate.retrieval.base import CandidateSource, top_k
+from foveate.slate.constraints import broken_caps, uncapped
+
+PLACES = 10
+BLEND, LOGISTIC, TWO_STAGE, SLATE = "blend", "logistic blend", "two-stage", "slate"
+
+_SCORES_A_BATCH = 8_000_000
+
+Codes = NDArray[np.int32]
+
+
+@dataclass
+class Outcome:
+    """One model's answers; ``ranks`` joins to ``[T]``, ``lists`` to ``[B, K]`` with ``-1`` where a list is short."""
+
+    ranks: list[Floats] = field(default_factory=list)
+    lists: list[Codes] = field(default_factory=list)
+
+    def all_ranks(self) -> Floats:
+        """``[T]``: ranks from 0, ``inf`` where missed."""
+        return np.concatenate(self.ranks)
+
+    def all_lists(self) -> Codes:
+        """``[B, K]``: what each viewer would be shown."""
+        return np.concatenate(self.lists)
+
+
+@dataclass
+class CapCount:
+    """What the caps did to the slates: how many they changed, and (never, one hopes) how many break one."""
+
+    slates: int = 0
+    bound: int = 0
+    broken: int = 0
+
+
+@dataclass
+class Outcomes:
+    """All models' answers to one panel, trained with one seed."""
+
+    seed: int
+    by_model: dict[str, Outcome] = field(default_factory=dict)
+    caps: CapCount = field(default_factory=CapCount)
+
+    def add(self, model: str, ranks_T: Floats, lists: Sequence[Codes]) -> None:
+        """Append one batch's answers."""
+        outcome = self.by_model.setdefault(model, Outcome())
+        outcome.ranks.append(ranks_T)
+        outcome.lists.append(_padded(lists))
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is asked: a model, every source that stands beside it in the table, and other rankers of its candidates."""
+
+    model: Model
+    sources: tuple[CandidateSource, ...]
+    rankers: Mapping[str, Ranker] = field(default_factory=dict)
+
+
+def answer(subject: Subject, panel: Panel, seed: int, progress: Callable[[str], None]) -> Outcomes:
+    """Ask a subject about every viewer of the panel."""
+    outcomes, model = Outcomes(seed), subject.model
+    size = max(1, min(256, _SCORES_A_BATCH // max(1, len(model.catalog))))
+    done = 0
+    for batch in panel.batches(size):
+        for source in subject.sources:
+            outcomes.add(source.name, *_by_source(source, batch))
+        candidates = model.candidates(batch.queries)
+        ranked = model.rank(batch.queries, candidates)
+        blends = [z_scores(c.scores).mean(axis=1) for c in candidates]
+        outcomes.add(BLEND, *_by_candidates(blends, candidates, batch))
+        for name, ranker in subject.rankers.items():
+            outcomes.add(name, *_by_candidates([ranker.score(r.features) for r in ranked], candidates, batch))
+        outcomes.add(TWO_STAGE, *_by_candidates([r.scores for r in ranked], candidates, batch))
+        outcomes.add(SLATE, *_by_slate(model, ranked, batch, seed, outcomes.caps))
+        done += len(batch.queries)
+        progress(f"asked {done:,} of {len(panel.queries):,} viewers")
+    return outcomes
+
+
+def _by_source(source: CandidateSource, batch: Panel) -> tuple[Floats, list[Codes]]:
+    scores_BI = source.scores(batch.queries)
+    excludes = [query.exclude for query in batch.queries]
+    ranks_T = np.full(len(batch.targets), np.inf)
+    asked = batch.reachable
+    ranks_T[asked] = mid_ranks_many(scores_BI, batch.viewer_of_target()[asked], batch.targets[asked], excludes)
+    return ranks_T, [top_k(row_I, exclude, PLACES) for row_I, exclude in zip(scores_BI, excludes, strict=True)]
+
+
+def _by_candidates(
+    scores: Sequence[NDArray[np.floating]], candidates: Sequence[Candidates], batch: Panel
+) -> tuple[Floats, list[Codes]]:
+    ranks = [
+        mid_ranks_among(scores_N, c.items, batch.targets[batch.of(viewer)])
+        for viewer, (scores_N, c) in enumerate(zip(scores, candidates, strict=True))
+    ]
+    lists = [c.items[best_first(s, c.items)[:PLACES]] for s, c in zip(scores, candidates, strict=True)]
+    return np.concatenate(ranks), lists
+
+
+def _by_slate(
+    model: Model, ranked: Sequence[Ranked], batch: Panel, seed: int, caps: CapCount
+) -> tuple[Floats, list[Codes]]:
+    constraints = model.recipe.constraints
+    free = replace(model, recipe=replace(model.recipe, constraints=uncapped(constraints)))
+    ranks, lists = [], []
+    for viewer, own in enumerate(ranked):
+        shown = model.select(own, PLACES, seed).items
+        would_show = free.select(own, PLACES, seed).items
+        caps.slates += 1
+        caps.bound += bool(_broken(model, would_show))
+        caps.broken += bool(_broken(model, shown))
+        ranks.append(_places_of(batch.targets[batch.of(viewer)], shown))
+        lists.append(shown)
+    return np.concatenate(ranks), lists
+
+
+def _broken(model: Model, slate: Codes) -> tuple[str, ...]:
+    catalog = model.catalog
+    return broken_caps(catalog.channel[slate], catalog.main_category[slate], model.recipe.constraints)
+
+
+def _places_of(targets: Codes, slate: Codes) -> Floats:
+    found_TK = targets[:, None] == slate[None, :]
+    return np.where(found_TK.any(axis=1), found_TK.argmax(axis=1) if len(slate) else 0, np.inf)
+
+
+def _padded(lists: Sequence[Codes]) -> Codes:
+    out = np.full((len(lists), PLACES), -1, dtype=np.int32)
+    for row, codes in enumerate(lists):
+        out[row, : len(codes)] = codes
+    return out
