@@ -1,0 +1,145 @@
+"""What every candidate source promises, asked of each one that the registry holds."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
+
+from foveate.config import from_dict, to_dict
+from foveate.encoder.model import EncoderConfig
+from foveate.encoder.settings import TrainConfig
+from foveate.messages import Query
+from foveate.retrieval.base import CandidateSource, SourceConfig
+from foveate.retrieval.merge import gather
+
+TOLERANCE = 1e-4
+"""How far a score may move with the batch that it is computed in: matrix products add in another order."""
+
+# Small enough to train in a test; a source without an entry keeps its defaults.
+SMALL: dict[str, dict[str, Any]] = {
+    "attention": {
+        "encoder": EncoderConfig(width=32, dropout=0.0),
+        "train": TrainConfig(epochs=20, batch_size=32, learning_rate=5e-3, threads=1),
+    }
+}
+
+
+def small(cls: type[SourceConfig]) -> SourceConfig:
+    config = cls()
+    return dataclasses.replace(config, **SMALL.get(config.name, {}))
+
+
+@pytest.fixture(scope="module", params=[small(cls) for _, cls in SourceConfig.variants.items()], ids=lambda c: c.name)
+def config(request: pytest.FixtureRequest) -> SourceConfig:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def source(config: SourceConfig, checkerboard: Any) -> CandidateSource:
+    return config.fit(checkerboard.context())
+
+
+@pytest.fixture(scope="module")
+def queries(checkerboard: Any) -> list[Query]:
+    """Whole histories, shorter and repeated ones, and viewers without any."""
+    nobody = np.empty(0, dtype=np.int32)
+    odd = [nobody, np.array([3], dtype=np.int32), nobody, np.array([2, 2, 4, 5, 2, 0, 11] * 30, dtype=np.int32)]
+    return [checkerboard.query(user) for user in range(8)] + [checkerboard.query_of(items) for items in odd]
+
+
+def test_a_config_survives_the_way_through_plain_values(config: SourceConfig) -> None:
+    assert from_dict(SourceConfig, to_dict(config)) == config
+
+
+def test_every_item_has_a_finite_score(source: CandidateSource, queries: list[Query], checkerboard: Any) -> None:
+    scores = source.scores(queries)
+    assert scores.shape == (len(queries), len(checkerboard.catalog))
+    assert scores.dtype == np.float32
+    assert np.isfinite(scores).all()
+
+
+def test_a_batch_scores_as_one_by_one(source: CandidateSource, queries: list[Query]) -> None:
+    alone = np.concatenate([source.scores([query]) for query in queries])
+    np.testing.assert_allclose(source.scores(queries), alone, atol=TOLERANCE)
+    np.testing.assert_allclose(source.scores(queries[::-1])[::-1], alone, atol=TOLERANCE)
+
+
+def test_scores_repeat(source: CandidateSource, queries: list[Query]) -> None:
+    np.testing.assert_array_equal(source.scores(queries), source.scores(queries))
+
+
+def test_fitting_repeats(
+    config: SourceConfig, source: CandidateSource, queries: list[Query], checkerboard: Any
+) -> None:
+    again = config.fit(checkerboard.context())
+    np.testing.assert_array_equal(again.scores(queries), source.scores(queries))
+
+
+def test_the_excluded_are_never_retrieved(source: CandidateSource, queries: list[Query], checkerboard: Any) -> None:
+    n_items = len(checkerboard.catalog)
+    for query, top in zip(queries, source.retrieve(queries, n_items), strict=True):
+        assert sorted(top) == sorted(set(range(n_items)) - set(query.exclude.tolist()))
+
+
+def test_the_best_come_first_and_ties_by_code(source: CandidateSource, queries: list[Query]) -> None:
+    scores = source.scores(queries)
+    for row, top in zip(scores, source.retrieve(queries, 5), strict=True):
+        keys = [(-row[code], code) for code in top.tolist()]
+        assert keys == sorted(keys)
+
+
+def test_a_viewer_without_history_gets_what_an_empty_history_gets(source: CandidateSource, checkerboard: Any) -> None:
+    stranger = checkerboard.query_of(np.empty(0, dtype=np.int32))
+    # Events that show no interest are no history for a source.
+    uninterested = dataclasses.replace(checkerboard.query(0), positives=np.zeros(5, dtype=bool))
+    scores = source.scores([stranger, uninterested])
+    np.testing.assert_array_equal(scores[0], scores[1])
+
+
+def test_arrays_make_the_source_again(
+    config: SourceConfig, source: CandidateSource, queries: list[Query], checkerboard: Any, tmp_path: Path
+) -> None:
+    arrays: dict[str, NDArray[Any]] = dict(source.arrays())
+    save_file(arrays, tmp_path / "source.safetensors")
+    again = config.restore(load_file(tmp_path / "source.safetensors"), checkerboard.catalog)
+    assert again.name == source.name
+    np.testing.assert_array_equal(again.scores(queries), source.scores(queries))
+
+
+def test_what_is_personal_closes_the_circle(source: CandidateSource, checkerboard: Any) -> None:
+    users = range(checkerboard.histories.n_users)
+    queries = [checkerboard.query(user) for user in users]
+    if (np.ptp(source.scores(queries), axis=0) == 0).all():
+        pytest.skip(f"{source.name} scores every viewer alike")
+    firsts = np.array([top[0] for top in source.retrieve(queries, 1)])
+    assert (firsts == checkerboard.answers).mean() > 0.9
+
+
+def test_the_union_holds_every_top_and_every_score(checkerboard: Any, queries: list[Query]) -> None:
+    sources = [
+        small(cls).fit(checkerboard.context()) for name, cls in SourceConfig.variants.items() if name != "attention"
+    ]
+    merged = gather(sources, queries, 3)
+    tops = [source.retrieve(queries, 3) for source in sources]
+    scores = [source.scores(queries) for source in sources]
+    for row, candidates in enumerate(merged):
+        assert candidates.sources == tuple(source.name for source in sources)
+        assert candidates.items.tolist() == sorted({code for top in tops for code in top[row].tolist()})
+        for column, top in enumerate(tops):
+            offered = candidates.items[candidates.offered[:, column]]
+            assert set(offered.tolist()) == set(top[row].tolist())
+            np.testing.assert_array_equal(candidates.scores[:, column], scores[column][row, candidates.items])
+
+
+def test_a_union_where_everything_is_excluded_is_empty(checkerboard: Any) -> None:
+    source = SourceConfig.variants["popularity"]().fit(checkerboard.context())
+    everything = np.arange(len(checkerboard.catalog), dtype=np.int32)
+    (candidates,) = gather([source], [dataclasses.replace(checkerboard.query(0), exclude=everything)], 3)
+    assert candidates.items.shape == (0,)
+    assert candidates.scores.shape == (0, 1)
