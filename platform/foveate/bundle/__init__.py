@@ -30,6 +30,7 @@ from foveate.bundle.parts import Part, read_parts, write_parts
 from foveate.config import to_dict
 from foveate.errors import BundleError, FoveateError
 from foveate.files import staged_folder
+from foveate.messages import NO_TIME
 from foveate.model import Model
 
 __all__ = ["Bundle", "Manifest", "Part", "default_state", "verify"]
@@ -63,6 +64,8 @@ class Bundle:
         metrics: Mapping[str, Any] | None = None,
         sweep: Mapping[str, Any] | None = None,
         seeds: Sequence[int] = (),
+        upto: str = "all",
+        learned_until: int | None = None,
     ) -> Bundle:
         """Write a model as a bundle.
 
@@ -80,6 +83,9 @@ class Bundle:
             What chose the settings, such as ``{"sweep": ID, "trial": ID}``.
         seeds
             Seeds of the training.
+        upto, learned_until
+            What the training left unseen, and the moment before which it learned from everything; ``NO_TIME`` or None
+            where the clock is order only. An evaluation of the bundle says by them whether it has seen the answers.
 
         Raises
         ------
@@ -107,6 +113,8 @@ class Bundle:
             metrics=dict(metrics or {}),
             sweep=sweep,
             seeds=tuple(seeds),
+            upto=upto,
+            learned_until=None if learned_until == NO_TIME else learned_until,
         )
         try:
             manifest = manifest.identified()

@@ -63,6 +63,9 @@ class Manifest:
         The sweep and the trial that chose the settings.
     seeds
         Seeds of the training.
+    upto, learned_until
+        What the training left unseen (``all`` for nothing; see :func:`foveate.fit.fit`), and the moment before which
+        it learned from everything: UTC microseconds, None where the clock is order only or nobody said.
     """
 
     bundle_id: str
@@ -82,6 +85,8 @@ class Manifest:
     metrics: Mapping[str, Any] = field(default_factory=dict)
     sweep: Mapping[str, Any] | None = None
     seeds: tuple[int, ...] = ()
+    upto: str = "all"
+    learned_until: int | None = None
     schema_version: int = SCHEMA_VERSION
 
     def identified(self) -> Manifest:

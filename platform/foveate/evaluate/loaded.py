@@ -7,9 +7,17 @@ from foveate.data.dataset import Dataset
 from foveate.data.split import Protocol, Stage, windows
 from foveate.data.vocabulary import Vocabulary
 from foveate.errors import BundleError
+from foveate.messages import NO_TIME
 
 _KNOWN_SHARE = 0.5
 """A bundle that knows fewer of the data's items than this was made for another catalogue."""
+
+
+SEEN = (
+    "this bundle has learned from the window that it is asked about: its figures say nothing of the future. Those that "
+    "were measured before its last training stand in its card"
+)
+NOT_KNOWN = "whether this bundle has learned from part of the window is not known: it was trained on other data"
 
 
 def newest_stage(bundle: Bundle, dataset: Dataset, protocol: Protocol) -> Stage:
@@ -18,7 +26,7 @@ def newest_stage(bundle: Bundle, dataset: Dataset, protocol: Protocol) -> Stage:
     Raises
     ------
     BundleError
-        The bundle was made for another catalogue, or trained under another protocol on this very log.
+        The bundle was made for another catalogue.
     DataError
         The data cannot be cut by ``protocol``.
     """
@@ -28,6 +36,17 @@ def newest_stage(bundle: Bundle, dataset: Dataset, protocol: Protocol) -> Stage:
     items.extend(dataset.catalog().items.ids)
     events = dataset.log().encode(dataset.users(), items, model.recipe.signals, model.positive_kinds)
     return windows(events, protocol, model.recipe.split).test
+
+
+def notes_on(bundle: Bundle, dataset: Dataset, stage: Stage) -> tuple[str, ...]:
+    """Return what a reader must know before believing the bundle's figures on the stage."""
+    manifest = bundle.manifest
+    if manifest.learned_until is not None and stage.now != NO_TIME:
+        return (SEEN,) if manifest.learned_until > stage.now else ()
+    if manifest.data_hash != dataset.manifest.content_hash:
+        return (NOT_KNOWN,)
+    by_order = manifest.recipe.get("protocol") == "leave-one-out" and stage.now == NO_TIME
+    return () if by_order and manifest.upto == "test" else (SEEN,)
 
 
 def _check_fit(bundle: Bundle, dataset: Dataset) -> None:

@@ -11,7 +11,7 @@ from foveate.config import to_dict
 from foveate.data.dataset import Dataset, open_dataset
 from foveate.data.split import Protocol, Stage
 from foveate.errors import ConfigError, TrainingError
-from foveate.evaluate.loaded import newest_stage
+from foveate.evaluate.loaded import newest_stage, notes_on
 from foveate.evaluate.outcomes import LOGISTIC, CapCount, Outcomes, Subject, answer
 from foveate.evaluate.panel import Panel, panel_of
 from foveate.evaluate.report import Caps, Evaluation, measure
@@ -60,7 +60,7 @@ def evaluate(
     DataError
         The data cannot be cut by ``protocol``.
     BundleError
-        The bundle does not fit the data, or has learned from the window.
+        The bundle does not fit the data.
     TrainingError
         The recipe cannot be trained.
     """
@@ -129,7 +129,9 @@ def _trained(
 
 
 def _loaded(dataset: Dataset, bundle: Bundle, protocol: Protocol, say: Progress) -> Iterator[_Run]:
-    yield _beside(bundle.model, newest_stage(bundle, dataset, protocol), say)
+    stage = newest_stage(bundle, dataset, protocol)
+    run = _beside(bundle.model, stage, say)
+    yield replace(run, notes=(*notes_on(bundle, dataset, stage), *run.notes))
 
 
 def _beside(model: Model, stage: Stage, say: Progress) -> _Run:
