@@ -50,7 +50,7 @@ class Gated(MixerConfig):
     by_channel
         Whether each channel of a head has a gate of its own, or the head one for all.
     rotary
-        Whether queries and keys are rotated by their position, beside or instead of the encoder's own positions.
+        Whether queries and keys are rotated by their position, so that distances in the history are known.
     dropout
         Share of weights left out in training.
     """
@@ -59,7 +59,7 @@ class Gated(MixerConfig):
 
     heads: int = 2
     by_channel: bool = False
-    rotary: bool = False
+    rotary: bool = True
     dropout: float = 0.0
 
     def __post_init__(self) -> None:

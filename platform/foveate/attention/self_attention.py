@@ -39,7 +39,7 @@ class SelfAttention(MixerConfig):
     heads
         How many ways of weighing run side by side; must divide the width.
     rotary
-        Whether queries and keys are rotated by their position, beside or instead of the encoder's own positions.
+        Whether queries and keys are rotated by their position, so that distances in the history are known.
     dropout
         Share of weights left out in training.
     """
@@ -47,7 +47,7 @@ class SelfAttention(MixerConfig):
     name = "self_attention"
 
     heads: int = 2
-    rotary: bool = False
+    rotary: bool = True
     dropout: float = 0.0
 
     def __post_init__(self) -> None:

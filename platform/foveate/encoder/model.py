@@ -39,7 +39,7 @@ class EncoderConfig:
     feed_forward
         Hidden width of the feed-forward, in widths; 0 leaves it out.
     positions
-        ``learned`` adds a vector for each age, counted from the newest event; ``none`` leaves order to the mixer.
+        ``none`` leaves order to the mixer; ``learned`` adds a vector for each age, counted from the newest event.
     mixer
         How the past is weighed.
     scorer
@@ -51,9 +51,9 @@ class EncoderConfig:
     width: int = 64
     blocks: int = 2
     max_len: int = 50
-    dropout: float = 0.2
+    dropout: float = 0.3
     feed_forward: int = 2
-    positions: Literal["learned", "none"] = "learned"
+    positions: Literal["learned", "none"] = "none"
     mixer: MixerConfig = field(default_factory=SelfAttention)
     scorer: ScorerConfig = field(default_factory=DotProduct)
     head: HeadConfig | None = None
