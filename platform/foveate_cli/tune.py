@@ -49,8 +49,8 @@ def command(
 ) -> None:
     """Sweep attention mixers, scorers and settings with Ray Tune, and crown the best on validation.
 
-    KEY=VALUE sets anything of the config, such as search.mixers=[gated] scheduler.grace_epochs=3
-    recipe.protocol=leave-one-out.
+    KEY=VALUE sets anything of the config, such as search.mixers=[gated] scheduler.grace_epochs=3 scheduler=none
+    search.settings.encoder.width=[32,64,128] recipe.protocol=leave-one-out.
 
     With --address the data and the sweep folder must be the same folders on every node.
     """
@@ -59,7 +59,7 @@ def command(
 
     told = [f"{name}={short[name]}" for name in _SHORT if short[name] is not None]
     told += [f"tracking.mode={tracking}"] if tracking else []
-    settings = read_config(SweepConfig, config, [*told, *overrides])
+    settings = read_config(SweepConfig, config, [*told, *overrides], base=SweepConfig())
     source = data or settings.data
     if source is None:
         raise ConfigError("which data? name a dataset folder with --data, or data in the config")

@@ -13,7 +13,7 @@ from foveate_tune.schedulers.base import SchedulerConfig
 
 
 def _default_settings() -> dict[str, Any]:
-    return {"encoder.width": [32, 64], "train.learning_rate": {"log_uniform": [1e-3, 1e-2]}}
+    return {"encoder": {"width": [32, 64]}, "train": {"learning_rate": {"log_uniform": [1e-3, 1e-2]}}}
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class SearchConfig:
         Names to choose from; empty takes every variant that is known. Each brings the search space of its own
         settings, which are drawn only where it was chosen.
     settings
-        Further settings of the ``attention`` source by dotted path, each with its domain: a list of values, or one of
-        ``{uniform: [low, high]}``, ``{log_uniform: [low, high]}``, ``{int_range: [low, high]}``.
+        Further settings of the ``attention`` source, laid out as its own are, each with its domain: a list of values,
+        or one of ``{uniform: [low, high]}``, ``{log_uniform: [low, high]}``, ``{int_range: [low, high]}``.
     """
 
     mixers: tuple[str, ...] = ()

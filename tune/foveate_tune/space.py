@@ -7,7 +7,7 @@ A draw is a flat dict of settings by their dotted path, such as ``{"encoder.mixe
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 
@@ -95,7 +95,7 @@ def build_space(config: SearchConfig) -> SearchSpace:
         MIXER: _branch("search.mixers", MixerConfig.variants, config.mixers),
         SCORER: _branch("search.scorers", ScorerConfig.variants, config.scorers),
     }
-    return SearchSpace({path: read_domain(value, path) for path, value in config.settings.items()}, branches)
+    return SearchSpace(dict(_domains(config.settings)), branches)
 
 
 def read_domain(value: Any, path: str) -> Domain:
@@ -140,6 +140,15 @@ def apply_draw(draw: Draw, base: Mapping[str, Any], branches: Collection[str]) -
         else:
             node[last] = value
     return settings
+
+
+def _domains(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Domain]]:
+    for key, value in settings.items():
+        group = isinstance(value, Mapping) and value and not set(value) & set(_RANGES)
+        if group:
+            yield from _domains(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", read_domain(value, f"{prefix}{key}")
 
 
 def _branch(where: str, variants: Registry[Any], names: tuple[str, ...]) -> dict[str, Space]:
