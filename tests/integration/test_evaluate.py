@@ -1,0 +1,202 @@
+"""The whole table on a small world: every row, honest targets, caps that hold, and the verb around it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import polars as pl
+import pytest
+from click.testing import CliRunner
+
+from foveate.bundle import Bundle
+from foveate.config import from_dict
+from foveate.data.dataset import Dataset
+from foveate.data.queries import queries_of
+from foveate.errors import BundleError, ConfigError
+from foveate.evaluate import Evaluation, evaluate, evaluate_folder
+from foveate.evaluate.loaded import SEEN
+from foveate.evaluate.outcomes import PLACES, Outcomes, answer
+from foveate.evaluate.panel import Panel, panel_of
+from foveate.evaluate.run import BASELINES, _beside
+from foveate.fit import Fitted, fit
+from foveate.recipe import Recipe
+from foveate_cli.evaluate import command, show
+
+SETTINGS = {
+    "sources": [{"name": "attention", "train": {"epochs": 1, "threads": 1}}, "covisitation", "popularity"],
+    "candidates": 60,
+    "label_windows": 1,
+    "ranker": {"name": "lambdarank", "trees": 30, "members": 1, "min_rows": 20, "threads": 1},
+}
+Asked: TypeAlias = tuple[Panel, Outcomes]
+TABLE = ("ndcg@10", "recall@10", "recall@200", "coverage@10", "ild@10")
+
+
+@pytest.fixture(scope="module")
+def recipe() -> Recipe:
+    return from_dict(Recipe, SETTINGS)
+
+
+@pytest.fixture(scope="module")
+def by_time(small_world: Dataset, recipe: Recipe) -> Evaluation:
+    return evaluate(small_world, recipe, "time", seeds=(0,))
+
+
+@pytest.fixture(scope="module")
+def fitted(small_world: Dataset, recipe: Recipe) -> Fitted:
+    return fit(small_world, recipe, upto="test")
+
+
+@pytest.fixture(scope="module")
+def asked(fitted: Fitted) -> Asked:
+    panel = panel_of(fitted.stage, fitted.model.catalog)
+    return panel, answer(_beside(fitted.model, fitted.stage, print).subject, panel, 0, print)
+
+
+def test_every_model_stands_in_the_table_with_an_interval(by_time: Evaluation) -> None:
+    models = [row.model for row in by_time.rows]
+    assert models == [*BASELINES, "blend", "logistic blend", "two-stage", "slate"]
+    for row in by_time.rows:
+        assert tuple(row.metrics) == TABLE
+        for interval in row.metrics.values():
+            assert 0 <= interval.low <= interval.mean <= interval.high <= 1
+    assert by_time.best_source in BASELINES
+    assert by_time.simulated
+    assert "[simulated]" in by_time.data
+
+
+def test_the_second_stage_earns_its_place(by_time: Evaluation) -> None:
+    assert by_time.row("two-stage").metrics["ndcg@10"].mean > by_time.row("popularity").metrics["ndcg@10"].mean
+    difference = by_time.compared("popularity")
+    assert difference.absolute.mean == pytest.approx(
+        by_time.row("two-stage").metrics["ndcg@10"].mean - by_time.row("popularity").metrics["ndcg@10"].mean
+    )
+
+
+def test_ranks_are_those_of_a_plain_count_over_all_items(fitted: Fitted, asked: Asked) -> None:
+    panel, outcomes = asked
+    source = fitted.model.sources[1]
+    ranks = outcomes.by_model[source.name].all_ranks()
+    users = fitted.stage.targets.users()
+    queries = queries_of(fitted.stage.history, users, fitted.model.catalog, fitted.stage.now)
+    for viewer in range(0, len(users), 7):
+        scores = source.scores([queries[viewer]])[0].astype(np.float64)
+        unseen = np.setdiff1d(np.arange(len(scores)), queries[viewer].exclude)
+        for row in range(panel.offsets[viewer], panel.offsets[viewer + 1]):
+            target = panel.targets[row]
+            if not panel.reachable[row]:
+                assert ranks[row] == np.inf
+                continue
+            others = scores[unseen[unseen != target]]
+            assert ranks[row] == (others > scores[target]).sum() + 0.5 * (others == scores[target]).sum()
+
+
+def test_no_list_shows_what_the_viewer_has_met(asked: Asked) -> None:
+    panel, outcomes = asked
+    for outcome in outcomes.by_model.values():
+        lists = outcome.all_lists()
+        assert lists.shape == (len(panel.queries), PLACES)
+        for query, shown in zip(panel.queries, lists, strict=True):
+            assert not np.isin(shown, query.exclude).any()
+            assert len(set(shown[shown >= 0])) == (shown >= 0).sum()
+
+
+def test_blend_and_two_stage_order_the_same_candidates(asked: Asked) -> None:
+    """So both miss the very same targets."""
+    panel, outcomes = asked
+    missed = [np.isinf(outcomes.by_model[name].all_ranks()) for name in ("blend", "two-stage")]
+    np.testing.assert_array_equal(*missed)
+    assert 0 < missed[0].sum() < len(panel.targets)
+
+
+def test_caps_that_bind_often_are_never_broken(by_time: Evaluation) -> None:
+    assert by_time.caps.slates == by_time.viewers
+    assert by_time.caps.bound >= 0.3, "a world in which the caps hardly matter would show nothing"
+    assert by_time.caps.broken == 0
+
+
+def test_without_caps_none_binds(small_world: Dataset, recipe: Recipe) -> None:
+    free = replace(recipe, constraints=replace(recipe.constraints, max_per_channel=None, max_per_category=None))
+    caps = evaluate(small_world, free, "time", seeds=(0,)).caps
+    assert (caps.bound, caps.broken) == (0.0, 0)
+
+
+def test_figures_are_means_over_seeds(small_world: Dataset, recipe: Recipe, by_time: Evaluation) -> None:
+    both = evaluate(small_world, recipe, "time", seeds=(0, 1))
+    mean, first = (e.row("two-stage").metrics["ndcg@10"].mean for e in (both, by_time))
+    assert mean != first
+    assert both.row("two-stage").spread["ndcg@10"] == pytest.approx(abs(mean - first)), "of two seeds, half their gap"
+    assert both.caps.slates == 2 * both.viewers
+    assert both.row("popularity").spread["ndcg@10"] == 0
+    with pytest.raises(ConfigError, match="at least one seed"):
+        evaluate(small_world, recipe, "time", seeds=())
+
+
+def test_the_verb_writes_what_it_prints(small_world: Dataset, tmp_path: Path) -> None:
+    config = tmp_path / "recipe.yaml"
+    config.write_text(json.dumps(SETTINGS))
+    report = tmp_path / "report.json"
+    arguments = ["--data", str(small_world.path), "--protocol", "leave-one-out", "--config", str(config)]
+    answer_ = CliRunner().invoke(command, [*arguments, "--json", str(report)], catch_exceptions=False)
+    assert answer_.exit_code == 0
+    assert answer_.output.count("[simulated]") >= 2
+    assert "caps bound in" in answer_.output
+    written = json.loads(report.read_text())
+    assert {"protocol", "data", "seeds", "rows"} <= set(written)
+    assert written["protocol"] == "leave-one-out"
+    assert written["seeds"] == [0]
+    for row in written["rows"]:
+        assert set(row["metrics"]) == set(TABLE)
+        assert all(set(interval) == {"mean", "low", "high"} for interval in row["metrics"].values())
+    assert {c["against"] for c in written["comparisons"]} == {r["model"] for r in written["rows"]} - {"two-stage"}
+
+
+def test_a_bundle_is_evaluated_as_it_is(
+    small_world: Dataset, small_bundle: Bundle, capsys: pytest.CaptureFixture
+) -> None:
+    assert small_world.path is not None
+    (report,) = evaluate_folder(small_world.path, Recipe(), (), (0,), bundle=small_bundle.path)
+    assert report.bundle == small_bundle.bundle_id
+    assert report.protocol == small_bundle.model.recipe.protocol
+    assert SEEN in report.notes, "it learned from the whole log, and the reader must know"
+    show(report)
+    assert small_bundle.bundle_id in capsys.readouterr().out
+
+
+def test_a_bundle_that_has_not_seen_the_window_is_not_suspected(
+    small_world: Dataset, fitted: Fitted, by_time: Evaluation, tmp_path: Path
+) -> None:
+    saved = Bundle.save(
+        fitted.model,
+        tmp_path / "honest",
+        data_hash=small_world.manifest.content_hash,
+        upto="test",
+        learned_until=fitted.stage.now,
+    )
+    report = evaluate(small_world, Recipe(), "time", (0,), bundle=Bundle.load(saved.path))
+    assert not report.notes
+    assert report.row("two-stage").metrics == by_time.row("two-stage").metrics
+
+
+def test_a_bundle_of_another_catalogue_is_refused(small_world: Dataset, small_bundle: Bundle) -> None:
+    strangers = replace(small_world, items=small_world.items.with_columns(pl.col("item_id") + "x"))
+    with pytest.raises(BundleError, match=r"knows 0 of the 300 items"):
+        evaluate(strangers, Recipe(), "time", (0,), bundle=small_bundle)
+
+
+def test_items_newer_than_the_bundle_are_missed_not_forgotten(small_world: Dataset, fitted: Fitted) -> None:
+    """Leaving out what a model cannot know would flatter it."""
+    known = fitted.model.catalog
+    target = int(fitted.stage.targets.items[0])
+    codes = np.where(fitted.stage.targets.items == target, len(known) + 1, fitted.stage.targets.items)
+    newer = replace(fitted.stage, targets=replace(fitted.stage.targets, items=codes.astype(np.int32)))
+    panel = panel_of(newer, known)
+    assert len(panel.targets) == len(fitted.stage.targets)
+    assert not panel.reachable[panel.targets == len(known) + 1].any()
+    outcomes = answer(_beside(fitted.model, newer, print).subject, panel, 0, print)
+    for outcome in outcomes.by_model.values():
+        assert np.isinf(outcome.all_ranks()[panel.targets == len(known) + 1]).all()
