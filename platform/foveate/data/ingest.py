@@ -14,6 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import polars as pl
+import pyarrow.parquet as pq
 
 from foveate.config import to_dict
 from foveate.data.cleaning.base import CleaningContext, Pipeline, Tally
@@ -23,13 +24,15 @@ from foveate.data.derive import derive
 from foveate.data.parallel import in_order
 from foveate.data.readers.base import Reader, Source
 from foveate.data.readers.raw import as_items, plain
-from foveate.data.schema import ITEM_ID, OCCURRED_AT, TABLES, USER_ID
+from foveate.data.schema import ITEM_ID, OCCURRED_AT, TABLES, USER_ID, VALUE
 from foveate.data.spool import Spool
 from foveate.errors import DataError, ReaderError
 from foveate.files import staged_folder
 
 PIECE = 500_000
 """Rows of a raw log that are read at a time."""
+
+_DISTINCT = frozenset({"impression_id", "event_id", VALUE, OCCURRED_AT, "shown_at"})
 
 Progress = Callable[[str], None]
 
@@ -171,8 +174,16 @@ class _Import:
     def _write(self, name: str, frame: pl.DataFrame) -> None:
         target = self._folder / name
         target.parent.mkdir(exist_ok=True)
-        # Two to three times as fast to write as zstd, a third larger.
-        frame.write_parquet(target, compression="lz4")
+        dictionary = [column for column in frame.columns if column not in _DISTINCT]
+        # Chosen by measuring: lz4 takes half of zstd's time for a third more bytes, and trying a dictionary on columns
+        # whose values hardly repeat takes longer than writing them.
+        pq.write_table(
+            frame.to_arrow(),
+            target,
+            compression="lz4",
+            use_dictionary=dictionary,
+            write_statistics=[USER_ID, OCCURRED_AT],
+        )
 
 
 def _numbered(frames: Iterable[pl.LazyFrame]) -> Iterator[pl.DataFrame]:

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from foveate.data.contacts import ROW
 from foveate.data.schema import OCCURRED_AT, USER_ID
 
-N_BUCKETS: Final = 128
+N_BUCKETS: Final = 512
 """Viewers are dealt to so many buckets by a hash of their id."""
 
-ROWS_A_PART: Final = 1_000_000
+ROWS_A_PART: Final = 250_000
 """Neighbouring buckets are joined to a part until it holds about so many rows."""
 
 _SEED: Final = 17
@@ -39,7 +39,7 @@ class Spool:
     def put(self, number: int, piece: pl.DataFrame) -> None:
         """Write the piece of that number, its rows sorted by bucket; several threads may put at once."""
         # A fixed seed: the same log falls into the same parts in every process.
-        bucket = (piece[USER_ID].hash(_SEED) % N_BUCKETS).cast(pl.UInt8).to_numpy()
+        bucket = (piece[USER_ID].hash(_SEED) % N_BUCKETS).cast(pl.UInt16).to_numpy()
         sorted_piece = piece[np.argsort(bucket, kind="stable")]
         sorted_piece.write_ipc(self._path(number), compression="uncompressed")
         counts = np.bincount(bucket, minlength=N_BUCKETS)
