@@ -70,6 +70,11 @@ def test_a_batch_scores_as_one_by_one(source: CandidateSource, queries: list[Que
     np.testing.assert_allclose(source.scores(queries[::-1])[::-1], alone, atol=TOLERANCE)
 
 
+def test_no_query_gives_no_row(source: CandidateSource, checkerboard: Any) -> None:
+    assert source.scores([]).shape == (0, len(checkerboard.catalog))
+    assert source.retrieve([], 3) == []
+
+
 def test_scores_repeat(source: CandidateSource, queries: list[Query]) -> None:
     np.testing.assert_array_equal(source.scores(queries), source.scores(queries))
 

@@ -19,6 +19,9 @@ from foveate.errors import TrainingError
 _BATCH = 256
 """Histories encoded together, so that a large batch of queries needs no more memory than this many."""
 
+_SCORED = 64
+"""Viewers scored together: a head holds its hidden layer for each of them and every item."""
+
 
 class TrainedEncoder:
     """An encoder that only answers.
@@ -65,9 +68,12 @@ class TrainedEncoder:
     @torch.inference_mode()
     def scores(self, histories: Sequence[NDArray[np.int32]], times: Sequence[NDArray[np.int64]]) -> NDArray[np.float32]:
         """Return ``[B, I]`` scores of every item; a viewer without a history finds all items alike."""
-        user_BD = self.encode(histories, times)
-        scores_BI = _to_numpy(self.model.score(user_BD, self.model.items.weight))
-        scores_BI[[len(items) == 0 for items in histories]] = 0.0
+        user_BD, item_ID = self.encode(histories, times), self.model.items.weight
+        scores_BI = np.empty((len(histories), len(item_ID)), dtype=np.float32)
+        for start in range(0, len(histories), _SCORED):
+            part = slice(start, start + _SCORED)
+            scores_BI[part] = _to_numpy(self.model.score(user_BD[part], item_ID))
+        scores_BI[np.array([len(items) == 0 for items in histories], dtype=bool)] = 0.0
         return scores_BI
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
