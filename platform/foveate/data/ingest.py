@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,10 +23,10 @@ from foveate.data.dataset import MANIFEST, Dataset, Manifest, hash_tables, open_
 from foveate.data.derive import derive
 from foveate.data.parallel import in_order
 from foveate.data.readers.base import Reader, Source
-from foveate.data.readers.raw import as_items, plain
+from foveate.data.readers.raw import as_items, cannot_read
 from foveate.data.schema import ITEM_ID, OCCURRED_AT, TABLES, USER_ID, VALUE
 from foveate.data.spool import Spool
-from foveate.errors import DataError, ReaderError
+from foveate.errors import DataError
 from foveate.files import staged_folder
 
 PIECE = 500_000
@@ -137,7 +137,7 @@ class _Import:
             spool.put(piece[0], pack(cleaned))
             return tallies
 
-        for number, tallies in enumerate(in_order(put, enumerate(_numbered(self._source.contacts)))):
+        for number, tallies in enumerate(in_order(put, enumerate(_numbered(self._source)))):
             self._cleaning["log"].count(tallies)
             self._tell(f"read {(number + 1) * PIECE:,} rows")
         if not len(spool):
@@ -186,10 +186,10 @@ class _Import:
         )
 
 
-def _numbered(frames: Iterable[pl.LazyFrame]) -> Iterator[pl.DataFrame]:
+def _numbered(source: Source) -> Iterator[pl.DataFrame]:
     row = 0
-    for contacts in frames:
-        for piece in _pieces(contacts):
+    for contacts, file in zip(source.contacts, source.files, strict=True):
+        for piece in _pieces(contacts, file):
             yield piece.with_columns(pl.int_range(row, row + piece.height, dtype=pl.Int64).alias(ROW))
             row += piece.height
 
@@ -201,10 +201,10 @@ def _time_range(contacts: pl.DataFrame) -> tuple[int, int] | None:
     return (int(times.min()), int(times.max())) if len(times) else None
 
 
-def _pieces(contacts: pl.LazyFrame) -> Iterator[pl.DataFrame]:
-    """Yield a log in pieces, in file order, its columns checked."""
+def _pieces(contacts: pl.LazyFrame, file: Path) -> Iterator[pl.DataFrame]:
+    """Yield a log in pieces, in file order."""
     try:
         for piece in contacts.collect_batches(chunk_size=PIECE, maintain_order=True):
             yield piece.select(pl.col(name).cast(CONTACTS[name]) for name in piece.columns)
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise ReaderError(f"the log cannot be read: {plain(error)}") from error
+        raise cannot_read(file, error) from error

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import polars as pl
 
 from foveate.data.schema import ITEM_ID, ITEMS, OCCURRED_AT, USER_ID, VIEWERS
 from foveate.registry import Registry, Variant
+
+NO_ITEMS: Final = pl.DataFrame(schema=ITEMS)
+NO_VIEWERS: Final = pl.DataFrame(schema=VIEWERS)
 
 
 @dataclass(frozen=True)
@@ -27,13 +30,16 @@ class Source:
         Event kinds that count as interest in this source.
     same
         Contacts that agree in these columns are the same contact, logged twice; empty means all columns.
+    files
+        The file behind each frame of ``contacts``, for messages.
     """
 
     contacts: tuple[pl.LazyFrame, ...]
     positive_kinds: tuple[str, ...]
-    items: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema={ITEM_ID: ITEMS[ITEM_ID]}))
-    viewers: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=VIEWERS))
+    items: pl.DataFrame = field(default_factory=lambda: NO_ITEMS)
+    viewers: pl.DataFrame = field(default_factory=lambda: NO_VIEWERS)
     same: tuple[str, ...] = ()
+    files: tuple[Path, ...] = field(kw_only=True)
 
 
 SAME_MOMENT = (USER_ID, ITEM_ID, OCCURRED_AT)

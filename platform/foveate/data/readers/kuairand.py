@@ -10,9 +10,9 @@ from typing import ClassVar
 import polars as pl
 
 from foveate.data.contacts import DURATION, SHOWN
-from foveate.data.readers.base import SAME_MOMENT, Reader, Source
+from foveate.data.readers.base import NO_VIEWERS, SAME_MOMENT, Reader, Source
 from foveate.data.readers.raw import as_items, attributes, collect, epoch, header, need, scan_csv, scan_parquet, words
-from foveate.data.schema import ITEM_ID, LONG_VIEW, OCCURRED_AT, USER_ID, VIEWERS, WATCH
+from foveate.data.schema import ITEM_ID, LONG_VIEW, OCCURRED_AT, USER_ID, WATCH
 from foveate.errors import ReaderError
 
 RANDOM_POLICY = "random-exposure"
@@ -65,12 +65,14 @@ class KuaiRandReader(Reader):
         if not logs:
             raise ReaderError(f"'{root}' holds no log_standard_*.csv; name the folder of a KuaiRand release")
         folder = logs[0].parent
+        histories = sorted(folder.glob("histories_*.parquet"))
         return Source(
-            (*(_history(file) for file in sorted(folder.glob("histories_*.parquet"))), *map(_contacts, logs)),
+            (*map(_history, histories), *map(_contacts, logs)),
             (LONG_VIEW,),
             _items(sorted(folder.glob("video_features_basic_*.csv"))),
             _viewers(sorted(folder.glob("user_features_*.csv"))),
             SAME_MOMENT,
+            files=(*histories, *logs),
         )
 
 
@@ -112,7 +114,7 @@ def _viewers(files: Sequence[Path]) -> pl.DataFrame:
     for file in files:
         columns = dict.fromkeys(header(file), pl.String())
         frames.append(attributes(collect(scan_csv(file, {"user_id": pl.String(), **columns}), file.name), "user_id"))
-    return pl.concat(frames) if frames else pl.DataFrame(schema=VIEWERS)
+    return pl.concat(frames) if frames else NO_VIEWERS
 
 
 def _history(path: Path) -> pl.LazyFrame:

@@ -8,9 +8,9 @@ from typing import ClassVar
 
 import polars as pl
 
-from foveate.data.readers.base import Reader, Source
+from foveate.data.readers.base import NO_VIEWERS, Reader, Source
 from foveate.data.readers.raw import as_items, attributes, collect, epoch, need, scan_csv, words
-from foveate.data.schema import ITEM_ID, OCCURRED_AT, RATE, USER_ID, VIEWERS
+from foveate.data.schema import ITEM_ID, OCCURRED_AT, RATE, USER_ID
 from foveate.errors import ReaderError, SchemaError
 
 _NO_GENRES = "(no genres listed)"
@@ -44,7 +44,7 @@ def _read_csv(root: Path) -> Source:
     tags = pl.DataFrame(schema={"movieId": text, "tag": text})
     if (root / "tags.csv").exists():
         tags = collect(scan_csv(root / "tags.csv", {"movieId": text, "tag": text}), "tags.csv")
-    return Source((_contacts(ratings),), (RATE,), _items(movies, tags))
+    return Source((_contacts(ratings),), (RATE,), _items(movies, tags), files=(root / "ratings.csv",))
 
 
 def _read_dat(root: Path) -> Source:
@@ -59,10 +59,10 @@ def _read_dat(root: Path) -> Source:
     tags = pl.DataFrame(schema={"movieId": pl.String(), "tag": pl.String()})
     if (root / "tags.dat").exists():
         tags = _dat(root / "tags.dat", ("userId", "movieId", "tag", "timestamp"))
-    viewers = pl.DataFrame(schema=VIEWERS)
+    viewers = NO_VIEWERS
     if (root / "users.dat").exists():
         viewers = attributes(_dat(root / "users.dat", ("userId", "gender", "age", "occupation", "zip")), "userId")
-    return Source((_contacts(ratings),), (RATE,), _items(movies, tags), viewers)
+    return Source((_contacts(ratings),), (RATE,), _items(movies, tags), viewers, files=(root / "ratings.dat",))
 
 
 def _contacts(ratings: pl.LazyFrame) -> pl.LazyFrame:

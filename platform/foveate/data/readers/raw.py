@@ -62,7 +62,15 @@ def scan_parquet(path: Path) -> pl.LazyFrame:
     return frame
 
 
-def collect(frame: pl.LazyFrame, name: str) -> pl.DataFrame:
+def cannot_read(path: Path | str, error: Exception) -> ReaderError:
+    """Return the error that says why a scanner gave up on a file, and what to do."""
+    fault = plain(error)
+    if "utf-8" in fault.lower() or "utf8" in fault.lower():
+        return ReaderError(not_utf8(path))
+    return ReaderError(f"'{path}' cannot be read: {fault}; mend or export it again")
+
+
+def collect(frame: pl.LazyFrame, path: Path | str) -> pl.DataFrame:
     """Read a small table whole.
 
     Raises
@@ -73,7 +81,7 @@ def collect(frame: pl.LazyFrame, name: str) -> pl.DataFrame:
     try:
         return frame.collect()
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise ReaderError(f"'{name}': {plain(error)}") from error
+        raise cannot_read(path, error) from error
 
 
 def plain(error: Exception) -> str:
@@ -104,7 +112,7 @@ def header(path: Path, separator: str = ",") -> list[str]:
     return [name.strip('"') for name in line.split(separator)]
 
 
-def not_utf8(path: Path) -> str:
+def not_utf8(path: Path | str) -> str:
     """Say that a file is in another encoding, and what to do."""
     return f"'{path}' is not UTF-8 text; convert it first, such as with: iconv -f LATIN1 -t UTF-8"
 

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 import polars as pl
 
-from foveate.data.readers.base import Reader, Source
+from foveate.data.readers.base import NO_ITEMS, NO_VIEWERS, Reader, Source
 from foveate.data.readers.raw import as_items, attributes, collect, epoch, expect_columns, header, need, words
 from foveate.data.schema import ITEM_ID, OCCURRED_AT, RATE, USER_ID, WATCH
 from foveate.errors import ReaderError, SchemaError
@@ -52,12 +52,12 @@ class RecBoleReader(Reader):
         if self.time in fields:
             columns.append(epoch(self.time, self.time_unit).alias(OCCURRED_AT))
         items, viewers = log.with_suffix(".item"), log.with_suffix(".user")
-        source = Source((frame.select(columns),), (RATE,) if rated else (WATCH,))
         return Source(
-            source.contacts,
-            source.positive_kinds,
-            self._items(items) if items.exists() else source.items,
-            self._viewers(viewers) if viewers.exists() else source.viewers,
+            (frame.select(columns),),
+            (RATE,) if rated else (WATCH,),
+            self._items(items) if items.exists() else NO_ITEMS,
+            self._viewers(viewers) if viewers.exists() else NO_VIEWERS,
+            files=(log,),
         )
 
     def _items(self, path: Path) -> pl.DataFrame:

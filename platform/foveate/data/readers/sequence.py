@@ -44,4 +44,4 @@ class SequenceReader(Reader):
             # Seconds are not known: the watch happened, and its length is not a number.
             pl.lit(float("nan"), dtype=pl.Float32).alias(WATCH),
         )
-        return Source((contacts,), (WATCH,))
+        return Source((contacts,), (WATCH,), files=(root,))

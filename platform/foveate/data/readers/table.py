@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 import polars as pl
 
 from foveate.data.contacts import AMOUNTS, CONTACTS, SHOWN
-from foveate.data.readers.base import Reader, Source
+from foveate.data.readers.base import NO_ITEMS, NO_VIEWERS, Reader, Source
 from foveate.data.readers.raw import as_items, attributes, collect, header, need, plain, scan_csv, scan_parquet
 from foveate.data.schema import EVENT_KINDS, ITEM_ID, ITEMS, KIND, OCCURRED_AT, TIMESTAMP, USER_ID, VALUE, WATCH
 from foveate.errors import ConfigError, ReaderError, SchemaError
@@ -66,14 +66,15 @@ class TableReader(Reader):
     def read(self, root: Path) -> Source:
         """See :meth:`Reader.read`."""
         folder = root if need(root).is_dir() else root.parent
-        items = self._items(folder / self.items) if self.items else Source((), ()).items
-        viewers = Source((), ()).viewers
+        items = self._items(folder / self.items) if self.items else NO_ITEMS
+        viewers = NO_VIEWERS
         if self.viewers:
             frame = collect(_scan(folder / self.viewers), self.viewers)
             user = self.columns.get(USER_ID, USER_ID)
             _expect_column(self.viewers, user, frame.columns)
             viewers = attributes(frame.with_columns(pl.col(user).cast(pl.String)), user)
-        return Source(tuple(self._contacts(file) for file in self._logs(root)), self.positive, items, viewers)
+        logs = self._logs(root)
+        return Source(tuple(map(self._contacts, logs)), self.positive, items, viewers, files=tuple(logs))
 
     def _logs(self, root: Path) -> list[Path]:
         if root.is_file():
@@ -88,7 +89,7 @@ class TableReader(Reader):
         frame = _scan(path)
         types = frame.collect_schema()
         theirs = {ours: self.columns.get(ours, ours) for ours in _KNOWN}
-        missing = [name for name in (*self.columns.values(),) if name not in types]
+        missing = [name for name in self.columns.values() if name not in types]
         missing += [theirs[name] for name in (USER_ID, ITEM_ID) if theirs[name] not in (*types, *missing)]
         if missing:
             faults = [f"column '{name}' is missing" for name in missing]
@@ -120,12 +121,17 @@ class TableReader(Reader):
 
     def _time(self, column: pl.Expr, found: pl.DataType) -> pl.Expr:
         if isinstance(found, pl.String):
-            return column.str.to_datetime(time_unit="us", time_zone="UTC")
+            number = column.str.contains(r"^-?\d+(\.\d+)?$")
+            text = pl.when(~number).then(column).str.to_datetime(time_unit="us", time_zone="UTC")
+            return pl.when(number).then(self._number(column.cast(pl.Float64, strict=False))).otherwise(text)
         if isinstance(found, pl.Datetime):
             micros = column.dt.cast_time_unit("us")
             return micros.dt.convert_time_zone("UTC") if found.time_zone else micros.dt.replace_time_zone("UTC")
         if isinstance(found, pl.Date):
             return column.cast(TIMESTAMP)
+        return self._number(column)
+
+    def _number(self, column: pl.Expr) -> pl.Expr:
         scaled = column * (1_000_000 // _PER_SECOND[self.time_unit])
         return scaled.cast(pl.Int64).cast(TIMESTAMP)
 
@@ -176,19 +182,15 @@ def _scan(path: Path) -> pl.LazyFrame:
     if suffix == ".parquet":
         return scan_parquet(path)
     if suffix == ".csv":
-        return _typed_csv(path)
+        return scan_csv(path, dict.fromkeys(header(path), pl.String()))
     if suffix in _FORMATS:
         return _scan_lines(path)
     raise ReaderError(f"'{path}' is none of {', '.join(_FORMATS)}; export it as one of them")
 
 
-def _typed_csv(path: Path) -> pl.LazyFrame:
-    return scan_csv(path, dict.fromkeys(header(path), pl.String()))
-
-
 def _scan_lines(path: Path) -> pl.LazyFrame:
     try:
-        frame = pl.scan_ndjson(path)
+        frame = pl.scan_ndjson(path, infer_schema_length=10_000)
         frame.collect_schema()
     except (OSError, pl.exceptions.PolarsError) as error:
         raise ReaderError(f"'{path}' is not JSON lines in UTF-8: {plain(error)}") from error
