@@ -6,18 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveate.data.simulate.foreign import FOREIGN
-from foveate.data.simulate.words import (
-    CATEGORY_NAMES,
-    CROSS,
-    GLAD,
-    HANDLES,
-    SERIES,
-    SHORTS,
-    STANDALONE,
-    TOPIC_NAMES,
-    TOPIC_SUBJECTS,
-    TOPICS_PER_CATEGORY,
-)
+from foveate.data.simulate.phrases import CROSS, GLAD, HANDLES, SERIES, SHORTS, STANDALONE
+from foveate.data.simulate.words import CATEGORY_NAMES, TOPIC_NAMES, TOPIC_SUBJECTS, TOPICS_PER_CATEGORY
 
 SHORT_SECONDS = 61.0
 """Videos up to here bear the titles of shorts."""
