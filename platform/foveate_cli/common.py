@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -77,7 +78,13 @@ def write_json(path: Path | None, payload: Any) -> None:
 @contextmanager
 def working(label: str, total: int | None = None) -> Iterator[Callable[[str, int], None]]:
     """Show a progress bar on standard error; yields ``advance(note, steps)``. Silent where no one watches."""
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=news, transient=True, disable=not news.is_terminal) as bar:
         task = bar.add_task(label, total=total)
 
@@ -85,3 +92,15 @@ def working(label: str, total: int | None = None) -> Iterator[Callable[[str, int
             bar.update(task, advance=steps, description=f"{label} {note}".rstrip())
 
         yield advance
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Let SIGTERM interrupt like Ctrl-C, and both even where a shell or Ray has set them otherwise."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, signal.default_int_handler) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -27,8 +27,7 @@ class Verbs(click.Group):
         """Import a verb; its module calls its click command ``command``."""
         if cmd_name not in self.list_commands(ctx):
             return None
-        command = importlib.import_module(f"foveate_cli.{cmd_name}").command
-        assert isinstance(command, click.Command)
+        command: click.Command = importlib.import_module(f"foveate_cli.{cmd_name}").command
         return command
 
 

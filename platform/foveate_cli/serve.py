@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import signal
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import click
 
-from foveate_cli.common import address_option, config_options, folder, news, out, read_config
+from foveate_cli.common import address_option, config_options, folder, news, out, read_config, stoppable
 
 
 @click.command()
@@ -45,7 +44,7 @@ def command(
     # Options come before KEY=VALUE, so that the more special one wins.
     given = [f"{name}={value}" for name, value in options.items() if value is not None]
     settings = read_config(ServeConfig, config, [*given, *overrides])
-    with _stoppable(), start(bundle, state, settings, address=address, progress=_say) as url, _stoppable():
+    with stoppable(), start(bundle, state, settings, address=address, progress=_say) as url, stoppable():
         out.print(f"serving at {url} (try {url}/docs); Ctrl-C stops", markup=False)
         with suppress(KeyboardInterrupt):
             threading.Event().wait()
@@ -54,15 +53,3 @@ def command(
 
 def _say(line: str) -> None:
     news.print(line, markup=False, style="dim")
-
-
-@contextmanager
-def _stoppable() -> Iterator[None]:
-    """Let SIGTERM interrupt like Ctrl-C, and both even where a shell or Ray has set them otherwise."""
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, signal.default_int_handler) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

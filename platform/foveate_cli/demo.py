@@ -1,0 +1,214 @@
+"""``foveate demo``: the whole road in one command, from a raw log to slates over HTTP."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import httpx
+import polars as pl
+from rich.markup import escape
+from rich.table import Table
+
+from foveate.data.dataset import Dataset
+from foveate.data.schema import USER_ID
+from foveate.errors import ConfigError, TrainingError
+from foveate_cli.common import config_options, json_option, news, out, read_config, stoppable, write_json
+
+if TYPE_CHECKING:
+    from foveate.bundle import Bundle
+    from foveate_tune.config import SweepConfig
+    from foveate_tune.leaderboard import SweepResult
+
+VIEWERS_ASKED = 3
+SLATE = 5
+
+
+@dataclass
+class Story:
+    """What the demo did: printed as it happens, and kept for ``--json``.
+
+    ``seconds`` holds each phase's wall time; ``requests`` each question with its answer over HTTP and its milliseconds.
+    """
+
+    folder: Path
+    facts: dict[str, Any] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    requests: list[dict[str, Any]] = field(default_factory=list)
+
+    @contextmanager
+    def chapter(self, name: str, title: str) -> Iterator[None]:
+        """Announce a phase and time it."""
+        out.print(f"\n[bold]{len(self.seconds) + 1}. {title}[/bold]")
+        started = time.perf_counter()
+        yield
+        self.seconds[name] = round(time.perf_counter() - started, 2)
+        out.print(f"   [dim]{name}: {self.seconds[name]:.1f} s[/dim]")
+
+
+@click.command()
+@click.option("--data", type=click.Path(path_type=Path), help="Raw log to import; left out, a world is simulated.")
+@click.option("--reader", help="How to read it, such as kuairand: see 'foveate variants readers'.")
+@click.option("--out", "folder", type=click.Path(path_type=Path), help="Where to work. [default: runs/demo-<time>]")
+@click.option("--once", is_flag=True, help="Stop after asking, instead of staying up until Ctrl-C.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes a free one.")
+@config_options
+@json_option
+def command(
+    *,
+    data: Path | None,
+    reader: str | None,
+    folder: Path | None,
+    once: bool,
+    port: int,
+    config: Path | None,
+    overrides: tuple[str, ...],
+    json_path: Path | None,
+) -> None:
+    """Import or simulate a log, sweep encoders, train the winner, serve it and ask it for slates.
+
+    KEY=VALUE and --config set anything of the sweep, such as trials=8 or recipe.constraints.max_per_channel=1.
+    """
+    from foveate_serve.app import start  # noqa: PLC0415 - Ray and torch cost seconds that --help is spared
+    from foveate_serve.config import ServeConfig  # noqa: PLC0415
+    from foveate_tune.config import SweepConfig  # noqa: PLC0415
+
+    if (data is None) != (reader is None):
+        raise ConfigError("--data and --reader go together: name both, or neither for a simulated world")
+    settings = read_config(SweepConfig, config, overrides)
+    story = Story(folder or Path("runs") / f"demo-{datetime.now().astimezone():%Y%m%d-%H%M%S}")
+    with stoppable():
+        dataset = _watch_log(story, data, reader)
+        _sweep(story, settings)
+        bundle = _train(story)
+        serving = story.chapter("serve", "Ray Serve deploys it: ingress, retriever, ranker with slate")
+        serving.__enter__()
+        with start(story.folder / "bundle", config=ServeConfig(port=port), progress=_say) as url, stoppable():
+            serving.__exit__(None, None, None)
+            with story.chapter("ask", f"three viewers and a stranger ask {url}"):
+                _ask(story, url, dataset)
+            _finish(story, dataset, bundle, json_path)
+            if not once:
+                out.print(f"\nserving at {url} (try {url}/docs); Ctrl-C stops", markup=False)
+                with suppress(KeyboardInterrupt):
+                    threading.Event().wait()
+
+
+def _watch_log(story: Story, data: Path | None, reader: str | None) -> Dataset:
+    target = story.folder / "data"
+    if data is None or reader is None:
+        from foveate.data.simulate.config import SimulateConfig  # noqa: PLC0415
+        from foveate.data.simulate.world import simulate_dataset  # noqa: PLC0415
+
+        with story.chapter("data", "a simulated world of viewers and videos"):
+            dataset = simulate_dataset(SimulateConfig(), target)
+    else:
+        from foveate.data.ingest import import_dataset  # noqa: PLC0415
+        from foveate.data.readers.base import Reader  # noqa: PLC0415
+
+        with story.chapter("data", f"the log at {data}, cleaned"):
+            dataset = import_dataset(read_config(Reader.variants[reader], None, ()), data, target, _say)
+    rows = dataset.manifest.rows
+    counts = ", ".join(f"{rows[name]:,} {name}" for name in ("viewers", "items", "impressions", "events"))
+    out.print(f"   {dataset.title}: {counts}", markup=False)
+    return dataset
+
+
+def _sweep(story: Story, settings: SweepConfig) -> SweepResult:
+    from foveate_cli.tune import show  # noqa: PLC0415
+    from foveate_tune.sweep import run_sweep  # noqa: PLC0415
+
+    data, target = story.folder / "data", story.folder / "sweep"
+    with story.chapter("sweep", f"Ray Tune sweeps {settings.trials} attention variants, judged on validation alone"):
+        result = run_sweep(replace(settings, data=data), data, target, progress=_say)
+        show(result, data, target)
+    if not result.beats_popularity:
+        raise TrainingError("the sweep's winner does not beat popularity on validation: give it more epochs=N")
+    story.facts["sweep"] = result.to_json()
+    return result
+
+
+def _train(story: Story) -> Bundle:
+    from foveate_cli.train import train_bundle  # noqa: PLC0415
+
+    with story.chapter("train", "the winner retrieves, a LightGBM re-ranker learns on a later window"):
+        bundle = train_bundle(
+            story.folder / "data", story.folder / "bundle", sweep=story.folder / "sweep", progress=_say
+        )
+        out.print(f"   bundle {bundle.bundle_id}; its card is {story.folder / 'bundle' / 'card.md'}", markup=False)
+    return bundle
+
+
+def _ask(story: Story, url: str, dataset: Dataset) -> None:
+    """Ask for busy viewers and a stranger; then let the first like something, and ask again."""
+    with httpx.Client(base_url=url, timeout=30.0) as client:
+        for user_id in [*_busy_viewers(dataset), "a stranger"]:
+            answer = _request(story, client, {"user_id": user_id, "k": SLATE})
+            _show(answer, f"for {user_id}" + (", who is new here" if answer["cold"] else ""))
+        first = story.requests[0]["answer"]
+        liked = first["items"][0]
+        event = {"user_id": first["user_id"], "item_id": liked["item_id"], "kind": dataset.manifest.positive_kinds[0]}
+        client.post("/v1/events", json={"events": [event]}).raise_for_status()
+        answer = _request(story, client, {"user_id": first["user_id"], "k": SLATE})
+        _show(answer, f"for {first['user_id']} again, who has just watched {_name(liked)}")
+
+
+def _busy_viewers(dataset: Dataset) -> list[str]:
+    counts = dataset.events.group_by(USER_ID).agg(pl.len()).sort(["len", USER_ID], descending=[True, False])
+    return counts.head(VIEWERS_ASKED).collect()[USER_ID].to_list()
+
+
+def _request(story: Story, client: httpx.Client, body: dict[str, Any]) -> dict[str, Any]:
+    started = time.perf_counter()
+    response = client.post("/v1/recommend", json=body)
+    milliseconds = (time.perf_counter() - started) * 1e3
+    response.raise_for_status()
+    answer: dict[str, Any] = response.json()
+    story.requests.append({"request": body, "answer": answer, "milliseconds": round(milliseconds, 2)})
+    return answer
+
+
+def _show(answer: dict[str, Any], title: str) -> None:
+    table = Table(title=f"{title}, request {answer['request_id']}", title_justify="left", box=None, pad_edge=False)
+    for column in ("", "item", "title", "channel", "from"):
+        table.add_column(column)
+    for item in answer["items"]:
+        texts = (item["item_id"], item["title"] or "", item["channel_id"] or "", ", ".join(item["sources"]))
+        table.add_row(str(item["position"] + 1), *map(escape, texts))
+    out.print(table)
+
+
+def _name(item: dict[str, Any]) -> str:
+    return str(item["title"] or item["item_id"])
+
+
+def _finish(story: Story, dataset: Dataset, bundle: Bundle, json_path: Path | None) -> None:
+    answered = sorted(request["milliseconds"] for request in story.requests)
+    out.print(f"\nall of it took {sum(story.seconds.values()):.0f} s; {len(answered)} slates, {answered[0]:.0f} to")
+    out.print(f"{answered[-1]:.0f} ms each, the first ones cold. Everything is in {story.folder}", markup=False)
+    out.print(
+        f"make one again: foveate replay {story.requests[0]['answer']['request_id']} --bundle {story.folder}/bundle"
+    )
+    write_json(
+        json_path,
+        {
+            "folder": str(story.folder),
+            "data": dataset.title,
+            "simulated": dataset.manifest.simulated,
+            "bundle_id": bundle.bundle_id,
+            "seconds": story.seconds,
+            **story.facts,
+            "requests": story.requests,
+        },
+    )
+
+
+def _say(line: str) -> None:
+    news.print(f"   {line}", markup=False, style="dim")
