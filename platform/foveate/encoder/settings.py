@@ -20,13 +20,13 @@ class TrainConfig:
     Parameters
     ----------
     epochs
-        Passes over the histories, at most.
+        Passes over the histories, at most; without validation exactly so many, so choose it on a window that has one.
     batch_size
         Training rows a step: events with a successor.
     learning_rate, weight_decay
         Of AdamW.
     negatives
-        Items that a step contrasts with the targets; a loss over the whole catalogue ignores it.
+        Items that a step contrasts with the targets, at most all; a loss over the whole catalogue ignores it.
     patience
         Epochs without a better validation metric after which training stops; 0 never stops early.
     loss
@@ -41,11 +41,11 @@ class TrainConfig:
         Where to train, such as ``cpu`` or ``cuda``; ``auto`` takes a GPU where there is one.
     """
 
-    epochs: int = 30
+    epochs: int = 10
     batch_size: int = 1024
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
-    negatives: int = 512
+    negatives: int = 2048
     patience: int = 5
     loss: LossConfig = field(default_factory=SampledSoftmax)
     gradient_norm: float = 0.0
