@@ -27,7 +27,7 @@ from foveate.data.readers.raw import as_items, cannot_read
 from foveate.data.schema import ITEM_ID, OCCURRED_AT, TABLES, USER_ID, VALUE
 from foveate.data.spool import Spool
 from foveate.errors import DataError
-from foveate.files import staged_folder
+from foveate.files import check_free, staged_folder
 
 PIECE = 500_000
 """Rows of a raw log that are read at a time."""
@@ -63,8 +63,9 @@ def import_dataset(
         The log cannot be read, is empty, or holds fewer than two viewers or items.
     """
     tell = progress or (lambda _: None)
+    check_free(out)
+    source = reader.read(path)
     with staged_folder(out) as folder:
-        source = reader.read(path)
         context = CleaningContext(time.time_ns() // 1000 if now is None else now, source.same)
         job = _Import(source, context, folder, tell)
         job.run()

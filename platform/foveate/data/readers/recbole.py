@@ -14,7 +14,7 @@ from foveate.data.schema import ITEM_ID, OCCURRED_AT, RATE, USER_ID, WATCH
 from foveate.errors import ReaderError, SchemaError
 
 _NUMBERS = {"float": pl.Float64()}
-_TYPES = frozenset({"token", "token_seq", "float", "float_seq"})
+_TYPES = ("token", "token_seq", "float", "float_seq")
 
 
 @dataclass(frozen=True)
