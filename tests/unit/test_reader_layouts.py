@@ -122,7 +122,9 @@ def test_movielens_counts_free_tags(tmp_path: Path) -> None:
     raw.mkdir()
     (raw / "ratings.csv").write_text("userId,movieId,rating,timestamp\n1,1,4,9\n2,2,4,9\n")
     (raw / "movies.csv").write_text("movieId,title,genres\n1,A,(no genres listed)\n2,B,Drama\n")
-    (raw / "tags.csv").write_text('userId,movieId,tag,timestamp\n1,1,coffee,1\n2,1,"noir, black",2\n3,1,"noir, black",2\n')
+    (raw / "tags.csv").write_text(
+        'userId,movieId,tag,timestamp\n1,1,coffee,1\n2,1,"noir, black",2\n3,1,"noir, black",2\n'
+    )
     dataset = import_dataset(MovieLensReader(), raw, tmp_path / "out")
     assert dataset.items["tags"].to_list() == [["noir, black", "coffee"], []]
     assert dataset.items["categories"].to_list() == [[], ["Drama"]]

@@ -62,8 +62,9 @@ def pack(contacts: pl.DataFrame) -> pl.DataFrame:
         for name, bit in bits.items()
         if name in contacts.columns
     ]
-    gone = {name for name in contacts.columns if contacts[name].null_count() == contacts.height}
-    gone |= {DURATION, SHOWN, *EVENT_KINDS} - set(AMOUNTS)
+    told_in_bits = {DURATION, SHOWN, *EVENT_KINDS} - set(AMOUNTS)
+    silent = {name for name in contacts.columns if contacts[name].null_count() == contacts.height}
+    gone = told_in_bits | (silent - {USER_ID, ITEM_ID, ROW})
     kept = [name for name in contacts.columns if name not in gone]
     did = pl.sum_horizontal(told) if told else pl.lit(0)
     return contacts.select(*kept, did.cast(pl.UInt32).alias(DID))
