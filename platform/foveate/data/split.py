@@ -230,10 +230,9 @@ def _between(events: Events, config: SplitConfig, name: str, start: int, end: in
     history = events.take(events.time < start)
     window = events.take((events.time >= start) & (events.time < end) & events.positive)
     keys = _pairs(window)
-    _, once = np.unique(keys, return_index=True)
+    distinct, once = np.unique(keys, return_index=True)
     new = np.zeros(len(window), dtype=bool)
-    new[once] = True
-    new &= ~np.isin(keys, _pairs(history))
+    new[once[~_held(distinct, _pairs(history))]] = True
     positives = np.bincount(history.user[history.positive], minlength=events.n_users)
     new &= positives[window.user] >= config.min_history
     return Stage(name, history, _targets(window.take(new)), start, end)
@@ -286,3 +285,12 @@ def _pairs(events: Events) -> NDArray[np.int64]:
 
 def _targets(chosen: Events) -> Targets:
     return Targets(chosen.offsets(), chosen.item, chosen.time)
+
+
+def _held(distinct: NDArray[np.int64], pairs: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return which of the ascending ``distinct`` are among ``pairs``; long logs are looked through, not sorted."""
+    held = np.zeros(len(distinct) + 1, dtype=bool)
+    place = np.searchsorted(distinct, pairs)
+    padded = np.append(distinct, -1)
+    held[place[padded[place] == pairs]] = True
+    return held[:-1]
