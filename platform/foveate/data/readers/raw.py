@@ -12,6 +12,12 @@ from foveate.errors import ReaderError, SchemaError
 
 _PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000}
 
+_REMEDIES = {
+    "appropriate format to parse dates": "a time must be a number or ISO 8601, such as 2024-05-01T12:00:00Z",
+    "to `datetime": "a time must be a number or ISO 8601, such as 2024-05-01T12:00:00Z",
+}
+"""What to do, by a part of the scanner's complaint."""
+
 
 def need(path: Path) -> Path:
     """Return ``path`` if it is there.
@@ -67,7 +73,8 @@ def cannot_read(path: Path | str, error: Exception) -> ReaderError:
     fault = plain(error)
     if "utf-8" in fault.lower() or "utf8" in fault.lower():
         return ReaderError(not_utf8(path))
-    return ReaderError(f"'{path}' cannot be read: {fault}; mend or export it again")
+    remedy = next((told for sign, told in _REMEDIES.items() if sign in fault), "mend or export it again")
+    return ReaderError(f"'{path}' cannot be read: {fault}; {remedy}")
 
 
 def collect(frame: pl.LazyFrame, path: Path | str) -> pl.DataFrame:

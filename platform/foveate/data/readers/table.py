@@ -99,6 +99,7 @@ class TableReader(Reader):
         columns = [self._column(ours, name, types[name]).alias(ours) for ours, name in found.items()]
         contacts = frame.select(columns)
         if KIND in found:
+            self._expect_kinds(path, contacts)
             contacts = self._spread(contacts, has_value=VALUE in found)
         elif not set(found) & set(EVENT_KINDS):
             # Rows that only say who met what: each is a watch of unknown length.
@@ -147,6 +148,14 @@ class TableReader(Reader):
         return contacts.with_columns(named.alias(KIND)).with_columns(
             column.alias(one) for one, column in zip(EVENT_KINDS, happened, strict=True)
         )
+
+    def _expect_kinds(self, path: Path, contacts: pl.LazyFrame) -> None:
+        """Look through the kinds alone first: an unknown one is the map's fault and has a name."""
+        counts = collect(contacts.group_by(KIND).len().sort("len", KIND, descending=True), path)
+        unknown = [(kind, n) for kind, n in counts.rows() if kind not in (*EVENT_KINDS, *self.kinds)]
+        if unknown:
+            faults = [f"kind {kind!r} is unknown in {n:,} row(s)" for kind, n in unknown]
+            raise SchemaError(path.name, [*faults, f"map it with kinds.THEIRS=OURS to one of {', '.join(EVENT_KINDS)}"])
 
     def _items(self, path: Path) -> pl.DataFrame:
         frame = collect(_scan(path), path.name)
