@@ -186,6 +186,11 @@ def test_the_command_line_imports_and_describes(tmp_path: Path) -> None:
     again = foveate("data", "describe", tmp_path / "out")
     assert again.stdout == done.stdout
     assert '"watch": 3' in report.read_text()
+    # Another process, with other hash seeds, makes the same bytes.
+    here = import_dataset(
+        from_dict(Reader, {"name": "table", "columns": {"user_id": "who"}}), tmp_path / "log.csv", tmp_path / "here"
+    )
+    assert here.manifest.content_hash == open_dataset(tmp_path / "out").manifest.content_hash
 
 
 @pytest.mark.parametrize(

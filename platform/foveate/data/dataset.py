@@ -22,7 +22,7 @@ import polars as pl
 
 from foveate.config import from_dict, to_dict
 from foveate.data.catalog import Catalog
-from foveate.data.log import InteractionLog
+from foveate.data.log import COLUMNS, InteractionLog
 from foveate.data.schema import EVENTS, IMPRESSIONS, SCHEMA_VERSION, TABLES, USER_ID
 from foveate.data.vocabulary import Vocabulary
 from foveate.errors import DataError
@@ -90,7 +90,7 @@ class Dataset:
 
     def log(self) -> InteractionLog:
         """Read the interactions view into memory."""
-        return InteractionLog(self.events.collect())
+        return InteractionLog(self.events.select(list(COLUMNS)).collect())
 
     def catalog(self) -> Catalog:
         """Return the items as arrays."""
