@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import click
@@ -16,6 +17,10 @@ from foveate.messages import RecommendRequest, RequestContext, Slate
 from foveate.pipeline import LocalStages, make_context, recommend
 from foveate.state.sqlite import SqliteState, utc_micros
 from foveate_cli.common import folder, json_option, out, write_json
+
+_SOURCES_WIDTH = 13
+_NUMBERS_WIDTH = 22  # place, score, and what lies between the columns
+_LEAST_TITLE = 12
 
 
 @click.command()
@@ -45,20 +50,27 @@ def _print(bundle: Bundle, slate: Slate) -> None:
     if slate.state_version == 0:
         out.print(f"Viewer '{slate.user_id}' has no history here: this is a cold slate.", markup=False)
     title = escape(f"For {slate.user_id}, by bundle {slate.bundle_id}{stamp}")
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
-    table.add_column("#", justify="right")
-    table.add_column("title", overflow="ellipsis", no_wrap=True, ratio=1, min_width=16)
-    for name in ("item", "channel"):
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("#", justify="right", no_wrap=True)
+    for name in ("title", "item", "channel"):
         table.add_column(name, no_wrap=True)
     table.add_column("score", justify="right", no_wrap=True)
-    table.add_column("from", min_width=12)
-    for item, row in zip(slate.items, _rows(bundle, slate), strict=True):
-        texts = (row["title"] or "", item.item_id, row["channel_id"] or "")
-        score, sources = f"{item.score:.4f}", ", ".join(item.sources)
+    table.add_column("from", min_width=_SOURCES_WIDTH)
+    rows = _rows(bundle, slate)
+    room = _room_for_titles(rows)
+    for item, row in zip(slate.items, rows, strict=True):
+        texts = (shorten(row["title"] or "", room, placeholder="…"), item.item_id, row["channel_id"] or "")
+        score, sources = f"{item.score:.3f}", ", ".join(item.sources)
         table.add_row(str(item.position + 1), *map(escape, texts), score, sources)
     out.print(table)
     if not slate.items:
         out.print("Nothing is left to recommend: everything was seen, or is not yet available.")
+
+
+def _room_for_titles(rows: list[dict[str, Any]]) -> int:
+    """Return how wide a title may be, so that nothing else is cut."""
+    others = sum(max((len(row[name] or "") for row in rows), default=0) for name in ("item_id", "channel_id"))
+    return max(_LEAST_TITLE, out.width - others - _SOURCES_WIDTH - _NUMBERS_WIDTH)
 
 
 def _rows(bundle: Bundle, slate: Slate) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ import socket
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Final
 
 import ray
@@ -21,6 +22,8 @@ from foveate.errors import ConfigError
 
 LOOPBACK: Final = "127.0.0.1"
 _LEAST_CPUS: Final = 2
+_SHORT_FOLDER: Final = Path("/tmp")  # noqa: S108 - mkdtemp makes a folder of its own in it
+"""Ray makes sockets under its folder, whose paths may hold about 100 characters: a user's TMPDIR may be too long."""
 _ENVIRONMENT: Final = {
     # Nothing is sent to anyone unasked.
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -85,8 +88,7 @@ def _check_answers(address: str) -> None:
 
 @contextmanager
 def _started() -> Iterator[str]:
-    # Ray makes sockets under this folder, whose paths may hold at most 107 characters: a short one is needed.
-    scratch = tempfile.mkdtemp(prefix="foveate-ray-")
+    scratch = tempfile.mkdtemp(prefix="foveate-ray-", dir=_SHORT_FOLDER if _SHORT_FOLDER.is_dir() else None)
     _bring_token()
     try:
         with _environment(_ENVIRONMENT):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
+import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +17,7 @@ import httpx
 import numpy as np
 import pytest
 import ray
+from ray.dashboard.modules.serve.sdk import ServeSubmissionClient
 
 from foveate.bundle import Bundle, default_state
 from foveate.messages import RecommendRequest, Slate
@@ -22,7 +25,7 @@ from foveate.pipeline import LocalStages, make_context, recommend
 from foveate.replay import replay
 from foveate.state.impressions import SqliteImpressions
 from foveate.state.sqlite import SqliteState
-from foveate_serve.app import deploy, start
+from foveate_serve.app import APPLICATION, deploy, start
 from foveate_serve.config import ServeConfig
 
 pytestmark = pytest.mark.cluster
@@ -44,10 +47,19 @@ class Server:
     def ask(self, user_id: str, **more: Any) -> httpx.Response:
         return self.http.post("/v1/recommend", json={"user_id": user_id, "now": NOW, **more})
 
+    @property
+    def dashboard(self) -> str:
+        return f"http://{ray.init(ignore_reinit_error=True, log_to_driver=False).dashboard_url}"
+
     def apply(self, bundle: Path) -> None:
         """Tell the running application to take another bundle."""
-        dashboard = ray.init(ignore_reinit_error=True, log_to_driver=False).dashboard_url
-        deploy(f"http://{dashboard}", bundle, self.state, self.config, {})
+        deploy(self.dashboard, bundle, self.state, self.config, {})
+
+    def replica(self, deployment: str) -> int:
+        """Return the process id of a deployment's one replica."""
+        application = ServeSubmissionClient(self.dashboard).get_serve_details()["applications"][APPLICATION]
+        [replica] = application["deployments"][deployment]["replicas"]
+        return int(replica["pid"])
 
     def parts_within(self, seconds: float, wanted: Any) -> list[dict[str, Any]]:
         """Wait until every replica's status is as wanted; return the statuses."""
@@ -213,6 +225,17 @@ def test_it_is_live_and_ready(server: Server) -> None:
     assert ready.json()["ready"]
     assert ready.json()["bundle_id"] == server.bundle.bundle_id
     assert [part["deployment"] for part in ready.json()["parts"]] == ["ingress", "retriever", "ranker"]
+
+
+def test_a_lost_replica_costs_no_answer(server: Server, viewers: list[str]) -> None:
+    lost = server.replica("ranker")
+    with ThreadPoolExecutor(4) as pool:
+        answers = [pool.submit(server.ask, user) for user in viewers[:40]]
+        answers[4].result()
+        os.kill(lost, signal.SIGKILL)
+        answers += [pool.submit(server.ask, user) for user in viewers[:20]]
+        assert {answer.result().status_code for answer in answers} == {200}
+    assert server.replica("ranker") != lost
 
 
 def test_a_broken_bundle_is_not_taken_and_a_good_one_is_without_a_restart(

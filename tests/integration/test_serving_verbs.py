@@ -1,0 +1,134 @@
+"""``foveate recommend``, ``replay`` and ``serve`` as a user calls them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from foveate.bundle import Bundle, default_state
+from foveate.state.sqlite import SqliteState
+from foveate_cli.main import main
+
+
+@pytest.fixture
+def folder(small_bundle: Bundle, tmp_path: Path) -> Path:
+    """A working folder with a bundle ``small`` and its state."""
+    shutil.copytree(small_bundle.path, tmp_path / "small")
+    shutil.copyfile(default_state(small_bundle.path), tmp_path / "small.state.sqlite")
+    return tmp_path
+
+
+@dataclass(frozen=True)
+class Run:
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def foveate(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Run]:
+    """Call the console script in the working folder, in this process: starting one takes long."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("COLUMNS", "100")
+
+    def run(*arguments: str) -> Run:
+        monkeypatch.setattr(sys, "argv", ["foveate", *arguments])
+        status = 0
+        try:
+            main()
+        except SystemExit as end:
+            status = int(end.code or 0)
+        said = capsys.readouterr()
+        return Run(status, said.out, said.err)
+
+    return run
+
+
+def test_recommend_prints_a_table_and_writes_json(folder: Path, foveate: Callable[..., Run]) -> None:
+    with SqliteState(folder / "small.state.sqlite") as state:
+        user = state.users(1)[0]
+    run = foveate("recommend", "--bundle", "small", "--user", user, "-k", "4", "--json", "out.json")
+    assert run.status == 0, run.err
+    payload = json.loads((folder / "out.json").read_text())
+    assert len(payload["items"]) == 4
+    assert payload["simulated"] is True
+    assert payload["cold"] is False
+    assert "[simulated]" in run.out
+    for item in payload["items"]:
+        assert item["item_id"] in run.out
+    cold = foveate("recommend", "--bundle", "small", "--user", "a [red]stranger")
+    assert cold.status == 0, cold.err
+    assert "'a [red]stranger' has no history here: this is a cold slate" in cold.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["recommend", "--bundle", "none", "--user", "u"], "'none' is no bundle"),
+        (["recommend", "--bundle", "small", "--user", "u", "--state", "typo.sqlite"], "'typo.sqlite': no such file"),
+        (["recommend", "--bundle", "small", "--user", "u", "-k", "0"], "-k"),
+        (["replay", "r1"], "knows request 'r1'"),
+        (["replay", "r1", "--bundle", "small"], "no request 'r1' is kept"),
+        (["serve", "--bundle", "none"], "'none' is no bundle"),
+        (["serve", "--bundle", "small", "prot=1"], "unknown setting 'prot'. Did you mean 'port'?"),
+        (["serve", "--bundle", "small", "--address", "127.0.0.1:1"], "no Ray cluster answers there"),
+        (["serve", "--bundle", "small", "--state", "small"], "unable to open"),
+    ],
+)
+def test_a_users_mistake_is_one_line(foveate: Callable[..., Run], arguments: list[str], said: str) -> None:
+    run = foveate(*arguments)
+    assert run.status == 2, run.err
+    assert said in run.err
+    assert "Traceback" not in run.err
+
+
+def processes_of(mark: str) -> list[int]:
+    """Return the processes that carry ``mark`` in their environment, which children inherit."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if mark.encode() in (entry / "environ").read_bytes():
+                found.append(int(entry.name))
+    return found
+
+
+@pytest.mark.cluster
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_serve_answers_until_it_is_stopped_and_leaves_nothing_behind(folder: Path, foveate: Callable[..., Run]) -> None:
+    mark = f"FOVEATE_TEST={folder}"
+    program = "from foveate_cli.main import main; main()"
+    command = [sys.executable, "-c", program, "serve", "--bundle", "small", "--port", "0", "deadline_ms=30000"]
+    # A long TMPDIR, as some systems have, must not keep Ray from starting.
+    environment = {**os.environ, "FOVEATE_TEST": str(folder), "TMPDIR": str(folder), "HOME": str(folder)}
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN"):
+        environment.pop(name, None)
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True, env=environment) as server:
+        assert server.stdout is not None
+        try:
+            found = re.search(r"http://127\.0\.0\.1:\d+", server.stdout.readline())
+            assert found is not None
+            answer = httpx.post(f"{found[0]}/v1/recommend", json={"user_id": "u", "k": 3}, timeout=60).json()
+            assert processes_of(mark) != []
+        finally:
+            server.send_signal(signal.SIGTERM)
+        assert server.wait(timeout=60) == 0
+    assert processes_of(mark) == []
+    assert not (folder / ".ray").exists()
+
+    run = foveate("replay", answer["request_id"], "--json", "out.json")
+    assert run.status == 0, run.err
+    assert run.out.startswith("the same: all 3 items")
+    assert json.loads((folder / "out.json").read_text())["same"] is True
