@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,17 @@ def test_fitting_repeats(
 ) -> None:
     again = config.fit(checkerboard.context())
     np.testing.assert_array_equal(again.scores(queries), source.scores(queries))
+
+
+def test_fitting_and_scoring_leave_what_they_read_as_it_was(config: SourceConfig, checkerboard: Any) -> None:
+    # Histories that are not in the order of their codes: sorting them in place would show.
+    histories, query = copy.deepcopy(checkerboard.histories), copy.deepcopy(checkerboard.query(3))
+    context = dataclasses.replace(checkerboard.context(), histories=histories)
+    config.fit(context).retrieve([query], 3)
+    for name in ("offsets", "items", "times", "weights"):
+        np.testing.assert_array_equal(getattr(histories, name), getattr(checkerboard.histories, name), err_msg=name)
+    for name in ("items", "times", "positives", "exclude"):
+        np.testing.assert_array_equal(getattr(query, name), getattr(checkerboard.query(3), name), err_msg=name)
 
 
 def test_the_excluded_are_never_retrieved(source: CandidateSource, queries: list[Query], checkerboard: Any) -> None:

@@ -20,7 +20,8 @@ def interest_matrix(histories: Histories) -> sparse.csr_matrix:
     """Return ``[U, I]`` float32: 1 where a viewer showed interest in an item, however often."""
     shape = (histories.n_users, histories.n_items)
     ones = np.ones(len(histories.items), dtype=np.float32)
-    return _binary(sparse.csr_matrix((ones, histories.items, histories.offsets), shape=shape))
+    # A copy: summing duplicates sorts the indices where they lie, and the histories must keep their order.
+    return _binary(sparse.csr_matrix((ones, histories.items, histories.offsets), shape=shape, copy=True))
 
 
 def query_interest(queries: Sequence[Query], n_items: int) -> sparse.csr_matrix:
