@@ -8,11 +8,11 @@ from foveate.data.signals import Signals
 from foveate.data.split import Protocol, SplitConfig
 from foveate.errors import ConfigError
 from foveate.features.sets import Clock
-from foveate.ranking.base import RankerConfig
+from foveate.ranking.base import LabelDraw, RankerConfig
 from foveate.retrieval.base import SourceConfig
 from foveate.slate.base import Constraints, SlatePolicy
 
-DEFAULT_SOURCES = ("covisitation", "item_knn", "popularity", "recent_popularity")
+DEFAULT_SOURCES = ("attention", "covisitation", "item_knn", "popularity", "recent_popularity")
 
 
 def _default_sources() -> tuple[SourceConfig, ...]:
@@ -47,8 +47,11 @@ class Recipe:
         Names of the ranker's features; empty takes all that the clock allows.
     label_windows
         How many windows before the selection's label the ranker; see :func:`foveate.data.split.label_stages`.
-    label_queries
-        Viewers drawn from a label window that has more.
+    label_draw
+        How much of them the ranker learns from.
+    refit_learned
+        Whether sources that take long to learn (the encoder) are fitted anew for every label window. If not, the one
+        fitted before the oldest window serves them all, and takes a single fit.
     ranker
         The re-ranker.
     policy, constraints
@@ -66,7 +69,8 @@ class Recipe:
     candidates: int = 100
     features: tuple[str, ...] = ()
     label_windows: int = 2
-    label_queries: int = 5000
+    label_draw: LabelDraw = field(default_factory=LabelDraw)
+    refit_learned: bool = False
     ranker: RankerConfig = field(default_factory=_default_ranker)
     policy: SlatePolicy = field(default_factory=_default_policy)
     constraints: Constraints = field(default_factory=Constraints)
@@ -78,8 +82,8 @@ class Recipe:
         twice = sorted({name for name in names if names.count(name) > 1})
         if not names or twice:
             raise ConfigError(f"source '{twice[0]}' stands twice" if twice else "a recipe needs at least one source")
-        if min(self.candidates, self.label_windows, self.label_queries, self.slate_size) < 1:
-            raise ConfigError("candidates, label_windows, label_queries and slate_size must be 1 or more")
+        if min(self.candidates, self.label_windows, self.slate_size) < 1:
+            raise ConfigError("candidates, label_windows and slate_size must be 1 or more")
 
     @property
     def clock(self) -> Clock:

@@ -20,6 +20,27 @@ from foveate.space import Space
 
 
 @dataclass(frozen=True)
+class LabelDraw:
+    """How much of the label windows a ranker learns from.
+
+    Parameters
+    ----------
+    queries
+        Viewers drawn from a window that has more.
+    negatives
+        Candidates without a label drawn for each of them; 0 takes all. An even draw keeps the easy ones, without which
+        a ranker unlearns what the sources know.
+    """
+
+    queries: int = 5000
+    negatives: int = 50
+
+    def __post_init__(self) -> None:
+        if self.queries < 1 or self.negatives < 0:
+            raise ConfigError("queries must be 1 or more, and negatives 0 or more")
+
+
+@dataclass(frozen=True)
 class TrainingSet:
     """Candidates of past moments with what came of them; the rows of one query lie together.
 

@@ -42,10 +42,10 @@ class LambdaRank(RankerConfig):
 
     name: ClassVar[str] = "lambdarank"
 
-    trees: int = 150
+    trees: int = 120
     leaves: int = 15
     learning_rate: float = 0.05
-    min_rows: int = 100
+    min_rows: int = 50
     l2: float = 10.0
     column_share: float = 0.5
     row_share: float = 0.7

@@ -46,6 +46,7 @@ class Attention(SourceConfig):
     """
 
     name = "attention"
+    learned = True
 
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     train: TrainConfig = field(default_factory=TrainConfig)

@@ -49,6 +49,8 @@ class SourceConfig(Variant):
     """Base of the sources' frozen configs; each file of this package that defines one adds a source."""
 
     variants: ClassVar[Registry[SourceConfig]]
+    learned: ClassVar[bool] = False
+    """Whether fitting takes long, and its scores of items it was trained on are inflated."""
 
     def fit(self, context: FitContext) -> CandidateSource:
         """Learn the source from a window of the log."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from foveate.data.split import Stage, Targets
 from foveate.errors import TrainingError
 from foveate.features.sets import FeatureSet
 from foveate.messages import Candidates, FeatureMatrix
-from foveate.ranking.base import TrainingSet
+from foveate.ranking.base import LabelDraw, TrainingSet
 from foveate.retrieval.base import CandidateSource
 from foveate.retrieval.merge import gather
 
@@ -32,7 +32,7 @@ class LabelWindow:
 
 
 def training_set(
-    windows: Sequence[LabelWindow], catalog: Catalog, candidates: int, max_queries: int, seed: int
+    windows: Sequence[LabelWindow], catalog: Catalog, candidates: int, draw: LabelDraw, seed: int
 ) -> TrainingSet:
     """Retrieve, build the features and label, window by window.
 
@@ -42,15 +42,15 @@ def training_set(
         Oldest first.
     candidates
         How many items each source offers.
-    max_queries
-        Viewers drawn from a window that has more.
+    draw
+        How many viewers and negatives are kept.
 
     Raises
     ------
     TrainingError
         No source retrieved anything that a viewer went on to like.
     """
-    parts = [_window_rows(window, catalog, candidates, max_queries, seed) for window in windows]
+    parts = [_window_rows(window, catalog, candidates, draw, np.random.default_rng(seed)) for window in windows]
     matrices = [matrix for part in parts for matrix, _ in part]
     labels = [label for part in parts for _, label in part]
     if not matrices:
@@ -67,11 +67,13 @@ def training_set(
 
 
 def _window_rows(
-    window: LabelWindow, catalog: Catalog, k: int, max_queries: int, seed: int
+    window: LabelWindow, catalog: Catalog, k: int, draw: LabelDraw, rng: np.random.Generator
 ) -> list[tuple[FeatureMatrix, NDArray[np.int8]]]:
     """Return features and labels of every viewer of the window for whom a target was retrieved."""
     stage = window.stage
-    users = _draw(stage.targets.users(), max_queries, seed)
+    users = stage.targets.users()
+    if len(users) > draw.queries:
+        users = np.sort(rng.choice(users, draw.queries, replace=False))
     rows: list[tuple[FeatureMatrix, NDArray[np.int8]]] = []
     for start in range(0, len(users), BATCH):
         batch = users[start : start + BATCH]
@@ -80,15 +82,20 @@ def _window_rows(
         labels = [_labels(candidates, stage.targets, user) for candidates, user in zip(found, batch, strict=True)]
         told = [i for i, label in enumerate(labels) if label.any()]
         matrices = window.features.build([queries[i] for i in told], [found[i] for i in told])
-        rows += zip(matrices, (labels[i] for i in told), strict=True)
+        rows += [_drawn(m, labels[i], draw.negatives, rng) for m, i in zip(matrices, told, strict=True)]
     return rows
-
-
-def _draw(users: NDArray[np.int32], most: int, seed: int) -> NDArray[np.int32]:
-    if len(users) <= most:
-        return users
-    return np.sort(np.random.default_rng(seed).choice(users, most, replace=False))
 
 
 def _labels(candidates: Candidates, targets: Targets, user: np.int32) -> NDArray[np.int8]:
     return np.isin(candidates.items, targets.of(int(user))).astype(np.int8)
+
+
+def _drawn(
+    matrix: FeatureMatrix, labels: NDArray[np.int8], negatives: int, rng: np.random.Generator
+) -> tuple[FeatureMatrix, NDArray[np.int8]]:
+    """Keep every label, and a draw of the other candidates."""
+    others = np.flatnonzero(labels == 0)
+    if not negatives or len(others) <= negatives:
+        return matrix, labels
+    rows = np.sort(np.concatenate([np.flatnonzero(labels), rng.choice(others, negatives, replace=False)]))
+    return replace(matrix, values=matrix.values[rows]), labels[rows]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -13,10 +14,10 @@ from foveate.data.dataset import Dataset
 from foveate.data.events import Events
 from foveate.data.split import Stage, Targets, Windows, label_stages, windows
 from foveate.features.sets import FeatureSet
+from foveate.fit.training import LabelWindow, training_set
 from foveate.messages import NO_TIME
 from foveate.model import Model
 from foveate.ranking.base import TrainingSet
-from foveate.ranking.training import LabelWindow, training_set
 from foveate.recipe import Recipe
 from foveate.retrieval.base import CandidateSource, FitContext
 
@@ -57,8 +58,9 @@ def fit(
     """Train sources, features and ranker.
 
     The ranker learns from label windows that lie before ``upto``, the selection's included where ``upto`` is later.
-    For each of them the sources are fitted on what lies before it, so that no score a ranker trains on is of an item
-    that the source has learned from. Then the sources and the item states are fitted once more, on all that lies
+    For each of them the sources are fitted on what lies before it (a learned one on what lies before the oldest,
+    unless the recipe says ``refit_learned``), so that no score a ranker trains on is of an item that the source has
+    learned from. Then the sources and the item states are fitted once more, on all that lies
     before ``upto``: those are the model's own.
 
     Parameters
@@ -84,12 +86,10 @@ def fit(
     cut = windows(events, recipe.protocol, recipe.split)
     stage = final_stage(cut, events, upto)
     fits = dict(after.fits) if after else {}
-    for window in (*ranker_stages(cut, recipe, upto), stage):
-        if window.name not in fits:
-            fits[window.name] = _fit_window(window, recipe, catalog, progress)
-    labels, last = [fits[s.name] for s in ranker_stages(cut, recipe, upto)], fits[stage.name]
+    labels = _fit_labels(ranker_stages(cut, recipe, upto), recipe, catalog, fits, progress)
+    last = _fit_window(stage, recipe, catalog, fits, progress)
     _say(progress, "ranker: candidates and features of the label windows")
-    training = training_set(labels, catalog, recipe.candidates, recipe.label_queries, recipe.seed)
+    training = training_set(labels, catalog, recipe.candidates, recipe.label_draw, recipe.seed)
     _say(progress, f"ranker: {len(training.labels)} candidates of {len(training.groups)} viewers")
     ranker = recipe.ranker.fit(training, recipe.seed)
     model = Model(recipe, catalog, tuple(last.sources), last.features, ranker, tuple(positive), recipe.clock)
@@ -112,23 +112,58 @@ def final_stage(cut: Windows, events: Events, upto: Upto) -> Stage:
     return Stage("all", events, nothing, end, NO_TIME)
 
 
-def fit_sources(stage: Stage, recipe: Recipe, catalog: Catalog, progress: Progress | None) -> list[CandidateSource]:
-    """Fit every source of the recipe on a stage's history."""
+def _fit_labels(
+    stages: Sequence[Stage], recipe: Recipe, catalog: Catalog, fits: dict[str, LabelWindow], progress: Progress | None
+) -> list[LabelWindow]:
+    """Fit the label windows, oldest first; ``fits`` keeps them.
+
+    Where learned sources are not fitted anew, the one of the oldest window, which has seen the least, serves the later
+    ones too.
+    """
+    labels: list[LabelWindow] = []
+    for stage in stages:
+        older = labels[0].sources if labels and not recipe.refit_learned else ()
+        kept = {type(c).name: s for c, s in zip(recipe.sources, older, strict=False) if type(c).learned}
+        labels.append(_fit_window(stage, recipe, catalog, fits, progress, kept=kept))
+    return labels
+
+
+def _fit_window(
+    stage: Stage,
+    recipe: Recipe,
+    catalog: Catalog,
+    fits: dict[str, LabelWindow],
+    progress: Progress | None,
+    *,
+    kept: Mapping[str, CandidateSource] = MappingProxyType({}),
+) -> LabelWindow:
+    """Fit sources and features on a stage's history, but for the sources that are ``kept`` from an older one."""
+    name = f"{stage.name}, with an older {', '.join(kept)}" if kept else stage.name
+    if name not in fits:
+        sources = _fit_sources(stage, recipe, catalog, progress, kept)
+        features = FeatureSet.fit(
+            [source.name for source in sources],
+            recipe.features,
+            clock=recipe.clock,
+            events=stage.history,
+            catalog=catalog,
+            signals=recipe.signals,
+        )
+        fits[name] = LabelWindow(stage, sources, features)
+    return fits[name]
+
+
+def _fit_sources(
+    stage: Stage, recipe: Recipe, catalog: Catalog, progress: Progress | None, kept: Mapping[str, CandidateSource]
+) -> list[CandidateSource]:
     context = FitContext(stage.history.histories(), catalog, stage.now, recipe.seed, progress=progress)
     fitted = []
     for config in recipe.sources:
-        _say(progress, f"{stage.name}: fitting {type(config).name}")
-        fitted.append(config.fit(context))
+        name = type(config).name
+        if name not in kept:
+            _say(progress, f"{stage.name}: fitting {name}")
+        fitted.append(kept[name] if name in kept else config.fit(context))
     return fitted
-
-
-def _fit_window(stage: Stage, recipe: Recipe, catalog: Catalog, progress: Progress | None) -> LabelWindow:
-    sources = fit_sources(stage, recipe, catalog, progress)
-    names = [source.name for source in sources]
-    features = FeatureSet.fit(
-        names, recipe.features, clock=recipe.clock, events=stage.history, catalog=catalog, signals=recipe.signals
-    )
-    return LabelWindow(stage, sources, features)
 
 
 def _say(progress: Progress | None, line: str) -> None:

@@ -1,0 +1,7 @@
+"""Training a two-stage model: the windows, the sources of each, the ranker's training set, the ranker."""
+
+from __future__ import annotations
+
+from foveate.fit.run import Fitted, Upto, final_stage, fit, fit_model, ranker_stages
+
+__all__ = ["Fitted", "Upto", "final_stage", "fit", "fit_model", "ranker_stages"]
