@@ -36,7 +36,8 @@ class TrainConfig:
     validation_viewers
         How many viewers the validation metric is measured on, at most.
     threads
-        CPU threads; 0 leaves torch's own choice.
+        CPU threads; 0 leaves torch's own choice. More than one pays for wide encoders on idle cores only: on small ones
+        the threads wait for each other, and on a busy machine they wait long.
     device
         Where to train, such as ``cpu`` or ``cuda``; ``auto`` takes a GPU where there is one.
     """
@@ -50,7 +51,7 @@ class TrainConfig:
     loss: LossConfig = field(default_factory=SampledSoftmax)
     gradient_norm: float = 0.0
     validation_viewers: int = 5000
-    threads: int = 0
+    threads: int = 1
     device: str = "auto"
 
     def __post_init__(self) -> None:
