@@ -36,6 +36,7 @@ _LABELS = {
     "ease": "EASE",
     "blend": "z-score blend",
 }
+BLENDS = ("blend", "logistic blend")
 _HEADS = {"ndcg@10": "NDCG", "recall@10": "Recall", "recall@200": "Recall"}
 _HEADS |= {"coverage@10": "coverage", "ild@10": "diversity"}
 
@@ -74,7 +75,7 @@ def command(
 
     if bundle is not None and (config or overrides or seeds > 1):
         raise ConfigError("--bundle is trained already: --config, KEY=VALUE and --seeds are for training")
-    recipe = read_config(Recipe, config, overrides)
+    recipe = read_config(Recipe, config, overrides, base=Recipe())
     protocols: list[Protocol] = [protocol] if protocol else []
     evaluations = _evaluate(data=data, recipe=recipe, protocols=protocols, seeds=seeds, bundle=bundle, address=address)
     for evaluation in evaluations:
@@ -88,7 +89,8 @@ def show(evaluation: Evaluation) -> None:
     """Print the table, what two-stage gains, and what the caps did."""
     out.print(_table(evaluation))
     out.print(f"two-stage against {_gain(evaluation, evaluation.best_source)}, the best single source")
-    out.print(f"two-stage against {_gain(evaluation, 'blend')}, of the same sources on the same candidates")
+    for blend in (row.model for row in evaluation.rows if row.model in BLENDS):
+        out.print(f"two-stage against {_gain(evaluation, blend)}, of the same sources on the same candidates")
     out.print(_caps_line(evaluation))
     for note in evaluation.notes:
         out.print(escape(note))
