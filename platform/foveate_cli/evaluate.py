@@ -149,7 +149,7 @@ def _cell(interval: Interval) -> str:
 
 def _gain(evaluation: Evaluation, against: str) -> str:
     difference = evaluation.compared(against)
-    return f"{_LABELS.get(against, against)}: NDCG@10 {_signed(difference)}"
+    return f"{_LABELS.get(against, against)}{_stamp(evaluation)}: NDCG@10 {_signed(difference)}"
 
 
 def _signed(difference: Difference) -> str:
@@ -165,5 +165,8 @@ def _caps_line(evaluation: Evaluation) -> str:
     if not told:
         return "no caps are set"
     kept = "no slate breaks one" if not caps.broken else f"{caps.broken:,} slates BREAK one: please report it"
-    stamp = " \\[simulated]" if evaluation.simulated else ""
-    return f"caps bound in {100 * caps.bound:.0f} % of slates (at most {told}); {kept}{stamp}"
+    return f"caps bound in {100 * caps.bound:.0f} % of slates (at most {told}); {kept}{_stamp(evaluation)}"
+
+
+def _stamp(evaluation: Evaluation) -> str:
+    return escape(" [simulated]") if evaluation.simulated else ""

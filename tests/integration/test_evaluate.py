@@ -143,7 +143,7 @@ def test_the_verb_writes_what_it_prints(small_world: Dataset, tmp_path: Path) ->
     arguments = ["--data", str(small_world.path), "--protocol", "leave-one-out", "--config", str(config)]
     answer_ = CliRunner().invoke(command, [*arguments, "--json", str(report)], catch_exceptions=False)
     assert answer_.exit_code == 0
-    assert answer_.output.count("[simulated]") >= 2
+    assert answer_.output.count("[simulated]") == 5, "the title, three comparisons and the caps"
     assert "caps bound in" in answer_.output
     written = json.loads(report.read_text())
     assert {"protocol", "data", "seeds", "rows"} <= set(written)
