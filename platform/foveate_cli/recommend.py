@@ -19,7 +19,7 @@ from foveate.state.sqlite import SqliteState, utc_micros
 from foveate_cli.common import folder, json_option, out, write_json
 
 _SOURCES_WIDTH = 13
-_NUMBERS_WIDTH = 22  # place, score, and what lies between the columns
+_NUMBERS_WIDTH = 24  # place, score, and what lies between the columns
 _LEAST_TITLE = 12
 
 

@@ -21,7 +21,7 @@ from foveate.bundle import default_state, verify
 from foveate.config import to_dict
 from foveate.errors import ConfigError, ServingError
 from foveate.state.sqlite import SqliteState
-from foveate_serve.cluster import LOOPBACK, cluster
+from foveate_serve.cluster import LOOPBACK, cluster, local_cpus
 from foveate_serve.config import ServeConfig
 from foveate_serve.deployments import deployment_settings
 
@@ -73,6 +73,7 @@ def start(
     SqliteState(state).close()
     options = {"host": config.host, "port": config.port}
     if address is None:
+        _check_room(config)
         options["port"] = _free_port(config.host, config.port)
     say("starting Ray" if address is None else f"connecting to {address}")
     with cluster(address) as dashboard:
@@ -198,6 +199,20 @@ def _remove(client: ServeSubmissionClient) -> None:
     give_up = time.monotonic() + _STOP_TIMEOUT_S
     while APPLICATION in client.get_serve_details()["applications"] and time.monotonic() < give_up:
         time.sleep(_POLL_S)
+
+
+def _check_room(config: ServeConfig) -> None:
+    """Refuse what this machine cannot hold: Ray would wait for more CPUs for ever.
+
+    Raises
+    ------
+    ConfigError
+        The replicas ask for more CPUs than there are.
+    """
+    asked = sum(size.replicas * size.cpus for size in (config.ingress, config.retriever, config.ranker))
+    if asked > local_cpus():
+        remedy = "lower replicas or cpus, or serve on a cluster with --address"
+        raise ConfigError(f"the replicas ask for {asked:g} CPUs, but there are {local_cpus()} here: {remedy}")
 
 
 def _free_port(host: str, port: int) -> int:

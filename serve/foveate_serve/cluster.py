@@ -94,8 +94,7 @@ def _started() -> Iterator[str]:
         with _environment(_ENVIRONMENT):
             context = ray.init(
                 address="local",
-                # Replicas take fractions of a CPU; on a machine with one they still find room.
-                num_cpus=max(_LEAST_CPUS, os.cpu_count() or _LEAST_CPUS),
+                num_cpus=local_cpus(),
                 include_dashboard=True,
                 dashboard_host=LOOPBACK,
                 log_to_driver=False,
@@ -103,12 +102,17 @@ def _started() -> Iterator[str]:
                 _node_ip_address=LOOPBACK,
                 _temp_dir=scratch,
             )
-            try:
-                yield _url(context.dashboard_url, "local")
-            finally:
-                ray.shutdown()
+            yield _url(context.dashboard_url, "local")
     finally:
+        # Also after an interrupt in the midst of a start, which leaves processes already.
+        ray.shutdown()
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def local_cpus() -> int:
+    """Return how many CPUs a cluster that is started here has to give, in Ray's count."""
+    # Replicas take fractions of a CPU; on a machine with one they still find room.
+    return max(_LEAST_CPUS, os.cpu_count() or _LEAST_CPUS)
 
 
 def _bring_token() -> None:

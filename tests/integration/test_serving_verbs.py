@@ -84,6 +84,7 @@ def test_recommend_prints_a_table_and_writes_json(folder: Path, foveate: Callabl
         (["serve", "--bundle", "none"], "'none' is no bundle"),
         (["serve", "--bundle", "small", "prot=1"], "unknown setting 'prot'. Did you mean 'port'?"),
         (["serve", "--bundle", "small", "--address", "127.0.0.1:1"], "no Ray cluster answers there"),
+        (["serve", "--bundle", "small", "--replicas", "1000"], "lower replicas or cpus"),
         (["serve", "--bundle", "small", "--state", "small"], "unable to open"),
     ],
 )
