@@ -175,11 +175,21 @@ def _wait_ready(client: ServeSubmissionClient, url: str, timeout_s: float) -> No
             if answer.status_code == 200:
                 return
             said = answer.text
+            _check_taken(answer)
         except httpx.HTTPError as error:
             said = str(error)
         _check_not_failed(client)
         time.sleep(_POLL_S)
     raise ServingError(f"serving was not ready after {timeout_s:g} seconds: {said}")
+
+
+def _check_taken(answer: httpx.Response) -> None:
+    """Give up at once where a replica could not take the bundle: it will not try again by itself."""
+    if not answer.headers.get("content-type", "").startswith("application/json"):
+        return
+    for part in answer.json().get("parts", []):
+        if part["bundle_id"] is None and part["refused"]:
+            raise ServingError(f"the {part['deployment']} could not start: {part['problem']}")
 
 
 def _check_not_failed(client: ServeSubmissionClient) -> None:

@@ -11,6 +11,7 @@ import secrets
 import shutil
 import socket
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +31,7 @@ _ENVIRONMENT: Final = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 _CONNECT_TIMEOUT_S: Final = 5.0
+_REMOVE_TIMEOUT_S: Final = 3.0
 
 
 @contextmanager
@@ -106,7 +108,15 @@ def _started() -> Iterator[str]:
     finally:
         # Also after an interrupt in the midst of a start, which leaves processes already.
         ray.shutdown()
-        shutil.rmtree(scratch, ignore_errors=True)
+        _remove(Path(scratch))
+
+
+def _remove(folder: Path) -> None:
+    """Remove Ray's folder; processes that are just ending may still write into it, so more than one try is made."""
+    give_up = time.monotonic() + _REMOVE_TIMEOUT_S
+    while folder.exists() and time.monotonic() < give_up:
+        shutil.rmtree(folder, ignore_errors=True)
+        time.sleep(0.05)
 
 
 def local_cpus() -> int:

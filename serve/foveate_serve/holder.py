@@ -23,12 +23,13 @@ class BundleNotHeldError(FoveateError):
 
 @dataclass(frozen=True)
 class Status:
-    """What one replica holds, and why it does not hold what it was told to."""
+    """What one replica holds, and why it does not hold what it was told to; ``refused`` if it tried."""
 
     deployment: str
     bundle_id: str | None
     previous: str | None
     problem: str | None
+    refused: bool = False
 
 
 class BundleHolder:
@@ -91,4 +92,5 @@ class BundleHolder:
             bundle_id=ids[0] if ids else None,
             previous=ids[1] if len(ids) > 1 else None,
             problem=self._problem or (None if ids else "no bundle is loaded yet"),
+            refused=self._problem is not None,
         )

@@ -191,6 +191,7 @@ class PartOut(Wire):
     bundle_id: str | None
     previous: str | None
     problem: str | None = Field(description="Why the last bundle it was told to load is not in use.")
+    refused: bool = Field(description="Whether it tried to load that bundle and could not.")
 
 
 class ReadyOut(Wire):
