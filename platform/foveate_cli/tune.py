@@ -65,7 +65,7 @@ def command(
         raise ConfigError("which data? name a dataset folder with --data, or data in the config")
     settings = dataclasses.replace(settings, data=source)
     try:
-        result = run_sweep(settings, source, out, address=address, progress=news.print)
+        result = run_sweep(settings, source, out, address=address, progress=_say)
     except KeyboardInterrupt:
         news.print(f"foveate: stopped; the sweep was not finished, so '{out}' was removed")
         raise
@@ -94,3 +94,7 @@ def show(result: SweepResult, data: Path, sweep: Path) -> None:
     out.print(f"winner      {result.winner} of sweep {result.sweep_id}: {METRIC} {best:.4f}, {verdict}")
     out.print(f"took        {result.seconds:.1f} s; results in {sweep}")
     out.print(f"next        foveate train --data {data} --from {sweep} --out BUNDLE")
+
+
+def _say(line: str) -> None:
+    news.print(line, markup=False)

@@ -1,0 +1,31 @@
+"""What a model comes to on the targets of its own cut: the figures that a bundle's card carries."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from foveate.evaluate.outcomes import Subject, answer
+from foveate.evaluate.panel import panel_of
+from foveate.evaluate.report import measure
+from foveate.fit import Fitted
+
+
+def figures(fitted: Fitted, progress: Callable[[str], None]) -> dict[str, dict[str, float]]:
+    """Return mean metrics by model: two-stage, its slate, a blend, and each source by itself.
+
+    Parameters
+    ----------
+    fitted
+        A model and the cut it has learned up to, whose targets it has not seen.
+    progress
+        Called with one line of news a step.
+    """
+    model = fitted.model
+    panel = panel_of(fitted.stage, model.catalog)
+    outcomes = answer(Subject(model, model.sources), panel, model.recipe.seed, progress)
+    rows, _, _ = measure([outcomes], panel.offsets, model.catalog, {source.name for source in model.sources})
+    return {
+        row.model: {name: interval.mean for name, interval in row.metrics.items() if math.isfinite(interval.mean)}
+        for row in rows
+    }

@@ -1,0 +1,198 @@
+"""``foveate train``: a two-stage model from a dataset, as a bundle that can be served."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from foveate.data.dataset import Dataset, open_dataset
+from foveate.errors import ConfigError
+from foveate.files import check_free
+from foveate_cli.common import address_option, config_options, folder, json_option, news, out, read_config, write_json
+
+if TYPE_CHECKING:
+    from foveate.bundle import Bundle
+    from foveate.recipe import Recipe
+
+Say = Callable[[str], None]
+Upto = Literal["test", "all"]
+
+
+@click.command()
+@folder("--data", "Dataset folder.")
+@folder("--out", "Bundle folder to make; it must not hold anything yet.")
+@folder("--from", "Train the winner of this sweep, which 'foveate tune' made.", required=False)
+@click.option(
+    "--upto",
+    type=click.Choice(["test", "all"]),
+    default="test",
+    show_default=True,
+    help="Learn from what lies before the test's window, so that it can still be evaluated, or from all of the log.",
+)
+@folder("--parent", "The bundle that this one replaces: its id goes into the new one.", required=False)
+@config_options
+@address_option
+@json_option
+def command(
+    *,
+    data: Path,
+    out: Path,
+    upto: Upto,
+    parent: Path | None,
+    config: Path | None,
+    overrides: tuple[str, ...],
+    address: str | None,
+    json_path: Path | None,
+    **other: Path | None,
+) -> None:
+    """Train candidate sources and re-ranker, and write them as a bundle with viewers' histories beside it.
+
+    How to train comes from the sweep's winner, from --config with a recipe, or from the defaults; KEY=VALUE changes
+    settings of the recipe, such as candidates=200.
+
+    With --address the data and the bundle must be the same folders on every node.
+    """
+    from foveate.bundle import Bundle  # noqa: PLC0415 - torch costs seconds that --help is spared
+
+    # "from" is a word of Python's own.
+    sweep = other["from"]
+    recipe, origin = _recipe(sweep, config, overrides)
+    check_free(out)
+    if address is None:
+        bundle = train_bundle(data, out, recipe=recipe, origin=origin, upto=upto, parent=parent, progress=_say)
+    else:
+        from foveate_tune.remote import run_on_cluster  # noqa: PLC0415 - Ray starts slowly
+
+        _say(f"training on the cluster at {address}")
+        there = parent.resolve() if parent else None
+        run_on_cluster(
+            _train_there, data.resolve(), out.resolve(), recipe, origin, upto=upto, parent=there, address=address
+        )
+        bundle = Bundle.load(out)
+    show(bundle)
+    write_json(json_path, {"bundle": str(out), "bundle_id": bundle.bundle_id, "metrics": dict(bundle.manifest.metrics)})
+
+
+def train_bundle(
+    data: Path,
+    path: Path,
+    *,
+    sweep: Path | None = None,
+    recipe: Recipe | None = None,
+    origin: dict[str, str] | None = None,
+    upto: Upto = "test",
+    parent: Path | None = None,
+    progress: Say | None = None,
+) -> Bundle:
+    """Train a model and write its bundle, with viewers' histories in the state file beside it.
+
+    Parameters
+    ----------
+    data
+        Dataset folder.
+    path
+        Bundle folder to make.
+    sweep
+        A sweep's folder, whose winner is trained where no ``recipe`` is given.
+    recipe, origin
+        How to train, and the sweep and trial that chose it.
+    upto
+        What the model may learn from: what lies before the test's window, or all.
+    parent
+        The bundle that this one replaces.
+    progress
+        Called with one line of news a step.
+
+    Raises
+    ------
+    FoveateError
+        The dataset, the sweep or the parent cannot be used, an output exists, or the training cannot be done.
+    """
+    from foveate.bundle import Bundle, default_state, verify  # noqa: PLC0415
+    from foveate.evaluate.validation import figures  # noqa: PLC0415
+    from foveate.fit import fit  # noqa: PLC0415
+
+    say = progress or _silent
+    if recipe is None:
+        recipe, origin = _recipe(sweep, None, ())
+    check_free(path)
+    check_free(default_state(path))
+    replaces = verify(parent).bundle_id if parent else None
+    dataset = open_dataset(data)
+    earlier = fit(dataset, recipe, upto="selection", progress=say)
+    say("measuring on validation")
+    metrics = {"validation": figures(earlier, say)}
+    model = fit(dataset, recipe, upto=upto, progress=say, after=earlier).model
+    with _histories(dataset, default_state(path), say):
+        return Bundle.save(
+            model,
+            path,
+            data_hash=dataset.manifest.content_hash,
+            data=dataset.title,
+            simulated=dataset.manifest.simulated,
+            parent=replaces,
+            metrics=metrics,
+            sweep=origin,
+            seeds=(recipe.seed,),
+        )
+
+
+def show(bundle: Bundle) -> None:
+    """Print what was made, what it is worth, and what to do next."""
+    manifest, path = bundle.manifest, bundle.path
+    out.print(f"bundle      {bundle.bundle_id} in {path}, trained on {manifest.data}", markup=False)
+    for model, row in manifest.metrics["validation"].items():
+        figures = ", ".join(f"{name} {row[name]:.4f}" for name in ("ndcg@10", "recall@10") if name in row)
+        out.print(f"validation  {model:<18} {figures}", markup=False)
+    out.print(f"card        {path / 'card.md'}", markup=False)
+    out.print(f"next        foveate serve --bundle {path}", markup=False)
+
+
+def _recipe(
+    sweep: Path | None, config: Path | None, overrides: tuple[str, ...]
+) -> tuple[Recipe, dict[str, str] | None]:
+    """Return how to train, and which sweep and trial say so."""
+    from foveate.recipe import Recipe  # noqa: PLC0415
+
+    if sweep is None:
+        return read_config(Recipe, config, overrides, base=Recipe()), None
+    if config is not None:
+        raise ConfigError("--from and --config each say how to train: name one; KEY=VALUE changes either")
+    from foveate_tune.leaderboard import read_winner  # noqa: PLC0415 - Ray starts slowly
+
+    winner = read_winner(sweep)
+    recipe = read_config(Recipe, None, overrides, base=winner.recipe)
+    return recipe, {"sweep": winner.sweep_id, "trial": winner.trial}
+
+
+def _train_there(data: Path, path: Path, recipe: Recipe, origin: dict[str, str] | None, **how: object) -> None:
+    """Train on a node of a cluster; the bundle is read from its folder, not sent."""
+    train_bundle(data, path, recipe=recipe, origin=origin, **how)  # type: ignore[arg-type] # passed on as given
+
+
+@contextmanager
+def _histories(dataset: Dataset, state: Path, say: Say) -> Iterator[None]:
+    """Write viewers' histories; the file is there only where the block ends well."""
+    from foveate.state.sqlite import SqliteState  # noqa: PLC0415
+
+    state.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{state.name}.", dir=state.parent) as scratch:
+        staged = Path(scratch) / state.name
+        with SqliteState(staged) as viewers:
+            say(f"{viewers.import_events(dataset.events):,} events of viewers in {state}")
+        yield
+        shutil.move(staged, state)
+
+
+def _say(line: str) -> None:
+    news.print(line, markup=False)
+
+
+def _silent(line: str) -> None:
+    del line
