@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from foveate.data.signals import Signals
 from foveate.data.split import Protocol, SplitConfig
 from foveate.errors import ConfigError
+from foveate.features.core import Feature
 from foveate.features.sets import Clock
 from foveate.ranking.base import LabelDraw, RankerConfig
 from foveate.retrieval.base import SourceConfig
@@ -82,6 +83,8 @@ class Recipe:
         twice = sorted({name for name in names if names.count(name) > 1})
         if not names or twice:
             raise ConfigError(f"source '{twice[0]}' stands twice" if twice else "a recipe needs at least one source")
+        for feature in self.features:
+            Feature.variants[feature]
         if min(self.candidates, self.label_windows, self.slate_size) < 1:
             raise ConfigError("candidates, label_windows and slate_size must be 1 or more")
 

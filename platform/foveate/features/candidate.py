@@ -36,21 +36,25 @@ def candidate_columns(sources: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def candidate_values(candidates: Candidates) -> NDArray[np.float32]:
-    """Return ``[N, 3 S + 3]``: scores, log ranks and z-scores by source, their blend, best rank and count of offers."""
-    z_NS = z_scores(candidates.scores)
-    rank_NS = log_ranks(candidates.scores)
+    """Return ``[N, 3 S + 3]``: scores, log ranks and z-scores by source, their blend, best rank and count of offers.
+
+    A score that is not finite counts as its source's lowest, so that every column is finite.
+    """
+    scores_NS = _sunk(candidates.scores)
+    z_NS = z_scores(scores_NS)
+    rank_NS = log_ranks(scores_NS)
     # Without a source or a candidate there is nothing to take a mean or a minimum of.
-    empty = not candidates.scores.size
+    empty = not scores_NS.size
     blend_N = np.zeros(len(candidates.items)) if empty else z_NS.mean(axis=1)
     best_N = np.zeros(len(candidates.items)) if empty else rank_NS.min(axis=1)
     offers_N = candidates.offered.sum(axis=1)
-    columns = [candidates.scores, rank_NS, z_NS, blend_N[:, None], best_N[:, None], offers_N[:, None]]
+    columns = [scores_NS, rank_NS, z_NS, blend_N[:, None], best_N[:, None], offers_N[:, None]]
     return np.concatenate(columns, axis=1).astype(np.float32)
 
 
 def z_scores(scores_NS: NDArray[np.float32]) -> NDArray[np.float64]:
     """Bring each source's scores to mean 0 and deviation 1 over the candidates; a source that ties all answers 0."""
-    scores = scores_NS.astype(np.float64)
+    scores = _sunk(scores_NS).astype(np.float64)
     if not len(scores):
         return scores
     centred = scores - scores.mean(axis=0)
@@ -69,3 +73,12 @@ def log_ranks(scores_NS: NDArray[np.float32]) -> NDArray[np.float64]:
         ties = np.searchsorted(ordered, scores_N, side="right") - np.searchsorted(ordered, scores_N, side="left") - 1
         out[:, column] = np.log1p(above + 0.5 * ties)
     return out
+
+
+def _sunk(scores_NS: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Put each source's lowest finite score, or 0 without one, where a score is not finite."""
+    finite_NS = np.isfinite(scores_NS)
+    if finite_NS.all():
+        return scores_NS
+    lowest_S = np.where(finite_NS, scores_NS, np.inf).min(axis=0)
+    return np.where(finite_NS, scores_NS, np.where(np.isfinite(lowest_S), lowest_S, 0.0)).astype(np.float32)

@@ -1,0 +1,146 @@
+"""Every ranker of the registry: it learns, repeats, survives being written, and scores rows one by one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from foveate.config import from_dict, to_dict
+from foveate.errors import ConfigError, TrainingError
+from foveate.features.candidate import candidate_columns, candidate_values
+from foveate.messages import Candidates, FeatureMatrix
+from foveate.ranking.base import LabelDraw, Ranker, RankerConfig, TrainingSet, best_first, column
+from foveate.ranking.blend import ZScoreBlend
+
+NAMES = list(RankerConfig.variants)
+COLUMNS = candidate_columns(("good", "noise"))
+
+
+def config_of(name: str) -> RankerConfig:
+    small = {"trees": 20, "members": 2, "min_rows": 5, "threads": 1} if name == "lambdarank" else {}
+    return from_dict(RankerConfig, {"name": name, **small})
+
+
+def matrix_of(scores_NS: np.ndarray) -> FeatureMatrix:
+    n = len(scores_NS)
+    offered = np.ones(scores_NS.shape, dtype=bool)
+    candidates = Candidates(np.arange(n, dtype=np.int32), ("good", "noise"), scores_NS.astype(np.float32), offered)
+    return FeatureMatrix(COLUMNS, "schema", candidate_values(candidates))
+
+
+@pytest.fixture(scope="module")
+def training() -> TrainingSet:
+    """200 queries of 12 candidates; the one label is the candidate that the first source puts highest."""
+    rng = np.random.default_rng(0)
+    matrices, labels = [], []
+    for _ in range(200):
+        scores = rng.normal(size=(12, 2))
+        matrices.append(matrix_of(scores).values)
+        labels.append((np.arange(12) == scores[:, 0].argmax()).astype(np.int8))
+    return TrainingSet(
+        features=FeatureMatrix(COLUMNS, "schema", np.concatenate(matrices)),
+        labels=np.concatenate(labels),
+        groups=np.full(200, 12),
+        windows=np.zeros(200, dtype=np.int64),
+    )
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def fitted(request: pytest.FixtureRequest, training: TrainingSet) -> tuple[RankerConfig, Ranker]:
+    config = config_of(request.param)
+    return config, config.fit(training, 7)
+
+
+@pytest.fixture(scope="module")
+def unseen() -> FeatureMatrix:
+    return matrix_of(np.random.default_rng(1).normal(size=(40, 2)))
+
+
+def test_it_puts_the_likely_label_high(fitted: tuple[RankerConfig, Ranker]) -> None:
+    ranks = []
+    for seed in range(100, 150):
+        scores = np.random.default_rng(seed).normal(size=(12, 2))
+        order = best_first(fitted[1].score(matrix_of(scores)), np.arange(12, dtype=np.int32))
+        ranks.append(int(np.flatnonzero(order == scores[:, 0].argmax())[0]))
+    # One that knows nothing has a mean of 5.5; a blend that learns nothing gives the noise an equal say.
+    assert np.mean(ranks) < (3.0 if isinstance(fitted[0], ZScoreBlend) else 1.0)
+
+
+def test_a_row_scores_the_same_alone(fitted: tuple[RankerConfig, Ranker], unseen: FeatureMatrix) -> None:
+    together = fitted[1].score(unseen)
+    alone = [fitted[1].score(FeatureMatrix(unseen.names, "schema", unseen.values[i : i + 1]))[0] for i in range(40)]
+    assert together.dtype == np.float32
+    np.testing.assert_array_equal(together, np.array(alone))
+
+
+def test_it_is_the_same_after_it_was_written(fitted: tuple[RankerConfig, Ranker], unseen: FeatureMatrix) -> None:
+    config, ranker = fitted
+    texts = {name: text.encode().decode() for name, text in ranker.texts().items()}
+    again = from_dict(RankerConfig, to_dict(config)).restore(texts)
+    np.testing.assert_array_equal(again.score(unseen), ranker.score(unseen))
+
+
+def test_the_same_seed_gives_the_same_ranker(fitted: tuple[RankerConfig, Ranker], training: TrainingSet) -> None:
+    config, ranker = fitted
+    assert dict(config.fit(training, 7).texts()) == dict(ranker.texts())
+
+
+def test_no_candidates_get_no_scores(fitted: tuple[RankerConfig, Ranker]) -> None:
+    assert fitted[1].score(FeatureMatrix(COLUMNS, "schema", np.empty((0, len(COLUMNS)), np.float32))).shape == (0,)
+
+
+def test_other_columns_are_refused(fitted: tuple[RankerConfig, Ranker]) -> None:
+    with pytest.raises(ConfigError, match="column"):
+        fitted[1].score(FeatureMatrix(("a", "b"), "other", np.zeros((3, 2), np.float32)))
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "z_score"])
+def test_nothing_to_learn_from_is_said(name: str, training: TrainingSet) -> None:
+    blank = TrainingSet(training.features, np.zeros_like(training.labels), training.groups, training.windows)
+    with pytest.raises(TrainingError, match="no candidate"):
+        config_of(name).fit(blank, 0)
+
+
+def test_another_seed_grows_other_trees(training: TrainingSet) -> None:
+    config = config_of("lambdarank")
+    assert dict(config.fit(training, 1).texts()) != dict(config.fit(training, 2).texts())
+
+
+def test_trees_can_start_from_the_blend(training: TrainingSet, unseen: FeatureMatrix) -> None:
+    settings = {"name": "lambdarank", "trees": 1, "learning_rate": 1e-9, "blend_weight": 2.0, "threads": 1}
+    ranker = from_dict(RankerConfig, settings).fit(training, 0)
+    np.testing.assert_allclose(ranker.score(unseen), 2.0 * column(unseen, "blend"), atol=1e-5)
+
+
+def test_a_score_that_is_not_finite_sinks() -> None:
+    scores = np.array([np.nan, -5.0, np.inf, 3.0, -np.inf, 3.0], dtype=np.float32)
+    order = best_first(scores, np.array([9, 8, 7, 6, 5, 4], dtype=np.int32))
+    assert order[:3].tolist() == [5, 3, 1]
+    # The rest tie, and ties go by code.
+    assert order[3:].tolist() == [4, 2, 0]
+
+
+def test_a_source_that_fails_for_an_item_puts_it_last() -> None:
+    features = matrix_of(np.array([[1.0, 0.0], [np.nan, 5.0], [3.0, 1.0], [np.inf, 2.0]]))
+    assert np.isfinite(features.values).all()
+    rank = column(features, "rank.good")
+    assert rank.argmin() == 2
+    assert rank[0] == rank[1] == rank[3] == rank.max()
+    assert column(features, "z.good").argmax() == 2
+
+
+def test_a_source_that_ties_all_says_nothing() -> None:
+    features = matrix_of(np.array([[0.1, 1.0], [0.1, 2.0], [0.1, 3.0]]))
+    assert (column(features, "z.good") == 0).all()
+    np.testing.assert_allclose(column(features, "rank.good"), np.log1p(1.0), rtol=1e-6)
+
+
+@pytest.mark.parametrize("settings", [{"trees": 0}, {"column_share": 0.0}, {"leaves": 1}, {"row_share": 1.5}])
+def test_impossible_settings_are_refused(settings: dict[str, float]) -> None:
+    with pytest.raises(ConfigError):
+        from_dict(RankerConfig, {"name": "lambdarank", **settings})
+
+
+def test_a_draw_of_nobody_is_refused() -> None:
+    with pytest.raises(ConfigError, match="queries"):
+        from_dict(LabelDraw, {"queries": 0})
