@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -126,6 +127,10 @@ def test_serve_answers_until_it_is_stopped_and_leaves_nothing_behind(folder: Pat
         finally:
             server.send_signal(signal.SIGTERM)
         assert server.wait(timeout=60) == 0
+    # Helpers of Ray's dashboard end by themselves a moment after it.
+    give_up = time.monotonic() + 10
+    while processes_of(mark) and time.monotonic() < give_up:
+        time.sleep(0.1)
     assert processes_of(mark) == []
     assert not (folder / ".ray").exists()
 
