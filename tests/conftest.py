@@ -120,7 +120,7 @@ def small_bundle(small_world: Dataset, tmp_path_factory: pytest.TempPathFactory)
         data_hash=manifest.content_hash,
         data=small_world.title,
         simulated=manifest.simulated,
-        metrics={"selection": {"ndcg@10": 0.1}},
+        metrics={"selection": {"two-stage": {"ndcg@10": 0.1}}},
         seeds=(0,),
     )
     with SqliteState(default_state(bundle.path)) as state:

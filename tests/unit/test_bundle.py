@@ -145,7 +145,7 @@ def test_another_schema_version_is_refused(copy: Path) -> None:
 
 
 def test_a_manifest_that_was_rewritten_is_refused(copy: Path) -> None:
-    rewrite(copy, lambda manifest: manifest.update(metrics={"ndcg@10": 0.99}))
+    rewrite(copy, lambda manifest: manifest.update(metrics={"test": {"slate": {"ndcg@10": 0.99}}}))
     with pytest.raises(BundleError, match="altered"):
         Bundle.load(copy)
     rewritten = json.loads((copy / MANIFEST).read_text())
@@ -187,5 +187,7 @@ def test_an_output_that_holds_something_is_refused(small_bundle: Bundle, tmp_pat
 
 def test_a_metric_that_is_not_finite_leaves_nothing_behind(small_bundle: Bundle, tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="finite"):
-        Bundle.save(small_bundle.model, tmp_path / "out", data_hash="", metrics={"ndcg@10": float("nan")})
+        Bundle.save(
+            small_bundle.model, tmp_path / "out", data_hash="", metrics={"test": {"slate": {"ndcg@10": float("nan")}}}
+        )
     assert list(tmp_path.iterdir()) == []

@@ -25,7 +25,7 @@ from safetensors import SafetensorError
 
 from foveate._version import __version__
 from foveate.bundle.card import card
-from foveate.bundle.manifest import CARD, Manifest, entry_of, read_manifest, read_verified, verify_files
+from foveate.bundle.manifest import CARD, Manifest, Metrics, entry_of, read_manifest, read_verified, verify_files
 from foveate.bundle.parts import Part, read_parts, write_parts
 from foveate.config import to_dict
 from foveate.errors import BundleError, FoveateError
@@ -61,7 +61,7 @@ class Bundle:
         data: str = "",
         simulated: bool = False,
         parent: str | None = None,
-        metrics: Mapping[str, Any] | None = None,
+        metrics: Metrics | None = None,
         sweep: Mapping[str, Any] | None = None,
         seeds: Sequence[int] = (),
         upto: str = "all",
@@ -78,7 +78,7 @@ class Bundle:
         parent
             Id of the bundle that this one replaces.
         metrics
-            What was measured; nested as one likes, numbers must be finite.
+            What was measured, by window, model and metric; numbers must be finite.
         sweep
             What chose the settings, such as ``{"sweep": ID, "trial": ID}``.
         seeds

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
-from foveate.bundle.manifest import Manifest
+from foveate.bundle.manifest import Manifest, Metrics
 from foveate.model import Model
 
 _WHAT_LIES_WHERE = """\
@@ -49,19 +48,19 @@ def _opening(manifest: Manifest, model: Model) -> str:
     )
 
 
-def _metrics(metrics: Mapping[str, Any]) -> str:
-    rows = list(_flat(metrics))
-    if not rows:
+def _metrics(metrics: Metrics) -> str:
+    if not metrics:
         return "Nothing was measured on this bundle. `foveate evaluate` does."
-    return "\n".join(["| measure | value |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)])
+    return "\n\n".join(_window(name, models) for name, models in metrics.items())
 
 
-def _flat(metrics: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    for name, value in metrics.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name} · ")
-        else:
-            yield f"{prefix}{name}", f"{value:.4f}" if isinstance(value, float) else str(value)
+def _window(name: str, models: Mapping[str, Mapping[str, float]]) -> str:
+    columns = list(dict.fromkeys(metric for figures in models.values() for metric in figures))
+    lines = [f"| {name} | {' | '.join(columns)} |", "|---|" + "---:|" * len(columns)]
+    for model, figures in models.items():
+        cells = [f"{figures[metric]:.4f}" if metric in figures else "" for metric in columns]
+        lines.append(f"| {model} | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def _choice(manifest: Manifest, model: Model) -> str:

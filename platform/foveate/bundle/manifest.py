@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from foveate.config import from_dict, to_dict
 from foveate.errors import BundleError, ConfigError
@@ -21,6 +21,9 @@ SCHEMA_VERSION: Final = 1
 MANIFEST: Final = "manifest.json"
 CARD: Final = "card.md"
 ID_LENGTH: Final = 16
+
+Metrics: TypeAlias = Mapping[str, Mapping[str, Mapping[str, float]]]
+"""Figures by window, model and metric: ``{"validation": {"two-stage": {"ndcg@10": 0.1}}}``."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ class Manifest:
     items
         How many items the catalogue has.
     metrics
-        What was measured before it was written.
+        What was measured before it was written, by window, model and metric.
     data, data_hash, simulated
         Title and content hash of the dataset, and whether it came from a simulated world.
     sweep
@@ -82,7 +85,7 @@ class Manifest:
     data: str = ""
     simulated: bool = False
     parent: str | None = None
-    metrics: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Metrics = field(default_factory=dict)
     sweep: Mapping[str, Any] | None = None
     seeds: tuple[int, ...] = ()
     upto: str = "all"
