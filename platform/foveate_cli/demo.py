@@ -17,6 +17,7 @@ import polars as pl
 from rich.markup import escape
 from rich.table import Table
 
+from foveate.config import from_dict
 from foveate.data.dataset import Dataset
 from foveate.data.schema import USER_ID
 from foveate.errors import ConfigError, TrainingError
@@ -56,6 +57,9 @@ class Story:
 @click.command()
 @click.option("--data", type=click.Path(path_type=Path), help="Raw log to import; left out, a world is simulated.")
 @click.option("--reader", help="How to read it, such as kuairand: see 'foveate variants readers'.")
+@click.option("--viewers", type=click.IntRange(min=2), help="Viewers of the simulated world. [default: 2000]")
+@click.option("--items", type=click.IntRange(min=20), help="Its videos. [default: 2000]")
+@click.option("--days", type=click.IntRange(min=1), help="Its days. [default: 28]")
 @click.option("--out", "folder", type=click.Path(path_type=Path), help="Where to work. [default: runs/demo-<time>]")
 @click.option("--once", is_flag=True, help="Stop after asking, instead of staying up until Ctrl-C.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes a free one.")
@@ -71,6 +75,7 @@ def command(
     config: Path | None,
     overrides: tuple[str, ...],
     json_path: Path | None,
+    **world: int | None,
 ) -> None:
     """Import or simulate a log, sweep encoders, train the winner, serve it and ask it for slates.
 
@@ -82,10 +87,13 @@ def command(
 
     if (data is None) != (reader is None):
         raise ConfigError("--data and --reader go together: name both, or neither for a simulated world")
+    size = {name: value for name, value in world.items() if value is not None}
+    if data is not None and size:
+        raise ConfigError(f"--{next(iter(size))} is of a simulated world: leave it out with --data")
     settings = read_config(SweepConfig, config, overrides)
     story = Story(folder or Path("runs") / f"demo-{datetime.now().astimezone():%Y%m%d-%H%M%S}")
     with stoppable():
-        dataset = _watch_log(story, data, reader)
+        dataset = _watch_log(story, data, reader, size)
         _sweep(story, settings)
         bundle = _train(story)
         serving = story.chapter("serve", "Ray Serve deploys it: ingress, retriever, ranker with slate")
@@ -101,14 +109,14 @@ def command(
                     threading.Event().wait()
 
 
-def _watch_log(story: Story, data: Path | None, reader: str | None) -> Dataset:
+def _watch_log(story: Story, data: Path | None, reader: str | None, size: dict[str, int]) -> Dataset:
     target = story.folder / "data"
     if data is None or reader is None:
         from foveate.data.simulate.config import SimulateConfig  # noqa: PLC0415
         from foveate.data.simulate.world import simulate_dataset  # noqa: PLC0415
 
         with story.chapter("data", "a simulated world of viewers and videos"):
-            dataset = simulate_dataset(SimulateConfig(), target)
+            dataset = simulate_dataset(from_dict(SimulateConfig, size), target)
     else:
         from foveate.data.ingest import import_dataset  # noqa: PLC0415
         from foveate.data.readers.base import Reader  # noqa: PLC0415
@@ -178,9 +186,11 @@ def _request(story: Story, client: httpx.Client, body: dict[str, Any]) -> dict[s
 def _show(answer: dict[str, Any], title: str) -> None:
     table = Table(title=f"{title}, request {answer['request_id']}", title_justify="left", box=None, pad_edge=False)
     for column in ("", "item", "title", "channel", "from"):
-        table.add_column(column)
+        table.add_column(column, overflow="ellipsis", no_wrap=True)
     for item in answer["items"]:
-        texts = (item["item_id"], item["title"] or "", item["channel_id"] or "", ", ".join(item["sources"]))
+        first, *others = item["sources"]
+        origin = f"{first} and {len(others)} more" if others else first
+        texts = (item["item_id"], item["title"] or "", item["channel_id"] or "", origin)
         table.add_row(str(item["position"] + 1), *map(escape, texts))
     out.print(table)
 
@@ -191,11 +201,11 @@ def _name(item: dict[str, Any]) -> str:
 
 def _finish(story: Story, dataset: Dataset, bundle: Bundle, json_path: Path | None) -> None:
     answered = sorted(request["milliseconds"] for request in story.requests)
-    out.print(f"\nall of it took {sum(story.seconds.values()):.0f} s; {len(answered)} slates, {answered[0]:.0f} to")
-    out.print(f"{answered[-1]:.0f} ms each, the first ones cold. Everything is in {story.folder}", markup=False)
-    out.print(
-        f"make one again: foveate replay {story.requests[0]['answer']['request_id']} --bundle {story.folder}/bundle"
-    )
+    times = f"{answered[0]:.0f} to {answered[-1]:.0f} ms each"
+    first = story.requests[0]["answer"]["request_id"]
+    out.print(f"\n{len(answered)} slates in {times}; all of it took {sum(story.seconds.values()):.0f} s")
+    out.print(f"everything is in {story.folder}", markup=False)
+    out.print(f"make a slate again: foveate replay {first} --bundle {story.folder / 'bundle'}", markup=False)
     write_json(
         json_path,
         {
@@ -211,4 +221,4 @@ def _finish(story: Story, dataset: Dataset, bundle: Bundle, json_path: Path | No
 
 
 def _say(line: str) -> None:
-    news.print(f"   {line}", markup=False, style="dim")
+    news.print(f"   {line}", markup=False, style="dim", soft_wrap=True)
