@@ -128,10 +128,10 @@ def train_bundle(
     earlier = fit(dataset, recipe, upto="selection", progress=say)
     say("measuring on validation")
     metrics = {"validation": figures(earlier, say)}
-    model = fit(dataset, recipe, upto=upto, progress=say, after=earlier).model
+    fitted = fit(dataset, recipe, upto=upto, progress=say, after=earlier)
     with _histories(dataset, default_state(path), say):
         return Bundle.save(
-            model,
+            fitted.model,
             path,
             data_hash=dataset.manifest.content_hash,
             data=dataset.title,
@@ -140,6 +140,8 @@ def train_bundle(
             metrics=metrics,
             sweep=origin,
             seeds=(recipe.seed,),
+            upto=upto,
+            learned_until=fitted.stage.now,
         )
 
 
@@ -191,7 +193,7 @@ def _histories(dataset: Dataset, state: Path, say: Say) -> Iterator[None]:
 
 
 def _say(line: str) -> None:
-    news.print(line, markup=False)
+    news.print(line, markup=False, soft_wrap=True)
 
 
 def _silent(line: str) -> None:

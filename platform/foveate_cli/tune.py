@@ -7,10 +7,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich import box
+from rich.markup import escape
 from rich.table import Table
 
 from foveate.errors import ConfigError
-from foveate_cli.common import address_option, config_options, folder, json_option, news, out, read_config, write_json
+from foveate_cli.common import (
+    address_option,
+    config_options,
+    folder,
+    json_option,
+    news,
+    out,
+    read_config,
+    stoppable,
+    write_json,
+)
 
 if TYPE_CHECKING:
     from foveate_tune.leaderboard import SweepResult
@@ -65,9 +77,10 @@ def command(
         raise ConfigError("which data? name a dataset folder with --data, or data in the config")
     settings = dataclasses.replace(settings, data=source)
     try:
-        result = run_sweep(settings, source, out, address=address, progress=_say)
+        with stoppable():
+            result = run_sweep(settings, source, out, address=address, progress=_say)
     except KeyboardInterrupt:
-        news.print(f"foveate: stopped; the sweep was not finished, so '{out}' was removed")
+        _say(f"foveate: stopped; the sweep was not finished, so '{out}' was removed")
         raise
     show(result, source, out)
     write_json(json_path, result.to_json())
@@ -75,26 +88,37 @@ def command(
 
 def show(result: SweepResult, data: Path, sweep: Path) -> None:
     """Print the leaderboard, what it is worth and what to do next."""
-    from foveate_tune.leaderboard import cells, setting  # noqa: PLC0415
     from foveate_tune.problem import METRIC  # noqa: PLC0415
 
-    table = Table(title=f"{len(result.rows)} trials on {result.facts['data']['title']}, measured on validation")
-    for name in ("", "trial", METRIC, "recall@10", "best epoch", "epochs", "seconds", "ended"):
-        table.add_column(name, justify="left" if name in ("trial", "ended") else "right")
-    for path in result.columns():
-        table.add_column(path.removeprefix("encoder.").removeprefix("train."))
-    for rank, row in enumerate(result.rows, 1):
-        table.add_row(str(rank), *cells(row), *(setting(row, path) for path in result.columns()))
-    popular = [f"{result.popularity[name]:.4f}" for name in (METRIC, "recall@10")]
-    table.add_section()
-    table.add_row("", "popularity", *popular)
-    out.print(table)
+    out.print(_table(result))
     best, base = result.rows[0].metrics[METRIC], result.popularity[METRIC]
     verdict = f"{'above' if result.beats_popularity else 'NOT above'} popularity's {base:.4f}"
-    out.print(f"winner      {result.winner} of sweep {result.sweep_id}: {METRIC} {best:.4f}, {verdict}")
-    out.print(f"took        {result.seconds:.1f} s; results in {sweep}")
-    out.print(f"next        foveate train --data {data} --from {sweep} --out BUNDLE")
+    out.print(f"winner  {result.winner} of sweep {result.sweep_id}: {METRIC} {best:.4f}, {verdict}", markup=False)
+    out.print(f"took    {result.seconds:.1f} s; results in {sweep}", markup=False)
+    out.print(f"next    foveate train --data {data} --from {sweep} --out BUNDLE", markup=False)
+
+
+def _table(result: SweepResult) -> Table:
+    from foveate_tune.leaderboard import told  # noqa: PLC0415
+    from foveate_tune.problem import METRIC  # noqa: PLC0415
+
+    facts = result.facts
+    title = (
+        f"{facts['data']['title']} · validation, {facts['validation_viewers']:,} viewers · {len(result.rows)} trials"
+    )
+    table = Table(title=escape(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("trial", METRIC, "recall@10", "best epoch", "seconds", "ended"):
+        table.add_column(name, justify="left" if name in ("trial", "ended") else "right", no_wrap=True)
+    table.add_column("settings", min_width=18)
+    for row in result.rows:
+        figures = [f"{row.metrics[name]:.4f}" if name in row.metrics else "-" for name in (METRIC, "recall@10")]
+        epochs = f"{row.best_epoch} of {row.epochs}"
+        ended = row.state if row.reason is None else f"{row.state}: {row.reason}"
+        texts = (row.trial, *figures, epochs, f"{row.seconds:.1f}", ended, told(row.settings))
+        table.add_row(*map(escape, texts))
+    table.add_row("popularity", *(f"{result.popularity[name]:.4f}" for name in (METRIC, "recall@10")))
+    return table
 
 
 def _say(line: str) -> None:
-    news.print(line, markup=False)
+    news.print(line, markup=False, soft_wrap=True)

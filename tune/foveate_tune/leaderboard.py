@@ -152,10 +152,21 @@ def cells(row: Row) -> list[str]:
     return [row.trial, *metrics, str(row.best_epoch), str(row.epochs), f"{row.seconds:.1f}", row.state]
 
 
+def told(settings: Mapping[str, Any]) -> str:
+    """Return a draw in a few words, such as ``gated, heads 2, dot_product, width 64``."""
+    return ", ".join(_told(path, value) for path, value in sorted(settings.items()))
+
+
 def setting(row: Row, path: str) -> str:
     """Return one setting of a row as a text, empty where it was not drawn."""
     value = row.settings.get(path, "")
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _told(path: str, value: Any) -> str:
+    shown = f"{value:.3g}" if isinstance(value, float) else str(value)
+    # A variant's name speaks for itself.
+    return shown if isinstance(value, str) else f"{path.rpartition('.')[2]} {shown}"
 
 
 def read_winner(sweep: Path) -> Winner:

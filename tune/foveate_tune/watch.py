@@ -9,7 +9,7 @@ from typing import Any
 from ray.tune import Callback
 from ray.tune.experiment import Trial
 
-from foveate_tune.leaderboard import Row, State
+from foveate_tune.leaderboard import Row, State, told
 from foveate_tune.problem import METRIC
 from foveate_tune.search import NUMBER
 from foveate_tune.tracking import Tracker
@@ -141,20 +141,14 @@ class Watch(Callback):
         return f"{self._sweep_id}-{name}"
 
     def _line(self, name: str, course: Course, result: Mapping[str, Any]) -> str:
-        drawn = ", ".join(_short(path, value) for path, value in course.settings.items())
         end = f" [{course.state}]" if course.state != "finished" else ""
         measured = f"{METRIC} {result[METRIC]:.4f}, loss {result[LOSS]:.3f}"
-        return f"{name} epoch {result[EPOCH]}/{self._epochs}: {measured}{end}  ({drawn})"
+        return f"{name} epoch {result[EPOCH]}/{self._epochs}: {measured}{end}  ({told(course.settings)})"
 
 
 def trial_name(trial: Trial) -> str:
     """Return the name of a trial: its number, the same in every run of the sweep."""
     return f"trial-{trial.config[NUMBER]:03d}"
-
-
-def _short(path: str, value: Any) -> str:
-    shown = f"{value:.3g}" if isinstance(value, float) else str(value)
-    return shown if path.count(".") == 1 and isinstance(value, str) else f"{path.rpartition('.')[2]} {shown}"
 
 
 def _last_line(trial: Trial) -> str:
