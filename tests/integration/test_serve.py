@@ -16,7 +16,6 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-import ray
 from ray.dashboard.modules.serve.sdk import ServeSubmissionClient
 
 from foveate.bundle import Bundle, default_state
@@ -25,6 +24,7 @@ from foveate.pipeline import LocalStages, make_context, recommend
 from foveate.replay import replay
 from foveate.state.impressions import SqliteImpressions
 from foveate.state.sqlite import SqliteState
+from foveate_cluster.ray_cluster import ray_cluster
 from foveate_serve.app import APPLICATION, deploy, start
 from foveate_serve.config import ServeConfig
 
@@ -49,7 +49,9 @@ class Server:
 
     @property
     def dashboard(self) -> str:
-        return f"http://{ray.init(ignore_reinit_error=True, log_to_driver=False).dashboard_url}"
+        with ray_cluster(None) as url:
+            assert url
+            return url
 
     def apply(self, bundle: Path) -> None:
         """Tell the running application to take another bundle."""

@@ -12,7 +12,7 @@ import yaml
 
 SOURCE_ROOTS = ("platform", "serve", "tune")
 PACKAGES = {
-    "platform": {"foveate", "foveate_cli"},
+    "platform": {"foveate", "foveate_cli", "foveate_cluster"},
     "serve": {"foveate_serve"},
     "tune": {"foveate_tune"},
 }

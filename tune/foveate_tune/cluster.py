@@ -1,16 +1,8 @@
-"""The Ray cluster that long work runs on: one that is there already, or one of its own that goes when the work is done.
-
-This is an edge: the environment variables that Ray reads at its start are set here, and put back.
-"""
+"""The cluster that long work runs on, and whether it is large enough."""
 
 from __future__ import annotations
 
 import logging
-import os
-import secrets
-import shutil
-import socket
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,11 +11,10 @@ from typing import Any
 import ray
 
 from foveate.errors import ConfigError
-from foveate_tune.edges import environment
+from foveate_cluster.edges import environment
+from foveate_cluster.ray_cluster import ray_cluster, usable_cpus
 
 _ENVIRONMENT = {
-    # Nothing is sent to anyone unasked.
-    "RAY_USAGE_STATS_ENABLED": "0",
     # Ctrl-C must reach the sweep as KeyboardInterrupt, which ends it in order.
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     # The sweep chooses its loggers itself.
@@ -32,10 +23,7 @@ _ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",
     # A failed trial stands in the leaderboard with its reason.
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
-_LOOPBACK = "127.0.0.1"
-_CONNECT_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -44,26 +32,6 @@ class Resources:
 
     cpus: int = 1
     gpus: float = 0.0
-
-
-def check_address(address: str | None) -> None:
-    """Refuse an address that is none, or at which nothing listens.
-
-    Raises
-    ------
-    ConfigError
-        As said; the message tells what an address looks like.
-    """
-    if address is None or address == "auto":
-        return
-    host, colon, port = address.removeprefix("ray://").rpartition(":")
-    if not (colon and host and port.isdigit() and 0 < int(port) < 65536):
-        raise ConfigError(f"--address '{address}' must be auto, HOST:PORT or ray://HOST:PORT")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()
-    except OSError as error:
-        reason = error.strerror or "no answer"
-        raise ConfigError(f"--address '{address}': no Ray cluster answers there ({reason})") from error
 
 
 def check_local(need: Resources) -> None:
@@ -78,76 +46,18 @@ def check_local(need: Resources) -> None:
         raise ConfigError(f"one trial asks for {need.cpus} CPUs, but this machine has {usable_cpus()}")
 
 
-def usable_cpus() -> int:
-    """Return how many CPUs this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
-
-
 @contextmanager
 def cluster(address: str | None, need: Resources) -> Iterator[None]:
-    """Be connected to a cluster; leave it, and stop it if it was started here, when the block ends.
-
-    Within a process that is connected already, and without an ``address``, that connection is used and left open.
+    """Be connected to a cluster on which work that takes ``need`` finds room.
 
     Raises
     ------
     ConfigError
         Nothing answers at ``address``, or no node of the cluster can hold ``need``.
     """
-    with environment(_ENVIRONMENT, keep=True), _quiet():
-        if address is None and ray.is_initialized():
-            _check_nodes(need)
-            yield
-            return
-        with _connected(address) if address else _started():
-            _check_nodes(need)
-            yield
-
-
-@contextmanager
-def _connected(address: str) -> Iterator[None]:
-    check_address(address)
-    try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
-    except (ConnectionError, RuntimeError, OSError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise ConfigError(f"--address '{address}': no Ray cluster answers there ({reason})") from error
-    try:
+    with environment(_ENVIRONMENT, keep=True), _quiet(), ray_cluster(address):
+        _check_nodes(need)
         yield
-    finally:
-        ray.shutdown()
-
-
-@contextmanager
-def _started() -> Iterator[None]:
-    # Ray makes sockets under this folder, whose paths may hold at most 107 characters: a short one is needed.
-    scratch = tempfile.mkdtemp(prefix="foveate-ray-")
-    _bring_token()
-    try:
-        ray.init(
-            address="local",
-            num_cpus=usable_cpus(),
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.CRITICAL,
-            _node_ip_address=_LOOPBACK,
-            _temp_dir=scratch,
-        )
-        yield
-    finally:
-        ray.shutdown()
-        shutil.rmtree(scratch, ignore_errors=True)
-
-
-def _bring_token() -> None:
-    """Give Ray a token of this process's own, unless the user or an earlier start has settled that already.
-
-    It keeps other users of this machine out. Left alone, Ray would write one into the user's home. It stays set: Ray
-    reads it once a process.
-    """
-    if not {"RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & set(os.environ):
-        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
 
 
 def _check_nodes(need: Resources) -> None:

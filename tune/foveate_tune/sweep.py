@@ -27,7 +27,8 @@ from foveate.config import to_dict
 from foveate.data.dataset import Dataset, open_dataset
 from foveate.errors import TrainingError
 from foveate.files import check_free
-from foveate_tune.cluster import Resources, check_address, check_local, cluster
+from foveate_cluster.ray_cluster import check_address
+from foveate_tune.cluster import Resources, check_local, cluster
 from foveate_tune.config import SweepConfig
 from foveate_tune.folder import sweep_folder
 from foveate_tune.leaderboard import RECIPE, TRIALS, Row, SweepResult, ordered

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from foveate_cluster.edges import environment
 from foveate_tune.config import TrackingConfig
-from foveate_tune.edges import environment
 
 _INIT_SECONDS = 20.0
 """How long an online run may take to open before the sweep goes on offline."""

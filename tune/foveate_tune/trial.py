@@ -74,7 +74,8 @@ class _Reached:
             "rows_per_second": report.rows_per_second,
             "epoch_seconds": seconds,
         }
-        with tempfile.TemporaryDirectory(prefix="foveate-") as folder:
+        # Ray runs a trial in a folder of its session, which goes with it even where the trial is killed in here.
+        with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
             report.save(Path(folder) / CHECKPOINT)
             tune.report(metrics, checkpoint=tune.Checkpoint.from_directory(folder))
         self._since = time.perf_counter()

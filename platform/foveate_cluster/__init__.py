@@ -1,0 +1,1 @@
+"""The edge to Ray that tuning and serving share: a cluster that is there already, or one of our own that goes again."""

@@ -1,0 +1,160 @@
+"""A Ray cluster for as long as a block lasts.
+
+This is an edge: the environment variables that Ray reads at its start are set here, and put back.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import shutil
+import socket
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import ray
+
+from foveate.errors import ConfigError
+from foveate_cluster.edges import environment
+
+LOOPBACK: Final = "127.0.0.1"
+_SHORT_FOLDER: Final = Path("/tmp")  # noqa: S108 - mkdtemp makes a folder of its own in it
+"""Ray makes sockets under its folder, whose paths may hold about 100 characters: a user's TMPDIR may be too long."""
+_ENVIRONMENT: Final = {
+    # Nothing is sent to anyone unasked.
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+_CONNECT_TIMEOUT_S: Final = 5.0
+_REMOVE_TIMEOUT_S: Final = 3.0
+
+
+@contextmanager
+def ray_cluster(address: str | None, *, dashboard: bool = False, least_cpus: int = 1) -> Iterator[str | None]:
+    """Be connected to a cluster; leave it, and stop it if it was started here, when the block ends.
+
+    Within a process that is connected already, and without an ``address``, that connection is used and left open.
+
+    Parameters
+    ----------
+    address
+        ``auto``, ``HOST:PORT`` or ``ray://HOST:PORT`` of a running cluster; None starts one on this machine.
+    dashboard
+        Whether a cluster that is started here needs its dashboard, which costs some seconds.
+    least_cpus
+        How many CPUs a cluster that is started here has to give at least, in Ray's count.
+
+    Yields
+    ------
+    str or None
+        URL of the cluster's dashboard, None where it has none.
+
+    Raises
+    ------
+    ConfigError
+        Nothing answers at ``address``.
+    """
+    with environment(_ENVIRONMENT, keep=True):
+        if address is not None:
+            with _connected(address) as url:
+                yield url
+        elif ray.is_initialized():
+            yield _url(_rejoin().dashboard_url)
+        else:
+            with _started(max(least_cpus, usable_cpus()), dashboard) as url:
+                yield url
+
+
+def check_address(address: str | None) -> None:
+    """Refuse an address that is none, or at which nothing listens: Ray itself would wait for minutes.
+
+    Raises
+    ------
+    ConfigError
+        As said; the message tells what an address looks like.
+    """
+    if address is None or address == "auto":
+        return
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not (colon and host and port.isdigit() and 0 < int(port) < 65536):
+        raise ConfigError(f"--address '{address}' must be auto, HOST:PORT or ray://HOST:PORT")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_TIMEOUT_S).close()
+    except OSError as error:
+        reason = error.strerror or "no answer"
+        raise ConfigError(f"--address '{address}': no Ray cluster answers there ({reason})") from error
+
+
+def usable_cpus() -> int:
+    """Return how many CPUs this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+@contextmanager
+def _connected(address: str) -> Iterator[str | None]:
+    check_address(address)
+    try:
+        context = ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise ConfigError(f"--address '{address}': no Ray cluster answers there ({reason})") from error
+    try:
+        yield _url(context.dashboard_url)
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def _started(cpus: int, dashboard: bool) -> Iterator[str | None]:
+    scratch = tempfile.mkdtemp(prefix="foveate-ray-", dir=_SHORT_FOLDER if _SHORT_FOLDER.is_dir() else None)
+    _bring_token()
+    try:
+        context = ray.init(
+            address="local",
+            num_cpus=cpus,
+            include_dashboard=dashboard,
+            dashboard_host=LOOPBACK,
+            log_to_driver=False,
+            logging_level=logging.CRITICAL,
+            _node_ip_address=LOOPBACK,
+            _temp_dir=scratch,
+        )
+        yield _url(context.dashboard_url)
+    finally:
+        # Also after an interrupt in the midst of a start, which leaves processes already.
+        ray.shutdown()
+        _remove(Path(scratch))
+
+
+def _rejoin() -> Any:
+    # By its address: left to itself, Ray would answer for whichever cluster of this machine was started last.
+    own = ray.get_runtime_context().gcs_address
+    return ray.init(address=own, ignore_reinit_error=True, log_to_driver=False, logging_level=logging.CRITICAL)
+
+
+def _url(dashboard: str | None) -> str | None:
+    return f"http://{dashboard}" if dashboard else None
+
+
+def _remove(folder: Path) -> None:
+    """Remove Ray's folder; processes that are just ending may still write into it, so more than one try is made."""
+    give_up = time.monotonic() + _REMOVE_TIMEOUT_S
+    while folder.exists() and time.monotonic() < give_up:
+        shutil.rmtree(folder, ignore_errors=True)
+        time.sleep(0.05)
+
+
+def _bring_token() -> None:
+    """Give Ray a token of this process's own, unless the user or an earlier start has settled that already.
+
+    Some of Ray's ports listen on every interface, and its token keeps strangers out. Left alone, Ray would write one
+    into the user's home. It stays set: Ray reads it once a process.
+    """
+    if not {"RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & set(os.environ):
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
