@@ -1,0 +1,181 @@
+"""A real sweep: Ray Tune trains, W&B writes its files, and a winner comes out."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+import yaml
+from click.testing import CliRunner
+from wandb.proto import wandb_internal_pb2
+
+from foveate.bundle import Bundle, default_state
+from foveate.config import from_dict, load_yaml
+from foveate.data.dataset import Dataset
+from foveate.encoder.checkpoint import load_checkpoint
+from foveate.errors import ConfigError, OutputExistsError, TrainingError
+from foveate.recipe import Recipe
+from foveate_cli.main import cli
+from foveate_cli.train import train_bundle
+from foveate_tune.config import SweepConfig
+from foveate_tune.leaderboard import SweepResult
+from foveate_tune.problem import METRIC
+from foveate_tune.sweep import run_sweep
+
+pytestmark = [pytest.mark.cluster, pytest.mark.slow]
+
+EPOCHS = 3
+SETTINGS: dict[str, Any] = {"trials": 4, "epochs": EPOCHS, "tracking": {"mode": "offline"}}
+
+
+@pytest.fixture(scope="module")
+def sweep(small_world: Dataset, tmp_path_factory: pytest.TempPathFactory) -> tuple[SweepResult, Path]:
+    """Four trials on the small world."""
+    out = tmp_path_factory.mktemp("tune") / "sweep"
+    assert small_world.path
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("WANDB_API_KEY", raising=False)
+        return run_sweep(from_dict(SweepConfig, SETTINGS), small_world.path, out), out
+
+
+def reports(out: Path, trial: str) -> list[dict[str, Any]]:
+    lines = (out / "trials" / trial / "result.json").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def wandb_records(file: Path) -> list[Any]:
+    """Read an offline run: LevelDB's log format (blocks of 32 KiB, records of 7 bytes of header) holding protobufs."""
+    data, place, held, records = file.read_bytes(), 7, b"", []
+    while place + 7 <= len(data):
+        if 32768 - place % 32768 < 7:
+            place += 32768 - place % 32768
+            continue
+        _, size, kind = struct.unpack("<IHB", data[place : place + 7])
+        held, place = held + data[place + 7 : place + 7 + size], place + 7 + size
+        if kind in (1, 4):
+            records.append(wandb_internal_pb2.Record.FromString(held))
+            held = b""
+    return records
+
+
+def test_four_trials_differ_and_are_ordered(sweep: tuple[SweepResult, Path]) -> None:
+    result, out = sweep
+    assert len(result.rows) == 4
+    assert len({json.dumps(dict(row.settings), sort_keys=True) for row in result.rows}) == 4
+    values = [row.metrics[METRIC] for row in result.rows]
+    assert values == sorted(values, reverse=True)
+    assert result.winner == result.rows[0].trial
+    written = json.loads((out / "leaderboard.json").read_text())
+    assert [row["trial"] for row in written["rows"]] == [row.trial for row in result.rows]
+
+
+def test_the_winner_beats_popularity(sweep: tuple[SweepResult, Path]) -> None:
+    result, _ = sweep
+    assert result.rows[0].metrics[METRIC] > result.popularity[METRIC] > 0
+
+
+def test_every_epoch_reports_the_validation_metric(sweep: tuple[SweepResult, Path]) -> None:
+    result, out = sweep
+    for row in result.rows:
+        told = reports(out, row.trial)
+        assert len(told) == row.epochs <= EPOCHS
+        assert max(one[METRIC] for one in told) == pytest.approx(row.metrics[METRIC])
+        assert row.state == "finished" if row.epochs == EPOCHS else row.state == "stopped early"
+
+
+def test_every_trial_keeps_a_checkpoint_without_pickle(sweep: tuple[SweepResult, Path]) -> None:
+    result, out = sweep
+    for row in result.rows:
+        assert row.checkpoint
+        [file] = (out / row.checkpoint).rglob("*.safetensors")
+        assert load_checkpoint(file).group("model")
+
+
+def test_wandb_files_hold_what_was_reported(sweep: tuple[SweepResult, Path]) -> None:
+    result, out = sweep
+    files = sorted(out.glob("wandb/offline-run-*/*.wandb"))
+    assert len(files) == len(result.rows)
+    for file in files:
+        records = wandb_records(file)
+        trial = next(r.run.run_id for r in records if r.WhichOneof("record_type") == "run").partition("-")[2]
+        history = [
+            {(item.key or item.nested_key[0]): json.loads(item.value_json) for item in record.history.item}
+            for record in records
+            if record.WhichOneof("record_type") == "history"
+        ]
+        told = reports(out, trial)
+        assert [row["_step"] for row in history] == list(range(1, len(told) + 1))
+        assert [row[METRIC] for row in history] == pytest.approx([one[METRIC] for one in told])
+
+
+def test_the_winners_recipe_is_a_recipe(sweep: tuple[SweepResult, Path]) -> None:
+    result, out = sweep
+    recipe = from_dict(Recipe, load_yaml(out / "winner.yaml"))
+    assert recipe == result.recipe
+    assert "attention" in [type(source).name for source in recipe.sources]
+    assert yaml.safe_load((out / "sweep.yaml").read_text())["data"]["simulated"] is True
+
+
+def test_nothing_is_left_running(sweep: tuple[SweepResult, Path]) -> None:
+    assert sweep
+    assert not ray.is_initialized()
+
+
+def test_the_winner_becomes_a_bundle(small_world: Dataset, sweep: tuple[SweepResult, Path], tmp_path: Path) -> None:
+    result, out = sweep
+    assert small_world.path
+    bundle = train_bundle(small_world.path, tmp_path / "bundle", sweep=out)
+    again = Bundle.load(tmp_path / "bundle")
+    assert again.bundle_id == bundle.bundle_id
+    assert again.manifest.sweep == {"sweep": result.sweep_id, "trial": result.winner}
+    assert again.manifest.simulated
+    assert again.manifest.metrics["validation"]["two-stage"]["ndcg@10"] > 0
+    assert default_state(tmp_path / "bundle").exists()
+    with pytest.raises(OutputExistsError):
+        train_bundle(small_world.path, tmp_path / "bundle", sweep=out)
+
+
+def test_tracking_none_writes_no_wandb_file(small_world: Dataset, tmp_path: Path) -> None:
+    assert small_world.path
+    quiet = from_dict(SweepConfig, {"trials": 1, "epochs": 1, "tracking": {"mode": "none"}})
+    run_sweep(quiet, small_world.path, tmp_path / "sweep")
+    assert not list(tmp_path.rglob("*wandb*"))
+
+
+def test_a_loss_that_explodes_is_said_and_leaves_nothing(small_world: Dataset, tmp_path: Path) -> None:
+    assert small_world.path
+    wild = {
+        "trials": 1,
+        "epochs": 1,
+        "tracking": {"mode": "none"},
+        "search": {"settings": {"train.learning_rate": [1e30]}},
+    }
+    source = {"name": "attention", "train": {"learning_rate": 1e30}}
+    config = from_dict(SweepConfig, {**wild, "recipe": {"sources": [source, "popularity"]}})
+    with pytest.raises(TrainingError, match="no trial came to an end"):
+        run_sweep(config, small_world.path, tmp_path / "sweep")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["trials=0"], "trials must be 1 or more"),
+        (["cpus=4096"], "one trial asks for 4096 CPUs"),
+        (["search.mixers=[]", "search.settings={encoder.width: []}"], "the list of values is empty"),
+        (["--address", "127.0.0.1:1"], "no Ray cluster answers there"),
+        (["--address", "nowhere"], "must be auto, HOST:PORT or ray://HOST:PORT"),
+    ],
+)
+def test_a_mistake_is_found_before_anything_starts(
+    small_world: Dataset, tmp_path: Path, words: list[str], says: str
+) -> None:
+    command = ["tune", "--data", str(small_world.path), "--out", str(tmp_path / "sweep"), *words]
+    with pytest.raises(ConfigError, match=says):
+        CliRunner().invoke(cli, command, catch_exceptions=False, standalone_mode=False)
+    assert not ray.is_initialized()
+    assert not list(tmp_path.iterdir())
