@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from foveate.config import apply_overrides, from_dict, load_yaml, to_dict
 from foveate.errors import ConfigError
+from foveate_cluster.edges import prepare_to_join
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -48,8 +49,17 @@ def config_options(command: F) -> F:
 def address_option(command: F) -> F:
     """Add ``--address ADDRESS`` of a running Ray cluster."""
     return click.option(
-        "--address", help="Run on this Ray cluster, such as auto or ray://HOST:10001, instead of starting one here."
+        "--address",
+        callback=_before_joining,
+        help="Run on this Ray cluster, such as auto or ray://HOST:10001, instead of starting one here.",
     )(command)
+
+
+def _before_joining(context: click.Context, parameter: click.Parameter, address: str | None) -> str | None:
+    del context, parameter
+    if address is not None:
+        prepare_to_join()
+    return address
 
 
 def read_config(kind: type[T], config: Path | None, overrides: Sequence[str], base: Any = None) -> T:

@@ -1,10 +1,11 @@
-"""Environment variables for as long as a block lasts: Ray and W&B read some of their settings from nowhere else."""
+"""Environment variables: Ray and W&B read some of their settings from nowhere else."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
 
 @contextmanager
@@ -22,3 +23,16 @@ def environment(values: Mapping[str, str], *, keep: bool = False) -> Iterator[No
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = old
+
+
+def prepare_to_join() -> None:
+    """Have Ray show its token to a cluster where one is to be found, and leave it to us to say what went wrong.
+
+    Ray 2.60 asks for a token wherever a cluster was started by default, and does not show its own by default. A cluster
+    that asks for none lets a client with one in as well. Ray reads this when it is imported, so it must be set before;
+    what the user has set stays.
+    """
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    told = {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & set(os.environ)
+    if told or (Path.home() / ".ray" / "auth_token").exists():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")

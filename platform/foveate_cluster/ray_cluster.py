@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import ray
+from ray._private import ray_constants
 
 from foveate.errors import ConfigError
 from foveate_cluster.edges import environment
@@ -100,10 +101,12 @@ def usable_cpus() -> int:
 def _connected(address: str) -> Iterator[str | None]:
     check_address(address)
     try:
-        context = ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
+        with _on_loopback(_hides_on_loopback(address)):
+            context = ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         reason = str(error).strip().partition("\n")[0]
-        raise ConfigError(f"--address '{address}': no Ray cluster answers there ({reason})") from error
+        remedy = "is it running, and is RAY_AUTH_TOKEN that of the cluster?"
+        raise ConfigError(f"--address '{address}': no Ray cluster lets us in ({reason}): {remedy}") from error
     try:
         yield _url(context.dashboard_url)
     finally:
@@ -115,21 +118,53 @@ def _started(cpus: int, dashboard: bool) -> Iterator[str | None]:
     scratch = tempfile.mkdtemp(prefix="foveate-ray-", dir=_SHORT_FOLDER if _SHORT_FOLDER.is_dir() else None)
     _bring_token()
     try:
-        context = ray.init(
-            address="local",
-            num_cpus=cpus,
-            include_dashboard=dashboard,
-            dashboard_host=LOOPBACK,
-            log_to_driver=False,
-            logging_level=logging.CRITICAL,
-            _node_ip_address=LOOPBACK,
-            _temp_dir=scratch,
-        )
+        with _on_loopback():
+            context = ray.init(
+                address="local",
+                num_cpus=cpus,
+                include_dashboard=dashboard,
+                dashboard_host=LOOPBACK,
+                log_to_driver=False,
+                logging_level=logging.CRITICAL,
+                _node_ip_address=LOOPBACK,
+                _temp_dir=scratch,
+            )
         yield _url(context.dashboard_url)
     finally:
         # Also after an interrupt in the midst of a start, which leaves processes already.
         ray.shutdown()
         _remove(Path(scratch))
+
+
+@contextmanager
+def _on_loopback(wanted: bool = True) -> Iterator[None]:
+    """Let Ray call this machine 127.0.0.1 while it starts or connects.
+
+    Left alone it takes the address that faces the network, even when it is told 127.0.0.1, and listens to everyone.
+    """
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = before and not wanted
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
+
+
+def _hides_on_loopback(address: str) -> bool:
+    """Whether a cluster of this machine answers on 127.0.0.1 alone, where Ray would not look for it."""
+    host, _, port = address.rpartition(":")
+    if host not in (LOOPBACK, "localhost"):
+        return False
+    try:
+        socket.create_connection((_facing_ip(), int(port)), timeout=_CONNECT_TIMEOUT_S).close()
+    except OSError:
+        return True
+    return False
+
+
+def _facing_ip() -> str:
+    address: str = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+    return address
 
 
 def _rejoin() -> Any:
@@ -153,8 +188,8 @@ def _remove(folder: Path) -> None:
 def _bring_token() -> None:
     """Give Ray a token of this process's own, unless the user or an earlier start has settled that already.
 
-    Some of Ray's ports listen on every interface, and its token keeps strangers out. Left alone, Ray would write one
-    into the user's home. It stays set: Ray reads it once a process.
+    It keeps the machine's other users out. Left alone, Ray would write one into the user's home. It stays set: Ray
+    reads it once a process.
     """
     if not {"RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & set(os.environ):
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)

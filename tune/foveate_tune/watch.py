@@ -75,8 +75,7 @@ class Watch(Callback):
         """Open the trial's run."""
         del iteration, trials, info
         name = trial_name(trial)
-        settings = {key: value for key, value in trial.config.items() if key != NUMBER}
-        self.courses.setdefault(name, Course(settings))
+        settings = self._course(trial).settings
         self._tracker.start(self._run(name), {**settings, **self._facts, "trial": name})
 
     def on_trial_result(
@@ -85,7 +84,7 @@ class Watch(Callback):
         """Keep one epoch."""
         del iteration, trials, info
         name = trial_name(trial)
-        course = self.courses[name]
+        course = self._course(trial)
         if FAILURE in result:
             course.state, course.reason = "diverged", result[FAILURE]
             self._tracker.log(self._run(name), WORST, result[EPOCH])
@@ -101,7 +100,7 @@ class Watch(Callback):
         """Close the trial's run."""
         del iteration, trials, info
         name = trial_name(trial)
-        course = self.courses[name]
+        course = self._course(trial)
         best = course.best() if course.epochs and course.state != "diverged" else None
         summary = {f"best_{METRIC}": best[METRIC], "best_epoch": best[EPOCH]} if best else {}
         failed = course.state == "diverged"
@@ -111,10 +110,15 @@ class Watch(Callback):
         """Keep why a trial broke."""
         del iteration, trials, info
         name = trial_name(trial)
-        course = self.courses[name]
+        course = self._course(trial)
         course.state, course.reason = "failed", _last_line(trial)
         self._tracker.finish(self._run(name), {"ended": course.state}, failed=True)
         self._say(f"{name} failed: {course.reason}")
+
+    def _course(self, trial: Trial) -> Course:
+        """Return what is known of a trial; one that breaks before it starts is first heard of by its error."""
+        settings = {key: value for key, value in trial.config.items() if key != NUMBER}
+        return self.courses.setdefault(trial_name(trial), Course(settings))
 
     def row(self, name: str, checkpoint: str | None) -> Row:
         """Return a trial's place in the leaderboard."""
