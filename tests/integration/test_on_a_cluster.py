@@ -1,0 +1,131 @@
+"""A cluster that is there already: ``--address`` sweeps and trains on its nodes, and leaves it as it was."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from foveate.bundle import Bundle
+from foveate.data.dataset import Dataset
+
+pytestmark = [pytest.mark.cluster, pytest.mark.slow]
+
+# A process of its own: Ray settles once a process whether it asks for a token, and other tests have settled it here.
+NODES = """
+import sys
+from ray.cluster_utils import Cluster
+node = dict(num_cpus=1, node_ip_address="127.0.0.1", include_dashboard=False)
+cluster = Cluster(initialize_head=True, head_node_args=node)
+cluster.add_node(**node)
+print("address", cluster.address, flush=True)
+for line in sys.stdin:
+    alive = [n for n in cluster.list_all_nodes() if n.any_processes_alive()]
+    print("alive", len(alive), flush=True)
+cluster.shutdown()
+"""
+ENVIRONMENT = {
+    **{name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "WANDB_"))},
+    "RAY_AUTH_MODE": "disabled",
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
+
+
+class Nodes:
+    """Two nodes of one CPU each on 127.0.0.1."""
+
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", NODES],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env=ENVIRONMENT,
+        )
+        self.address = self._word("address")
+
+    def alive(self) -> int:
+        """How many nodes run."""
+        assert self.process.stdin
+        self.process.stdin.write("how many?\n")
+        self.process.stdin.flush()
+        return int(self._word("alive"))
+
+    def stop(self) -> None:
+        self.process.communicate(timeout=60)
+
+    def _word(self, name: str) -> str:
+        assert self.process.stdout
+        for line in self.process.stdout:
+            if line.startswith(name):
+                return line.split()[1]
+        raise AssertionError(f"the cluster did not tell its {name}")
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[Nodes]:
+    cluster = Nodes()
+    yield cluster
+    cluster.stop()
+
+
+@pytest.fixture(scope="module")
+def swept(nodes: Nodes, small_world: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sweep of two trials that ran on the nodes."""
+    out = tmp_path_factory.mktemp("cluster") / "sweep"
+    settings = ["--trials", "2", "--epochs", "1", "--tracking", "none"]
+    done = foveate("tune", small_world, out, nodes, *settings)
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+def foveate(verb: str, data: Dataset, out: Path, nodes: Nodes, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [verb, "--data", str(data.path), "--out", str(out), "--address", nodes.address, *words]
+    code = "from foveate_cli.main import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", code, *command],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        env=ENVIRONMENT,
+    )
+
+
+def test_a_sweep_runs_on_the_nodes_and_leaves_them_up(swept: Path, nodes: Nodes) -> None:
+    rows = json.loads((swept / "leaderboard.json").read_text())["rows"]
+    assert [row["state"] for row in rows] == ["finished", "finished"]
+    assert all((swept / row["checkpoint"]).is_dir() for row in rows)
+    assert nodes.alive() == 2
+
+
+def test_a_training_runs_on_a_node(swept: Path, nodes: Nodes, small_world: Dataset, tmp_path: Path) -> None:
+    light = ["--from", str(swept), "sources=[attention, popularity]", "label_windows=1", "ranker.trees=10"]
+    done = foveate("train", small_world, tmp_path / "bundle", nodes, *light)
+    assert done.returncode == 0, done.stderr
+    bundle = Bundle.load(tmp_path / "bundle")
+    assert bundle.bundle_id in done.stdout
+    assert nodes.alive() == 2
+
+
+def test_a_trial_that_fits_no_node_is_refused(nodes: Nodes, small_world: Dataset, tmp_path: Path) -> None:
+    # The two nodes have two CPUs together, but a trial runs on one of them.
+    done = foveate("tune", small_world, tmp_path / "sweep", nodes, "--cpus", "2")
+    assert done.returncode == 2
+    assert "one trial asks for 2 CPUs" in done.stderr
+    assert "the largest node of the cluster has 1 CPUs" in done.stderr
+    assert not (tmp_path / "sweep").exists()
+
+
+def test_a_mistake_found_on_a_node_comes_back_as_one_line(nodes: Nodes, small_world: Dataset, tmp_path: Path) -> None:
+    done = foveate("train", small_world, tmp_path / "bundle", nodes, "split.selection_days=13", "split.ranker_days=13")
+    assert done.returncode == 2
+    assert "no target for" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
