@@ -17,12 +17,12 @@ from foveate.data.readers.base import Reader
 from foveate_cli.common import config_options, folder, json_option, out, read_config, working, write_json
 
 
-@click.group()
+@click.group(short_help="Import, simulate or describe a watch log.")
 def command() -> None:
     """Import a raw watch log, simulate one, or say what a dataset holds."""
 
 
-@command.command("import")
+@command.command("import", short_help="Clean a raw log and write a dataset.")
 @click.argument("reader")
 @click.argument("path", type=click.Path(path_type=Path))
 @folder("--out", "Dataset folder to make; it must not hold anything yet.")
@@ -40,7 +40,7 @@ def import_(
     _report(dataset, json_path)
 
 
-@command.command()
+@command.command(short_help="Make up a world of viewers and videos.")
 @folder("--out", "Dataset folder to make; it must not hold anything yet.")
 @click.option("--viewers", type=click.IntRange(min=2), help="How many viewers.")
 @click.option("--items", type=click.IntRange(min=2), help="How many videos.")
@@ -71,7 +71,7 @@ def simulate(
     _report(dataset, json_path)
 
 
-@command.command("describe")
+@command.command("describe", short_help="Say what a dataset holds.")
 @click.argument("data", type=click.Path(path_type=Path))
 @json_option
 def describe_(data: Path, json_path: Path | None) -> None:

@@ -54,7 +54,7 @@ class Story:
         out.print(f"   [dim]{name}: {self.seconds[name]:.1f} s[/dim]")
 
 
-@click.command()
+@click.command(short_help="The whole road in one command.")
 @click.option("--data", type=click.Path(path_type=Path), help="Raw log to import; left out, a world is simulated.")
 @click.option("--reader", help="How to read it, such as kuairand: see 'foveate variants readers'.")
 @click.option("--viewers", type=click.IntRange(min=2), help="Viewers of the simulated world. [default: 2000]")

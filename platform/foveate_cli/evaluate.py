@@ -41,7 +41,7 @@ _HEADS = {"ndcg@10": "NDCG", "recall@10": "Recall", "recall@200": "Recall"}
 _HEADS |= {"coverage@10": "coverage", "ild@10": "diversity"}
 
 
-@click.command()
+@click.command(short_help="Compare baselines and the model, honestly.")
 @folder("--data", "Dataset folder.")
 @folder("--bundle", "Evaluate this bundle on the newest window, instead of training.", required=False)
 @click.option(

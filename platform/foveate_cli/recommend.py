@@ -23,7 +23,7 @@ _NUMBERS_WIDTH = 24  # place, score, and what lies between the columns
 _LEAST_TITLE = 12
 
 
-@click.command()
+@click.command(short_help="A slate for one viewer, no server.")
 @folder("--bundle", "The bundle to recommend with.")
 @click.option("--user", "user_id", required=True, metavar="ID", help="The viewer; an unknown one gets a cold slate.")
 @click.option(

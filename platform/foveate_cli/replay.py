@@ -15,7 +15,7 @@ from foveate.state.sqlite import SqliteState
 from foveate_cli.common import folder, json_option, out, write_json
 
 
-@click.command()
+@click.command(short_help="Remake a served slate and compare.")
 @click.argument("request_id")
 @folder("--state", "The file that recorded the request. Default: see below.", required=False)
 @folder("--bundle", "The bundle that answered. Default: where it lay when it served.", required=False)

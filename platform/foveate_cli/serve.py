@@ -12,7 +12,7 @@ import click
 from foveate_cli.common import address_option, config_options, folder, news, out, read_config, stoppable
 
 
-@click.command()
+@click.command(short_help="Answer over HTTP with Ray Serve.")
 @folder("--bundle", "The bundle to serve.")
 @folder("--state", "Viewers' events and impressions. Default: <bundle>.state.sqlite beside the bundle.", required=False)
 @click.option("--host", help="Where to listen; 0.0.0.0 opens it to the network. Default: 127.0.0.1.")

@@ -24,7 +24,7 @@ Say = Callable[[str], None]
 Upto = Literal["test", "all"]
 
 
-@click.command()
+@click.command(short_help="Train a model and write its bundle.")
 @folder("--data", "Dataset folder.")
 @folder("--out", "Bundle folder to make; it must not hold anything yet.")
 @folder("--from", "Train the winner of this sweep, which 'foveate tune' made.", required=False)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _SHORT = ("trials", "concurrent", "cpus", "gpus", "epochs", "max_seconds", "seed")
 
 
-@click.command()
+@click.command(short_help="Sweep encoders with Ray Tune.")
 @folder("--data", "Dataset folder; may stand in the config instead.", required=False)
 @folder("--out", "Sweep folder to make; it must not hold anything yet.")
 @click.option("--trials", type=int, help="How many settings to try. [default: 4]")

@@ -38,7 +38,7 @@ _ONE = {"loss": "losses", "policy": "policies"}
 """Singulars that are more than the plural without its s."""
 
 
-@click.command()
+@click.command(short_help="List what a config can name.")
 @click.argument("kind", required=False)
 @json_option
 def command(*, kind: str | None, json_path: Path | None) -> None:
