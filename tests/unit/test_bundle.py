@@ -149,7 +149,7 @@ def test_a_manifest_that_was_rewritten_is_refused(copy: Path) -> None:
     with pytest.raises(BundleError, match="altered"):
         Bundle.load(copy)
     rewritten = json.loads((copy / MANIFEST).read_text())
-    assert rewritten["metrics"] == {"ndcg@10": 0.99}
+    assert rewritten["metrics"] == {"test": {"slate": {"ndcg@10": 0.99}}}
 
 
 def test_features_defined_otherwise_are_refused(copy: Path) -> None:
