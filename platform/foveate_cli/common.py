@@ -51,7 +51,7 @@ def address_option(command: F) -> F:
     return click.option(
         "--address",
         callback=_before_joining,
-        help="Run on this Ray cluster, such as auto or ray://HOST:10001, instead of starting one here.",
+        help="Run on this Ray cluster, such as auto or HOST:6379, instead of starting one here.",
     )(command)
 
 
