@@ -71,9 +71,8 @@ def command(
 
         _say(f"training on the cluster at {address}")
         there = parent.resolve() if parent else None
-        run_on_cluster(
-            _train_there, data.resolve(), out.resolve(), recipe, origin, upto=upto, parent=there, address=address
-        )
+        call = (data.resolve(), out.resolve(), recipe, origin)
+        run_on_cluster(_train_there, *call, upto=upto, parent=there, address=address, progress=_say)
         bundle = Bundle.load(out)
     show(bundle)
     write_json(json_path, {"bundle": str(out), "bundle_id": bundle.bundle_id, "metrics": dict(bundle.manifest.metrics)})
@@ -149,7 +148,7 @@ def show(bundle: Bundle) -> None:
     """Print what was made, what it is worth, and what to do next."""
     manifest, path = bundle.manifest, bundle.path
     out.print(f"bundle      {bundle.bundle_id} in {path}, trained on {manifest.data}", markup=False)
-    for model, row in manifest.metrics["validation"].items():
+    for model, row in sorted(manifest.metrics["validation"].items(), key=lambda pair: -pair[1].get("ndcg@10", 0.0)):
         figures = ", ".join(f"{name} {row[name]:.4f}" for name in ("ndcg@10", "recall@10") if name in row)
         out.print(f"validation  {model:<18} {figures}", markup=False)
     out.print(f"card        {path / 'card.md'}", markup=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ NODES = """
 import sys
 from ray.cluster_utils import Cluster
 node = dict(num_cpus=1, node_ip_address="127.0.0.1", include_dashboard=False)
-cluster = Cluster(initialize_head=True, head_node_args=node)
+cluster = Cluster(initialize_head=True, head_node_args={**node, "ray_client_server_port": int(sys.argv[1])})
 cluster.add_node(**node)
 print("address", cluster.address, flush=True)
 for line in sys.stdin:
@@ -36,17 +37,25 @@ ENVIRONMENT = {
 }
 
 
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
 class Nodes:
     """Two nodes of one CPU each on 127.0.0.1."""
 
     def __init__(self) -> None:
+        port = free_port()
+        self.client_address = f"ray://127.0.0.1:{port}"
         self.process = subprocess.Popen(
-            [sys.executable, "-c", NODES],
+            [sys.executable, "-c", NODES, str(port)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
-            env=ENVIRONMENT,
+            # Its server for clients, too, must look for it on 127.0.0.1.
+            env=ENVIRONMENT | {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"},
         )
         self.address = self._word("address")
 
@@ -80,13 +89,13 @@ def swept(nodes: Nodes, small_world: Dataset, tmp_path_factory: pytest.TempPathF
     """A sweep of two trials that ran on the nodes."""
     out = tmp_path_factory.mktemp("cluster") / "sweep"
     settings = ["--trials", "2", "--epochs", "1", "--tracking", "none"]
-    done = foveate("tune", small_world, out, nodes, *settings)
+    done = foveate("tune", small_world, out, nodes.address, *settings)
     assert done.returncode == 0, done.stderr
     return out
 
 
-def foveate(verb: str, data: Dataset, out: Path, nodes: Nodes, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [verb, "--data", str(data.path), "--out", str(out), "--address", nodes.address, *words]
+def foveate(verb: str, data: Dataset, out: Path, address: str, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [verb, "--data", str(data.path), "--out", str(out), "--address", address, *words]
     code = "from foveate_cli.main import main; main()"
     return subprocess.run(
         [sys.executable, "-c", code, *command],
@@ -105,9 +114,20 @@ def test_a_sweep_runs_on_the_nodes_and_leaves_them_up(swept: Path, nodes: Nodes)
     assert nodes.alive() == 2
 
 
+def test_a_client_sweeps_from_outside_and_hears_of_every_epoch(
+    nodes: Nodes, small_world: Dataset, tmp_path: Path
+) -> None:
+    settings = ["--trials", "1", "--epochs", "2", "--tracking", "none"]
+    done = foveate("tune", small_world, tmp_path / "sweep", nodes.client_address, *settings)
+    assert done.returncode == 0, done.stderr
+    assert "trial-000 epoch 1/2" in done.stderr
+    assert "trial-000 epoch 2/2" in done.stderr
+    assert json.loads((tmp_path / "sweep" / "leaderboard.json").read_text())["winner"] == "trial-000"
+
+
 def test_a_training_runs_on_a_node(swept: Path, nodes: Nodes, small_world: Dataset, tmp_path: Path) -> None:
     light = ["--from", str(swept), "sources=[attention, popularity]", "label_windows=1", "ranker.trees=10"]
-    done = foveate("train", small_world, tmp_path / "bundle", nodes, *light)
+    done = foveate("train", small_world, tmp_path / "bundle", nodes.address, *light)
     assert done.returncode == 0, done.stderr
     bundle = Bundle.load(tmp_path / "bundle")
     assert bundle.bundle_id in done.stdout
@@ -116,7 +136,7 @@ def test_a_training_runs_on_a_node(swept: Path, nodes: Nodes, small_world: Datas
 
 def test_a_trial_that_fits_no_node_is_refused(nodes: Nodes, small_world: Dataset, tmp_path: Path) -> None:
     # The two nodes have two CPUs together, but a trial runs on one of them.
-    done = foveate("tune", small_world, tmp_path / "sweep", nodes, "--cpus", "2")
+    done = foveate("tune", small_world, tmp_path / "sweep", nodes.address, "--cpus", "2")
     assert done.returncode == 2
     assert "one trial asks for 2 CPUs" in done.stderr
     assert "the largest node of the cluster has 1 CPUs" in done.stderr
@@ -124,7 +144,9 @@ def test_a_trial_that_fits_no_node_is_refused(nodes: Nodes, small_world: Dataset
 
 
 def test_a_mistake_found_on_a_node_comes_back_as_one_line(nodes: Nodes, small_world: Dataset, tmp_path: Path) -> None:
-    done = foveate("train", small_world, tmp_path / "bundle", nodes, "split.selection_days=13", "split.ranker_days=13")
+    done = foveate(
+        "train", small_world, tmp_path / "bundle", nodes.address, "split.selection_days=13", "split.ranker_days=13"
+    )
     assert done.returncode == 2
     assert "no target for" in done.stderr
     assert "Traceback" not in done.stderr

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, TypeVar
 
 import ray
+from ray.util.queue import Queue
 
 from foveate import errors
 from foveate.errors import FoveateError
 from foveate_tune.cluster import Resources, cluster
 
-P = ParamSpec("P")
 T = TypeVar("T")
+
+_DRAIN_SECONDS = 0.5
+_CANCEL_SECONDS = 15.0
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,12 @@ class _Refused:
 
 
 def run_on_cluster(
-    function: Callable[..., T], *args: Any, address: str, cpus: int = 1, gpus: float = 0.0, **kwargs: Any
+    function: Callable[..., T],
+    *args: Any,
+    address: str,
+    need: Resources | None = None,
+    progress: Callable[[str], None] | None = None,
+    **kwargs: Any,
 ) -> T:
     """Call ``function`` as one task on a cluster and return what it returns.
 
@@ -35,8 +44,10 @@ def run_on_cluster(
     ----------
     address
         The cluster's address, or ``auto``.
-    cpus, gpus
-        What the task takes.
+    need
+        What the task takes; one CPU unless told.
+    progress
+        Called here with the lines of news that ``function`` hands to its own ``progress``.
 
     Raises
     ------
@@ -45,12 +56,56 @@ def run_on_cluster(
     FoveateError
         What ``function`` raised.
     """
-    with cluster(address, Resources(cpus, gpus)):
-        task: Any = ray.remote(_guarded).options(num_cpus=cpus, num_gpus=gpus, max_retries=0)
-        answer: T | _Refused = ray.get(task.remote(function, args, kwargs))
+    need = need or Resources()
+    with cluster(address, need):
+        task: Any = ray.remote(_guarded).options(num_cpus=need.cpus, num_gpus=need.gpus, max_retries=0)
+        with _news(progress) as (told, drain):
+            running = task.remote(function, args, kwargs | told)
+            answer: T | _Refused = _awaited(running, drain)
     if isinstance(answer, _Refused):
         raise _error(answer)
     return answer
+
+
+def _awaited(running: Any, drain: Callable[[], None]) -> Any:
+    try:
+        while not ray.wait([running], timeout=_DRAIN_SECONDS)[0]:
+            drain()
+        drain()
+        return ray.get(running)
+    except KeyboardInterrupt:
+        # Interrupted there as well, it removes what is half-written.
+        ray.cancel(running, force=False)
+        ray.wait([running], timeout=_CANCEL_SECONDS)
+        raise
+
+
+@contextmanager
+def _news(progress: Callable[[str], None] | None) -> Iterator[tuple[dict[str, Any], Callable[[], None]]]:
+    """Yield the argument to hand to the function there, and what passes its lines on here."""
+    if progress is None:
+        yield {}, lambda: None
+        return
+    queue = Queue(actor_options={"num_cpus": 0})
+
+    def drain() -> None:
+        for line in queue.get_nowait_batch(queue.qsize()):
+            progress(line)
+
+    try:
+        yield {"progress": _Line(queue)}, drain
+    finally:
+        queue.shutdown(force=True)
+
+
+class _Line:
+    """A ``progress`` that can travel."""
+
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
+
+    def __call__(self, line: str) -> None:
+        self._queue.put(line)
 
 
 def _guarded(function: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> T | _Refused:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import ray
 import yaml
 from ray import tune
 from ray.tune.logger import JsonLoggerCallback
@@ -33,6 +34,7 @@ from foveate_tune.config import SweepConfig
 from foveate_tune.folder import sweep_folder
 from foveate_tune.leaderboard import RECIPE, TRIALS, Row, SweepResult, ordered
 from foveate_tune.problem import METRIC, Problem, popularity_metrics, prepare, recipe_of, source_of
+from foveate_tune.remote import run_on_cluster
 from foveate_tune.search import RandomSearch, draw_of
 from foveate_tune.space import build_space
 from foveate_tune.tracking import tracker
@@ -72,12 +74,20 @@ def run_sweep(
     TrainingError
         No trial came to an end.
     """
-    started = time.monotonic()
     say = progress or (lambda _: None)
     check_free(out)
     check_address(address)
+    if address is not None and address.startswith("ray://"):
+        # Ray's client runs a sweep's callbacks on the cluster anyway; so all of it goes there, and the news come back.
+        there = (config, dataset_path.resolve(), out.resolve())
+        return run_on_cluster(run_sweep, *there, address=address, need=Resources(cpus=0), progress=say)
+    return _run_sweep(config, dataset_path, out, address, say)
+
+
+def _run_sweep(config: SweepConfig, dataset_path: Path, out: Path, address: str | None, say: Say) -> SweepResult:
+    started = time.monotonic()
     need = Resources(config.cpus, config.gpus)
-    if address is None:
+    if address is None and not ray.is_initialized():
         check_local(need)
     dataset = open_dataset(dataset_path)
     problem = prepare(dataset, config.recipe, config.seed)
