@@ -118,7 +118,8 @@ def _started(cpus: int, dashboard: bool) -> Iterator[str | None]:
     scratch = tempfile.mkdtemp(prefix="foveate-ray-", dir=_SHORT_FOLDER if _SHORT_FOLDER.is_dir() else None)
     _bring_token()
     try:
-        with _on_loopback():
+        # A dashboard's own processes look for the cluster at the address that faces the network, whatever it was told.
+        with _on_loopback(not dashboard):
             context = ray.init(
                 address="local",
                 num_cpus=cpus,
@@ -137,7 +138,7 @@ def _started(cpus: int, dashboard: bool) -> Iterator[str | None]:
 
 
 @contextmanager
-def _on_loopback(wanted: bool = True) -> Iterator[None]:
+def _on_loopback(wanted: bool) -> Iterator[None]:
     """Let Ray call this machine 127.0.0.1 while it starts or connects.
 
     Left alone it takes the address that faces the network, even when it is told 127.0.0.1, and listens to everyone.
