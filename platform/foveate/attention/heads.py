@@ -67,3 +67,30 @@ def weigh(
         return F.scaled_dot_product_attention(q_BHLK, k_BHLK, v_BHLK, dropout_p=dropout, is_causal=True), None
     mask = context.mask
     return F.scaled_dot_product_attention(q_BHLK, k_BHLK, v_BHLK, attn_mask=mask, dropout_p=dropout), None
+
+
+def attend(
+    qkv_BLE: Tensor, context: SequenceContext, *, heads: int, rotary: bool, dropout: float
+) -> tuple[Tensor, Tensor | None]:
+    """Let every head attend to the past.
+
+    Parameters
+    ----------
+    qkv_BLE
+        ``[B, L, 3 D]``: queries, keys and values side by side.
+    heads
+        How many heads the width is split into.
+    rotary
+        Whether queries and keys are rotated by their position.
+    dropout
+        Share of weights left out.
+
+    Returns
+    -------
+    tuple of Tensor and Tensor or None
+        ``[B, H, L, K]`` what each head answers and, where the context wants them, the weights ``[B, H, L, L]``.
+    """
+    q_BHLK, k_BHLK, v_BHLK = (split_heads(part, heads) for part in qkv_BLE.chunk(3, dim=-1))
+    if rotary:
+        q_BHLK, k_BHLK = rotate(q_BHLK), rotate(k_BHLK)
+    return weigh(q_BHLK, k_BHLK, v_BHLK, context, dropout)

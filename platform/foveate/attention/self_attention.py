@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from foveate.attention.base import Mixer, MixerConfig, SequenceContext
-from foveate.attention.heads import check_heads, join_heads, rotate, split_heads, weigh
+from foveate.attention.heads import attend, check_heads, join_heads
 from foveate.space import Choice, Space
 
 
@@ -22,11 +22,10 @@ class SelfAttentionMixer(Mixer):
 
     def forward(self, x_BLD: Tensor, context: SequenceContext) -> tuple[Tensor, Tensor | None]:
         """Return the mixed vectors and, where wanted, the weights."""
-        q_BHLK, k_BHLK, v_BHLK = (split_heads(part, self.config.heads) for part in self.qkv(x_BLD).chunk(3, dim=-1))
-        if self.config.rotary:
-            q_BHLK, k_BHLK = rotate(q_BHLK), rotate(k_BHLK)
         dropout = self.config.dropout if self.training else 0.0
-        y_BHLK, weights = weigh(q_BHLK, k_BHLK, v_BHLK, context, dropout)
+        y_BHLK, weights = attend(
+            self.qkv(x_BLD), context, heads=self.config.heads, rotary=self.config.rotary, dropout=dropout
+        )
         return self.out(join_heads(y_BHLK)), weights
 
 
