@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -92,21 +92,21 @@ def command(
         raise ConfigError(f"--{next(iter(size))} is of a simulated world: leave it out with --data")
     settings = read_config(SweepConfig, config, overrides)
     story = Story(folder or Path("runs") / f"demo-{datetime.now().astimezone():%Y%m%d-%H%M%S}")
-    with stoppable():
+    with stoppable(), ExitStack() as serving:
         dataset = _watch_log(story, data, reader, size)
         _sweep(story, settings)
         bundle = _train(story)
-        serving = story.chapter("serve", "Ray Serve deploys it: ingress, retriever, ranker with slate")
-        serving.__enter__()
-        with start(story.folder / "bundle", config=ServeConfig(port=port), progress=_say) as url, stoppable():
-            serving.__exit__(None, None, None)
-            with story.chapter("ask", f"three viewers and a stranger ask {url}"):
-                _ask(story, url, dataset)
-            _finish(story, dataset, bundle, json_path)
-            if not once:
-                out.print(f"\nserving at {url} (try {url}/docs); Ctrl-C stops", markup=False)
-                with suppress(KeyboardInterrupt):
-                    threading.Event().wait()
+        with story.chapter("serve", "Ray Serve deploys it: ingress, retriever, ranker with slate"):
+            started = start(story.folder / "bundle", config=ServeConfig(port=port), progress=_say)
+            url = serving.enter_context(started)
+        serving.enter_context(stoppable())
+        with story.chapter("ask", f"three viewers and a stranger ask {url}"):
+            _ask(story, url, dataset)
+        _finish(story, dataset, bundle, json_path)
+        if not once:
+            out.print(f"\nserving at {url} (try {url}/docs); Ctrl-C stops", markup=False)
+            with suppress(KeyboardInterrupt):
+                threading.Event().wait()
 
 
 def _watch_log(story: Story, data: Path | None, reader: str | None, size: dict[str, int]) -> Dataset:
