@@ -34,6 +34,7 @@ _LABELS = {
     "item_knn": "item-KNN",
     "covisitation": "co-visitation",
     "ease": "EASE",
+    "als": "ALS",
     "blend": "z-score blend",
 }
 BLENDS = ("blend", "logistic blend")

@@ -21,7 +21,7 @@ from foveate.ranking.base import RankerConfig
 from foveate.recipe import Recipe
 from foveate.retrieval.base import CandidateSource, FitContext, SourceConfig
 
-BASELINES = ("popularity", "recent_popularity", "item_knn", "covisitation", "ease", "attention")
+BASELINES = ("popularity", "recent_popularity", "item_knn", "covisitation", "ease", "als", "attention")
 """The sources that every table carries, in the order of its rows."""
 
 Progress = Callable[[str], None]
