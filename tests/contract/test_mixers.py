@@ -136,4 +136,4 @@ def test_mixers_differ_from_one_another() -> None:
 
 def test_heads_that_do_not_divide_the_width_are_refused() -> None:
     with pytest.raises(ValueError, match="no multiple of heads 3"):
-        MIXERS["self_attention"](heads=3).build(D, L)
+        MIXERS["multi_head"](heads=3).build(D, L)

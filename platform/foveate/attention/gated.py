@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from foveate.attention.base import Mixer, MixerConfig, SequenceContext
-from foveate.attention.heads import attend, check_heads, join_heads, split_heads
+from foveate.attention.heads import attend, check_heads, check_settings, join_heads, split_heads
 from foveate.space import Choice, Space
 
 _OPEN = 1.0
@@ -62,8 +62,7 @@ class Gated(MixerConfig):
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.heads < 1 or not 0 <= self.dropout < 1:
-            raise ValueError("heads must be 1 or more, and dropout at least 0 and below 1")
+        check_settings(self.heads, self.dropout)
 
     def build(self, width: int, max_len: int) -> GatedMixer:
         """Build the module."""

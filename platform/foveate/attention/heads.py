@@ -1,4 +1,4 @@
-"""What every multi-head mixer shares: splitting into heads, rotary positions, and the weighing itself.
+"""What every mixer with heads shares: splitting into heads, rotary positions, the weighing, and plain attention.
 
 Legend of tensor names: as in :mod:`foveate.attention.base`.
 """
@@ -7,11 +7,23 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from foveate.attention.base import SequenceContext
+from foveate.attention.base import Mixer, SequenceContext
 
 _ROTARY_BASE = 10_000.0
+
+
+def check_settings(heads: int, dropout: float = 0.0) -> None:
+    """Refuse settings that no mixer with heads can have.
+
+    Raises
+    ------
+    ValueError
+        There is no head, or no weight would be left.
+    """
+    if heads < 1 or not 0 <= dropout < 1:
+        raise ValueError("heads must be 1 or more, and dropout at least 0 and below 1")
 
 
 def check_heads(width: int, heads: int) -> None:
@@ -94,3 +106,32 @@ def attend(
     if rotary:
         q_BHLK, k_BHLK = rotate(q_BHLK), rotate(k_BHLK)
     return weigh(q_BHLK, k_BHLK, v_BHLK, context, dropout)
+
+
+class AttentionMixer(Mixer):
+    """Causal scaled dot-product attention (Vaswani et al., Attention Is All You Need, 2017, section 3.2).
+
+    Parameters
+    ----------
+    width
+        Length of the vectors, a multiple of ``heads``.
+    heads
+        How many ways of weighing run side by side.
+    rotary
+        Whether queries and keys are rotated by their position.
+    dropout
+        Share of weights left out in training.
+    """
+
+    def __init__(self, width: int, *, heads: int, rotary: bool, dropout: float) -> None:
+        super().__init__()
+        check_heads(width, heads)
+        self.heads, self.rotary, self.dropout = heads, rotary, dropout
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+
+    def forward(self, x_BLD: Tensor, context: SequenceContext) -> tuple[Tensor, Tensor | None]:
+        """Return the mixed vectors and, where wanted, the weights."""
+        dropout = self.dropout if self.training else 0.0
+        y_BHLK, weights = attend(self.qkv(x_BLD), context, heads=self.heads, rotary=self.rotary, dropout=dropout)
+        return self.out(join_heads(y_BHLK)), weights

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from foveate.attention.base import MixerConfig, ScorerConfig, SequenceContext
 from foveate.attention.dot_product import DotProduct
-from foveate.attention.self_attention import SelfAttention
+from foveate.attention.multi_head import MultiHead
 from foveate.encoder.batch import SequenceBatch
 from foveate.encoder.heads.base import HeadConfig
 
@@ -54,7 +54,7 @@ class EncoderConfig:
     dropout: float = 0.3
     feed_forward: int = 2
     positions: Literal["learned", "none"] = "none"
-    mixer: MixerConfig = field(default_factory=SelfAttention)
+    mixer: MixerConfig = field(default_factory=MultiHead)
     scorer: ScorerConfig = field(default_factory=DotProduct)
     head: HeadConfig | None = None
 
