@@ -18,7 +18,7 @@ from foveate.data.schema import EVENT_KINDS
 from foveate.data.vocabulary import UNKNOWN
 from foveate.features.sets import Clock, FeatureSet
 from foveate.messages import Candidates, Filters, Query, Ranked, ViewerHistory
-from foveate.ranking.base import Ranker
+from foveate.ranking.base import Ranker, score_each
 from foveate.recipe import Recipe
 from foveate.retrieval.base import CandidateSource
 from foveate.retrieval.merge import gather
@@ -107,7 +107,8 @@ class Model:
         if not queries:
             return []
         matrices = self.features.build(queries, candidates)
-        return [Ranked(c, m, self.ranker.score(m)) for c, m in zip(candidates, matrices, strict=True)]
+        scores = score_each(self.ranker, matrices)
+        return [Ranked(*parts) for parts in zip(candidates, matrices, scores, strict=True)]
 
     def select(self, ranked: Ranked, size: int, seed: int) -> Chosen:
         """Choose a slate of up to ``size`` under the recipe's policy and constraints."""

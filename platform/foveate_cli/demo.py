@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 
 VIEWERS_ASKED = 3
 SLATE = 5
+EPOCH_ROWS = 60_000
+"""Training rows of an epoch: a long log is not passed whole."""
+LABELLED = 2000
+"""Viewers of a window that the ranker learns from."""
 
 
 @dataclass
@@ -90,7 +94,7 @@ def command(
     size = {name: value for name, value in world.items() if value is not None}
     if data is not None and size:
         raise ConfigError(f"--{next(iter(size))} is of a simulated world: leave it out with --data")
-    settings = read_config(SweepConfig, config, overrides)
+    settings = read_config(SweepConfig, config, overrides, base=_short_sweep())
     story = Story(folder or Path("runs") / f"demo-{datetime.now().astimezone():%Y%m%d-%H%M%S}")
     with stoppable(), ExitStack() as serving:
         dataset = _watch_log(story, data, reader, size)
@@ -107,6 +111,21 @@ def command(
             out.print(f"\nserving at {url} (try {url}/docs); Ctrl-C stops", markup=False)
             with suppress(KeyboardInterrupt):
                 threading.Event().wait()
+
+
+def _short_sweep() -> SweepConfig:
+    """Return settings under which the demo takes minutes on a log of any size."""
+    from foveate.ranking.base import LabelDraw  # noqa: PLC0415
+    from foveate.recipe import Recipe  # noqa: PLC0415
+    from foveate.retrieval.attention import Attention  # noqa: PLC0415
+    from foveate_tune.config import SweepConfig  # noqa: PLC0415
+
+    recipe = Recipe(label_draw=LabelDraw(queries=LABELLED))
+    sources = tuple(
+        replace(source, train=replace(source.train, epoch_rows=EPOCH_ROWS)) if isinstance(source, Attention) else source
+        for source in recipe.sources
+    )
+    return SweepConfig(recipe=replace(recipe, sources=sources))
 
 
 def _watch_log(story: Story, data: Path | None, reader: str | None, size: dict[str, int]) -> Dataset:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,7 @@ from foveate.config import from_dict, to_dict
 from foveate.errors import ConfigError, TrainingError
 from foveate.features.candidate import candidate_columns, candidate_values
 from foveate.messages import Candidates, FeatureMatrix
-from foveate.ranking.base import LabelDraw, Ranker, RankerConfig, TrainingSet, best_first, column
+from foveate.ranking.base import LabelDraw, Ranker, RankerConfig, TrainingSet, best_first, column, score_each
 from foveate.ranking.blend import ZScoreBlend
 
 NAMES = list(RankerConfig.variants)
@@ -71,6 +73,15 @@ def test_a_row_scores_the_same_alone(fitted: tuple[RankerConfig, Ranker], unseen
     alone = [fitted[1].score(FeatureMatrix(unseen.names, "schema", unseen.values[i : i + 1]))[0] for i in range(40)]
     assert together.dtype == np.float32
     np.testing.assert_array_equal(together, np.array(alone))
+
+
+def test_queries_scored_together_score_as_alone(fitted: tuple[RankerConfig, Ranker], unseen: FeatureMatrix) -> None:
+    _, ranker = fitted
+    parts = [replace(unseen, values=unseen.values[rows]) for rows in (slice(0, 3), slice(3, 3), slice(3, None))]
+    together = score_each(ranker, parts)
+    assert [len(scores) for scores in together] == [len(part.values) for part in parts]
+    np.testing.assert_array_equal(np.concatenate(together), ranker.score(unseen))
+    assert score_each(ranker, []) == []
 
 
 def test_it_is_the_same_after_it_was_written(fitted: tuple[RankerConfig, Ranker], unseen: FeatureMatrix) -> None:

@@ -69,6 +69,17 @@ def test_every_model_stands_in_the_table_with_an_interval(by_time: Evaluation) -
     assert "[simulated]" in by_time.data
 
 
+def test_a_smaller_panel_is_drawn_from_the_whole(asked: Asked, fitted: Fitted) -> None:
+    whole, _ = asked
+    drawn = panel_of(fitted.stage, fitted.model.catalog, most=7, seed=3)
+    targets = {q.user_id: whole.targets[whole.of(i)].tolist() for i, q in enumerate(whole.queries)}
+    assert len(drawn.queries) == 7
+    assert all(targets[q.user_id] == drawn.targets[drawn.of(i)].tolist() for i, q in enumerate(drawn.queries))
+    again = panel_of(fitted.stage, fitted.model.catalog, most=7, seed=3)
+    assert [q.user_id for q in again.queries] == [q.user_id for q in drawn.queries]
+    assert len(panel_of(fitted.stage, fitted.model.catalog, most=10**6).queries) == len(whole.queries)
+
+
 def test_the_second_stage_earns_its_place(by_time: Evaluation) -> None:
     assert by_time.row("two-stage").metrics["ndcg@10"].mean > by_time.row("popularity").metrics["ndcg@10"].mean
     difference = by_time.compared("popularity")

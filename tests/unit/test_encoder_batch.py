@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from foveate.encoder.batch import EventArrays, Spans, bucketed, newest_spans, training_spans
+from foveate.encoder.batch import EventArrays, Spans, bucketed, drawn, newest_spans, training_spans
 from foveate.messages import NO_TIME
 
 LENGTHS = [0, 1, 2, 3, 5, 6, 7, 0, 23, 50, 1]
@@ -83,3 +83,23 @@ def test_spans_of_one_length_need_no_padding() -> None:
 def test_the_newest_events_are_read_of_those_who_have_any() -> None:
     spans = newest_spans(offsets([0, 2, 7, 0]), 3)
     assert rows_of(spans) == [0, 1, 6, 7, 8]
+
+
+def test_a_draw_takes_whole_spans_of_about_so_many_rows() -> None:
+    spans = Spans(torch.arange(0, 500, 5), torch.full((100,), 5))
+    draws = []
+    for seed in range(3):
+        torch.manual_seed(seed)
+        some = drawn(spans, 52)
+        assert int(some.length_B.sum()) == 50
+        assert set(some.start_B.tolist()) <= set(spans.start_B.tolist())
+        draws.append(tuple(some.start_B.tolist()))
+    assert len(set(draws)) == 3
+    assert len(drawn(spans, 3)) == 1
+
+
+def test_a_draw_of_more_than_there_is_takes_all_and_draws_nothing() -> None:
+    spans = Spans(torch.arange(4), torch.ones(4, dtype=torch.long))
+    before = torch.get_rng_state()
+    assert drawn(spans, 4) is spans
+    assert torch.equal(torch.get_rng_state(), before)

@@ -58,9 +58,16 @@ def _window(name: str, models: Mapping[str, Mapping[str, float]]) -> str:
     columns = list(dict.fromkeys(metric for figures in models.values() for metric in figures))
     lines = [f"| {name} | {' | '.join(columns)} |", "|---|" + "---:|" * len(columns)]
     for model, figures in models.items():
-        cells = [f"{figures[metric]:.4f}" if metric in figures else "" for metric in columns]
+        cells = [_cell(figures.get(metric)) for metric in columns]
         lines.append(f"| {model} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _cell(figure: float | None) -> str:
+    """Write a measure with four places and a count with none."""
+    if figure is None:
+        return ""
+    return f"{figure:,}" if isinstance(figure, int) else f"{figure:.4f}"
 
 
 def _choice(manifest: Manifest, model: Model) -> str:

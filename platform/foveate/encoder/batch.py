@@ -118,6 +118,17 @@ def training_spans(offsets: Tensor, max_len: int) -> Spans:
     return Spans(offsets[owner_B] + first_B, last_B - first_B)
 
 
+def drawn(spans: Spans, rows: int) -> Spans:
+    """Return some of the spans, drawn evenly, of about ``rows`` events together; all of them where they hold no more.
+
+    Draws from torch's generator only where there are more.
+    """
+    if int(spans.length_B.sum()) <= rows:
+        return spans
+    order = torch.randperm(len(spans), device=spans.length_B.device)
+    return spans.take(order[: int((spans.length_B[order].cumsum(0) <= rows).sum()) or 1])
+
+
 def bucketed(spans: Spans, batch_rows: int) -> Iterator[Tensor]:
     """Yield positions of spans of like length, about ``batch_rows`` events together, in random order.
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from foveate.data.events import Histories
 from foveate.data.fitting import FitContext
-from foveate.encoder.batch import EventArrays, Spans, bucketed, training_spans
+from foveate.encoder.batch import EventArrays, Spans, bucketed, drawn, training_spans
 from foveate.encoder.checkpoint import Checkpoint, optimizer_tensors, restore_optimizer
 from foveate.encoder.losses.base import Loss
 from foveate.encoder.model import EncoderConfig, SequenceEncoder
@@ -61,6 +61,8 @@ class Run:
         """Pass once over the histories and measure."""
         self.model.train()
         spans = training_spans(self.offsets, self.encoder.max_len)
+        if self.train.epoch_rows:
+            spans = drawn(spans, self.train.epoch_rows)
         start, rows = time.perf_counter(), int(spans.length_B.sum())
         total = torch.zeros((), device=self.offsets.device)
         for index in bucketed(spans, self.train.batch_size):

@@ -21,6 +21,8 @@ class TrainConfig:
     ----------
     epochs
         Passes over the histories, at most; without validation exactly so many, so choose it on a window that has one.
+    epoch_rows
+        Training rows of an epoch, at most: of a longer log each epoch draws another part; 0 takes all.
     batch_size
         Training rows a step: events with a successor.
     learning_rate, weight_decay
@@ -43,6 +45,7 @@ class TrainConfig:
     """
 
     epochs: int = 10
+    epoch_rows: int = 0
     batch_size: int = 1024
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
@@ -57,8 +60,13 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if min(self.epochs, self.batch_size, self.negatives, self.validation_viewers) < 1:
             raise ValueError("epochs, batch_size, negatives and validation_viewers must be 1 or more")
-        if self.learning_rate <= 0 or min(self.weight_decay, self.patience, self.gradient_norm, self.threads) < 0:
-            raise ValueError("learning_rate must be above 0; weight_decay, patience, gradient_norm, threads 0 or more")
+        if (
+            self.learning_rate <= 0
+            or min(self.weight_decay, self.patience, self.gradient_norm, self.threads, self.epoch_rows) < 0
+        ):
+            raise ValueError(
+                "learning_rate must be above 0; weight_decay, patience, gradient_norm, threads, epoch_rows 0 or more"
+            )
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from foveate.features.candidate import z_scores
 from foveate.messages import Candidates, Ranked
 from foveate.metrics import Floats, mid_ranks_among, mid_ranks_many
 from foveate.model import Model
-from foveate.ranking.base import Ranker, best_first
+from foveate.ranking.base import Ranker, best_first, score_each
 from foveate.retrieval.base import CandidateSource, top_k
 from foveate.slate.constraints import broken_caps, uncapped
 
@@ -93,7 +93,8 @@ def answer(subject: Subject, panel: Panel, seed: int, progress: Callable[[str], 
         blends = [z_scores(c.scores).mean(axis=1) for c in candidates]
         outcomes.add(BLEND, *_by_candidates(blends, candidates, batch))
         for name, ranker in subject.rankers.items():
-            outcomes.add(name, *_by_candidates([ranker.score(r.features) for r in ranked], candidates, batch))
+            scores = score_each(ranker, [r.features for r in ranked])
+            outcomes.add(name, *_by_candidates(scores, candidates, batch))
         outcomes.add(TWO_STAGE, *_by_candidates([r.scores for r in ranked], candidates, batch))
         outcomes.add(SLATE, *_by_slate(model, ranked, batch, seed, outcomes.caps))
         done += len(batch.queries)

@@ -55,12 +55,14 @@ class Panel:
         return slice(int(self.offsets[viewer]), int(self.offsets[viewer + 1]))
 
 
-def panel_of(stage: Stage, catalog: Catalog) -> Panel:
-    """Ask for every viewer of the stage who has a target.
+def panel_of(stage: Stage, catalog: Catalog, *, most: int = 0, seed: int = 0) -> Panel:
+    """Ask for every viewer of the stage who has a target, or for ``most`` of them, drawn by ``seed``.
 
     Items beyond ``catalog`` (newer than the model) vanish from the histories; as targets they stay, to be missed.
     """
     users = stage.targets.users()
+    if 0 < most < len(users):
+        users = np.sort(np.random.default_rng(seed).choice(users, most, replace=False))
     history = stage.history.take(stage.history.item < len(catalog))
     queries = queries_of(replace(history, n_items=len(catalog)), users, catalog, stage.now)
     counts = np.diff(stage.targets.offsets)[users]

@@ -10,9 +10,14 @@ from foveate.evaluate.panel import panel_of
 from foveate.evaluate.report import measure
 from foveate.fit import Fitted
 
+VIEWERS = 2000
+"""How many viewers are asked at most: enough for a card, and a training is not held up by a long window."""
+
 
 def figures(fitted: Fitted, progress: Callable[[str], None]) -> dict[str, dict[str, float]]:
-    """Return mean metrics by model: two-stage, its slate, a blend, and each source by itself.
+    """Return mean metrics by model: two-stage, its slate, a blend, and each source by itself; ``viewers`` is how many were asked.
+
+    They are measured on the window's viewers, on :data:`VIEWERS` of them where there are more.
 
     Parameters
     ----------
@@ -22,10 +27,13 @@ def figures(fitted: Fitted, progress: Callable[[str], None]) -> dict[str, dict[s
         Called with one line of news a step.
     """
     model = fitted.model
-    panel = panel_of(fitted.stage, model.catalog)
+    panel = panel_of(fitted.stage, model.catalog, most=VIEWERS, seed=model.recipe.seed)
     outcomes = answer(Subject(model, model.sources), panel, model.recipe.seed, progress)
     rows, _, _ = measure([outcomes], panel.offsets, model.catalog, {source.name for source in model.sources})
     return {
-        row.model: {name: interval.mean for name, interval in row.metrics.items() if math.isfinite(interval.mean)}
+        row.model: {
+            "viewers": len(panel.queries),
+            **{name: interval.mean for name, interval in row.metrics.items() if math.isfinite(interval.mean)},
+        }
         for row in rows
     }
