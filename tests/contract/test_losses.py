@@ -9,7 +9,10 @@ from torch import Tensor
 from foveate.attention.base import match
 from foveate.config import from_dict, to_dict
 from foveate.encoder.losses.base import Loss, LossConfig
+from foveate.encoder.losses.bce import Bce
 from foveate.encoder.losses.full_softmax import FullSoftmax
+from foveate.encoder.losses.gbce import Gbce
+from foveate.encoder.losses.sampled import SampledLossConfig
 from foveate.encoder.losses.sampled_softmax import SampledSoftmax
 
 T, I, D = 6, 11, 8  # noqa: E741 - the house's letter for items
@@ -46,9 +49,10 @@ def test_a_loss_is_one_finite_number_with_finite_gradients(config: LossConfig) -
 
 
 def test_pointing_at_the_target_costs_less(config: LossConfig) -> None:
-    user_TD, item_ID = sides()
-    loss = built(config, negatives=I)
-    far, near = loss(user_TD, TARGETS, item_ID, match), loss(user_TD + item_ID[TARGETS], TARGETS, item_ID, match)
+    # Items at right angles: what points at one says nothing of another.
+    item_ID, loss = torch.eye(I), built(config, negatives=I)
+    user_TD = torch.randn(T, I, generator=torch.Generator().manual_seed(5))
+    far, near = (loss(user, TARGETS, item_ID, match) for user in (user_TD, user_TD + item_ID[TARGETS]))
     assert near < far
 
 
@@ -88,8 +92,43 @@ def test_popular_items_are_drawn_more_often() -> None:
     counts[:10] = 1000
     loss = SampledSoftmax(popularity=1.0).build(counts, 20)
     torch.manual_seed(7)
-    drawn = torch.cat([loss._draw() for _ in range(20)])
+    drawn = torch.cat([loss.draw() for _ in range(20)])
     assert (drawn < 10).sum() > 100
+
+
+@pytest.mark.parametrize("cls", [cls for _, cls in LossConfig.variants.items() if issubclass(cls, SampledLossConfig)])
+def test_a_target_does_not_stand_against_itself(cls: type[SampledLossConfig]) -> None:
+    loss = built(cls(), negatives=I)
+    user_TD, target_T, item_ID, _ = _asked()
+    own_T, other_TN, negative_N = loss.contrast(user_TD, target_T, item_ID, match)
+    assert negative_N.tolist() == list(range(I))
+    torch.testing.assert_close(own_T, match(user_TD, item_ID)[range(T), target_T])
+    shut_TN = torch.zeros(T, I, dtype=torch.bool)
+    shut_TN[range(T), target_T] = True
+    torch.testing.assert_close(other_TN, match(user_TD, item_ID).masked_fill(shut_TN, float("-inf")))
+    for negatives in (0, -3):
+        with pytest.raises(ValueError, match="negatives of 1 or more"):
+            cls().build(torch.ones(I), negatives)
+
+
+def test_bce_asks_each_item_on_its_own() -> None:
+    user_TD, target_T, item_ID, _ = _asked()
+    watched_TI = torch.nn.functional.one_hot(target_T, I).float()
+    # Drawing every item leaves out the target, which stands there as the positive: the same T x I questions.
+    expected = torch.nn.functional.binary_cross_entropy_with_logits(match(user_TD, item_ID), watched_TI)
+    torch.testing.assert_close(built(Bce(), negatives=I)(*_asked()) * (I + 1) / I, expected)
+
+
+def test_gbce_lies_between_bce_and_true_probabilities() -> None:
+    torch.manual_seed(4)
+    plain = Bce().build(torch.ones(I), 5)(*_asked())
+    torch.manual_seed(4)
+    torch.testing.assert_close(Gbce(t=0.0).build(torch.ones(I), 5)(*_asked()), plain)
+    # 5 of the 10 other items are drawn: at t = 1 the target counts half.
+    assert [Gbce(t=t).beta(I, 5) for t in (0.0, 0.5, 1.0)] == [1.0, 0.75, 0.5]
+    assert Gbce(t=1.0).beta(I, 2 * I) == 1.0
+    with pytest.raises(ValueError, match="t must lie between 0 and 1"):
+        Gbce(t=1.5)
 
 
 def _asked() -> tuple[Tensor, Tensor, Tensor, object]:

@@ -13,6 +13,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from foveate.attention.top import Top, best
 from foveate.registry import Registry, Variant
 from foveate.space import Space
 
@@ -71,17 +72,35 @@ class MixerConfig(Variant):
         return {}
 
 
-class Scorer(nn.Module):
+class Matcher(nn.Module):
+    """What says how well viewers and items go together: a scorer, or a head in its place."""
+
+    def forward(self, user_BD: Tensor, item_ND: Tensor) -> Tensor:
+        """Return scores ``[B, N]``; ``item_ND`` may also be ``[B, N, D]`` for candidates of each viewer."""
+        raise NotImplementedError
+
+    def top_k(self, user_BD: Tensor, item_ND: Tensor, k: int, shut_BN: Tensor | None = None) -> Top:
+        """Return each viewer's best ``k`` items, best first and ties by code.
+
+        Parameters
+        ----------
+        user_BD, item_ND
+            Viewers, and the items that they all choose from.
+        k
+            How many items are wanted; fewer are found where fewer are open.
+        shut_BN
+            bool: what a viewer must not be shown; left out before the top is taken.
+        """
+        return best(self(user_BD, item_ND), k, shut_BN)
+
+
+class Scorer(Matcher):
     """Scores viewers against items.
 
     ``indexable`` says whether a dot product of transformed vectors gives the same order.
     """
 
     indexable: ClassVar[bool] = True
-
-    def forward(self, user_BD: Tensor, item_ND: Tensor) -> Tensor:
-        """Return scores ``[B, N]``; ``item_ND`` may also be ``[B, N, D]`` for candidates of each viewer."""
-        raise NotImplementedError
 
 
 class ScorerConfig(Variant):

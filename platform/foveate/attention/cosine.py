@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
-import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from foveate.attention.base import Scorer, ScorerConfig, match
+from foveate.attention.temperature import check_temperature, log_scale, scale
 from foveate.space import LogUniform, Space
-
-_COLDEST = 0.01
-"""Below this temperature the softmax of a cosine is nearly one-hot and its gradient vanishes."""
 
 
 class CosineScorer(Scorer):
@@ -21,12 +17,11 @@ class CosineScorer(Scorer):
 
     def __init__(self, temperature: float, *, learned: bool) -> None:
         super().__init__()
-        self.log_scale = nn.Parameter(torch.tensor(-math.log(temperature)), requires_grad=learned)
+        self.log_scale = log_scale(temperature, learned=learned)
 
     def forward(self, user_BD: Tensor, item_ND: Tensor) -> Tensor:
         """Return scores ``[B, N]``."""
-        scale = self.log_scale.clamp(max=-math.log(_COLDEST)).exp()
-        return match(F.normalize(user_BD, dim=-1) * scale, F.normalize(item_ND, dim=-1))
+        return match(F.normalize(user_BD, dim=-1) * scale(self.log_scale), F.normalize(item_ND, dim=-1))
 
 
 @dataclass(frozen=True)
@@ -47,8 +42,7 @@ class Cosine(ScorerConfig):
     learned: bool = True
 
     def __post_init__(self) -> None:
-        if not _COLDEST <= self.temperature <= 10:
-            raise ValueError(f"temperature must lie between {_COLDEST} and 10, got {self.temperature}")
+        check_temperature(self.temperature)
 
     def build(self, width: int) -> CosineScorer:
         """Build the module."""

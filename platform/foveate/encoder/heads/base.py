@@ -7,18 +7,13 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from torch import Tensor, nn
-
+from foveate.attention.base import Matcher
 from foveate.registry import Registry, Variant
 from foveate.space import Space
 
 
-class Head(nn.Module):
+class Head(Matcher):
     """Predicts interest from a viewer vector and an item vector, of any form."""
-
-    def forward(self, user_BD: Tensor, item_ND: Tensor) -> Tensor:
-        """Return scores ``[B, N]``; ``item_ND`` may also be ``[B, N, D]`` for candidates of each viewer."""
-        raise NotImplementedError
 
 
 class HeadConfig(Variant):
