@@ -19,6 +19,9 @@ _WHAT_LIES_WHERE = """\
 
 No viewer's history is in here, and no pickle. The folder never changes: with one byte altered it is refused."""
 
+VIEWERS_ASKED = "viewers"
+"""The figure that says how many viewers the others were measured on."""
+
 
 def card(manifest: Manifest, model: Model) -> str:
     """Write the card of a bundle."""
@@ -58,16 +61,15 @@ def _window(name: str, models: Mapping[str, Mapping[str, float]]) -> str:
     columns = list(dict.fromkeys(metric for figures in models.values() for metric in figures))
     lines = [f"| {name} | {' | '.join(columns)} |", "|---|" + "---:|" * len(columns)]
     for model, figures in models.items():
-        cells = [_cell(figures.get(metric)) for metric in columns]
+        cells = [_cell(metric, figures.get(metric)) for metric in columns]
         lines.append(f"| {model} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def _cell(figure: float | None) -> str:
-    """Write a measure with four places and a count with none."""
+def _cell(metric: str, figure: float | None) -> str:
     if figure is None:
         return ""
-    return f"{figure:,}" if isinstance(figure, int) else f"{figure:.4f}"
+    return f"{figure:,.0f}" if metric == VIEWERS_ASKED else f"{figure:.4f}"
 
 
 def _choice(manifest: Manifest, model: Model) -> str:

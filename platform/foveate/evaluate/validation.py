@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from foveate.bundle.card import VIEWERS_ASKED
 from foveate.evaluate.outcomes import Subject, answer
 from foveate.evaluate.panel import panel_of
 from foveate.evaluate.report import measure
@@ -32,7 +33,7 @@ def figures(fitted: Fitted, progress: Callable[[str], None]) -> dict[str, dict[s
     rows, _, _ = measure([outcomes], panel.offsets, model.catalog, {source.name for source in model.sources})
     return {
         row.model: {
-            "viewers": len(panel.queries),
+            VIEWERS_ASKED: float(len(panel.queries)),
             **{name: interval.mean for name, interval in row.metrics.items() if math.isfinite(interval.mean)},
         }
         for row in rows
