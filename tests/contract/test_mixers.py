@@ -11,7 +11,15 @@ import torch
 from torch import Tensor
 
 from foveate.attention.base import Mixer, MixerConfig, SequenceContext
+from foveate.attention.convolutional import Convolutional
+from foveate.attention.filtered import running_mean
+from foveate.attention.linear import Linear, attend_in_chunks, pair_weights
+from foveate.attention.multi_head import MultiHead
+from foveate.attention.pointwise import Pointwise, gap_buckets
+from foveate.attention.recurrent import Recurrent
+from foveate.attention.self_attention import SelfAttention
 from foveate.config import from_dict, to_dict
+from foveate.messages import NO_TIME
 from foveate.space import Choice
 
 B, L, D = 3, 7, 8
@@ -134,6 +142,121 @@ def test_mixers_differ_from_one_another() -> None:
         assert not torch.allclose(answers[a], answers[b], atol=1e-3), f"{a} answers as {b}"
 
 
-def test_heads_that_do_not_divide_the_width_are_refused() -> None:
+@pytest.mark.parametrize("cls", [cls for cls in MIXERS.values() if "heads" in vars(cls())])
+def test_heads_that_do_not_divide_the_width_are_refused(cls: Any) -> None:
     with pytest.raises(ValueError, match="no multiple of heads 3"):
-        MIXERS["multi_head"](heads=3).build(D, L)
+        cls(heads=3).build(D, L)
+    with pytest.raises(ValueError, match="heads must be 1 or more"):
+        cls(heads=0)
+
+
+def test_a_viewer_is_answered_as_if_alone(mixer: Mixer) -> None:
+    x_BLD, valid_BL = vectors(), torch.ones(B, L, dtype=torch.bool)
+    valid_BL[0, :4] = False
+    x_BLD[2] = float("nan")
+    together, _ = mixer(x_BLD, context(valid_BL))
+    for viewer in (0, 1):
+        alone, _ = mixer(x_BLD[viewer : viewer + 1], context(valid_BL[viewer : viewer + 1]))
+        seen_L = valid_BL[viewer]
+        torch.testing.assert_close(together[viewer, seen_L], alone[0, seen_L], atol=1e-5, rtol=1e-4)
+    # What is not a number is passed on, never hidden: a loss made of it ends the training.
+    assert together[2].isnan().any()
+
+
+@pytest.mark.parametrize("length", [63, 64, 65, 150])
+def test_long_histories_keep_to_the_contract(length: int, defaults: Mixer) -> None:
+    x_BLD = vectors(2, length)
+    whole, weights = defaults(x_BLD, full(2, length, want_weights=True))
+    start, _ = defaults(x_BLD[:, :50], full(2, 50))
+    torch.testing.assert_close(whole[:, :50], start, atol=1e-5, rtol=1e-4)
+    valid_BL = torch.ones(2, length, dtype=torch.bool)
+    valid_BL[:, : length - 40] = False
+    padded, _ = defaults(x_BLD, context(valid_BL))
+    torch.testing.assert_close(padded[:, -40:], defaults(x_BLD[:, -40:], full(2, 40))[0], atol=1e-5, rtol=1e-4)
+    if weights is not None:
+        torch.testing.assert_close(weights.sum(dim=-1), torch.ones(weights.shape[:-1]))
+
+
+@pytest.fixture(params=list(MIXERS))
+def defaults(request: pytest.FixtureRequest) -> Mixer:
+    torch.manual_seed(1)
+    return MIXERS[request.param]().build(D, 200).eval()
+
+
+@pytest.mark.parametrize(
+    "times", [[NO_TIME] * L, [NO_TIME, 5, 4, NO_TIME, 9, 9, 10**17], [0] * L, [-(10**16), *[0] * 6]]
+)
+def test_times_of_any_kind_have_a_finite_answer(mixer: Mixer, times: list[int]) -> None:
+    asked = dataclasses.replace(full(), times_BL=torch.tensor([times] * B))
+    assert torch.isfinite(mixer(vectors(), asked)[0]).all()
+
+
+def with_steps(seconds: int) -> SequenceContext:
+    return dataclasses.replace(full(), times_BL=torch.arange(L).expand(B, L) * seconds * 1_000_000)
+
+
+def test_times_matter_to_pointwise_attention_and_to_no_attention_without_them() -> None:
+    for config in configs():
+        built = config.build(D, L).eval()
+        hours, days = (built(vectors(), with_steps(seconds))[0] for seconds in (3_600, 86_400))
+        assert torch.allclose(hours, days) != getattr(config, "times", False)
+
+
+def test_unknown_times_have_no_bias() -> None:
+    torch.manual_seed(1)
+    timed, timeless = Pointwise().build(D, L), Pointwise(times=False).build(D, L)
+    timeless.load_state_dict({k: v for k, v in timed.state_dict().items() if not k.startswith("gap")})
+    undated = dataclasses.replace(full(), times_BL=torch.full((B, L), NO_TIME))
+    torch.testing.assert_close(timed(vectors(), undated)[0], timeless(vectors(), full())[0])
+
+
+def test_gaps_fall_in_buckets_of_half_powers_of_two() -> None:
+    second = 1_000_000
+    buckets_LL = gap_buckets(torch.tensor([[NO_TIME, 0, second, 15 * second, 10**9 * second * 9]]))[0]
+    assert buckets_LL[0].tolist() == buckets_LL[:, 0].tolist() == [0] * 5
+    assert buckets_LL[4].tolist() == [0, 64, 64, 64, 1]
+    assert buckets_LL[3].tolist() == [0, 9, 8, 1, 1]
+    assert buckets_LL[1].tolist() == [0, 1, 1, 1, 1]
+
+
+def test_linear_attention_is_the_sum_over_every_pair() -> None:
+    torch.manual_seed(1)
+    q, k, v = torch.rand(2, 3, 150, 4), torch.rand(2, 3, 150, 4), torch.randn(2, 3, 150, 4)
+    rate = torch.tensor([0.0, 0.01, 2.0])
+    torch.testing.assert_close(attend_in_chunks(q, k, v, rate), pair_weights(q, k, rate) @ v, atol=1e-5, rtol=1e-4)
+
+
+def test_order_matters_to_linear_attention() -> None:
+    mixer, x_BLD = Linear().build(D, L), vectors()
+    swapped_BLD = x_BLD[:, [1, 0, *range(2, L)]]
+    assert not torch.allclose(mixer(x_BLD, full())[0][:, -1], mixer(swapped_BLD, full())[0][:, -1], atol=1e-4)
+
+
+def test_padding_never_enters_a_state() -> None:
+    mixer, x_BLD = Recurrent().build(D, L), vectors()
+    valid_BL = torch.arange(L) >= torch.tensor([[0], [3], [6]])
+    y_BLD, _ = mixer(x_BLD, context(valid_BL))
+    for row, padding in enumerate((0, 3, 6)):
+        states, _ = mixer.gru(x_BLD[row, padding:])
+        torch.testing.assert_close(y_BLD[row, padding:], mixer.out(states))
+
+
+def test_a_convolution_reads_as_far_as_it_says() -> None:
+    x_BLD = vectors(1, 40).requires_grad_()
+    y_BLD, _ = Convolutional(kernel=3, layers=3).build(D, 40)(x_BLD, full(1, 40))
+    (slope_BLD,) = torch.autograd.grad(y_BLD[0, -1].sum(), x_BLD)
+    assert slope_BLD[0].abs().sum(dim=-1).nonzero()[:, 0].tolist() == list(range(40 - 15, 40))
+
+
+def test_a_running_mean_leaves_padding_out() -> None:
+    x_BLD, valid_BL = vectors(1), torch.arange(L)[None] >= 2
+    found = running_mean(x_BLD, valid_BL, 3)
+    torch.testing.assert_close(found[0, 2], x_BLD[0, 2])
+    torch.testing.assert_close(found[0, 3], x_BLD[0, 2:4].mean(dim=0))
+    torch.testing.assert_close(found[0, 6], x_BLD[0, 4:7].mean(dim=0))
+
+
+def test_one_head_of_many_is_the_single_head_kind() -> None:
+    single, many = SelfAttention().build(D, L), MultiHead(heads=1).build(D, L)
+    many.load_state_dict(single.state_dict())
+    torch.testing.assert_close(many(vectors(), full())[0], single(vectors(), full())[0])

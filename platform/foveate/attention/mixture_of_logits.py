@@ -58,7 +58,8 @@ class MixtureOfLogitsScorer(Scorer):
 
         The gates are shares of one, so no mixture exceeds its largest component. The ``k`` items with the largest
         components are scored in full; the worst of them is a floor under the answer, and only items whose largest
-        component reaches it are scored too. Components are dot products, so the first pass needs no gate.
+        component reaches it are scored too. Components are dot products, so the first pass needs no gate. How few the
+        second pass scores depends on the gates: sharp ones let few through, even ones nearly all.
         """
         bound_BN = self._cosines(user_BD, item_ND).amax(dim=-1) * scale(self.log_scale)
         first = best(bound_BN, k, shut_BN)
