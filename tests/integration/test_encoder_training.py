@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 
 from foveate.data.events import Histories
 from foveate.data.fitting import FitContext
@@ -32,12 +31,14 @@ def reports(context: FitContext, encoder: EncoderConfig = ENCODER, **changes: An
     return seen
 
 
-def undated(items: list[int]) -> tuple[list[NDArray[np.int32]], list[NDArray[np.int64]]]:
-    return [np.array(items, dtype=np.int32)], [np.full(len(items), NO_TIME)]
+def undated(items: list[int]) -> Histories:
+    return Histories.of([np.array(items, dtype=np.int32)], 12)
 
 
-@pytest.mark.parametrize("loss", list(LossConfig.variants))
-@pytest.mark.parametrize("head", [None, *HeadConfig.variants])
+@pytest.mark.parametrize(
+    ("loss", "head"),
+    [*((loss, None) for loss in LossConfig.variants), *(("sampled_softmax", head) for head in HeadConfig.variants)],
+)
 def test_it_learns_the_checkerboard(checkerboard: Any, loss: str, head: str | None) -> None:
     encoder = dataclasses.replace(ENCODER, head=HeadConfig.variants[head]() if head else None)
     seen = reports(checkerboard.context(), encoder, loss=LossConfig.variants[loss]())
@@ -122,7 +123,7 @@ def test_histories_of_every_shape_have_a_finite_answer(checkerboard: Any) -> Non
         dataclasses.replace(ENCODER, max_len=4), dataclasses.replace(TRAIN, epochs=2), checkerboard.context()
     )
     empty, one, window, longer = ([], [3], [1, 2, 3, 4], [9, 9, 9, 1, 2, 3, 4])
-    scores = {len(items): encoder.scores(*undated(items))[0] for items in (empty, one, window, longer)}
+    scores = {len(items): encoder.scores(undated(items))[0] for items in (empty, one, window, longer)}
     assert all(np.isfinite(row).all() for row in scores.values())
     assert (scores[0] == 0).all()
     # What lies before the window is not read.

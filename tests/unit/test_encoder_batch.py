@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from foveate.data.events import Histories
 from foveate.encoder.batch import EventArrays, Spans, bucketed, drawn, newest_spans, training_spans
 from foveate.messages import NO_TIME
 
@@ -19,9 +21,10 @@ def offsets(lengths: list[int]) -> Tensor:
 
 
 def events(count: int) -> EventArrays:
-    """Event ``n`` is item ``100 + n`` at time ``n``."""
-    place_N = torch.arange(count)
-    return EventArrays(100 + place_N, place_N)
+    """Event ``n`` is item ``100 + n`` at time ``n``, all of them one viewer's."""
+    place_N = np.arange(count)
+    histories = Histories.of([(100 + place_N).astype(np.int32)], 100 + count, [place_N])
+    return EventArrays.of(histories, torch.device("cpu"))
 
 
 def rows_of(spans: Spans) -> list[int]:

@@ -199,7 +199,7 @@ def test_sequences_foretell_far_more_than_popularity(world):
     stage = windows(log, "time").test
     users = stage.targets.users()
     queries = queries_of(stage.history, users, catalog, stage.now)
-    context = FitContext(stage.history.histories(), catalog, stage.now)
+    context = FitContext(stage.history.histories(catalog.duration), catalog, stage.now)
     seen = [query.exclude for query in queries]
     targets = stage.targets.first()[users]
     follows, popular = (

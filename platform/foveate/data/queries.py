@@ -1,13 +1,19 @@
-"""Viewers at the end of a window, as the queries that sources and features read."""
+"""Viewers at a moment: a window's end as the queries that sources and features read, and queries as events again."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from foveate.data.catalog import Catalog
 from foveate.data.events import Events
+from foveate.data.schema import EVENT_KINDS
 from foveate.messages import Filters, Query
+
+T = TypeVar("T", bound=np.generic)
 
 
 def queries_of(
@@ -43,3 +49,35 @@ def _query(history: Events, rows: slice, name: str, closed: NDArray[np.int32], n
         exclude=np.union1d(history.item[rows], closed).astype(np.int32),
         now=now,
     )
+
+
+def events_of(queries: Sequence[Query], n_items: int, weights: Mapping[str, float] | None = None) -> Events:
+    """Lay the queries' histories side by side; viewer ``b`` is query ``b``.
+
+    Parameters
+    ----------
+    queries
+        Viewers at a moment.
+    n_items
+        How many items there are.
+    weights
+        What one event of each kind weighs; a kind left out weighs nothing.
+    """
+    by_kind = np.array([(weights or {}).get(kind, 0.0) for kind in EVENT_KINDS], dtype=np.float32)
+    kinds = joined([q.kinds for q in queries], np.int8)
+    return Events(
+        user=np.repeat(np.arange(len(queries), dtype=np.int32), [len(q.items) for q in queries]),
+        item=joined([q.items for q in queries], np.int32),
+        kind=kinds,
+        value=joined([q.values for q in queries], np.float32),
+        weight=by_kind[kinds],
+        positive=joined([q.positives for q in queries], np.bool_),
+        time=joined([q.times for q in queries], np.int64),
+        n_users=len(queries),
+        n_items=n_items,
+    )
+
+
+def joined(parts: Sequence[NDArray[T]], dtype: type[T]) -> NDArray[T]:
+    """Join arrays, of which there may be none."""
+    return np.concatenate([np.empty(0, dtype=dtype), *parts]).astype(dtype, copy=False)

@@ -1,18 +1,22 @@
 """Histories as rectangles of tensors, with as little padding as can be.
 
-Legend of tensor names: ``B`` spans, ``L`` positions, ``N`` events of all viewers. A *span* is a stretch of one
-viewer's events.
+Legend of tensor names: ``B`` spans, ``L`` positions, ``N`` events of all viewers, ``U`` viewers. A *span* is a stretch
+of one viewer's events.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from foveate.attention.base import SequenceContext
+from foveate.data.events import Facts, Histories
 from foveate.messages import NO_TIME
 
 
@@ -20,29 +24,56 @@ from foveate.messages import NO_TIME
 class SequenceBatch:
     """A few spans side by side, padded on the left: the newest event of each is at position ``L - 1``.
 
+    What nobody reads is not looked up.
+
     Parameters
     ----------
-    items_BL
-        int64 item codes, 0 where padding.
-    times_BL
-        int64 UTC microseconds, ``NO_TIME`` where unknown or padding.
-    kinds_BL
-        int64 positions in ``EVENT_KINDS``, 0 where padding or unknown.
+    events
+        The events of all viewers.
+    row_BL
+        int64 where each position's event stands among ``events``; any row where padding.
     valid_BL
         bool: False where padding.
     padded
         Whether any position is padding.
     """
 
-    items_BL: Tensor
-    times_BL: Tensor
-    kinds_BL: Tensor
+    events: EventArrays
+    row_BL: Tensor
     valid_BL: Tensor
     padded: bool
 
+    @cached_property
+    def items_BL(self) -> Tensor:
+        """int64 item codes, 0 where padding."""
+        return self.events.items_N[self.row_BL] * self.valid_BL
+
+    @cached_property
+    def times_BL(self) -> Tensor:
+        """int64 UTC microseconds, ``NO_TIME`` where unknown or padding."""
+        return self._of(self.events.times_N, NO_TIME)
+
+    @cached_property
+    def asked_BL(self) -> Tensor:
+        """int64 UTC microseconds of the request that each position answers, ``NO_TIME`` where unknown or padding."""
+        return self._of(self.events.asked_N, NO_TIME)
+
+    @cached_property
+    def kinds_BL(self) -> Tensor:
+        """int64 positions in ``EVENT_KINDS``, -1 where unknown or padding."""
+        return self._of(self.events.kinds_N, -1)
+
+    @cached_property
+    def watched_BL(self) -> Tensor:
+        """float32 watched share of the item's length, NaN where unknown or padding."""
+        return self._of(self.events.watched_N, float("nan"))
+
     def context(self, *, want_weights: bool = False) -> SequenceContext:
         """Return what mixers may know beside the vectors."""
-        return SequenceContext(self.valid_BL, self.times_BL, self.kinds_BL, want_weights, self.padded)
+        return SequenceContext(self.valid_BL, self.times_BL, self.kinds_BL.clamp(min=0), want_weights, self.padded)
+
+    def _of(self, values_N: Tensor, otherwise: float) -> Tensor:
+        return values_N[self.row_BL].masked_fill(~self.valid_BL, otherwise)
 
 
 @dataclass(frozen=True)
@@ -62,35 +93,83 @@ class Spans:
 
 @dataclass(frozen=True)
 class EventArrays:
-    """The events of all viewers, one after another, as int64 tensors on the device that trains."""
+    """The events of all viewers, one after another, on the device that trains or answers.
+
+    Parameters
+    ----------
+    items_N, kinds_N
+        int64 item codes, and positions in ``EVENT_KINDS`` or -1.
+    times_N, asked_N
+        int64 UTC microseconds or ``NO_TIME``: when each event was, and when the viewer was next to be answered.
+    watched_N
+        float32 watched share of the item's length, NaN where unknown.
+    liked_N
+        bool: whether the viewer had said that they like the item.
+    """
 
     items_N: Tensor
+    kinds_N: Tensor
     times_N: Tensor
+    asked_N: Tensor
+    watched_N: Tensor
+    liked_N: Tensor
+
+    @classmethod
+    def of(
+        cls, histories: Histories, device: torch.device, *, timed: bool = True, now: NDArray[np.int64] | None = None
+    ) -> EventArrays:
+        """Lay out histories, in training and at serving alike.
+
+        Parameters
+        ----------
+        timed
+            False where the clock is order only: then no time is known, whatever the histories say.
+        now
+            ``[U]`` UTC microseconds or ``NO_TIME``: when each viewer asks, after their newest event.
+        """
+        facts = histories.facts or Facts.unknown(len(histories.items))
+        times = histories.times if timed else np.full(len(histories.items), NO_TIME)
+        asked = _asked(times, histories.offsets, now if timed else None)
+
+        def tensor(values: NDArray[np.generic], dtype: torch.dtype = torch.int64) -> Tensor:
+            return torch.tensor(values, dtype=dtype, device=device)
+
+        return cls(
+            items_N=tensor(histories.items),
+            kinds_N=tensor(facts.kinds),
+            times_N=tensor(times),
+            asked_N=tensor(asked),
+            watched_N=tensor(facts.watched, torch.float32),
+            liked_N=tensor(facts.liked, torch.bool),
+        )
 
     def batch(self, spans: Spans) -> SequenceBatch:
         """Return the spans as one rectangle, as long as the longest of them."""
         length = int(spans.length_B.max())
         # Counted from the newest: negative where a shorter span has no event.
         from_start_BL = spans.length_B[:, None] - length + torch.arange(length, device=spans.start_B.device)
-        valid_BL = from_start_BL >= 0
         row_BL = spans.start_B[:, None] + from_start_BL.clamp(min=0)
-        padded = bool((spans.length_B != length).any())
-        items_BL, times_BL = self.items_N[row_BL], self.times_N[row_BL]
-        return SequenceBatch(
-            items_BL=items_BL * valid_BL,
-            times_BL=times_BL.masked_fill(~valid_BL, NO_TIME),
-            kinds_BL=torch.zeros_like(items_BL),
-            valid_BL=valid_BL,
-            padded=padded,
-        )
+        return SequenceBatch(self, row_BL, from_start_BL >= 0, padded=bool((spans.length_B != length).any()))
 
-    def successors(self, spans: Spans) -> Tensor:
-        """Return the item that followed each event of the spans, in the order of ``valid_BL``."""
+    def successor_rows(self, spans: Spans) -> Tensor:
+        """Return where the event stands that followed each one of the spans, in the order of ``valid_BL``."""
         owner_T = torch.repeat_interleave(spans.length_B)
         place_T = (
             torch.arange(len(owner_T), device=owner_T.device) - (spans.length_B.cumsum(0) - spans.length_B)[owner_T]
         )
-        return self.items_N[spans.start_B[owner_T] + place_T + 1]
+        return spans.start_B[owner_T] + place_T + 1
+
+    def successors(self, spans: Spans) -> Tensor:
+        """Return the item that followed each event of the spans, in the order of ``valid_BL``."""
+        return self.items_N[self.successor_rows(spans)]
+
+
+def _asked(times: NDArray[np.int64], offsets: NDArray[np.int64], now: NDArray[np.int64] | None) -> NDArray[np.int64]:
+    """``[N]``: the time of each viewer's next event, and after their newest one the moment at which they ask."""
+    asked = np.append(times[1:], NO_TIME)[: len(times)]
+    some = np.diff(offsets) > 0
+    asked[offsets[1:][some] - 1] = NO_TIME if now is None else now[some]
+    return asked
 
 
 def newest_spans(offsets: Tensor, max_len: int) -> Spans:

@@ -5,8 +5,9 @@ Legend of tensor names: ``B`` viewers, ``L`` history positions, ``D`` width, ``N
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +17,11 @@ from foveate.attention.base import MixerConfig, ScorerConfig, SequenceContext
 from foveate.attention.dot_product import DotProduct
 from foveate.attention.multi_head import MultiHead
 from foveate.encoder.batch import SequenceBatch
+from foveate.encoder.content import Content
 from foveate.encoder.heads.base import HeadConfig
+from foveate.encoder.inputs.base import EventInputConfig, InputConfig, ItemInputConfig, RequestInputConfig
+
+T = TypeVar("T", bound=InputConfig)
 
 _ITEM_SPREAD = 0.02
 """Standard deviation of fresh item vectors: small, so that the first scores are nearly even."""
@@ -46,6 +51,8 @@ class EncoderConfig:
         How viewers are matched with items.
     head
         An interest predictor that takes the scorer's place, or None.
+    inputs
+        What is read beside ids, each kind once.
     """
 
     width: int = 64
@@ -57,18 +64,43 @@ class EncoderConfig:
     mixer: MixerConfig = field(default_factory=MultiHead)
     scorer: ScorerConfig = field(default_factory=DotProduct)
     head: HeadConfig | None = None
+    inputs: tuple[InputConfig, ...] = ()
 
     def __post_init__(self) -> None:
+        names = [config.name for config in self.inputs]
+        if len(set(names)) < len(names):
+            raise ValueError(f"an input stands twice in inputs: {', '.join(names)}")
         if min(self.width, self.max_len) < 1 or min(self.blocks, self.feed_forward) < 0:
             raise ValueError("width and max_len must be 1 or more, blocks and feed_forward 0 or more")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be at least 0 and below 1, got {self.dropout}")
 
+    def inputs_of(self, kind: type[T]) -> list[T]:
+        """Return the inputs of one kind: of events, of requests or of items."""
+        return [config for config in self.inputs if isinstance(config, kind)]
+
 
 class SequenceEncoder(nn.Module):
-    """Turns histories into viewer vectors that live in the space of the item vectors."""
+    """Turns histories into viewer vectors that live in the space of the item vectors.
 
-    def __init__(self, config: EncoderConfig, n_items: int) -> None:
+    Parameters
+    ----------
+    config
+        What it is made of.
+    n_items
+        How many items there are.
+    content
+        What is known of the items; None knows nothing of them.
+    timed
+        Whether it learns from times. Where the clock is order only it does not, and is not to be told any later.
+    """
+
+    trained_I: Tensor
+    timed: Tensor
+
+    def __init__(
+        self, config: EncoderConfig, n_items: int, content: Content | None = None, *, timed: bool = True
+    ) -> None:
         super().__init__()
         self.config = config
         self.items = nn.Embedding(n_items, config.width)
@@ -80,11 +112,52 @@ class SequenceEncoder(nn.Module):
         for table in (self.items, self.ages):
             if table is not None:
                 nn.init.normal_(table.weight, std=_ITEM_SPREAD)
+        self._add_inputs(config, content or Content.unknown(config.inputs_of(ItemInputConfig), n_items))
+        self.register_buffer("timed", torch.tensor(timed))
 
-    def states(self, batch: SequenceBatch, *, want_weights: bool = False) -> tuple[Tensor, list[Tensor]]:
-        """Return ``[B, L, D]``, the viewer after each event, and where wanted each block's ``[B, H, L, L]``."""
+    def _add_inputs(self, config: EncoderConfig, content: Content) -> None:
+        width = config.width
+        self.event_inputs = nn.ModuleList([own.build(width) for own in config.inputs_of(EventInputConfig)])
+        self.request_inputs = nn.ModuleList([own.build(width) for own in config.inputs_of(RequestInputConfig)])
+        self.item_inputs = nn.ModuleDict(
+            {own.name: own.build(width, content.facts[own.name]) for own in config.inputs_of(ItemInputConfig)}
+        )
+        if self.item_inputs:
+            self.register_buffer("trained_I", torch.tensor(content.trained))
+
+    def item_vectors(self) -> Tensor:
+        """Return ``[I, D]``: each item's own vector, and what the item inputs add to it.
+
+        Of an item that no history holds the own vector is noise. Where there is something else to know it by, that
+        alone stands for it.
+        """
+        own_ID: Tensor = self.items.weight
+        if not self.item_inputs:
+            return own_ID
+        return sum((added() for added in self.item_inputs.values()), own_ID * self.trained_I[:, None])
+
+    def states(
+        self, batch: SequenceBatch, item_ID: Tensor | None = None, *, want_weights: bool = False
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Read histories.
+
+        Parameters
+        ----------
+        batch
+            The histories.
+        item_ID
+            What :meth:`item_vectors` returned, where that is at hand.
+        want_weights
+            Whether the mixers' weights are returned too.
+
+        Returns
+        -------
+        tuple of Tensor and list of Tensor
+            ``[B, L, D]``, the viewer after each event, and where wanted each block's ``[B, H, L, L]``.
+        """
         context = batch.context(want_weights=want_weights)
-        x_BLD = self.items(batch.items_BL)
+        x_BLD = F.embedding(batch.items_BL, self.item_vectors() if item_ID is None else item_ID)
+        x_BLD = _plus(x_BLD, self.event_inputs, batch)
         if self.ages is not None:
             age_L = torch.arange(x_BLD.shape[1] - 1, -1, -1, device=x_BLD.device)
             x_BLD = x_BLD + self.ages(age_L)
@@ -96,16 +169,22 @@ class SequenceEncoder(nn.Module):
             x_BLD, weights = block(x_BLD, context)
             if weights is not None:
                 seen.append(weights)
-        return self.norm(x_BLD), seen
+        return _plus(self.norm(x_BLD), self.request_inputs, batch), seen
 
-    def forward(self, batch: SequenceBatch) -> Tensor:
+    def forward(self, batch: SequenceBatch, item_ID: Tensor | None = None) -> Tensor:
         """Return ``[B, D]``: the viewers after their newest event."""
-        return self.states(batch)[0][:, -1]
+        return self.states(batch, item_ID)[0][:, -1]
 
     def score(self, user_BD: Tensor, item_ND: Tensor) -> Tensor:
         """Return ``[B, N]``: how well viewers and items match."""
         scores: Tensor = self.match(user_BD, item_ND)
         return scores
+
+
+def _plus(x_BLD: Tensor, inputs: Iterable[nn.Module], batch: SequenceBatch) -> Tensor:
+    for added in inputs:
+        x_BLD = x_BLD + added(batch)
+    return x_BLD
 
 
 class Block(nn.Module):

@@ -14,16 +14,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from foveate.data.events import Histories
 from foveate.data.fitting import FitContext
 from foveate.encoder.batch import EventArrays, Spans, bucketed, drawn, training_spans
 from foveate.encoder.checkpoint import Checkpoint, optimizer_tensors, restore_optimizer
+from foveate.encoder.content import Content
+from foveate.encoder.inputs.base import ItemInputConfig
 from foveate.encoder.losses.base import Loss
 from foveate.encoder.model import EncoderConfig, SequenceEncoder
 from foveate.encoder.settings import METRIC, EpochReport, TrainConfig
 from foveate.encoder.trained import TrainedEncoder
 from foveate.encoder.validation import Validation
 from foveate.errors import TrainingError
+from foveate.messages import NO_TIME
 
 
 class Run:
@@ -32,11 +34,14 @@ class Run:
     def __init__(self, encoder: EncoderConfig, train: TrainConfig, context: FitContext) -> None:
         self.encoder, self.train = encoder, train
         device = _device(train.device)
-        self.events, self.offsets = _tensors(context.histories, device)
+        timed = context.now != NO_TIME
+        self.events = EventArrays.of(context.histories, device, timed=timed)
+        self.offsets = torch.tensor(context.histories.offsets, dtype=torch.int64, device=device)
         if not bool((self.offsets.diff() > 1).any()):
             raise TrainingError("no viewer has two positive events: there is no next item to learn from")
-        self.model = SequenceEncoder(encoder, context.histories.n_items).to(device)
         counts = np.bincount(context.histories.items, minlength=context.histories.n_items)
+        content = Content.of(encoder.inputs_of(ItemInputConfig), context.catalog, counts)
+        self.model = SequenceEncoder(encoder, context.histories.n_items, content, timed=timed).to(device)
         self.loss: Loss = train.loss.build(torch.tensor(counts, dtype=torch.float32), train.negatives).to(device)
         self.optimizer = torch.optim.AdamW(
             [*self.model.parameters(), *self.loss.parameters()],
@@ -80,10 +85,11 @@ class Run:
     def _step(self, spans: Spans) -> Tensor:
         """Take one step; returns the loss without waiting for it."""
         batch = self.events.batch(spans)
-        states_BLD, _ = self.model.states(batch)
+        item_ID = self.model.item_vectors()
+        states_BLD, _ = self.model.states(batch, item_ID)
         user_TD = states_BLD[batch.valid_BL] if batch.padded else states_BLD.flatten(0, 1)
         target_T = self.events.successors(spans)
-        loss: Tensor = self.loss(user_TD, target_T, self.model.items.weight, self.model.score)
+        loss: Tensor = self.loss(user_TD, target_T, item_ID, self.model.score)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         if self.train.gradient_norm:
@@ -140,14 +146,8 @@ class Run:
 def _validation(context: FitContext, viewers: int) -> Validation | None:
     if context.validation is None:
         return None
-    validation = Validation(context.histories, context.validation, viewers, context.seed)
+    validation = Validation(context.histories, context.validation, viewers, context.seed, context.now)
     return validation if len(validation.users) else None
-
-
-def _tensors(histories: Histories, device: torch.device) -> tuple[EventArrays, Tensor]:
-    items = torch.tensor(histories.items, dtype=torch.int64, device=device)
-    times = torch.tensor(histories.times, dtype=torch.int64, device=device)
-    return EventArrays(items, times), torch.tensor(histories.offsets, dtype=torch.int64, device=device)
 
 
 def _device(name: str) -> torch.device:

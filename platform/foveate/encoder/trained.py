@@ -1,19 +1,24 @@
 """A trained encoder at work: histories in, viewer vectors and scores of every item out.
 
-Shapes: ``B`` viewers, ``I`` items, ``D`` width.
+Shapes: ``B`` viewers, ``L`` positions, ``H`` heads, ``I`` items, ``D`` width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from functools import cached_property
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from foveate.encoder.batch import EventArrays, newest_spans
+from foveate.data.events import Histories
+from foveate.encoder.batch import EventArrays, SequenceBatch, newest_spans
+from foveate.encoder.content import Content
+from foveate.encoder.inputs.base import ItemInputConfig
 from foveate.encoder.model import EncoderConfig, SequenceEncoder
+from foveate.encoder.rollout import rollout
 from foveate.errors import TrainingError
 
 _BATCH = 256
@@ -21,6 +26,9 @@ _BATCH = 256
 
 _SCORED = 64
 """Viewers scored together: a head holds its hidden layer for each of them and every item."""
+
+_WEIGHTS = 4_000_000
+"""Weights of one head and block that are held at once."""
 
 
 class TrainedEncoder:
@@ -41,43 +49,75 @@ class TrainedEncoder:
         self.model = model.eval()
         self.best_epoch = best_epoch
         self._device = model.items.weight.device
+        self._timed = bool(model.timed)
 
-    @property
+    @cached_property
     def item_vectors(self) -> NDArray[np.float32]:
-        """``[I, D]`` float32."""
-        return _to_numpy(self.model.items.weight)
+        """``[I, D]`` float32: what the encoder knows each item by."""
+        return _to_numpy(self._item_ID)
 
     @torch.inference_mode()
-    def encode(self, histories: Sequence[NDArray[np.int32]], times: Sequence[NDArray[np.int64]]) -> Tensor:
+    def encode(self, histories: Histories, now: NDArray[np.int64] | None = None) -> Tensor:
         """Return ``[B, D]`` viewer vectors, zero for a viewer without a history.
 
         Parameters
         ----------
-        histories, times
-            Each viewer's item codes and UTC microseconds, oldest first; only the newest ``max_len`` are read.
+        histories
+            What each viewer did; only the newest ``max_len`` events are read.
+        now
+            ``[B]`` UTC microseconds or ``NO_TIME``: when each viewer asks. None where that is not known.
         """
-        user_BD = torch.zeros(len(histories), self.config.width, device=self._device)
-        some = [row for row, items in enumerate(histories) if len(items)]
-        # Like lengths side by side leave little padding.
-        some.sort(key=lambda row: len(histories[row]))
-        for start in range(0, len(some), _BATCH):
-            rows = some[start : start + _BATCH]
-            user_BD[rows] = self._encode([histories[r] for r in rows], [times[r] for r in rows])
+        user_BD = torch.zeros(histories.n_users, self.config.width, device=self._device)
+        for rows, batch in self._batches(histories, now, _BATCH):
+            user_BD[rows] = self.model(batch, self._item_ID)
         return user_BD
 
     @torch.inference_mode()
-    def scores(self, histories: Sequence[NDArray[np.int32]], times: Sequence[NDArray[np.int64]]) -> NDArray[np.float32]:
-        """Return ``[B, I]`` scores of every item; a viewer without a history finds all items alike."""
-        user_BD, item_ID = self.encode(histories, times), self.model.items.weight
-        scores_BI = np.empty((len(histories), len(item_ID)), dtype=np.float32)
-        for start in range(0, len(histories), _SCORED):
+    def scores(self, histories: Histories, now: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
+        """Return ``[B, I]`` scores of every item; a viewer without a history finds all items alike.
+
+        The parameters are those of :meth:`encode`.
+        """
+        user_BD, item_ID = self.encode(histories, now), self._item_ID
+        scores_BI = np.empty((histories.n_users, len(item_ID)), dtype=np.float32)
+        for start in range(0, histories.n_users, _SCORED):
             part = slice(start, start + _SCORED)
             scores_BI[part] = _to_numpy(self.model.score(user_BD[part], item_ID))
-        scores_BI[np.array([len(items) == 0 for items in histories], dtype=bool)] = 0.0
+        scores_BI[np.diff(histories.offsets) == 0] = 0.0
         return scores_BI
 
+    @torch.inference_mode()
+    def attention(self, histories: Histories, now: NDArray[np.int64] | None = None) -> list[NDArray[np.float32]] | None:
+        """Return how much of the encoder's look at each viewer went to each event: where it looked, not why.
+
+        The shares are those of :func:`foveate.encoder.rollout.rollout`. They say which events the answer was gathered
+        from; taking an event away may change the answer more, or less, than its share.
+
+        Parameters
+        ----------
+        histories, now
+            As :meth:`encode` takes them.
+
+        Returns
+        -------
+        list of ndarray, or None
+            For each viewer float32 shares of their newest events, ``max_len`` at most, oldest first, that sum to one;
+            nothing for a viewer without a history. None where the mixer does not weigh events, as a recurrent one.
+        """
+        shares = [np.empty(0, dtype=np.float32)] * histories.n_users
+        longest = min(self.config.max_len, int(np.diff(histories.offsets).max(initial=1)))
+        size = max(1, _WEIGHTS // longest**2)
+        for rows, batch in self._batches(histories, now, size):
+            _, weights = self.model.states(batch, self._item_ID, want_weights=True)
+            if not weights or len(weights) < self.config.blocks:
+                return None
+            share_BL = rollout(weights)
+            for row, share_L, valid_L in zip(rows.tolist(), share_BL, batch.valid_BL, strict=True):
+                shares[row] = _to_numpy(share_L[valid_L])
+        return shares
+
     def arrays(self) -> dict[str, NDArray[np.generic]]:
-        """Return every weight by its name."""
+        """Return every weight, and what is known of the items, by its name."""
         return {name: _to_numpy(value) for name, value in self.model.state_dict().items()}
 
     @classmethod
@@ -89,22 +129,31 @@ class TrainedEncoder:
         TrainingError
             The arrays are of an encoder with another config.
         """
-        model = SequenceEncoder(config, n_items=len(arrays["items.weight"]))
         try:
+            content = Content.stored(config.inputs_of(ItemInputConfig), arrays)
+            model = SequenceEncoder(config, len(arrays["items.weight"]), content)
             model.load_state_dict({name: torch.tensor(value) for name, value in arrays.items()})
-        except RuntimeError as error:
+        except (RuntimeError, KeyError) as error:
             raise TrainingError(f"these weights are of another encoder: {' '.join(str(error).split())}") from error
         return cls(config, model)
 
-    def _encode(self, histories: list[NDArray[np.int32]], times: list[NDArray[np.int64]]) -> Tensor:
-        newest = [items[-self.config.max_len :] for items in histories]
-        offsets = torch.tensor(np.cumsum([0, *map(len, newest)]), device=self._device)
-        items_N = torch.tensor(np.concatenate(newest), dtype=torch.int64, device=self._device)
-        clock = np.concatenate([when[-self.config.max_len :] for when in times])
-        times_N = torch.tensor(clock, dtype=torch.int64, device=self._device)
-        batch = EventArrays(items_N, times_N).batch(newest_spans(offsets, self.config.max_len))
-        vectors: Tensor = self.model(batch)
-        return vectors
+    @cached_property
+    def _item_ID(self) -> Tensor:
+        with torch.inference_mode():
+            return self.model.item_vectors()
+
+    def _batches(
+        self, histories: Histories, now: NDArray[np.int64] | None, size: int
+    ) -> Iterator[tuple[Tensor, SequenceBatch]]:
+        """Yield viewers who have a history, by their place, with the newest events of each."""
+        events = EventArrays.of(histories, self._device, timed=self._timed, now=now)
+        offsets = torch.tensor(histories.offsets, device=self._device)
+        some = (offsets.diff() > 0).nonzero()[:, 0]
+        spans = newest_spans(offsets, self.config.max_len)
+        # Like lengths side by side leave little padding.
+        for index in torch.split(torch.argsort(spans.length_B, stable=True), size):
+            if len(index):
+                yield some[index], events.batch(spans.take(index))
 
 
 def _to_numpy(value: Tensor) -> NDArray[np.float32]:

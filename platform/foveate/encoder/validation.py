@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from foveate.data.events import Histories
 from foveate.encoder.trained import TrainedEncoder
+from foveate.messages import NO_TIME
 from foveate.metrics import mid_ranks, ndcg_at, recall_at
 
 _BATCH = 512
@@ -26,10 +27,15 @@ class Validation:
         How many viewers to rank for at most.
     seed
         Of the draw among more viewers than that.
+    now
+        When all of them ask, in UTC microseconds, or ``NO_TIME``.
     """
 
-    def __init__(self, histories: Histories, targets: NDArray[np.int32], viewers: int, seed: int) -> None:
+    def __init__(
+        self, histories: Histories, targets: NDArray[np.int32], viewers: int, seed: int, now: int = NO_TIME
+    ) -> None:
         self._histories = histories
+        self._now = now
         self._targets = targets
         some = np.flatnonzero((targets >= 0) & (np.diff(histories.offsets) > 0))
         if len(some) > viewers:
@@ -44,7 +50,6 @@ class Validation:
         return {"ndcg@10": float(ndcg_at(ranks, 10).mean()), "recall@10": float(recall_at(ranks, 10).mean())}
 
     def _ranks(self, encoder: TrainedEncoder, users: NDArray[np.int64]) -> NDArray[np.float64]:
-        rows = [self._histories.rows(user) for user in users.tolist()]
-        items = [self._histories.items[row] for row in rows]
-        scores_BI = encoder.scores(items, [self._histories.times[row] for row in rows])
-        return mid_ranks(scores_BI, self._targets[users], items)
+        histories = self._histories.take(users)
+        scores_BI = encoder.scores(histories, np.full(len(users), self._now))
+        return mid_ranks(scores_BI, self._targets[users], list(histories))

@@ -139,7 +139,7 @@ def _beside(model: Model, stage: Stage, say: Progress) -> _Run:
     sources = {source.name: source for source in model.sources}
     history = replace(stage.history.take(stage.history.item < len(model.catalog)), n_items=len(model.catalog))
     seed = model.recipe.seed
-    context = FitContext(history.histories(), model.catalog, stage.now, seed, progress=say)
+    context = FitContext(history.histories(model.catalog.duration), model.catalog, stage.now, seed, progress=say)
     notes: list[str] = []
     for name in BASELINES:
         if name not in sources:

@@ -6,22 +6,20 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, TypeAlias, TypeVar
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from foveate.data.catalog import Catalog
 from foveate.data.events import Events
-from foveate.data.schema import EVENT_KINDS
+from foveate.data.queries import events_of, joined
 from foveate.data.signals import Signals
 from foveate.features.candidate import candidate_columns, candidate_values
 from foveate.features.core import Feature, FeatureRows, State
 from foveate.messages import Candidates, FeatureMatrix, Query
 
 Clock: TypeAlias = Literal["time", "order"]
-
-T = TypeVar("T", bound=np.generic)
 
 SEPARATOR = "/"
 """Between a feature's name and an array's in a bundle."""
@@ -88,7 +86,7 @@ class FeatureSet:
     def build(self, queries: Sequence[Query], candidates: Sequence[Candidates]) -> list[FeatureMatrix]:
         """Return the feature rows of each query's candidates; those of one query do not depend on the others."""
         rows = _rows(queries, candidates)
-        own = self._events(queries)
+        own = events_of(queries, len(self.catalog), self.signals.weights)
         blocks = [np.concatenate([candidate_values(c) for c in candidates])] if len(candidates) else []
         for feature in self.features:
             if feature.scope == "viewer":
@@ -130,22 +128,6 @@ class FeatureSet:
         state = self.states[feature.name]
         return np.concatenate([feature.read(state, q, c.items) for q, c in zip(queries, candidates, strict=True)])
 
-    def _events(self, queries: Sequence[Query]) -> Events:
-        """Lay the queries' histories side by side; viewer ``b`` is query ``b``."""
-        weights = np.array([self.signals.weights.get(kind, 0.0) for kind in EVENT_KINDS], dtype=np.float32)
-        kinds = _joined([q.kinds for q in queries], np.int8)
-        return Events(
-            user=np.repeat(np.arange(len(queries), dtype=np.int32), [len(q.items) for q in queries]),
-            item=_joined([q.items for q in queries], np.int32),
-            kind=kinds,
-            value=_joined([q.values for q in queries], np.float32),
-            weight=weights[kinds],
-            positive=_joined([q.positives for q in queries], np.bool_),
-            time=_joined([q.times for q in queries], np.int64),
-            n_users=len(queries),
-            n_items=len(self.catalog),
-        )
-
 
 def choose(names: Sequence[str], clock: Clock) -> tuple[Feature, ...]:
     """Return the named features, or all of them for no name, without those that need a time which is not there."""
@@ -157,11 +139,7 @@ def _rows(queries: Sequence[Query], candidates: Sequence[Candidates]) -> Feature
     counts = [len(c.items) for c in candidates]
     return FeatureRows(
         user=np.repeat(np.arange(len(queries), dtype=np.int32), counts),
-        item=_joined([c.items for c in candidates], np.int32),
+        item=joined([c.items for c in candidates], np.int32),
         position=np.repeat(np.array([len(q.items) for q in queries], dtype=np.int64), counts),
         now=np.repeat(np.array([q.now for q in queries], dtype=np.int64), counts),
     )
-
-
-def _joined(parts: Sequence[NDArray[T]], dtype: type[T]) -> NDArray[T]:
-    return np.concatenate([np.empty(0, dtype=dtype), *parts]).astype(dtype, copy=False)

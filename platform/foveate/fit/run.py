@@ -156,7 +156,7 @@ def _fit_window(
 def _fit_sources(
     stage: Stage, recipe: Recipe, catalog: Catalog, progress: Progress | None, kept: Mapping[str, CandidateSource]
 ) -> list[CandidateSource]:
-    context = FitContext(stage.history.histories(), catalog, stage.now, recipe.seed, progress=progress)
+    context = FitContext(stage.history.histories(catalog.duration), catalog, stage.now, recipe.seed, progress=progress)
     fitted = []
     for config in recipe.sources:
         name = type(config).name

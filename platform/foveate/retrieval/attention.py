@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveate.data.catalog import Catalog
+from foveate.data.queries import events_of
 from foveate.encoder.model import EncoderConfig
 from foveate.encoder.train import TrainConfig, train_encoder
 from foveate.encoder.trained import TrainedEncoder
@@ -19,14 +20,15 @@ from foveate.retrieval.base import Arrays, CandidateSource, FitContext, SourceCo
 class AttentionSource(CandidateSource):
     """A trained encoder that matches a viewer's positive history with every item."""
 
-    def __init__(self, name: str, encoder: TrainedEncoder) -> None:
+    def __init__(self, name: str, encoder: TrainedEncoder, catalog: Catalog) -> None:
         self.name = name
         self.encoder = encoder
+        self._catalog = catalog
 
     def scores(self, queries: Sequence[Query]) -> NDArray[np.float32]:
         """Return ``[B, I]``; all items are alike to a viewer without a history."""
-        items = [query.items[query.positives] for query in queries]
-        return self.encoder.scores(items, [query.times[query.positives] for query in queries])
+        histories = events_of(queries, len(self._catalog)).histories(self._catalog.duration)
+        return self.encoder.scores(histories, np.array([query.now for query in queries], dtype=np.int64))
 
     def arrays(self) -> Arrays:
         """Return the encoder's weights."""
@@ -53,9 +55,8 @@ class Attention(SourceConfig):
 
     def fit(self, context: FitContext) -> AttentionSource:
         """Train the encoder."""
-        return AttentionSource(self.name, train_encoder(self.encoder, self.train, context))
+        return AttentionSource(self.name, train_encoder(self.encoder, self.train, context), context.catalog)
 
     def restore(self, arrays: Arrays, catalog: Catalog) -> AttentionSource:
         """Make the source again."""
-        del catalog
-        return AttentionSource(self.name, TrainedEncoder.restore(self.encoder, arrays))
+        return AttentionSource(self.name, TrainedEncoder.restore(self.encoder, arrays), catalog)

@@ -1,0 +1,1 @@
+"""What the encoder reads beside ids: one input a file."""

@@ -1,0 +1,19 @@
+"""What an item is about, in its maker's own words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from foveate.data.catalog import Catalog
+from foveate.encoder.inputs.base import Bag, ItemInputConfig
+
+
+@dataclass(frozen=True)
+class Tags(ItemInputConfig):
+    """The mean of the item's tags."""
+
+    name = "tags"
+
+    def facts(self, catalog: Catalog) -> Bag:
+        """Return each item's tags."""
+        return Bag.of_matrix(catalog.tags)
