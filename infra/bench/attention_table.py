@@ -1,0 +1,274 @@
+"""Train every mixer with every scorer, and every head, at one budget, and write the table of what each comes to.
+
+All are found by name in their registries. Each trains on what lies before each viewer's last item but one and must
+foretell that item (the test is never read): full ranking over the whole catalogue, the seen left out, popularity on the
+same viewers beside them. A row that stands in the JSON file with the same settings, data and seed is kept as it is, so
+the command may be stopped and started again, and a new variant costs its own rows alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import statistics
+import sys
+import tempfile
+import textwrap
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from foveate.attention.base import MixerConfig, ScorerConfig
+from foveate.config import apply_overrides, from_dict, load_yaml, to_dict
+from foveate.data.fitting import FitContext
+from foveate.encoder.heads.base import HeadConfig
+from foveate.encoder.model import EncoderConfig
+from foveate.encoder.train import EpochReport, train_encoder
+from foveate.encoder.trained import TrainedEncoder
+from foveate.encoder.validation import Validation
+from foveate.recipe import Recipe
+from foveate.retrieval.attention import Attention
+from foveate.retrieval.base import SourceConfig
+from foveate.retrieval.popularity import count_items
+from lab.held_out import BEAUTY, full_ranking, leave_one_out, open_or_import, real_data
+
+BENCH = Path(__file__).resolve().parent
+ASKED, WARM_UP = 100, 5
+"""Requests that are timed, and those before them that are not."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One row of the table: what stands in its first two columns, and the encoder."""
+
+    mixer: str
+    matched: str
+    encoder: EncoderConfig
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a variant came to.
+
+    ``parameters`` are those beside the item vectors, ``with_items`` all; ``rows_per_second`` of training;
+    ``request_ms`` the median of encoding one viewer and scoring every item.
+    """
+
+    mixer: str
+    matched: str
+    metrics: dict[str, float]
+    parameters: int
+    with_items: int
+    epochs: int
+    rows_per_second: float
+    request_ms: float
+    measured_on: dict[str, Any]
+
+    @property
+    def key(self) -> str:
+        """Two rows of one key are the same measurement."""
+        return json.dumps(self.measured_on, sort_keys=True)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What all rows share."""
+
+    source: Attention
+    context: FitContext
+    data: str
+    seconds: float
+
+    def measured_on(self, variant: Variant) -> dict[str, Any]:
+        """Return all that a row depends on, as plain values."""
+        return {
+            "encoder": to_dict(variant.encoder),
+            "train": to_dict(self.source.train),
+            "seconds": self.seconds,
+            "data": self.data,
+            "seed": self.context.seed,
+        }
+
+    def key(self, variant: Variant) -> str:
+        """Return the key of the row that this trial makes of a variant."""
+        return json.dumps(self.measured_on(variant), sort_keys=True)
+
+
+def variants(base: EncoderConfig, only: Sequence[str] = ()) -> Iterator[Variant]:
+    """Yield every mixer with every scorer, and the base's own mixer with every head, where both are in ``only``."""
+    scored = [
+        Variant(mixer, scorer, replace(base, mixer=mixed(), scorer=matched(), head=None))
+        for mixer, mixed in MixerConfig.variants.items()
+        for scorer, matched in ScorerConfig.variants.items()
+    ]
+    own = type(base.mixer).name
+    headed = [Variant(own, name, replace(base, head=head())) for name, head in HeadConfig.variants.items()]
+    for variant in (*scored, *headed):
+        if not only or {variant.mixer, variant.matched} <= set(only):
+            yield variant
+
+
+def measured(variant: Variant, trial: Trial) -> Row:
+    """Train one variant and measure it."""
+    reports: list[EpochReport] = []
+
+    def told(report: EpochReport) -> bool:
+        reports.append(report)
+        return not trial.seconds or time.perf_counter() - started < trial.seconds
+
+    started = time.perf_counter()
+    # Nothing is held out for stopping early: each takes the whole budget and is measured once, at its end.
+    training = replace(trial.context, validation=None)
+    encoder = train_encoder(variant.encoder, trial.source.train, training, on_epoch=told)
+    every = sum(parameter.numel() for parameter in encoder.model.parameters())
+    return Row(
+        mixer=variant.mixer,
+        matched=variant.matched,
+        metrics=held_out(trial.context).measure(encoder),
+        parameters=every - encoder.model.items.weight.numel(),
+        with_items=every,
+        epochs=len(reports),
+        rows_per_second=statistics.median(report.rows_per_second for report in reports),
+        request_ms=request_ms(encoder, trial.context),
+        measured_on=trial.measured_on(variant),
+    )
+
+
+def held_out(context: FitContext) -> Validation:
+    assert context.validation is not None
+    histories = context.histories
+    return Validation(histories, context.validation, histories.n_users, context.seed, context.now)
+
+
+def request_ms(encoder: TrainedEncoder, context: FitContext) -> float:
+    """Return the median milliseconds of encoding one viewer and scoring every item."""
+    drawn = np.random.default_rng(context.seed).choice(held_out(context).users, ASKED + WARM_UP)
+    took = []
+    for user in drawn.tolist():
+        viewer = context.histories.take(np.array([user]))
+        started = time.perf_counter()
+        encoder.scores(viewer)
+        took.append(1e3 * (time.perf_counter() - started))
+    return statistics.median(took[WARM_UP:])
+
+
+def popularity(context: FitContext) -> dict[str, float]:
+    counts_I1 = count_items(context.histories)[:, None]
+    return full_ranking(np.ones((context.histories.n_users, 1), dtype=np.float32), counts_I1, context)
+
+
+def stored(path: Path) -> list[Row]:
+    return [Row(**row) for row in json.loads(path.read_text())["rows"]] if path.exists() else []
+
+
+def write(path: Path, text: str) -> None:
+    """Write whole or not at all: the command may be stopped at any time."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staged = path.with_name(f".{path.name}.part")
+    staged.write_text(text)
+    staged.replace(path)
+
+
+def table(rows: Sequence[Row], popular: dict[str, float], trial: Trial, command: str) -> str:
+    """Return the markdown, the best rows first."""
+    train = trial.source.train
+    budget = f"{train.epochs} epochs" + (f" or {trial.seconds:g} s, whichever ends first" if trial.seconds else "")
+    told = (
+        f"Data: {trial.data}, leave-one-out on each viewer's last item but one. Budget: {budget}; threads: "
+        f"{train.threads}; torch {torch.__version__}; seed {trial.context.seed}. Nothing is tuned for any one row. "
+        "*Parameters* leave the item vectors out, *all* counts them. *Request* is the median of encoding one viewer "
+        f"and scoring every item. Popularity reaches NDCG@10 {popular['ndcg@10']:.4f} and Recall@10 "
+        f"{popular['recall@10']:.4f}."
+    )
+    lines = [
+        "# Every way to share out attention, at one budget",
+        "",
+        f"Made by `{command}`.",
+        *textwrap.wrap(told, 120),
+        "",
+        "| mixer | scorer or head | NDCG@10 | Recall@10 | beats popularity | parameters | all | rows/s | request ms |",
+        "| --- | --- | ---: | ---: | :---: | ---: | ---: | ---: | ---: |",
+    ]
+    best_first = sorted(rows, key=lambda row: -row.metrics["ndcg@10"])
+    return "\n".join([*lines, *(_line(row, popular) for row in best_first)]) + "\n"
+
+
+def _line(row: Row, popular: dict[str, float]) -> str:
+    beats = "yes" if row.metrics["ndcg@10"] > popular["ndcg@10"] else "no"
+    cells = [
+        row.mixer,
+        row.matched,
+        f"{row.metrics['ndcg@10']:.4f}",
+        f"{row.metrics['recall@10']:.4f}",
+        beats,
+        f"{row.parameters:,}",
+        f"{row.with_items:,}",
+        f"{row.rows_per_second:,.0f}",
+        f"{row.request_ms:.2f}",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def fill_in(trial: Trial, options: argparse.Namespace) -> None:
+    """Measure the rows that are not stored, writing both files after each."""
+    popular = popularity(trial.context)
+    base = trial.source.encoder
+    of_this_trial = {trial.key(variant) for variant in variants(base)}
+    rows = {row.key: row for row in stored(options.json) if row.key in of_this_trial}
+    wanted = list(variants(base, options.only))
+    for number, variant in enumerate(wanted, start=1):
+        key = trial.key(variant)
+        note = ", kept" if key in rows else ""
+        row = rows[key] = rows.get(key) or measured(variant, trial)
+        told = f"NDCG@10 {row.metrics['ndcg@10']:.4f}, {row.rows_per_second:,.0f} rows/s, {row.request_ms:.2f} ms"
+        print(f"{number}/{len(wanted)} {row.mixer} x {row.matched}: {told}{note}", flush=True)
+        payload = {"popularity": popular, "rows": [asdict(row) for row in rows.values()]}
+        write(options.json, json.dumps(payload, indent=1) + "\n")
+        write(options.out, table(list(rows.values()), popular, trial, options.command))
+
+
+def base_source(options: argparse.Namespace) -> Attention:
+    """Return the settings that all rows share: a recipe's or the defaults, with the budget and overrides put in."""
+    recipe = from_dict(Recipe, load_yaml(options.recipe)) if options.recipe else Recipe()
+    given = to_dict(next(source for source in recipe.sources if isinstance(source, Attention)))
+    given["train"] |= {"epochs": options.epochs, "patience": 0, "threads": options.threads}
+    source = from_dict(SourceConfig, apply_overrides(given, options.overrides))
+    assert isinstance(source, Attention)
+    return source
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", type=Path, default=BENCH / "attention_table.json", help="rows, kept between runs")
+    parser.add_argument("--out", type=Path, default=BENCH / "attention_table.md", help="the table, as markdown")
+    parser.add_argument("--data", type=Path, help="dataset folder, or Parquet file of (user, item) rows [beauty]")
+    parser.add_argument("--recipe", type=Path, help="take the encoder's and training's settings of this recipe")
+    parser.add_argument("--epochs", type=int, default=10, help="passes that each variant trains")
+    parser.add_argument("--seconds", type=float, default=0.0, help="end a variant's training after so long; 0: never")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
+    parser.add_argument("--seed", type=int, default=0)
+    only_help = "measure only rows whose mixer and scorer or head are named; may be given several times"
+    parser.add_argument("--only", action="append", default=[], metavar="NAME", help=only_help)
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="settings of all, such as encoder.width=64")
+    options = parser.parse_args()
+    options.command = shlex.join(["python", "infra/bench/attention_table.py", *sys.argv[1:]])
+    data = options.data or real_data() / BEAUTY
+    if not data.exists():
+        print(f"skipped: there is no {data}; set FOVEATE_DATA to the folder that holds {BEAUTY}, or give --data")
+        return
+    torch.set_num_threads(options.threads)
+    with tempfile.TemporaryDirectory() as scratch:
+        dataset = open_or_import(data, Path(scratch))
+        context = leave_one_out(dataset, options.seed)
+        trial = Trial(base_source(options), context, f"{data.stem}, {dataset.title}", options.seconds)
+        fill_in(trial, options)
+
+
+if __name__ == "__main__":
+    main()
