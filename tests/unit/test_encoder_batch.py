@@ -73,8 +73,8 @@ def test_padding_stands_on_the_left_and_successors_follow() -> None:
     assert batch.valid_BL.sum(dim=1).tolist() == [3, 4, 1]
     assert batch.items_BL.tolist() == [[0, 100, 101, 102], [104, 105, 106, 107], [0, 0, 0, 108]]
     assert batch.times_BL[2].tolist() == [NO_TIME, NO_TIME, NO_TIME, 8]
-    assert arrays.successors(spans).tolist() == [101, 102, 103, 105, 106, 107, 108, 109]
-    assert (arrays.successors(spans) == batch.items_BL[batch.valid_BL] + 1).all()
+    assert arrays.successors(spans).tolist() == [1, 2, 3, 5, 6, 7, 8, 9]
+    assert (arrays.items_N[arrays.successors(spans)] == batch.items_BL[batch.valid_BL] + 1).all()
 
 
 def test_spans_of_one_length_need_no_padding() -> None:

@@ -72,6 +72,13 @@ class SequenceBatch:
         """Return what mixers may know beside the vectors."""
         return SequenceContext(self.valid_BL, self.times_BL, self.kinds_BL.clamp(min=0), want_weights, self.padded)
 
+    def keep(self, kept_BL: Tensor) -> SequenceBatch:
+        """Return the same spans with only some of their events, of which each span keeps one at least."""
+        order_BL = torch.argsort(kept_BL.to(torch.int8), dim=1, stable=True)
+        longest = int(kept_BL.sum(dim=1).max())
+        row_BL, valid_BL = (values_BL.gather(1, order_BL)[:, -longest:] for values_BL in (self.row_BL, kept_BL))
+        return SequenceBatch(self.events, row_BL, valid_BL, padded=not bool(valid_BL.all()))
+
     def _of(self, values_N: Tensor, otherwise: float) -> Tensor:
         return values_N[self.row_BL].masked_fill(~self.valid_BL, otherwise)
 
@@ -151,17 +158,13 @@ class EventArrays:
         row_BL = spans.start_B[:, None] + from_start_BL.clamp(min=0)
         return SequenceBatch(self, row_BL, from_start_BL >= 0, padded=bool((spans.length_B != length).any()))
 
-    def successor_rows(self, spans: Spans) -> Tensor:
+    def successors(self, spans: Spans) -> Tensor:
         """Return where the event stands that followed each one of the spans, in the order of ``valid_BL``."""
         owner_T = torch.repeat_interleave(spans.length_B)
         place_T = (
             torch.arange(len(owner_T), device=owner_T.device) - (spans.length_B.cumsum(0) - spans.length_B)[owner_T]
         )
         return spans.start_B[owner_T] + place_T + 1
-
-    def successors(self, spans: Spans) -> Tensor:
-        """Return the item that followed each event of the spans, in the order of ``valid_BL``."""
-        return self.items_N[self.successor_rows(spans)]
 
 
 def _asked(times: NDArray[np.int64], offsets: NDArray[np.int64], now: NDArray[np.int64] | None) -> NDArray[np.int64]:

@@ -1,0 +1,1 @@
+"""What an encoder may learn beside the next item: one task a file."""

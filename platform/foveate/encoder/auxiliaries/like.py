@@ -1,0 +1,35 @@
+"""Whether a viewer will say that they like the next video."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from foveate.encoder.auxiliaries.base import Auxiliary, AuxiliaryConfig, PairPredictor, Step
+
+
+class LikeTask(Auxiliary):
+    """Cross-entropy between whether the next item was liked and what is foretold."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.predict = PairPredictor(width)
+
+    def forward(self, step: Step) -> Tensor:
+        """Return the mean over the rows."""
+        liked_T = step.batch.events.liked_N[step.next_T]
+        said_T = self.predict(step.user_TD, F.embedding(step.target_T, step.item_ID))
+        return F.binary_cross_entropy_with_logits(said_T, liked_T.to(said_T.dtype))
+
+
+@dataclass(frozen=True)
+class Like(AuxiliaryConfig):
+    """Foretell whether the next video is liked before the one after it comes."""
+
+    name = "like"
+
+    def build(self, width: int) -> LikeTask:
+        """Build the module for vectors of ``width``."""
+        return LikeTask(width)
