@@ -6,8 +6,7 @@ items.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
@@ -43,10 +42,15 @@ class SequenceContext:
     want_weights: bool = False
     padded: bool = True
 
-    @cached_property
+    _masks: list[Tensor] = field(default_factory=list, init=False, repr=False, compare=False)
+
+    @property
     def mask(self) -> Tensor:
         """What :func:`causal_mask` says, made once for all the blocks that ask."""
-        return causal_mask(self)
+        # Not a cached_property: before Python 3.12 that takes a lock, which torch's compiler cannot read past.
+        if not self._masks:
+            self._masks.append(causal_mask(self))
+        return self._masks[0]
 
 
 class Mixer(nn.Module):

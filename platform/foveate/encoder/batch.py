@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import torch
@@ -43,27 +42,27 @@ class SequenceBatch:
     valid_BL: Tensor
     padded: bool
 
-    @cached_property
+    @property
     def items_BL(self) -> Tensor:
         """int64 item codes, 0 where padding."""
         return self.events.items_N[self.row_BL] * self.valid_BL
 
-    @cached_property
+    @property
     def times_BL(self) -> Tensor:
         """int64 UTC microseconds, ``NO_TIME`` where unknown or padding."""
         return self._of(self.events.times_N, NO_TIME)
 
-    @cached_property
+    @property
     def asked_BL(self) -> Tensor:
         """int64 UTC microseconds of the request that each position answers, ``NO_TIME`` where unknown or padding."""
         return self._of(self.events.asked_N, NO_TIME)
 
-    @cached_property
+    @property
     def kinds_BL(self) -> Tensor:
         """int64 positions in ``EVENT_KINDS``, -1 where unknown or padding."""
         return self._of(self.events.kinds_N, -1)
 
-    @cached_property
+    @property
     def watched_BL(self) -> Tensor:
         """float32 watched share of the item's length, NaN where unknown or padding."""
         return self._of(self.events.watched_N, float("nan"))
