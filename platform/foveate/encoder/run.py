@@ -9,19 +9,24 @@ from __future__ import annotations
 import math
 import time
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from foveate.data.fitting import FitContext
+from foveate.encoder.auxiliaries.base import Step
+from foveate.encoder.average import averaged
 from foveate.encoder.batch import EventArrays, Spans, bucketed, drawn, training_spans
 from foveate.encoder.checkpoint import Checkpoint, optimizer_tensors, restore_optimizer
 from foveate.encoder.content import Content
+from foveate.encoder.device import compiled, device_of, number_format, random_state, set_random_state
 from foveate.encoder.inputs.base import ItemInputConfig
-from foveate.encoder.losses.base import Loss
 from foveate.encoder.model import EncoderConfig, SequenceEncoder
+from foveate.encoder.objective import Objective
 from foveate.encoder.settings import METRIC, EpochReport, TrainConfig
+from foveate.encoder.team import Team
 from foveate.encoder.trained import TrainedEncoder
 from foveate.encoder.validation import Validation
 from foveate.errors import TrainingError
@@ -33,7 +38,8 @@ class Run:
 
     def __init__(self, encoder: EncoderConfig, train: TrainConfig, context: FitContext) -> None:
         self.encoder, self.train = encoder, train
-        device = _device(train.device)
+        self.team = Team.current()
+        device = device_of(train.device)
         timed = context.now != NO_TIME
         self.events = EventArrays.of(context.histories, device, timed=timed)
         self.offsets = torch.tensor(context.histories.offsets, dtype=torch.int64, device=device)
@@ -42,9 +48,13 @@ class Run:
         counts = np.bincount(context.histories.items, minlength=context.histories.n_items)
         content = Content.of(encoder.inputs_of(ItemInputConfig), context.catalog, counts)
         self.model = SequenceEncoder(encoder, context.histories.n_items, content, timed=timed).to(device)
-        self.loss: Loss = train.loss.build(torch.tensor(counts, dtype=torch.float32), train.negatives).to(device)
+        loss = train.loss.build(torch.tensor(counts, dtype=torch.float32), train.negatives)
+        self.objective = Objective(loss, train.auxiliaries, encoder.width).to(device)
+        self.average = averaged(self.model, train.average)
+        self._states = compiled(self.model.states, train.compile, device)
+        self.weights = [*self.model.parameters(), *self.objective.parameters()]
         self.optimizer = torch.optim.AdamW(
-            [*self.model.parameters(), *self.loss.parameters()],
+            self.weights,
             lr=train.learning_rate,
             weight_decay=train.weight_decay,
             fused=True,
@@ -53,6 +63,11 @@ class Run:
         self.epochs_done = 0
         self.best_epoch, self.best_metric = 0, -math.inf
         self.best: dict[str, Tensor] = {}
+
+    @property
+    def answering(self) -> SequenceEncoder:
+        """The model that is measured and kept: the average of the trained one, or itself."""
+        return self.model if self.average is None else cast("SequenceEncoder", self.average.module)
 
     @property
     def done(self) -> bool:
@@ -65,15 +80,17 @@ class Run:
     def epoch(self) -> EpochReport:
         """Pass once over the histories and measure."""
         self.model.train()
+        self.team.agree(self.offsets.device)
         spans = training_spans(self.offsets, self.encoder.max_len)
         if self.train.epoch_rows:
             spans = drawn(spans, self.train.epoch_rows)
+        batches = [spans.take(index) for index in bucketed(spans, self.train.batch_size)]
+        self.team.part()
         start, rows = time.perf_counter(), int(spans.length_B.sum())
         total = torch.zeros((), device=self.offsets.device)
-        for index in bucketed(spans, self.train.batch_size):
-            picked = spans.take(index)
-            total += self._step(picked) * picked.length_B.sum()
-        loss = float(total) / rows
+        for batch in batches:
+            total += self._step(batch)
+        loss = float(self.team.total(total)) / rows
         seconds = time.perf_counter() - start
         self.epochs_done += 1
         if not math.isfinite(loss):
@@ -83,45 +100,58 @@ class Run:
         return EpochReport(self.epochs_done, loss, self._measure(), rows / seconds, self.save)
 
     def _step(self, spans: Spans) -> Tensor:
-        """Take one step; returns the loss without waiting for it."""
+        """Take one step; returns the loss, summed over this process's rows, without waiting for it."""
+        own = self.team.share(spans)
+        rows = own.length_B.sum()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = torch.zeros((), device=rows.device)
+        if len(own):
+            with number_format(self.train.precision, rows.device):
+                loss = self._loss(own)
+            # Each process's mean counts by its share of the rows, so that their mean is that of the whole batch.
+            (loss * (rows * self.team.size / spans.length_B.sum())).backward()  # type: ignore[no-untyped-call]
+        self.team.average(self.weights)
+        if self.train.gradient_norm:
+            torch.nn.utils.clip_grad_norm_(self.weights, self.train.gradient_norm)
+        self.optimizer.step()
+        if self.average is not None:
+            self.average.update_parameters(self.model)
+        return loss.detach() * rows
+
+    def _loss(self, spans: Spans) -> Tensor:
+        """Return what the spans' rows come to by the objective, as a mean over the rows."""
         batch = self.events.batch(spans)
         item_ID = self.model.item_vectors()
-        states_BLD, _ = self.model.states(batch, item_ID)
-        user_TD = states_BLD[batch.valid_BL] if batch.padded else states_BLD.flatten(0, 1)
-        target_T = self.events.successors(spans)
-        loss: Tensor = self.loss(user_TD, target_T, item_ID, self.model.score)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        if self.train.gradient_norm:
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.train.gradient_norm)
-        self.optimizer.step()
-        return loss.detach()
+        states_BLD, _ = self._states(batch, item_ID)
+        loss: Tensor = self.objective(Step(self.model, batch, item_ID, states_BLD, self.events.successors(spans)))
+        return loss
 
     def _measure(self) -> dict[str, float]:
         if self.validation is None:
             return {}
-        metrics = self.validation.measure(TrainedEncoder(self.encoder, self.model))
+        metrics = self.validation.measure(TrainedEncoder(self.encoder, self.answering))
         if metrics[METRIC] > self.best_metric:
             self.best_metric, self.best_epoch = metrics[METRIC], self.epochs_done
-            self.best = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+            self.best = {name: value.detach().clone() for name, value in self.answering.state_dict().items()}
         return metrics
 
     def result(self) -> TrainedEncoder:
         """Return the encoder at its best."""
         if self.best:
-            self.model.load_state_dict(self.best)
-        return TrainedEncoder(self.encoder, self.model, self.best_epoch or self.epochs_done)
+            self.answering.load_state_dict(self.best)
+        return TrainedEncoder(self.encoder, self.answering, self.best_epoch or self.epochs_done)
 
     def save(self, path: Path) -> None:
         """Write all that the next epoch depends on."""
         groups = {
             "model": self.model.state_dict(),
-            "loss": self.loss.state_dict(),
+            "objective": self.objective.state_dict(),
+            "average": {} if self.average is None else self.average.state_dict(),
             "best": self.best,
             "optimizer": optimizer_tensors(self.optimizer),
         }
         tensors = {f"{group}.{name}": value for group, own in groups.items() for name, value in own.items()}
-        tensors |= {f"random.{name}": value for name, value in _random_state(self.offsets.device).items()}
+        tensors |= {f"random.{name}": value for name, value in random_state(self.offsets.device).items()}
         best_metric = self.best_metric if self.best else None
         facts = {"epochs_done": self.epochs_done, "best_epoch": self.best_epoch, "best_metric": best_metric}
         Checkpoint(tensors, facts).save(path)
@@ -130,12 +160,14 @@ class Run:
         """Go back to where a checkpoint was written."""
         try:
             self.model.load_state_dict(checkpoint.group("model"))
-            self.loss.load_state_dict(checkpoint.group("loss"))
+            self.objective.load_state_dict(checkpoint.group("objective"))
+            if self.average is not None:
+                self.average.load_state_dict(checkpoint.group("average"))
             restore_optimizer(self.optimizer, checkpoint.group("optimizer"))
         except (RuntimeError, ValueError, KeyError) as error:
             reason = " ".join(str(error).split())
             raise TrainingError(f"checkpoint '{path}' is of another encoder or data set: {reason}") from error
-        _set_random_state(checkpoint.group("random"), self.offsets.device)
+        set_random_state(checkpoint.group("random"), self.offsets.device)
         self.best = checkpoint.group("best")
         self.epochs_done = int(checkpoint.facts["epochs_done"])
         self.best_epoch = int(checkpoint.facts["best_epoch"])
@@ -148,23 +180,3 @@ def _validation(context: FitContext, viewers: int) -> Validation | None:
         return None
     validation = Validation(context.histories, context.validation, viewers, context.seed, context.now)
     return validation if len(validation.users) else None
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError) as error:
-        raise TrainingError(f"device '{name}' cannot be used: {str(error).splitlines()[0]}") from error
-
-
-def _random_state(device: torch.device) -> dict[str, Tensor]:
-    state = {"cpu": torch.get_rng_state()}
-    return state | ({"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {})
-
-
-def _set_random_state(state: dict[str, Tensor], device: torch.device) -> None:
-    torch.set_rng_state(state["cpu"])
-    if device.type == "cuda" and "cuda" in state:
-        torch.cuda.set_rng_state(state["cuda"], device)

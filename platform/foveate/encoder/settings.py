@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from foveate.encoder.auxiliaries.base import AuxiliaryConfig
+from foveate.encoder.device import Compile, Precision
 from foveate.encoder.losses.base import LossConfig
 from foveate.encoder.losses.sampled_softmax import SampledSoftmax
 
@@ -33,8 +35,13 @@ class TrainConfig:
         Epochs without a better validation metric after which training stops; 0 never stops early.
     loss
         What is minimised.
+    auxiliaries
+        What is learned beside the next item, each kind once; each adds its weighted loss.
     gradient_norm
         Longer gradients are cut to this length; 0 cuts none.
+    average
+        Share of the moving average of the weights that a step keeps, such as 0.998: what is measured and kept is then
+        the average. 0 keeps the weights of the last step.
     validation_viewers
         How many viewers the validation metric is measured on, at most.
     threads
@@ -42,6 +49,10 @@ class TrainConfig:
         the threads wait for each other, and on a busy machine they wait long.
     device
         Where to train, such as ``cpu`` or ``cuda``; ``auto`` takes a GPU where there is one.
+    precision
+        Format of matrix products; ``auto`` is ``bfloat16`` on a GPU that has it and ``float32`` elsewhere.
+    compile
+        Whether torch's compiler fuses the encoder's kernels; ``auto`` does so on a GPU alone.
     """
 
     epochs: int = 10
@@ -52,14 +63,23 @@ class TrainConfig:
     negatives: int = 2048
     patience: int = 5
     loss: LossConfig = field(default_factory=SampledSoftmax)
+    auxiliaries: tuple[AuxiliaryConfig, ...] = ()
     gradient_norm: float = 0.0
+    average: float = 0.0
     validation_viewers: int = 5000
     threads: int = 1
     device: str = "auto"
+    precision: Precision = "auto"
+    compile: Compile = "auto"
 
     def __post_init__(self) -> None:
+        names = [config.name for config in self.auxiliaries]
+        if len(set(names)) < len(names):
+            raise ValueError(f"an auxiliary stands twice in auxiliaries: {', '.join(names)}")
         if min(self.epochs, self.batch_size, self.negatives, self.validation_viewers) < 1:
             raise ValueError("epochs, batch_size, negatives and validation_viewers must be 1 or more")
+        if not 0 <= self.average < 1:
+            raise ValueError(f"average must be at least 0 and below 1, got {self.average}")
         if (
             self.learning_rate <= 0
             or min(self.weight_decay, self.patience, self.gradient_norm, self.threads, self.epoch_rows) < 0
@@ -78,7 +98,7 @@ class EpochReport:
     epoch
         Counted from 1.
     loss
-        Mean over the epoch's rows.
+        Mean over the epoch's rows, auxiliaries included.
     metrics
         Validation ``ndcg@10`` and ``recall@10`` by full ranking; empty where nothing is held out.
     rows_per_second
