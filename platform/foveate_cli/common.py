@@ -11,9 +11,19 @@ from typing import Any, TypeVar
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.table import Column
 
 from foveate.config import apply_overrides, from_dict, load_yaml, to_dict
+from foveate.data.fitting import Step
 from foveate.errors import ConfigError
 from foveate_cluster.edges import prepare_to_join
 
@@ -102,6 +112,34 @@ def working(label: str, total: int | None = None) -> Iterator[Callable[[str, int
             bar.update(task, advance=steps, description=f"{label} {note}".rstrip())
 
         yield advance
+
+
+@contextmanager
+def telling(indent: str = "") -> Iterator[Callable[[str], None]]:
+    """Yield what tells news of long work: on a terminal the newest line beside a bar, elsewhere all lines."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis")),
+        BarColumn(bar_width=16),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=news, transient=True, disable=not news.is_terminal) as bar:
+        task = bar.add_task(indent, total=None)
+
+        def tell(line: str) -> None:
+            nonlocal task
+            # An empty line is a step between two that can be read.
+            shown = f"{indent}{line}" if line else None
+            if isinstance(line, Step):
+                bar.update(task, completed=line.done, total=line.total, description=shown)
+            else:
+                bar.remove_task(task)
+                task = bar.add_task(shown or indent, total=None)
+            if shown and not news.is_terminal:
+                news.print(shown, markup=False, soft_wrap=True)
+
+        yield tell
 
 
 @contextmanager

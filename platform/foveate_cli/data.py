@@ -66,8 +66,8 @@ def simulate(
     named = {"viewers": viewers, "items": items, "days": days, "seed": seed}
     options = tuple(f"{name}={value}" for name, value in named.items() if value is not None)
     settings = read_config(SimulateConfig, config, (*overrides, *options))
-    with working("simulating"):
-        dataset = simulate_dataset(settings, out)
+    with working("simulating", settings.viewers) as advance:
+        dataset = simulate_dataset(settings, out, advance)
     _report(dataset, json_path)
 
 

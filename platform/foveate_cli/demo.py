@@ -21,7 +21,7 @@ from foveate.config import from_dict
 from foveate.data.dataset import Dataset
 from foveate.data.schema import USER_ID
 from foveate.errors import ConfigError, TrainingError
-from foveate_cli.common import config_options, json_option, news, out, read_config, stoppable, write_json
+from foveate_cli.common import config_options, json_option, news, out, read_config, stoppable, telling, write_json
 
 if TYPE_CHECKING:
     from foveate.bundle import Bundle
@@ -166,9 +166,9 @@ def _train(story: Story) -> Bundle:
     from foveate_cli.train import train_bundle  # noqa: PLC0415
 
     with story.chapter("train", "the winner retrieves, a LightGBM re-ranker learns on a later window"):
-        bundle = train_bundle(
-            story.folder / "data", story.folder / "bundle", sweep=story.folder / "sweep", progress=_say
-        )
+        data, target, sweep = story.folder / "data", story.folder / "bundle", story.folder / "sweep"
+        with telling(indent="   ") as say:
+            bundle = train_bundle(data, target, sweep=sweep, progress=say)
         out.print(f"   bundle {bundle.bundle_id}; its card is {story.folder / 'bundle' / 'card.md'}", markup=False)
     return bundle
 

@@ -20,7 +20,7 @@ from foveate_cli.common import (
     json_option,
     out,
     read_config,
-    working,
+    telling,
     write_json,
 )
 
@@ -109,15 +109,14 @@ def _evaluate(
     from foveate.evaluate import evaluate_folder  # noqa: PLC0415 - as above
 
     chosen = tuple(range(recipe.seed, recipe.seed + seeds))
-    with working("evaluate") as advance:
+    with telling() as say:
         if address is None:
-            return evaluate_folder(
-                data, recipe, protocols, chosen, bundle=bundle, progress=lambda line: advance(line, 0)
-            )
+            return evaluate_folder(data, recipe, protocols, chosen, bundle=bundle, progress=say)
         from foveate_tune.remote import run_on_cluster  # noqa: PLC0415 - Ray starts slowly
 
         there = bundle.resolve() if bundle else None
-        return run_on_cluster(evaluate_folder, data.resolve(), recipe, protocols, chosen, bundle=there, address=address)
+        call = (evaluate_folder, data.resolve(), recipe, protocols, chosen)
+        return run_on_cluster(*call, bundle=there, address=address, progress=say)
 
 
 def _table(evaluation: Evaluation) -> Table:

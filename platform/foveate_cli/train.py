@@ -14,7 +14,16 @@ import click
 from foveate.data.dataset import Dataset, open_dataset
 from foveate.errors import ConfigError
 from foveate.files import check_free
-from foveate_cli.common import address_option, config_options, folder, json_option, news, out, read_config, write_json
+from foveate_cli.common import (
+    address_option,
+    config_options,
+    folder,
+    json_option,
+    out,
+    read_config,
+    telling,
+    write_json,
+)
 
 if TYPE_CHECKING:
     from foveate.bundle import Bundle
@@ -64,16 +73,17 @@ def command(
     sweep = other["from"]
     recipe, origin = _recipe(sweep, config, overrides)
     check_free(out)
-    if address is None:
-        bundle = train_bundle(data, out, recipe=recipe, origin=origin, upto=upto, parent=parent, progress=_say)
-    else:
-        from foveate_tune.remote import run_on_cluster  # noqa: PLC0415 - Ray starts slowly
+    with telling() as say:
+        if address is None:
+            bundle = train_bundle(data, out, recipe=recipe, origin=origin, upto=upto, parent=parent, progress=say)
+        else:
+            from foveate_tune.remote import run_on_cluster  # noqa: PLC0415 - Ray starts slowly
 
-        _say(f"training on the cluster at {address}")
-        there = parent.resolve() if parent else None
-        call = (data.resolve(), out.resolve(), recipe, origin)
-        run_on_cluster(_train_there, *call, upto=upto, parent=there, address=address, progress=_say)
-        bundle = Bundle.load(out)
+            say(f"training on the cluster at {address}")
+            there = parent.resolve() if parent else None
+            call = (data.resolve(), out.resolve(), recipe, origin)
+            run_on_cluster(_train_there, *call, upto=upto, parent=there, address=address, progress=say)
+            bundle = Bundle.load(out)
     show(bundle)
     write_json(json_path, {"bundle": str(out), "bundle_id": bundle.bundle_id, "metrics": dict(bundle.manifest.metrics)})
 
@@ -189,10 +199,6 @@ def _histories(dataset: Dataset, state: Path, say: Say) -> Iterator[None]:
             say(f"{viewers.import_events(dataset.events):,} events of viewers in {state}")
         yield
         shutil.move(staged, state)
-
-
-def _say(line: str) -> None:
-    news.print(line, markup=False, soft_wrap=True)
 
 
 def _silent(line: str) -> None:

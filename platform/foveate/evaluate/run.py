@@ -9,6 +9,7 @@ from pathlib import Path
 from foveate.bundle import Bundle
 from foveate.config import to_dict
 from foveate.data.dataset import Dataset, open_dataset
+from foveate.data.fitting import headed
 from foveate.data.split import Protocol, Stage
 from foveate.errors import ConfigError, TrainingError
 from foveate.evaluate.loaded import newest_stage, notes_on
@@ -191,7 +192,7 @@ def _caps(counts: Sequence[CapCount], recipe: Recipe) -> Caps:
 
 
 def _with_seed(say: Progress, seed: int) -> Progress:
-    return lambda line: say(f"seed {seed}: {line}")
+    return lambda line: say(headed(f"seed {seed}: ", line))
 
 
 def _silent(line: str) -> None:
