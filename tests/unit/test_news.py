@@ -37,16 +37,16 @@ def test_where_no_one_watches_news_are_lines(capsys: pytest.CaptureFixture[str])
 
 
 def test_on_a_terminal_a_bar_follows_the_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    screen = Console(file=io.StringIO(), force_terminal=True, width=100)
-    monkeypatch.setattr(common, "news", screen)
+    shown = io.StringIO()
+    monkeypatch.setattr(common, "news", Console(file=shown, force_terminal=True, width=100))
     with common.telling() as say:
         say("fitting [attention]")
         say(Step("epoch 1: loss 2.0", 1, 2))
         time.sleep(0.25)
-        half = screen.file.getvalue()
+        half = shown.getvalue()
         say("ranker")
         time.sleep(0.25)
-        later = screen.file.getvalue()[len(half) :]
+        later = shown.getvalue()[len(half) :]
     assert "epoch 1: loss 2.0" in half
     assert "50%" in half
     assert "ranker" in later

@@ -79,9 +79,9 @@ class Als(SourceConfig):
 
     name = "als"
 
-    factors: int = 64
-    regularisation: float = 0.1
-    alpha: float = 10.0
+    factors: int = 128
+    regularisation: float = 1.0
+    alpha: float = 5.0
     iterations: int = 15
     threads: int = 1
 
@@ -122,7 +122,7 @@ class Als(SourceConfig):
     def search_space(cls) -> Space:
         """Return the settings worth sweeping."""
         return {
-            "factors": Choice((32, 64, 128)),
+            "factors": Choice((32, 64, 128, 256)),
             "regularisation": LogUniform(0.01, 10.0),
             "alpha": LogUniform(1.0, 100.0),
         }
