@@ -88,11 +88,22 @@ def test_its_name_is_all_that_a_config_says(encoder: dict[str, Any]) -> None:
 
 
 def test_its_loss_falls(encoder: dict[str, Any], checkerboard: Any) -> None:
+    losses = losses_of(encoder, checkerboard, epochs=6)
+    assert losses[-1] < 0.9 * losses[0]
+
+
+def test_low_precision_learns_alike(encoder: dict[str, Any], checkerboard: Any) -> None:
+    exact, low = (losses_of(encoder, checkerboard, epochs=1, precision=p) for p in ("float32", "bfloat16"))
+    assert low != exact
+    assert low == pytest.approx(exact, rel=0.05)
+
+
+def losses_of(encoder: dict[str, Any], checkerboard: Any, **changes: Any) -> list[float]:
     losses: list[float] = []
-    train = TrainConfig(epochs=6, batch_size=32, learning_rate=5e-3, patience=0)
+    train = TrainConfig(batch_size=32, learning_rate=5e-3, patience=0, **changes)
     built = from_dict(EncoderConfig, encoder)
     train_encoder(built, train, checkerboard.context(), on_epoch=lambda r: losses.append(r.loss) is None)
-    assert losses[-1] < 0.9 * losses[0]
+    return losses
 
 
 def test_histories_of_every_shape_have_an_answer(source: CandidateSource, world: FitContext) -> None:

@@ -48,6 +48,15 @@ def test_a_loss_is_one_finite_number_with_finite_gradients(config: LossConfig) -
         assert torch.isfinite(tensor).all()
 
 
+def test_low_precision_scores_are_summed_in_full(config: LossConfig) -> None:
+    user_TD, item_ID = sides()
+    exact = built(config)(user_TD, TARGETS, item_ID, match)
+    with torch.autocast("cpu", torch.bfloat16):
+        low = built(config)(user_TD, TARGETS, item_ID, match)
+    assert low.dtype == torch.float32
+    torch.testing.assert_close(low, exact, rtol=0.02, atol=0.02)
+
+
 def test_pointing_at_the_target_costs_less(config: LossConfig) -> None:
     # Items at right angles: what points at one says nothing of another.
     item_ID, loss = torch.eye(I), built(config, negatives=I)

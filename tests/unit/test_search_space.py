@@ -14,7 +14,7 @@ from foveate_tune.config import SearchConfig, SweepConfig
 from foveate_tune.search import NUMBER, RandomSearch
 from foveate_tune.space import MIXER, SCORER, apply_draw, build_space, read_domain
 
-DRAWS = 60
+DRAWS = len(MixerConfig.variants) * len(ScorerConfig.variants) + 10
 
 
 def draws(**search: object) -> list[dict[str, object]]:
@@ -102,7 +102,7 @@ def test_a_domain_that_is_none_is_refused(written: object) -> None:
     ("settings", "says"),
     [
         ({"trials": 0}, "trials must be 1 or more"),
-        ({"gpus": 1.5}, "gpus must be a fraction of one or a whole number"),
+        ({"gpus": 1.5}, "one GPU or a fraction, got gpus=1.5: set workers"),
         ({"max_seconds": 0}, "max_seconds must be above 0"),
         ({"trials": 2, "trails": 3}, "unknown setting 'trails'"),
         ({"tracking": {"mode": "loud"}}, "tracking.mode"),

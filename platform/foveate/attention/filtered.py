@@ -35,7 +35,8 @@ class FilteredMixer(Mixer):
         low_BLD = running_mean(x_BLD, context.valid_BL, self.window)
         filtered_BLD = low_BLD + self.detail.square() * (x_BLD - low_BLD)
         attended_BLD, weights = self.attention(x_BLD, context)
-        return torch.lerp(attended_BLD, filtered_BLD, self.mix.sigmoid()), weights
+        mix_D = self.mix.sigmoid()
+        return mix_D * filtered_BLD + (1 - mix_D) * attended_BLD, weights
 
 
 def running_mean(x_BLD: Tensor, valid_BL: Tensor, window: int) -> Tensor:

@@ -38,7 +38,7 @@ class RecurrentHead(Head):
         read = F.linear(item_ND, self.cell.weight_ih, self.cell.bias_ih).chunk(3, dim=-1)
         reset_BNM, update_BNM = ((kept[gate] + read[gate]).sigmoid() for gate in (0, 1))
         new_BNM = (read[2] + reset_BNM * kept[2]).tanh()
-        return new_BNM.lerp(state_BM[:, None], update_BNM)
+        return new_BNM + update_BNM * (state_BM[:, None] - new_BNM)
 
 
 @dataclass(frozen=True)

@@ -59,8 +59,9 @@ class SampledLoss(Loss):
         target_TD, negative_ND = F.embedding(torch.cat((target_T, negative_N)), item_ID).split_with_sizes(
             [len(target_T), len(negative_N)]
         )
-        own_T = score(user_TD, target_TD[:, None])[:, 0]
-        other_TN = score(user_TD, negative_ND)
+        # A sum over many items needs float32, whatever the scores were computed in.
+        own_T = score(user_TD, target_TD[:, None])[:, 0].float()
+        other_TN = score(user_TD, negative_ND).float()
         shut = other_TN.new_tensor(float("-inf"))
         return Contrast(own_T, other_TN.index_put(self._hits(target_T, negative_N), shut), negative_N)
 
