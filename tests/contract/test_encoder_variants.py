@@ -20,6 +20,7 @@ from foveate.data.fitting import FitContext
 from foveate.encoder.heads.base import HeadConfig
 from foveate.encoder.model import EncoderConfig
 from foveate.encoder.train import TrainConfig, train_encoder
+from foveate.errors import TrainingError
 from foveate.messages import NO_TIME, Query, RecommendRequest
 from foveate.model import Model
 from foveate.pipeline import LocalStages, make_context, recommend
@@ -135,6 +136,16 @@ def test_it_is_the_same_after_storing(config: Attention, source: CandidateSource
     again = from_dict(SourceConfig, to_dict(config)).restore(stored, world.catalog)
     queries = [asked([3, 4, 5]), asked([]), asked([1] * 12)]
     np.testing.assert_array_equal(again.scores(queries), source.scores(queries))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(
+    config: Attention, source: CandidateSource, world: FitContext, value: float
+) -> None:
+    arrays = {name: np.array(array) for name, array in source.arrays().items()}
+    arrays["items.weight"][3, 1] = value
+    with pytest.raises(TrainingError, match=r"'items\.weight' is not finite"):
+        config.restore(arrays, world.catalog)
 
 
 def test_it_serves_from_a_bundle(

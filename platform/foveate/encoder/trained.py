@@ -127,7 +127,7 @@ class TrainedEncoder:
         Raises
         ------
         TrainingError
-            The arrays are of an encoder with another config.
+            The arrays are of an encoder with another config, or hold weights that are not finite.
         """
         try:
             content = Content.stored(config.inputs_of(ItemInputConfig), arrays)
@@ -135,6 +135,9 @@ class TrainedEncoder:
             model.load_state_dict({name: torch.tensor(value) for name, value in arrays.items()})
         except (RuntimeError, KeyError) as error:
             raise TrainingError(f"these weights are of another encoder: {' '.join(str(error).split())}") from error
+        for name, weight in model.named_parameters():
+            if not weight.isfinite().all():
+                raise TrainingError(f"weight '{name}' is not finite everywhere: train this encoder anew")
         return cls(config, model)
 
     @cached_property
