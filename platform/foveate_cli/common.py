@@ -23,7 +23,6 @@ from rich.progress import (
 from rich.table import Column
 
 from foveate.config import apply_overrides, from_dict, load_yaml, to_dict
-from foveate.data.fitting import Step
 from foveate.errors import ConfigError
 from foveate_cluster.edges import prepare_to_join
 
@@ -114,9 +113,35 @@ def working(label: str, total: int | None = None) -> Iterator[Callable[[str, int
         yield advance
 
 
+class Teller:
+    """Tells news of long work: on a terminal the newest line beside a bar, elsewhere all lines."""
+
+    def __init__(self, bar: Progress, indent: str) -> None:
+        self._bar = bar
+        self._indent = indent
+        self._newest = indent
+        self._task = bar.add_task(indent, total=None)
+
+    def __call__(self, line: str) -> None:
+        """Tell one line."""
+        self._newest = f"{self._indent}{line}"
+        self._bar.update(self._task, description=self._newest)
+        if not news.is_terminal:
+            news.print(self._newest, markup=False, soft_wrap=True)
+
+    def step(self, done: float, total: float) -> None:
+        """Show how far the work at hand has come."""
+        if done < total:
+            self._bar.update(self._task, completed=done, total=total)
+        else:
+            # What comes next does not say how long it takes: a fresh bar only moves.
+            self._bar.remove_task(self._task)
+            self._task = self._bar.add_task(self._newest, total=None)
+
+
 @contextmanager
-def telling(indent: str = "") -> Iterator[Callable[[str], None]]:
-    """Yield what tells news of long work: on a terminal the newest line beside a bar, elsewhere all lines."""
+def telling(indent: str = "") -> Iterator[Teller]:
+    """Yield what tells news of long work on standard error."""
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis")),
@@ -125,21 +150,7 @@ def telling(indent: str = "") -> Iterator[Callable[[str], None]]:
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=news, transient=True, disable=not news.is_terminal) as bar:
-        task = bar.add_task(indent, total=None)
-
-        def tell(line: str) -> None:
-            nonlocal task
-            # An empty line is a step between two that can be read.
-            shown = f"{indent}{line}" if line else None
-            if isinstance(line, Step):
-                bar.update(task, completed=line.done, total=line.total, description=shown)
-            else:
-                bar.remove_task(task)
-                task = bar.add_task(shown or indent, total=None)
-            if shown and not news.is_terminal:
-                news.print(shown, markup=False, soft_wrap=True)
-
-        yield tell
+        yield Teller(bar, indent)
 
 
 @contextmanager

@@ -2,37 +2,68 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
-import pickle
 import time
+from typing import Any
 
 import pytest
 from rich.console import Console
 
-from foveate.data.fitting import Step, headed
+from foveate.data.fitting import Headed
+from foveate.encoder.model import EncoderConfig
+from foveate.encoder.train import TrainConfig, train_encoder
 from foveate_cli import common
 
 
-def test_a_step_is_a_line_that_travels_whole() -> None:
-    step = pickle.loads(pickle.dumps(Step("epoch 2", 2, 5)))  # noqa: S301 - our own bytes
-    assert step == "epoch 2"
-    assert (step.done, step.total) == (2, 5)
+class Seen:
+    """A watcher that remembers."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.steps: list[tuple[float, float]] = []
+
+    def __call__(self, line: str) -> None:
+        self.lines.append(line)
+
+    def step(self, done: float, total: float) -> None:
+        self.steps.append((done, total))
 
 
-def test_a_head_leaves_a_step_a_step() -> None:
-    assert headed("seed 1: ", "fitting") == "seed 1: fitting"
-    step = headed("seed 1: ", Step("epoch 2", 2, 5))
-    assert isinstance(step, Step)
-    assert (step, step.done, step.total) == ("seed 1: epoch 2", 2, 5)
-    # What has nothing to say is not made to say who says it.
-    assert headed("seed 1: ", Step("", 2.5, 5)) == ""
+def test_a_training_shows_every_batch_and_tells_every_epoch(checkerboard: Any) -> None:
+    seen = Seen()
+    context = dataclasses.replace(checkerboard.context(), validation=None, progress=Headed("seed 1: ", seen))
+    train_encoder(EncoderConfig(width=8), TrainConfig(epochs=2, batch_size=64, negatives=8), context)
+    assert [line.split(": loss")[0] for line in seen.lines] == ["seed 1: epoch 1", "seed 1: epoch 2"]
+    done = [step for step, _ in seen.steps]
+    assert done == sorted(done)
+    assert 0 < done[0] < 1
+    assert len(done) > 4
+    assert done[-1] == 2
+
+
+def test_a_training_that_stops_early_shows_its_end(checkerboard: Any) -> None:
+    seen = Seen()
+    context = dataclasses.replace(checkerboard.context(), progress=seen)
+    train = TrainConfig(epochs=50, batch_size=64, negatives=8)
+    train_encoder(EncoderConfig(width=8), train, context, on_epoch=lambda report: report.epoch < 2)
+    assert len(seen.lines) == 2
+    assert seen.steps[-2:] == [(2.0, 50), (50, 50)]
+
+
+def test_a_plain_hearer_is_told_lines_alone() -> None:
+    lines: list[str] = []
+    say = Headed("seed 1: ", lines.append)
+    say("fitting")
+    say.step(1, 2)
+    assert lines == ["seed 1: fitting"]
 
 
 def test_where_no_one_watches_news_are_lines(capsys: pytest.CaptureFixture[str]) -> None:
     with common.telling(indent="  ") as say:
         say("fitting [attention]")
-        say(Step("", 0.5, 2))
-        say(Step("epoch 1: loss 2.0", 1, 2))
+        say.step(0.5, 2)
+        say("epoch 1: loss 2.0")
     assert capsys.readouterr().err == "  fitting [attention]\n  epoch 1: loss 2.0\n"
 
 
@@ -40,14 +71,15 @@ def test_on_a_terminal_a_bar_follows_the_steps(monkeypatch: pytest.MonkeyPatch) 
     shown = io.StringIO()
     monkeypatch.setattr(common, "news", Console(file=shown, force_terminal=True, width=100))
     with common.telling() as say:
-        say("fitting [attention]")
-        say(Step("epoch 1: loss 2.0", 1, 2))
+        say("epoch 1: loss 2.0 [attention]")
+        say.step(1, 2)
         time.sleep(0.25)
         half = shown.getvalue()
+        say.step(2, 2)
         say("ranker")
         time.sleep(0.25)
         later = shown.getvalue()[len(half) :]
-    assert "epoch 1: loss 2.0" in half
+    assert "epoch 1: loss 2.0 [attention]" in half
     assert "50%" in half
     assert "ranker" in later
     assert "%" not in later.rsplit("ranker", 1)[1]

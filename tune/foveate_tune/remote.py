@@ -105,9 +105,7 @@ class _Line:
         self._queue = queue
 
     def __call__(self, line: str) -> None:
-        # Steps that say nothing are many, and each would be a call over the network.
-        if line:
-            self._queue.put(line)
+        self._queue.put(line)
 
 
 def _guarded(function: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> T | _Refused:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,40 +13,32 @@ from foveate.data.catalog import Catalog
 from foveate.data.events import Histories
 
 
-class Step(str):
-    """A line of news that also says how far its work has come; empty where there is nothing new to read.
+@runtime_checkable
+class Watcher(Protocol):
+    """Who hears news of long work and also wants to see, many times a second, how far it has come."""
 
-    To who prints lines it is a line like any other; who can draw a bar draws it.
+    def __call__(self, line: str) -> None:
+        """Hear one line of news."""
 
-    Parameters
-    ----------
-    text
-        The line.
-    done, total
-        How much of the work is done, out of how much, in units that the work chooses.
-    """
-
-    __slots__ = ("done", "total")
-
-    done: float
-    total: float
-
-    def __new__(cls, text: str, done: float, total: float) -> Step:
-        """Make the line."""
-        step = super().__new__(cls, text)
-        step.done, step.total = done, total
-        return step
-
-    def __reduce__(self) -> tuple[type[Step], tuple[str, float, float]]:
-        """Let it travel to another process whole."""
-        return Step, (str(self), self.done, self.total)
+    def step(self, done: float, total: float) -> None:
+        """See that so much is done of so much, in units that the work chooses; the work is over where they meet."""
 
 
-def headed(head: str, line: str) -> str:
-    """Return a line of news with ``head`` before it; a :class:`Step` remains one."""
-    if isinstance(line, Step):
-        return Step(f"{head}{line}" if line else "", line.done, line.total)
-    return f"{head}{line}"
+class Headed:
+    """Passes news on with ``head`` before each line, and steps as they are to who wants to see them."""
+
+    def __init__(self, head: str, say: Callable[[str], None]) -> None:
+        self._head = head
+        self._say = say
+
+    def __call__(self, line: str) -> None:
+        """Pass one line on."""
+        self._say(f"{self._head}{line}")
+
+    def step(self, done: float, total: float) -> None:
+        """Pass a step on."""
+        if isinstance(self._say, Watcher):
+            self._say.step(done, total)
 
 
 @dataclass(frozen=True)
@@ -66,7 +59,7 @@ class FitContext:
         One held-out item a viewer (``[U]`` int32, ``-1`` for none) for early stopping, or None. Never from a later
         window.
     progress
-        Called with one line of news a step of long work, a :class:`Step` where it is known how far the work has come.
+        Called with one line of news a step of long work. A :class:`Watcher` also sees how far it has come.
     """
 
     histories: Histories

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
@@ -77,8 +78,8 @@ class Run:
         waited = self.epochs_done - self.best_epoch
         return self.validation is not None and 0 < self.train.patience <= waited
 
-    def epoch(self) -> EpochReport:
-        """Pass once over the histories and measure."""
+    def epoch(self, on_step: Callable[[int, int], None] | None = None) -> EpochReport:
+        """Pass once over the histories and measure; ``on_step`` hears of how many batches so many are done."""
         self.model.train()
         self.team.agree(self.offsets.device)
         spans = training_spans(self.offsets, self.encoder.max_len)
@@ -88,8 +89,10 @@ class Run:
         self.team.part()
         start, rows = time.perf_counter(), int(spans.length_B.sum())
         total = torch.zeros((), device=self.offsets.device)
-        for batch in batches:
+        for done, batch in enumerate(batches, start=1):
             total += self._step(batch)
+            if on_step is not None:
+                on_step(done, len(batches))
         loss = float(self.team.total(total)) / rows
         seconds = time.perf_counter() - start
         self.epochs_done += 1

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from foveate.data.fitting import FitContext
+from foveate.data.fitting import FitContext, Watcher
 from foveate.encoder.checkpoint import load_checkpoint
 from foveate.encoder.model import EncoderConfig
 from foveate.encoder.run import Run
@@ -44,17 +44,26 @@ def train_encoder(
     TrainingError
         No history has two events, the loss is no longer finite, or the checkpoint does not fit.
     """
+    watcher = context.progress if isinstance(context.progress, Watcher) else None
     with _seeded(context.seed), _threads(train.threads):
         run = Run(encoder, train, context)
         if resume is not None:
             run.load(load_checkpoint(resume), resume)
         while not run.done:
-            report = run.epoch()
+            report = run.epoch(_shown(run, watcher) if watcher else None)
             if context.progress is not None:
                 context.progress(str(report))
             if on_epoch is not None and not on_epoch(report):
                 break
+        if watcher:
+            watcher.step(train.epochs, train.epochs)
         return run.result()
+
+
+def _shown(run: Run, watcher: Watcher) -> Callable[[int, int], None]:
+    """Return what shows, batch by batch, how far the next epoch brings the training."""
+    before, epochs = run.epochs_done, run.train.epochs
+    return lambda done, batches: watcher.step(before + done / batches, epochs)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from pathlib import Path
 from foveate.bundle import Bundle
 from foveate.config import to_dict
 from foveate.data.dataset import Dataset, open_dataset
-from foveate.data.fitting import headed
+from foveate.data.fitting import Headed
 from foveate.data.split import Protocol, Stage
 from foveate.errors import ConfigError, TrainingError
 from foveate.evaluate.loaded import newest_stage, notes_on
@@ -122,7 +122,7 @@ def _trained(
     dataset: Dataset, recipe: Recipe, protocol: Protocol, seeds: Sequence[int], say: Progress
 ) -> Iterator[_Run]:
     for seed in seeds:
-        say_seed = _with_seed(say, seed) if len(seeds) > 1 else say
+        say_seed = Headed(f"seed {seed}: ", say) if len(seeds) > 1 else say
         fitted = fit(dataset, replace(recipe, protocol=protocol, seed=seed), upto="test", progress=say_seed)
         run = _beside(fitted.model, fitted.stage, say_seed)
         logistic = RankerConfig.variants["logistic"]().fit(fitted.training, seed)
@@ -189,10 +189,6 @@ def _caps(counts: Sequence[CapCount], recipe: Recipe) -> Caps:
         max_per_channel=recipe.constraints.max_per_channel,
         max_per_category=recipe.constraints.max_per_category,
     )
-
-
-def _with_seed(say: Progress, seed: int) -> Progress:
-    return lambda line: say(headed(f"seed {seed}: ", line))
 
 
 def _silent(line: str) -> None:
