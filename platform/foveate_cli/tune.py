@@ -27,7 +27,7 @@ from foveate_cli.common import (
 if TYPE_CHECKING:
     from foveate_tune.leaderboard import SweepResult
 
-_SHORT = ("trials", "concurrent", "cpus", "gpus", "epochs", "max_seconds", "seed")
+_SHORT = ("trials", "concurrent", "workers", "cpus", "gpus", "epochs", "max_seconds", "seed")
 
 
 @click.command(short_help="Sweep encoders with Ray Tune.")
@@ -35,8 +35,9 @@ _SHORT = ("trials", "concurrent", "cpus", "gpus", "epochs", "max_seconds", "seed
 @folder("--out", "Sweep folder to make; it must not hold anything yet.")
 @click.option("--trials", type=int, help="How many settings to try. [default: 4]")
 @click.option("--concurrent", type=int, help="How many trials may train at once. [default: 2]")
-@click.option("--cpus", type=int, help="CPUs of one trial. [default: 1]")
-@click.option("--gpus", type=float, help="GPUs of one trial; may be a fraction. [default: 0]")
+@click.option("--workers", type=int, help="Processes that train a trial together. [default: 1]")
+@click.option("--cpus", type=int, help="CPUs of one worker. [default: 1]")
+@click.option("--gpus", type=float, help="GPUs of one worker, one at most; may be a fraction. [default: 0]")
 @click.option("--epochs", type=int, help="Most epochs of a trial. [default: 6]")
 @click.option("--max-seconds", type=float, help="Most seconds of a trial. [default: 600]")
 @click.option("--seed", type=int, help="Of the search and of every trial. [default: 0]")

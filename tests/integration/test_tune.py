@@ -179,3 +179,15 @@ def test_a_mistake_is_found_before_anything_starts(
         CliRunner().invoke(cli, command, catch_exceptions=False, standalone_mode=False)
     assert not ray.is_initialized()
     assert not list(tmp_path.iterdir())
+
+
+def test_a_trial_can_be_trained_by_several_processes(small_world: Dataset, tmp_path: Path) -> None:
+    settings = {**SETTINGS, "trials": 1, "epochs": 2, "workers": 2, "concurrent": 1, "tracking": {"mode": "none"}}
+    assert small_world.path
+    result = run_sweep(from_dict(SweepConfig, settings), small_world.path, tmp_path / "sweep")
+    (row,) = result.rows
+    assert (row.state, row.epochs) == ("finished", 2)
+    assert row.metrics[METRIC] > 0
+    assert row.checkpoint is not None
+    kept = load_checkpoint(tmp_path / "sweep" / row.checkpoint / "encoder.safetensors")
+    assert kept.facts["epochs_done"] == row.best_epoch

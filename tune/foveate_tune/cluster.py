@@ -34,16 +34,16 @@ class Resources:
     gpus: float = 0.0
 
 
-def check_local(need: Resources) -> None:
-    """Refuse what this machine cannot give, before a cluster is started on it.
+def check_local(need: Resources, workers: int = 1) -> None:
+    """Refuse what this machine cannot give to so many workers, before a cluster is started on it.
 
     Raises
     ------
     ConfigError
         It asks for more CPUs than there are.
     """
-    if need.cpus > usable_cpus():
-        raise ConfigError(f"one trial asks for {need.cpus} CPUs, but this machine has {usable_cpus()}")
+    if need.cpus * workers > usable_cpus():
+        raise ConfigError(f"one trial asks for {need.cpus * workers} CPUs, but this machine has {usable_cpus()}")
 
 
 @contextmanager

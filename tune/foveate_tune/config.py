@@ -67,8 +67,11 @@ class SweepConfig:
         How many settings are tried.
     concurrent
         How many trials may train at once; fewer where fewer fit.
+    workers
+        Processes that train one trial together, each on a share of every batch; more than one pays where each has a GPU
+        of its own.
     cpus, gpus
-        Resources of one trial; ``gpus`` may be a fraction.
+        Resources of one worker; ``gpus`` is one at most and may be a fraction.
     epochs
         Most epochs of a trial.
     max_seconds
@@ -83,6 +86,7 @@ class SweepConfig:
     scheduler: SchedulerConfig = field(default_factory=Asha)
     trials: int = 4
     concurrent: int = 2
+    workers: int = 1
     cpus: int = 1
     gpus: float = 0.0
     epochs: int = 6
@@ -91,10 +95,10 @@ class SweepConfig:
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
 
     def __post_init__(self) -> None:
-        for name in ("trials", "concurrent", "cpus", "epochs"):
+        for name in ("trials", "concurrent", "workers", "cpus", "epochs"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be 1 or more, got {getattr(self, name)}")
-        if self.gpus < 0 or (self.gpus > 1 and self.gpus != int(self.gpus)):
-            raise ValueError(f"gpus must be a fraction of one or a whole number, got {self.gpus}")
+        if not 0 <= self.gpus <= 1:
+            raise ValueError(f"a worker takes one GPU or a fraction, got gpus={self.gpus:g}: set workers for several")
         if self.max_seconds <= 0:
             raise ValueError(f"max_seconds must be above 0, got {self.max_seconds}")

@@ -71,7 +71,9 @@ def prepare(dataset: Dataset, recipe: Recipe, seed: int) -> Problem:
     catalog = dataset.catalog()
     events = dataset.log().encode(dataset.users(), catalog.items, recipe.signals, dataset.manifest.positive_kinds)
     stage = windows(events, recipe.protocol, recipe.split).selection
-    context = FitContext(stage.history.histories(catalog.duration), catalog, stage.now, seed, validation=stage.targets.first())
+    context = FitContext(
+        stage.history.histories(catalog.duration), catalog, stage.now, seed, validation=stage.targets.first()
+    )
     problem = Problem(context, to_dict(_attention(recipe)))
     if not len(problem.viewers()):
         raise DataError("no viewer with a history likes anything new in the selection's window: widen the split")

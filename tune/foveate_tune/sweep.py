@@ -21,6 +21,7 @@ from typing import Any
 import ray
 import yaml
 from ray import tune
+from ray.tune.integration.ray_train import CHECKPOINT_PATH_KEY
 from ray.tune.logger import JsonLoggerCallback
 
 from foveate import __version__
@@ -37,6 +38,7 @@ from foveate_tune.problem import METRIC, Problem, popularity_metrics, prepare, r
 from foveate_tune.remote import run_on_cluster
 from foveate_tune.search import RandomSearch, draw_of
 from foveate_tune.space import build_space
+from foveate_tune.together import train_together
 from foveate_tune.tracking import tracker
 from foveate_tune.trial import EPOCH, train_trial
 from foveate_tune.watch import Watch, trial_name
@@ -88,7 +90,7 @@ def _run_sweep(config: SweepConfig, dataset_path: Path, out: Path, address: str 
     started = time.monotonic()
     need = Resources(config.cpus, config.gpus)
     if address is None and not ray.is_initialized():
-        check_local(need)
+        check_local(need, config.workers)
     dataset = open_dataset(dataset_path)
     problem = prepare(dataset, config.recipe, config.seed)
     search = _search(config, problem)
@@ -119,12 +121,8 @@ def _search(config: SweepConfig, problem: Problem) -> RandomSearch:
 
 
 def _run(config: SweepConfig, problem: Problem, search: RandomSearch, watch: Watch, folder: Path) -> tuple[Row, ...]:
-    trainable = tune.with_resources(
-        tune.with_parameters(train_trial, problem=problem, epochs=config.epochs, cpus=config.cpus),
-        {"cpu": config.cpus, "gpu": config.gpus},
-    )
     tuner = tune.Tuner(
-        trainable,
+        _trainable(config, problem, folder / TRIALS),
         tune_config=tune.TuneConfig(
             metric=METRIC,
             mode="max",
@@ -132,7 +130,8 @@ def _run(config: SweepConfig, problem: Problem, search: RandomSearch, watch: Wat
             scheduler=config.scheduler.build(EPOCH, config.epochs),
             num_samples=config.trials,
             max_concurrent_trials=config.concurrent,
-            reuse_actors=True,
+            # Processes that train together end with the actor that started them.
+            reuse_actors=config.workers == 1,
             trial_name_creator=trial_name,
             trial_dirname_creator=trial_name,
         ),
@@ -156,9 +155,29 @@ def _run(config: SweepConfig, problem: Problem, search: RandomSearch, watch: Wat
     return rows
 
 
+def _trainable(config: SweepConfig, problem: Problem, trials: Path) -> Any:
+    """Return what Ray Tune calls for a trial, with the resources that it takes."""
+    if config.workers == 1:
+        train = tune.with_parameters(train_trial, problem=problem, epochs=config.epochs, cpus=config.cpus)
+        return tune.with_resources(train, {"cpu": config.cpus, "gpu": config.gpus})
+    settings = {"epochs": config.epochs, "workers": config.workers, "cpus": config.cpus, "gpus": config.gpus}
+    together = tune.with_parameters(train_together, problem=problem, trials=trials, **settings)
+    # Its workers take their own CPUs and GPUs; it does nothing but wait, and Ray wants it to ask for something.
+    return tune.with_resources(together, {"cpu": 0, "memory": 1})
+
+
 def _kept(result: tune.Result, folder: Path) -> str | None:
+    """Return where the best checkpoint of a trial lies; one that several processes trained keeps it by its own path."""
     best = result.get_best_checkpoint(METRIC, "max") if result.best_checkpoints else None
-    return str(Path(best.path).relative_to(folder)) if best else None
+    path = best.path if best else _kept_together(result)
+    return str(Path(path).relative_to(folder)) if path else None
+
+
+def _kept_together(result: tune.Result) -> str | None:
+    epochs = result.metrics_dataframe
+    if epochs is None or CHECKPOINT_PATH_KEY not in epochs:
+        return None
+    return str(epochs.loc[epochs[METRIC].idxmax(), CHECKPOINT_PATH_KEY])
 
 
 def _write_recipes(config: SweepConfig, problem: Problem, rows: tuple[Row, ...], folder: Path) -> Row:

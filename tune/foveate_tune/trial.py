@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,10 @@ CHECKPOINT = "encoder.safetensors"
 """The file in a trial's checkpoint folder that ``train_encoder(resume=...)`` goes on from."""
 
 
+Send = Callable[[dict[str, Any], Path], None]
+"""Tells whoever waits of an epoch: its metrics, and a folder with a checkpoint."""
+
+
 def train_trial(config: Mapping[str, Any], *, problem: Problem, epochs: int, cpus: int) -> None:
     """Train what a draw says; Ray Tune calls this in a process of its own.
 
@@ -40,31 +44,50 @@ def train_trial(config: Mapping[str, Any], *, problem: Problem, epochs: int, cpu
     cpus
         Threads to train with.
     """
-    source = source_of({key: value for key, value in config.items() if key != NUMBER}, problem)
-    # A stopped trial's settings decide how long it waits for a better epoch; the sweep decides how long it may train.
-    train = dataclasses.replace(source.train, epochs=epochs, threads=cpus)
-    reached = _Reached()
     checkpoint = tune.get_checkpoint()
+    reached = Reached(lambda metrics, folder: tune.report(metrics, checkpoint=tune.Checkpoint.from_directory(folder)))
     try:
         if checkpoint is None:
-            train_encoder(source.encoder, train, problem.context, on_epoch=reached.report)
+            train_draw(config, problem, reached, epochs=epochs, cpus=cpus)
             return
         with checkpoint.as_directory() as folder:
-            resume = Path(folder) / CHECKPOINT
-            train_encoder(source.encoder, train, problem.context, on_epoch=reached.report, resume=resume)
+            train_draw(config, problem, reached, epochs=epochs, cpus=cpus, resume=Path(folder) / CHECKPOINT)
     except TrainingError as error:
         tune.report({**WORST, EPOCH: reached.epoch + 1, FAILURE: str(error)})
 
 
-class _Reached:
-    """How far a trial has come."""
+def train_draw(
+    config: Mapping[str, Any], problem: Problem, reached: Reached, *, epochs: int, cpus: int, resume: Path | None = None
+) -> None:
+    """Train what a draw says, reporting every epoch to ``reached``.
 
-    def __init__(self) -> None:
+    Raises
+    ------
+    TrainingError
+        The training cannot go on.
+    """
+    source = source_of({key: value for key, value in config.items() if key != NUMBER}, problem)
+    # A stopped trial's settings decide how long it waits for a better epoch; the sweep decides how long it may train.
+    train = dataclasses.replace(source.train, epochs=epochs, threads=cpus)
+    train_encoder(source.encoder, train, problem.context, on_epoch=reached.report, resume=resume)
+
+
+class Reached:
+    """How far a trial has come.
+
+    Parameters
+    ----------
+    send
+        Called after each epoch.
+    """
+
+    def __init__(self, send: Send) -> None:
         self.epoch = 0
+        self._send = send
         self._since = time.perf_counter()
 
     def report(self, report: EpochReport) -> bool:
-        """Tell Ray Tune of an epoch, with a checkpoint; does not return where the trial is stopped."""
+        """Tell of an epoch, with a checkpoint; does not return where the trial is stopped."""
         self.epoch = report.epoch
         seconds = time.perf_counter() - self._since
         metrics = {
@@ -77,6 +100,6 @@ class _Reached:
         # Ray runs a trial in a folder of its session, which goes with it even where the trial is killed in here.
         with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
             report.save(Path(folder) / CHECKPOINT)
-            tune.report(metrics, checkpoint=tune.Checkpoint.from_directory(folder))
+            self._send(metrics, Path(folder))
         self._since = time.perf_counter()
         return True

@@ -1,0 +1,69 @@
+"""A trial that several processes train: Ray Train starts them, and each takes a share of every batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import train, tune
+from ray.train.torch import TorchTrainer
+from ray.tune.integration.ray_train import TuneReportCallback
+
+from foveate.errors import TrainingError
+from foveate_tune.problem import METRIC, Problem
+from foveate_tune.trial import EPOCH, FAILURE, WORST, Reached, train_draw
+
+CHECKPOINTS = "checkpoints"
+"""Folder of a trial in which Ray Train keeps its best checkpoint."""
+
+
+def train_together(
+    config: Mapping[str, Any], *, problem: Problem, trials: Path, epochs: int, workers: int, cpus: int, gpus: float
+) -> None:
+    """Train what a draw says in several processes; Ray Tune calls this in a process that only waits for them.
+
+    Parameters
+    ----------
+    config, problem, epochs
+        As for :func:`foveate_tune.trial.train_trial`.
+    trials
+        Folder of the sweep's trials; this one's keeps its checkpoint.
+    workers
+        How many processes.
+    cpus, gpus
+        Resources of each.
+    """
+    trainer = TorchTrainer(
+        _member,
+        train_loop_config={"config": dict(config), "problem": ray.put(problem), "epochs": epochs, "cpus": cpus},
+        scaling_config=train.ScalingConfig(
+            num_workers=workers, use_gpu=gpus > 0, resources_per_worker={"CPU": cpus, **({"GPU": gpus} if gpus else {})}
+        ),
+        run_config=train.RunConfig(
+            name=CHECKPOINTS,
+            storage_path=str(trials / str(tune.get_context().get_trial_name())),
+            callbacks=[TuneReportCallback()],  # type: ignore[no-untyped-call,list-item] # Ray types it as a class of its own
+            checkpoint_config=train.CheckpointConfig(
+                num_to_keep=1, checkpoint_score_attribute=METRIC, checkpoint_score_order="max"
+            ),
+        ),
+    )
+    trainer.fit()
+
+
+def _member(loop: Mapping[str, Any]) -> None:
+    """Train beside the others; Ray Train has brought their ``torch.distributed`` up."""
+    reached = Reached(_send)
+    try:
+        problem = ray.get(loop["problem"])
+        train_draw(loop["config"], problem, reached, epochs=loop["epochs"], cpus=loop["cpus"])
+    except TrainingError as error:
+        train.report({**WORST, EPOCH: reached.epoch + 1, FAILURE: str(error)})
+
+
+def _send(metrics: dict[str, Any], folder: Path) -> None:
+    """Report an epoch: all of them must, and the first one's figures and checkpoint count."""
+    first = train.get_context().get_world_rank() == 0
+    train.report(metrics, checkpoint=train.Checkpoint.from_directory(folder) if first else None)
