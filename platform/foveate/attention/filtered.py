@@ -20,7 +20,7 @@ class FilteredMixer(Mixer):
     lets slow changes through and little else; the remainder ``x - low`` is what it loses.
 
     Source: Shin et al., An Attentive Inductive Bias for Sequential Recommendation beyond the Self-Attention (2024),
-    section 4.2; a running mean stands for their Fourier transform, which looks ahead.
+    section 4; a running mean stands for their Fourier transform, which looks ahead.
     """
 
     def __init__(self, width: int, config: Filtered) -> None:

@@ -32,7 +32,7 @@ class LinearMixer(Mixer):
     matter and depends on distance alone.
 
     Source: Katharopoulos et al., Transformers are RNNs (2020), section 3.2 and 3.3; the decay and the form in chunks
-    are those of Sun et al., Retentive Network (2023), section 2.1 and 2.3.
+    are those of Sun et al., Retentive Network (2023), section 2.1.
     """
 
     def __init__(self, width: int, max_len: int, heads: int) -> None:

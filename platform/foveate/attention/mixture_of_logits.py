@@ -27,8 +27,8 @@ class MixtureOfLogitsScorer(Scorer):
 
     The gates read the viewer, the item, and through a small network the cosines of the pair itself.
 
-    Source: Ding and Zhai, Efficient Retrieval with Learned Similarities (2024), section 2.1; the search is in the
-    manner of their section 4.2.
+    Source: Ding and Zhai, Efficient Retrieval with Learned Similarities (2024), section 2; the search in two passes is
+    in the manner of their exact top-k.
     """
 
     indexable = False

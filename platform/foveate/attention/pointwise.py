@@ -31,8 +31,8 @@ class PointwiseMixer(Mixer):
     number for the distance in events plus one for the time gap in log buckets, the same for every head; a gap with an
     unknown end has none.
 
-    Source: Zhai et al., Actions Speak Louder than Words (2024), section 3.1 and 3.2, formulas 1 to 3. Unlike there,
-    the gap is taken from the querying event's own time and not from that of the next one.
+    Source: Zhai et al., Actions Speak Louder than Words (2024), section 3. Unlike there, the gap is taken from the
+    querying event's own time and not from that of the next one.
     """
 
     def __init__(self, width: int, max_len: int, config: Pointwise) -> None:

@@ -33,8 +33,8 @@ class BceLoss(SampledLoss):
 class Bce(SampledLossConfig):
     """Binary cross-entropy of the target and of negatives shared by the batch.
 
-    Source: Kang and McAuley, Self-Attentive Sequential Recommendation (2018), section III-E, formula 7, with more than
-    one negative.
+    Source: Kang and McAuley, Self-Attentive Sequential Recommendation (2018), section III-E, with more than one
+    negative.
 
     Parameters
     ----------

@@ -19,7 +19,7 @@ class Gbce(SampledLossConfig):
     the other items that a step draws.
 
     Source: Petrov and Macdonald, gSASRec: Reducing Overconfidence in Sequential Recommendation Trained with Negative
-    Sampling (2023), section 5, formulas 11 and 19; derived there for negatives that are drawn all alike.
+    Sampling (2023), section 5; derived there for negatives that are drawn all alike.
 
     Parameters
     ----------
