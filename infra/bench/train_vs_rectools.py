@@ -93,9 +93,8 @@ class Side:
         )
 
     def close(self) -> None:
-        if self.process is not None and self.process.poll() is None:
-            self._tell("stop")
-            self.process.wait(timeout=60)
+        if self.process is not None:
+            self.process.communicate("stop\n", timeout=60)
 
     def at(self, seconds: float) -> float:
         """NDCG@10 after so many seconds of training, 0 before the first epoch's end."""
