@@ -23,7 +23,9 @@ KINDS = {
     "mixers": "foveate.attention.base:MixerConfig",
     "scorers": "foveate.attention.base:ScorerConfig",
     "heads": "foveate.encoder.heads.base:HeadConfig",
+    "inputs": "foveate.encoder.inputs.base:InputConfig",
     "losses": "foveate.encoder.losses.base:LossConfig",
+    "auxiliaries": "foveate.encoder.auxiliaries.base:AuxiliaryConfig",
     "sources": "foveate.retrieval.base:SourceConfig",
     "rankers": "foveate.ranking.base:RankerConfig",
     "policies": "foveate.slate.base:SlatePolicy",
@@ -34,7 +36,7 @@ KINDS = {
 }
 """Where each registry's base class stands; a registry is read only when it is asked for."""
 
-_ONE = {"loss": "losses", "policy": "policies"}
+_ONE = {"loss": "losses", "policy": "policies", "auxiliary": "auxiliaries"}
 """Singulars that are more than the plural without its s."""
 
 

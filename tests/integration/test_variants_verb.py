@@ -53,7 +53,7 @@ def test_without_a_kind_every_registry_is_listed_and_every_variant_says_what_it_
     assert not [v["name"] for variants in found.values() for v in variants if not v["about"]]
 
 
-@pytest.mark.parametrize(("word", "kind"), [("loss", "losses"), ("policy", "policies"), ("reader", "readers")])
+@pytest.mark.parametrize(("word", "kind"), [("loss", "losses"), ("auxiliary", "auxiliaries"), ("input", "inputs")])
 def test_a_kind_may_be_named_in_the_singular(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], word: str, kind: str
 ) -> None:
