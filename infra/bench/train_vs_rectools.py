@@ -1,11 +1,15 @@
 """Train Foveate's encoder beside RecTools' SASRec: rows a second, and NDCG@10 by epoch and by time of training.
 
 Both train on the same log (leave-one-out: what lies before each viewer's last item but one; that item is what both must
-foretell, and the test is never read) with the same width, blocks, heads, window, dropout, learning rate and negatives.
+foretell, and the test is never read) with the same width, blocks, heads, window and dropout, by a sampled softmax.
 RecTools takes 128 sequences a step; Foveate takes as many rows as 128 sequences hold on average, so that both take as
-many steps an epoch. A row is a target that is not padding. The side that has trained less goes on, so both have a like
-share of whatever else the machine does. Encoding and ranking the viewers is not part of the time; one and the same code
-ranks the whole catalogue without what a viewer has seen.
+many steps an epoch. A row is a target that is not padding. RecTools draws 256 negatives for each row, Foveate 2,048
+that the rows of a step share, and each has a learning rate of its own; KEY=VALUE changes Foveate's side, such as
+train.negatives=256.
+
+The side that has trained less goes on, so both have a like share of whatever else the machine does. Encoding and
+ranking the viewers is not part of the time; one and the same code ranks the whole catalogue without what a viewer has
+seen.
 
 RecTools pins numpy below 2: it gets a virtual environment of its own, with this environment's version of torch.
 """
@@ -38,8 +42,9 @@ RECTOOLS = "rectools[torch]==0.19.*"
 SPEED_GOAL, QUALITY_GOAL = 8.0, 1.0
 FROM_SECONDS = 120.0
 
-WIDTH, BLOCKS, HEADS, WINDOW, DROPOUT, RATE = 64, 2, 2, 50, 0.2, 1e-3
-NEGATIVES, SEQUENCES = 256, 128
+WIDTH, BLOCKS, HEADS, WINDOW, DROPOUT, SEQUENCES = 64, 2, 2, 50, 0.2, 128
+NEGATIVES_A_ROW, NEGATIVES_A_STEP = 256, 2048
+RECTOOLS_RATE, FOVEATE_RATE = 1e-3, 2e-3
 
 
 @dataclass(frozen=True)
@@ -152,9 +157,9 @@ def rectools_settings() -> dict[str, Any]:
         "n_heads": HEADS,
         "session_max_len": WINDOW,
         "dropout_rate": DROPOUT,
-        "lr": RATE,
+        "lr": RECTOOLS_RATE,
         "loss": "sampled_softmax",
-        "n_negatives": NEGATIVES,
+        "n_negatives": NEGATIVES_A_ROW,
         "batch_size": SEQUENCES,
     }
 
@@ -164,7 +169,7 @@ def foveate_settings(context: FitContext, threads: int, overrides: Sequence[str]
     batch = round(SEQUENCES * float(rows[rows > 0].mean()))
     mixer = {"name": "multi_head", "heads": HEADS}
     encoder = {"width": WIDTH, "blocks": BLOCKS, "max_len": WINDOW, "dropout": DROPOUT, "mixer": mixer}
-    train = {"batch_size": batch, "negatives": NEGATIVES, "learning_rate": RATE, "threads": threads}
+    train = {"batch_size": batch, "negatives": NEGATIVES_A_STEP, "learning_rate": FOVEATE_RATE, "threads": threads}
     whole = {"epochs": 1_000_000, "patience": 0, "validation_viewers": context.histories.n_users}
     return apply_overrides({"name": "attention", "encoder": encoder, "train": {**train, **whole}}, overrides)
 
