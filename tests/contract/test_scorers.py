@@ -152,7 +152,7 @@ def test_a_mixture_finds_its_top_whatever_its_gates_do(items: str, sharpness: fl
         scorer = MixtureOfLogits().build(D).double()
         with torch.no_grad():
             # Sharp gates often shut the largest component out, so that the bound is far off.
-            for gate in (scorer.user_gate, scorer.item_gate, scorer.pair_gate[0]):
+            for gate in (scorer.user_gate, scorer.item_gate, scorer.pair_hidden):
                 gate.weight.mul_(sharpness)
             user_BD, item_ND, shut_BN = torch.randn(6, D).double(), awkward_items(items), torch.rand(6, 300) < 0.3
             found, expected = scorer.top_k(user_BD, item_ND, 20, shut_BN), scorer(user_BD, item_ND)
@@ -184,11 +184,10 @@ def test_a_mixture_breaks_ties_by_code() -> None:
 def test_a_mixture_leaves_most_of_a_catalogue_to_its_bound() -> None:
     torch.manual_seed(1)
     scorer = MixtureOfLogits().build(D)
-    into, _, out = scorer.pair_gate
-    for layer in (into, out):
+    for layer in (scorer.pair_hidden, scorer.pair_gate):
         torch.nn.init.eye_(layer.weight).data.mul_(5)  # the closest facets count most
     scored: list[int] = []
-    scorer.pair_gate.register_forward_hook(lambda _, inputs, __: scored.append(inputs[0].shape[1]))
+    scorer.register_forward_hook(lambda _, inputs, __: scored.append(inputs[1].shape[-2]))
     with torch.no_grad():
         scorer.top_k(torch.randn(1, D), torch.randn(5000, D), 10)
     assert sum(scored) < 500

@@ -41,16 +41,14 @@ class MixtureOfLogitsScorer(Scorer):
         self.of_item = nn.Linear(width, width * config.facets)
         self.user_gate = nn.Linear(width, components)
         self.item_gate = nn.Linear(width, components, bias=False)
-        self.pair_gate = nn.Sequential(
-            nn.Linear(components, config.hidden), nn.SiLU(), nn.Linear(config.hidden, components, bias=False)
-        )
+        self.pair_hidden = nn.Linear(components, config.hidden)
+        self.pair_gate = nn.Linear(config.hidden, components, bias=False)
         self.log_scale = log_scale(config.temperature, learned=True)
 
     def forward(self, user_BD: Tensor, item_ND: Tensor) -> Tensor:
         """Return scores ``[B, N]``."""
-        cosine_BNP = self._cosines(user_BD, item_ND)
-        gate_BNP = self.user_gate(user_BD)[:, None] + self.item_gate(item_ND) + self.pair_gate(cosine_BNP)
-        mixed_BN: Tensor = (gate_BNP.softmax(dim=-1) * cosine_BNP).sum(dim=-1)
+        cosine_PBN = self._cosines(user_BD, item_ND)
+        mixed_BN: Tensor = (self._gates(user_BD, item_ND, cosine_PBN) * cosine_PBN).sum(dim=0)
         return mixed_BN * scale(self.log_scale)
 
     def top_k(self, user_BD: Tensor, item_ND: Tensor, k: int, shut_BN: Tensor | None = None) -> Top:
@@ -61,7 +59,7 @@ class MixtureOfLogitsScorer(Scorer):
         component reaches it are scored too. Components are dot products, so the first pass needs no gate. How few the
         second pass scores depends on the gates: sharp ones let few through, even ones nearly all.
         """
-        bound_BN = self._cosines(user_BD, item_ND).amax(dim=-1) * scale(self.log_scale)
+        bound_BN = self._cosines(user_BD, item_ND).amax(dim=0) * scale(self.log_scale)
         first = best(bound_BN, k, shut_BN)
         slack = _SLACK * torch.finfo(bound_BN.dtype).eps * scale(self.log_scale)
         floor_B1 = self._in_full(user_BD, item_ND, first.code_BK, k).score_BK[:, -1:] - slack
@@ -70,13 +68,22 @@ class MixtureOfLogitsScorer(Scorer):
         return self._in_full(user_BD, item_ND, best(bound_BN, most, shut_BN).code_BK, k)
 
     def _cosines(self, user_BD: Tensor, item_ND: Tensor) -> Tensor:
-        """Return ``[B, N, P]``."""
+        """Return ``[P, B, N]``: components first, so that what is done to each runs over long rows."""
         user_BFD, item_NFD = (
-            F.normalize(side.unflatten(-1, (self.facets, -1)), dim=-1)
+            F.normalize(side.view(*side.shape[:-1], self.facets, user_BD.shape[-1]), dim=-1)
             for side in (self.of_user(user_BD), self.of_item(item_ND))
         )
-        pairs = "bfd,ngd->bnfg" if item_ND.dim() == 2 else "bfd,bngd->bnfg"
-        return torch.einsum(pairs, user_BFD, item_NFD).flatten(-2)
+        if item_ND.dim() == 3:
+            return torch.einsum("bfd,bngd->fgbn", user_BFD, item_NFD).flatten(0, 1)
+        return (user_BFD.transpose(0, 1)[:, None] @ item_NFD.permute(1, 2, 0)).flatten(0, 1)
+
+    def _gates(self, user_BD: Tensor, item_ND: Tensor, cosine_PBN: Tensor) -> Tensor:
+        """Return ``[P, B, N]``: how much each component counts, shares of one."""
+        user_PB1 = self.user_gate(user_BD).mT[:, :, None]
+        item_PBN = self.item_gate(item_ND if item_ND.dim() == 3 else item_ND[None]).movedim(-1, 0)
+        hidden_MBN = F.silu(_across(self.pair_hidden.weight, cosine_PBN) + self.pair_hidden.bias[:, None, None])
+        logit_PBN: Tensor = user_PB1 + item_PBN + _across(self.pair_gate.weight, hidden_MBN)
+        return logit_PBN.softmax(dim=0)
 
     def _in_full(self, user_BD: Tensor, item_ND: Tensor, code_BC: Tensor, k: int) -> Top:
         """Return the best ``k`` of each viewer's own items."""
@@ -84,6 +91,12 @@ class MixtureOfLogitsScorer(Scorer):
         code_BC = code_BC.sort(dim=1).values
         top = best(self(user_BD, item_ND[code_BC.clamp(min=0)]), k, code_BC < 0)
         return Top(code_BC.gather(1, top.code_BK.clamp(min=0)).where(top.code_BK >= 0, top.code_BK), top.score_BK)
+
+
+def _across(weight_MP: Tensor, x_PBN: Tensor) -> Tensor:
+    """Return ``[M, B, N]``: a linear map of the components of every pair."""
+    y_MBN: Tensor = torch.tensordot(weight_MP, x_PBN, dims=1)
+    return y_MBN
 
 
 @dataclass(frozen=True)
