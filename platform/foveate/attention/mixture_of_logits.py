@@ -95,8 +95,7 @@ class MixtureOfLogitsScorer(Scorer):
 
 def _across(weight_MP: Tensor, x_PBN: Tensor) -> Tensor:
     """Return ``[M, B, N]``: a linear map of the components of every pair."""
-    y_MBN: Tensor = torch.tensordot(weight_MP, x_PBN, dims=1)
-    return y_MBN
+    return (weight_MP @ x_PBN.flatten(1)).view(len(weight_MP), *x_PBN.shape[1:])
 
 
 @dataclass(frozen=True)
