@@ -1,8 +1,8 @@
 """What travels through one request, from the ingress to the slate: plain frozen dataclasses, no behaviour.
 
-Shapes in this file: ``N`` candidates, ``S`` candidate sources, ``H`` history events. Item and user *codes* are int32
-positions in a :class:`~foveate.data.vocabulary.Vocabulary`; *ids* are the outside world's strings. Times are UTC
-microseconds since 1970.
+Shapes in this file: ``N`` candidates, ``S`` candidate sources, ``R`` remarks of theirs, ``H`` history events. Item
+and user *codes* are int32 positions in a :class:`~foveate.data.vocabulary.Vocabulary`; *ids* are the outside world's
+strings. Times are UTC microseconds since 1970.
 """
 
 from __future__ import annotations
@@ -120,12 +120,18 @@ class Candidates:
         ``[N, S]`` float32: every source's score of every candidate.
     offered
         ``[N, S]`` bool: whether that source had it among its own top.
+    remark_names
+        ``R`` names, the columns of ``remarks``.
+    remarks
+        ``[N, R]`` float32: what sources say of every candidate beside their scores.
     """
 
     items: NDArray[np.int32]
     sources: tuple[str, ...]
     scores: NDArray[np.float32]
     offered: NDArray[np.bool_]
+    remark_names: tuple[str, ...]
+    remarks: NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)

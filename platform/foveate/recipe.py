@@ -89,6 +89,11 @@ class Recipe:
             raise ConfigError("candidates, label_windows and slate_size must be 1 or more")
 
     @property
+    def remark_names(self) -> tuple[str, ...]:
+        """What the sources say of a candidate beside their scores."""
+        return tuple(name for source in self.sources for name in source.remark_names)
+
+    @property
     def clock(self) -> Clock:
         """Whether a model of this recipe may read times."""
         return "time" if self.protocol == "time" else "order"

@@ -36,11 +36,13 @@ def rehearse_retrieval(bundle: Bundle) -> None:
 def rehearse_ranking(bundle: Bundle) -> None:
     """Score made-up candidates and choose among them."""
     model = bundle.model
-    [ranked] = model.rank([rehearse_query(bundle)], [_candidates(model, bundle.manifest.sources)])
+    [ranked] = model.rank([rehearse_query(bundle)], [_candidates(model)])
     model.select(ranked, model.recipe.slate_size, seed=0)
 
 
-def _candidates(model: Model, sources: tuple[str, ...]) -> Candidates:
+def _candidates(model: Model) -> Candidates:
+    sources, remarks = model.features.sources, model.features.remarks
     items = np.arange(min(len(model.catalog), _CANDIDATES), dtype=np.int32)
     shape = (len(items), len(sources))
-    return Candidates(items, sources, np.zeros(shape, dtype=np.float32), np.ones(shape, dtype=bool))
+    scores, said = np.zeros(shape, dtype=np.float32), np.zeros((len(items), len(remarks)), dtype=np.float32)
+    return Candidates(items, sources, scores, np.ones(shape, dtype=bool), remarks, said)

@@ -26,7 +26,8 @@ def config_of(name: str) -> RankerConfig:
 def matrix_of(scores_NS: np.ndarray) -> FeatureMatrix:
     n = len(scores_NS)
     offered = np.ones(scores_NS.shape, dtype=bool)
-    candidates = Candidates(np.arange(n, dtype=np.int32), ("good", "noise"), scores_NS.astype(np.float32), offered)
+    items, nothing = np.arange(n, dtype=np.int32), np.empty((n, 0), dtype=np.float32)
+    candidates = Candidates(items, ("good", "noise"), scores_NS.astype(np.float32), offered, (), nothing)
     return FeatureMatrix(COLUMNS, "schema", candidate_values(candidates))
 
 

@@ -127,6 +127,35 @@ def test_arrays_make_the_source_again(
     again = config.restore(load_file(tmp_path / "source.safetensors"), checkerboard.catalog)
     assert again.name == source.name
     np.testing.assert_array_equal(again.scores(queries), source.scores(queries))
+    for stored, own in zip(remarks(again, queries), remarks(source, queries), strict=True):
+        np.testing.assert_array_equal(stored, own)
+
+
+def remarks(source: CandidateSource, queries: list[Query]) -> list[NDArray[np.float32]]:
+    """What a source says of the same few candidates to every query."""
+    return source.remarks(queries, [np.arange(7, dtype=np.int32)] * len(queries))
+
+
+def test_remarks_are_finite_and_named_before_anything_is_fitted(
+    config: SourceConfig, source: CandidateSource, queries: list[Query]
+) -> None:
+    assert source.remark_names == config.remark_names
+    for said in remarks(source, queries):
+        assert said.shape == (7, len(config.remark_names))
+        assert said.dtype == np.float32
+        assert np.isfinite(said).all()
+
+
+def test_remarks_of_a_batch_are_those_of_one_by_one(source: CandidateSource, queries: list[Query]) -> None:
+    for together, query in zip(remarks(source, queries), queries, strict=True):
+        np.testing.assert_allclose(together, remarks(source, [query])[0], atol=TOLERANCE)
+
+
+def test_no_candidate_has_no_remark(config: SourceConfig, source: CandidateSource, queries: list[Query]) -> None:
+    nothing = np.empty(0, dtype=np.int32)
+    (said,) = source.remarks(queries[:1], [nothing])
+    assert said.shape == (0, len(config.remark_names))
+    assert source.remarks([], []) == []
 
 
 def test_what_is_personal_closes_the_circle(source: CandidateSource, checkerboard: Any) -> None:

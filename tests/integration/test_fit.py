@@ -194,7 +194,9 @@ def test_a_clock_that_is_order_only_reads_no_time(small_world: Dataset) -> None:
 def test_features_survive_being_stored(model: Model, queries: list[Query]) -> None:
     own = model.features
     names = [feature.name for feature in own.features]
-    again = FeatureSet.restore(own.sources, names, own.arrays(), own.catalog, own.signals)
+    again = FeatureSet.restore(
+        own.sources, own.remarks, names, arrays=own.arrays(), catalog=own.catalog, signals=own.signals
+    )
     found = model.candidates(queries)
     assert again.schema_hash == own.schema_hash
     for a, b in zip(again.build(queries, found), own.build(queries, found), strict=True):

@@ -33,6 +33,8 @@ class FeatureSet:
     ----------
     sources
         Names of the candidate sources whose columns come first.
+    remarks
+        Names of what the sources say beside their scores.
     features
         The features whose columns follow, in this order.
     states
@@ -44,6 +46,7 @@ class FeatureSet:
     """
 
     sources: tuple[str, ...]
+    remarks: tuple[str, ...]
     features: tuple[Feature, ...]
     states: Mapping[str, State]
     catalog: Catalog
@@ -53,6 +56,7 @@ class FeatureSet:
     def fit(
         cls,
         sources: Sequence[str],
+        remarks: Sequence[str],
         features: Sequence[str],
         *,
         clock: Clock,
@@ -71,12 +75,14 @@ class FeatureSet:
         """
         chosen = choose(features, clock)
         states = {f.name: f.fold(events, catalog) for f in chosen if f.scope == "item"}
-        return cls(tuple(sources), chosen, states, catalog, signals)
+        return cls(tuple(sources), tuple(remarks), chosen, states, catalog, signals)
 
     @cached_property
     def names(self) -> tuple[str, ...]:
         """The columns of a feature row."""
-        return candidate_columns(self.sources) + tuple(c for feature in self.features for c in feature.columns)
+        return candidate_columns(self.sources, self.remarks) + tuple(
+            c for feature in self.features for c in feature.columns
+        )
 
     @cached_property
     def schema_hash(self) -> str:
@@ -109,18 +115,20 @@ class FeatureSet:
     def restore(
         cls,
         sources: Sequence[str],
+        remarks: Sequence[str],
         features: Sequence[str],
+        *,
         arrays: Mapping[str, NDArray[np.generic]],
         catalog: Catalog,
         signals: Signals,
     ) -> FeatureSet:
-        """Make a set again from the names of its sources and features, and its arrays."""
+        """Make a set again from the names of its sources, their remarks and its features, and its arrays."""
         chosen = tuple(Feature.variants[name]() for name in features)
         states: dict[str, dict[str, NDArray[np.generic]]] = {f.name: {} for f in chosen if f.scope == "item"}
         for path, array in arrays.items():
             name, _, key = path.partition(SEPARATOR)
             states[name][key] = array
-        return cls(tuple(sources), chosen, states, catalog, signals)
+        return cls(tuple(sources), tuple(remarks), chosen, states, catalog, signals)
 
     def _read_items(
         self, feature: Feature, queries: Sequence[Query], candidates: Sequence[Candidates]

@@ -143,6 +143,7 @@ def _fit_window(
         sources = _fit_sources(stage, recipe, catalog, progress, kept)
         features = FeatureSet.fit(
             [source.name for source in sources],
+            recipe.remark_names,
             recipe.features,
             clock=recipe.clock,
             events=stage.history,

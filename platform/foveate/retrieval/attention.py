@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from foveate.data.catalog import Catalog
 from foveate.data.queries import events_of
 from foveate.encoder.model import EncoderConfig
+from foveate.encoder.target import target_attention
 from foveate.encoder.train import TrainConfig, train_encoder
 from foveate.encoder.trained import TrainedEncoder
 from foveate.messages import Query
@@ -20,8 +21,9 @@ from foveate.retrieval.base import Arrays, CandidateSource, FitContext, SourceCo
 class AttentionSource(CandidateSource):
     """A trained encoder that matches a viewer's positive history with every item."""
 
-    def __init__(self, name: str, encoder: TrainedEncoder, catalog: Catalog) -> None:
-        self.name = name
+    def __init__(self, config: Attention, encoder: TrainedEncoder, catalog: Catalog) -> None:
+        self.name = config.name
+        self.remark_names = config.remark_names
         self.encoder = encoder
         self._catalog = catalog
 
@@ -29,6 +31,14 @@ class AttentionSource(CandidateSource):
         """Return ``[B, I]``; all items are alike to a viewer without a history."""
         histories = events_of(queries, len(self._catalog)).histories(self._catalog.duration)
         return self.encoder.scores(histories, np.array([query.now for query in queries], dtype=np.int64))
+
+    def remarks(self, queries: Sequence[Query], items: Sequence[NDArray[np.int32]]) -> list[NDArray[np.float32]]:
+        """Return ``[N, 1]`` for each query: what each candidate finds in the events that the encoder reads."""
+        if not self.remark_names:
+            return super().remarks(queries, items)
+        vectors, newest = self.encoder.item_vectors, self.encoder.config.max_len
+        pasts = [query.items[query.positives][-newest:] for query in queries]
+        return [target_attention(vectors[own], vectors[past])[:, None] for past, own in zip(pasts, items, strict=True)]
 
     def arrays(self) -> Arrays:
         """Return the encoder's weights."""
@@ -45,6 +55,8 @@ class Attention(SourceConfig):
         What it is made of.
     train
         How it is trained.
+    target_attention
+        Whether the ranker is told what each candidate finds in the history when it is the one that looks.
     """
 
     name = "attention"
@@ -52,11 +64,17 @@ class Attention(SourceConfig):
 
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+    target_attention: bool = True
+
+    @property
+    def remark_names(self) -> tuple[str, ...]:
+        """``target_attention``, where it is wanted."""
+        return ("target_attention",) if self.target_attention else ()
 
     def fit(self, context: FitContext) -> AttentionSource:
         """Train the encoder."""
-        return AttentionSource(self.name, train_encoder(self.encoder, self.train, context), context.catalog)
+        return AttentionSource(self, train_encoder(self.encoder, self.train, context), context.catalog)
 
     def restore(self, arrays: Arrays, catalog: Catalog) -> AttentionSource:
         """Make the source again."""
-        return AttentionSource(self.name, TrainedEncoder.restore(self.encoder, arrays), catalog)
+        return AttentionSource(self, TrainedEncoder.restore(self.encoder, arrays), catalog)

@@ -1,6 +1,6 @@
 """The seam of candidate sources.
 
-Shapes: ``B`` queries, ``I`` items.
+Shapes: ``B`` queries, ``I`` items, ``N`` candidates of one query, ``R`` remarks.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ class CandidateSource(ABC):
     """A fitted source."""
 
     name: str
+    remark_names: tuple[str, ...] = ()
+    """What :meth:`remarks` has to say; as the config's."""
 
     @abstractmethod
     def scores(self, queries: Sequence[Query]) -> NDArray[np.float32]:
@@ -44,6 +46,19 @@ class CandidateSource(ABC):
         scores = self.scores(queries)
         return [top_k(row, query.exclude, k) for row, query in zip(scores, queries, strict=True)]
 
+    def remarks(self, queries: Sequence[Query], items: Sequence[NDArray[np.int32]]) -> list[NDArray[np.float32]]:
+        """Return for each query ``[N, R]`` finite numbers: what there is to say of its candidates beside their scores.
+
+        Parameters
+        ----------
+        queries
+            A batch; what is said for one does not depend on the others.
+        items
+            Each query's ``N`` candidates, this source's own and the others'.
+        """
+        del queries
+        return [np.empty((len(own), 0), dtype=np.float32) for own in items]
+
 
 class SourceConfig(Variant):
     """Base of the sources' frozen configs; each file of this package that defines one adds a source."""
@@ -51,6 +66,11 @@ class SourceConfig(Variant):
     variants: ClassVar[Registry[SourceConfig]]
     learned: ClassVar[bool] = False
     """Whether fitting takes long, and its scores of items it was trained on are inflated."""
+
+    @property
+    def remark_names(self) -> tuple[str, ...]:
+        """``R`` names, unique among sources, of the ranker's columns that ``CandidateSource.remarks`` fills."""
+        return ()
 
     def fit(self, context: FitContext) -> CandidateSource:
         """Learn the source from a window of the log."""

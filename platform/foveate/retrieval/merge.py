@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +26,23 @@ def gather(sources: Sequence[CandidateSource], queries: Sequence[Query], k: int)
     """
     names = tuple(source.name for source in sources)
     scores = [source.scores(queries) for source in sources]
-    return [_union(names, [rows_BI[row] for rows_BI in scores], query, k) for row, query in enumerate(queries)]
+    found = [_union(names, [rows_BI[row] for rows_BI in scores], query, k) for row, query in enumerate(queries)]
+    return _with_remarks(sources, queries, found)
+
+
+def _with_remarks(
+    sources: Sequence[CandidateSource], queries: Sequence[Query], found: list[Candidates]
+) -> list[Candidates]:
+    telling = [source for source in sources if source.remark_names]
+    if not telling:
+        return found
+    names = tuple(name for source in telling for name in source.remark_names)
+    items = [candidates.items for candidates in found]
+    said = zip(*(source.remarks(queries, items) for source in telling), strict=True)
+    return [
+        replace(candidates, remark_names=names, remarks=np.concatenate(own, axis=1))
+        for candidates, own in zip(found, said, strict=True)
+    ]
 
 
 def _union(names: tuple[str, ...], scores: list[NDArray[np.float32]], query: Query, k: int) -> Candidates:
@@ -36,4 +53,4 @@ def _union(names: tuple[str, ...], scores: list[NDArray[np.float32]], query: Que
     for column, (scores_I, top) in enumerate(zip(scores, tops, strict=True)):
         scores_NS[:, column] = scores_I[items_N]
         offered_NS[np.searchsorted(items_N, top), column] = True
-    return Candidates(items_N, names, scores_NS, offered_NS)
+    return Candidates(items_N, names, scores_NS, offered_NS, (), np.empty((len(items_N), 0), dtype=np.float32))
