@@ -29,7 +29,7 @@ class SequenceContext:
     times_BL
         int64 UTC microseconds, ``NO_TIME`` where unknown or padding.
     kinds_BL
-        int64 positions in ``EVENT_KINDS``, 0 where padding.
+        int64 positions in ``EVENT_KINDS``, -1 where unknown or padding.
     want_weights
         Whether the mixer should return its weights.
     padded

@@ -18,6 +18,9 @@ from foveate.attention.base import SequenceContext
 from foveate.data.events import Facts, Histories
 from foveate.messages import NO_TIME
 
+PADDING = -1
+"""Where the event stands that fills what a shorter span leaves free."""
+
 
 @dataclass(frozen=True)
 class SequenceBatch:
@@ -30,7 +33,7 @@ class SequenceBatch:
     events
         The events of all viewers.
     row_BL
-        int64 where each position's event stands among ``events``; any row where padding.
+        int64 where each position's event stands among ``events``, ``PADDING`` where there is none.
     valid_BL
         bool: False where padding.
     padded
@@ -45,41 +48,38 @@ class SequenceBatch:
     @property
     def items_BL(self) -> Tensor:
         """int64 item codes, 0 where padding."""
-        return self.events.items_N[self.row_BL] * self.valid_BL
+        return self.events.items_N[self.row_BL]
 
     @property
     def times_BL(self) -> Tensor:
         """int64 UTC microseconds, ``NO_TIME`` where unknown or padding."""
-        return self._of(self.events.times_N, NO_TIME)
+        return self.events.times_N[self.row_BL]
 
     @property
     def asked_BL(self) -> Tensor:
         """int64 UTC microseconds of the request that each position answers, ``NO_TIME`` where unknown or padding."""
-        return self._of(self.events.asked_N, NO_TIME)
+        return self.events.asked_N[self.row_BL]
 
     @property
     def kinds_BL(self) -> Tensor:
         """int64 positions in ``EVENT_KINDS``, -1 where unknown or padding."""
-        return self._of(self.events.kinds_N, -1)
+        return self.events.kinds_N[self.row_BL]
 
     @property
     def watched_BL(self) -> Tensor:
         """float32 watched share of the item's length, NaN where unknown or padding."""
-        return self._of(self.events.watched_N, float("nan"))
+        return self.events.watched_N[self.row_BL]
 
     def context(self, *, want_weights: bool = False) -> SequenceContext:
         """Return what mixers may know beside the vectors."""
-        return SequenceContext(self.valid_BL, self.times_BL, self.kinds_BL.clamp(min=0), want_weights, self.padded)
+        return SequenceContext(self.valid_BL, self.times_BL, self.kinds_BL, want_weights, self.padded)
 
     def keep(self, kept_BL: Tensor) -> SequenceBatch:
         """Return the same spans with only some of their events, of which each span keeps one at least."""
         order_BL = torch.argsort(kept_BL.to(torch.int8), dim=1, stable=True)
         longest = int(kept_BL.sum(dim=1).max())
         row_BL, valid_BL = (values_BL.gather(1, order_BL)[:, -longest:] for values_BL in (self.row_BL, kept_BL))
-        return SequenceBatch(self.events, row_BL, valid_BL, padded=not bool(valid_BL.all()))
-
-    def _of(self, values_N: Tensor, otherwise: float) -> Tensor:
-        return values_N[self.row_BL].masked_fill(~self.valid_BL, otherwise)
+        return SequenceBatch(self.events, _padded(row_BL, valid_BL), valid_BL, padded=not bool(valid_BL.all()))
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,8 @@ class Spans:
 @dataclass(frozen=True)
 class EventArrays:
     """The events of all viewers, one after another, on the device that trains or answers.
+
+    One more stands at ``PADDING``, the last place: an event that nothing is known of, with item 0.
 
     Parameters
     ----------
@@ -137,16 +139,16 @@ class EventArrays:
         times = histories.times if timed else np.full(len(histories.items), NO_TIME)
         asked = _asked(times, histories.offsets, now if timed else None)
 
-        def tensor(values: NDArray[np.generic], dtype: torch.dtype = torch.int64) -> Tensor:
-            return torch.tensor(values, dtype=dtype, device=device)
+        def tensor(values: NDArray[np.generic], padding: float, dtype: torch.dtype = torch.int64) -> Tensor:
+            return torch.tensor(np.append(values, np.array(padding, dtype=values.dtype)), dtype=dtype, device=device)
 
         return cls(
-            items_N=tensor(histories.items),
-            kinds_N=tensor(facts.kinds),
-            times_N=tensor(times),
-            asked_N=tensor(asked),
-            watched_N=tensor(facts.watched, torch.float32),
-            liked_N=tensor(facts.liked, torch.bool),
+            items_N=tensor(histories.items, 0),
+            kinds_N=tensor(facts.kinds, -1),
+            times_N=tensor(times, NO_TIME),
+            asked_N=tensor(asked, NO_TIME),
+            watched_N=tensor(facts.watched, np.nan, torch.float32),
+            liked_N=tensor(facts.liked, False, torch.bool),
         )
 
     def batch(self, spans: Spans) -> SequenceBatch:
@@ -154,8 +156,9 @@ class EventArrays:
         length = int(spans.length_B.max())
         # Counted from the newest: negative where a shorter span has no event.
         from_start_BL = spans.length_B[:, None] - length + torch.arange(length, device=spans.start_B.device)
-        row_BL = spans.start_B[:, None] + from_start_BL.clamp(min=0)
-        return SequenceBatch(self, row_BL, from_start_BL >= 0, padded=bool((spans.length_B != length).any()))
+        valid_BL = from_start_BL >= 0
+        row_BL = _padded(spans.start_B[:, None] + from_start_BL, valid_BL)
+        return SequenceBatch(self, row_BL, valid_BL, padded=bool((spans.length_B != length).any()))
 
     def successors(self, spans: Spans) -> Tensor:
         """Return where the event stands that followed each one of the spans, in the order of ``valid_BL``."""
@@ -164,6 +167,10 @@ class EventArrays:
             torch.arange(len(owner_T), device=owner_T.device) - (spans.length_B.cumsum(0) - spans.length_B)[owner_T]
         )
         return spans.start_B[owner_T] + place_T + 1
+
+
+def _padded(row_BL: Tensor, valid_BL: Tensor) -> Tensor:
+    return torch.where(valid_BL, row_BL, PADDING)
 
 
 def _asked(times: NDArray[np.int64], offsets: NDArray[np.int64], now: NDArray[np.int64] | None) -> NDArray[np.int64]:
