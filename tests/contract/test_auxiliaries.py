@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 
 from foveate.config import from_dict, to_dict
+from foveate.data.catalog import Catalog
 from foveate.data.events import Facts, Histories
 from foveate.data.fitting import FitContext
+from foveate.data.schema import ITEMS
 from foveate.encoder.auxiliaries.base import AuxiliaryConfig, Step
 from foveate.encoder.batch import EventArrays, training_spans
 from foveate.encoder.losses.full_softmax import FullSoftmax
@@ -21,6 +24,7 @@ from foveate.encoder.model import EncoderConfig, SequenceEncoder
 from foveate.encoder.objective import Objective
 from foveate.encoder.train import EpochReport, TrainConfig, train_encoder
 from foveate.errors import ConfigError
+from foveate.messages import NO_TIME
 from foveate.space import Choice
 
 ITEM_COUNT, WIDTH = 12, 8
@@ -150,6 +154,15 @@ def test_a_run_with_it_goes_on_to_the_same_loss(config: AuxiliaryConfig, checker
     for name, value in straight.arrays().items():
         np.testing.assert_array_equal(resumed.arrays()[name], value)
     assert not np.array_equal(straight.arrays()["items.weight"], plain.arrays()["items.weight"])
+
+
+def test_it_trains_in_low_precision(config: AuxiliaryConfig) -> None:
+    context = FitContext(histories_of([7, 3, 9, 12]), Catalog(pl.DataFrame(schema=ITEMS)), NO_TIME)
+    losses: dict[str, float] = {}
+    for precision in ("float32", "bfloat16"):
+        train = dataclasses.replace(TRAIN, epochs=1, auxiliaries=(config,), precision=precision)
+        train_encoder(ENCODER, train, context, on_epoch=lambda r, p=precision: losses.update({p: r.loss}) is None)
+    assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=0.05)
 
 
 def test_a_weight_of_nothing_is_refused(config: AuxiliaryConfig) -> None:

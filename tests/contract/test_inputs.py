@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,11 +18,13 @@ from torch import Tensor
 from foveate.config import from_dict, to_dict
 from foveate.data.catalog import Catalog
 from foveate.data.events import Facts, Histories
+from foveate.data.fitting import FitContext
 from foveate.data.schema import EVENT_KINDS, ITEM_ID, ITEMS
 from foveate.encoder.batch import EventArrays, SequenceBatch, newest_spans
 from foveate.encoder.content import Content
 from foveate.encoder.inputs.base import InputConfig, ItemInputConfig, RequestInputConfig
 from foveate.encoder.model import EncoderConfig, SequenceEncoder
+from foveate.encoder.train import EpochReport, TrainConfig, train_encoder
 from foveate.encoder.trained import TrainedEncoder
 from foveate.errors import ConfigError
 from foveate.messages import NO_TIME
@@ -180,6 +183,25 @@ def test_gradients_are_finite_and_reach_every_weight(config: InputConfig) -> Non
         assert torch.isfinite(weight.grad).all(), name
         if "_inputs" in name:
             assert weight.grad.any(), name
+
+
+def test_it_trains_in_low_precision_and_goes_on_to_the_same_loss(config: InputConfig, tmp_path: Path) -> None:
+    context = FitContext(histories_of(), catalog_of(known=True), NOW)
+    encoder = EncoderConfig(width=8, blocks=1, max_len=WINDOW, inputs=(config,))
+    train = TrainConfig(epochs=2, precision="bfloat16", average=0.5)
+    whole, rest, path = [], [], tmp_path / "1.safetensors"
+
+    def keep(report: EpochReport) -> bool:
+        if report.epoch == 1:
+            report.save(path)
+        return whole.append(report.loss) is None
+
+    straight = train_encoder(encoder, train, context, on_epoch=keep)
+    resumed = train_encoder(encoder, train, context, on_epoch=lambda r: rest.append(r.loss) is None, resume=path)
+    assert np.isfinite(whole).all()
+    assert rest == whole[1:]
+    now = np.full(len(LENGTHS), NOW)
+    np.testing.assert_array_equal(straight.scores(histories_of(), now), resumed.scores(histories_of(), now))
 
 
 def test_an_exported_encoder_needs_nothing_else(config: InputConfig) -> None:

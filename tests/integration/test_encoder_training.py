@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from foveate.config import from_dict
 from foveate.data.events import Histories
 from foveate.data.fitting import FitContext
 from foveate.encoder.heads.base import HeadConfig
@@ -116,6 +117,17 @@ def test_without_validation_every_epoch_is_trained(checkerboard: Any) -> None:
     assert encoder.best_epoch == 3
     assert [line.split(":")[0] for line in news] == ["epoch 1", "epoch 2", "epoch 3"]
     assert all("rows/s" in line for line in news)
+
+
+def test_inputs_that_need_a_time_say_so_where_there_is_none(checkerboard: Any) -> None:
+    news: list[str] = []
+    encoder = from_dict(EncoderConfig, {"width": 16, "inputs": ["time_gap", "channel", "request_time"]})
+    context = dataclasses.replace(checkerboard.context(), progress=news.append)
+    train_encoder(encoder, dataclasses.replace(TRAIN, epochs=1), context)
+    assert news[0] == "the clock is order only: time_gap, request_time will know no time and add nothing"
+    news.clear()
+    train_encoder(encoder, dataclasses.replace(TRAIN, epochs=1), dataclasses.replace(context, now=10**15))
+    assert not any("clock" in line for line in news)
 
 
 def test_histories_of_every_shape_have_a_finite_answer(checkerboard: Any) -> None:

@@ -52,7 +52,7 @@ class EncoderConfig:
     head
         An interest predictor that takes the scorer's place, or None.
     inputs
-        What is read beside ids, each kind once.
+        What is read beside ids, each kind once. Where the clock is order only, those that need the time add nothing.
     """
 
     width: int = 64

@@ -14,6 +14,7 @@ from foveate.encoder.model import EncoderConfig
 from foveate.encoder.run import Run
 from foveate.encoder.settings import EpochReport, TrainConfig
 from foveate.encoder.trained import TrainedEncoder
+from foveate.messages import NO_TIME
 
 __all__ = ["EpochReport", "TrainConfig", "train_encoder"]
 
@@ -45,6 +46,7 @@ def train_encoder(
         No history has two events, the loss is no longer finite, or the checkpoint does not fit.
     """
     watcher = context.progress if isinstance(context.progress, Watcher) else None
+    _tell_of_untold_times(encoder, context)
     with _seeded(context.seed), _threads(train.threads):
         run = Run(encoder, train, context)
         if resume is not None:
@@ -64,6 +66,12 @@ def _shown(run: Run, watcher: Watcher) -> Callable[[int, int], None]:
     """Return what shows, batch by batch, how far the next epoch brings the training."""
     before, epochs = run.epochs_done, run.train.epochs
     return lambda done, batches: watcher.step(before + done / batches, epochs)
+
+
+def _tell_of_untold_times(encoder: EncoderConfig, context: FitContext) -> None:
+    untold = [config.name for config in encoder.inputs if config.needs_time]
+    if untold and context.now == NO_TIME and context.progress is not None:
+        context.progress(f"the clock is order only: {', '.join(untold)} will know no time and add nothing")
 
 
 @contextmanager
