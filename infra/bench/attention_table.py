@@ -1,9 +1,10 @@
 """Train every mixer with every scorer, and every head, at one budget, and write the table of what each comes to.
 
 All are found by name in their registries. Each trains on what lies before each viewer's last item but one and must
-foretell that item (the test is never read): full ranking over the whole catalogue, the seen left out, popularity on the
-same viewers beside them. A row that stands in the JSON file with the same settings, data and seed is kept as it is, so
-the command may be stopped and started again, and a new variant costs its own rows alone.
+foretell that item (the test is never read): full ranking over the whole catalogue, the seen left out, for as many
+viewers as train.validation_viewers says, popularity on the same ones beside them. A row that stands in the JSON file
+with the same settings, data and seed is kept as it is, so the command may be stopped and started again, and a new
+variant costs its own rows alone.
 """
 
 from __future__ import annotations
@@ -36,10 +37,10 @@ from foveate.recipe import Recipe
 from foveate.retrieval.attention import Attention
 from foveate.retrieval.base import SourceConfig
 from foveate.retrieval.popularity import count_items
-from lab.held_out import BEAUTY, full_ranking, leave_one_out, open_or_import, real_data
+from lab.held_out import BEAUTY, asked, full_ranking, leave_one_out, open_or_import, real_data
 
 BENCH = Path(__file__).resolve().parent
-ASKED, WARM_UP = 100, 5
+TIMED, WARM_UP = 100, 5
 """Requests that are timed, and those before them that are not."""
 
 
@@ -84,6 +85,11 @@ class Trial:
     context: FitContext
     data: str
     seconds: float
+
+    @property
+    def asked(self) -> Validation:
+        """The viewers that every row is measured on."""
+        return asked(self.context, self.source.train.validation_viewers)
 
     def measured_on(self, variant: Variant) -> dict[str, Any]:
         """Return all that a row depends on, as plain values."""
@@ -130,25 +136,20 @@ def measured(variant: Variant, trial: Trial) -> Row:
     return Row(
         mixer=variant.mixer,
         matched=variant.matched,
-        metrics=held_out(trial.context).measure(encoder),
+        metrics=trial.asked.measure(encoder),
         parameters=every - encoder.model.items.weight.numel(),
         with_items=every,
         epochs=len(reports),
         rows_per_second=statistics.median(report.rows_per_second for report in reports),
-        request_ms=request_ms(encoder, trial.context),
+        request_ms=request_ms(encoder, trial),
         measured_on=trial.measured_on(variant),
     )
 
 
-def held_out(context: FitContext) -> Validation:
-    assert context.validation is not None
-    histories = context.histories
-    return Validation(histories, context.validation, histories.n_users, context.seed, context.now)
-
-
-def request_ms(encoder: TrainedEncoder, context: FitContext) -> float:
+def request_ms(encoder: TrainedEncoder, trial: Trial) -> float:
     """Return the median milliseconds of encoding one viewer and scoring every item."""
-    drawn = np.random.default_rng(context.seed).choice(held_out(context).users, ASKED + WARM_UP)
+    context = trial.context
+    drawn = np.random.default_rng(context.seed).choice(trial.asked.users, TIMED + WARM_UP)
     took = []
     for user in drawn.tolist():
         viewer = context.histories.take(np.array([user]))
@@ -158,9 +159,10 @@ def request_ms(encoder: TrainedEncoder, context: FitContext) -> float:
     return statistics.median(took[WARM_UP:])
 
 
-def popularity(context: FitContext) -> dict[str, float]:
-    counts_I1 = count_items(context.histories)[:, None]
-    return full_ranking(np.ones((context.histories.n_users, 1), dtype=np.float32), counts_I1, context)
+def popularity(trial: Trial) -> dict[str, float]:
+    histories = trial.context.histories
+    everyone_U1, counts_I1 = np.ones((histories.n_users, 1), dtype=np.float32), count_items(histories)[:, None]
+    return full_ranking(everyone_U1, counts_I1, trial.context, trial.source.train.validation_viewers)
 
 
 def stored(path: Path) -> list[Row]:
@@ -180,8 +182,9 @@ def table(rows: Sequence[Row], popular: dict[str, float], trial: Trial, command:
     train = trial.source.train
     budget = f"{train.epochs} epochs" + (f" or {trial.seconds:g} s, whichever ends first" if trial.seconds else "")
     told = (
-        f"Data: {trial.data}, leave-one-out on each viewer's last item but one. Budget: {budget}; threads: "
-        f"{train.threads}; torch {torch.__version__}; seed {trial.context.seed}. Nothing is tuned for any one row. "
+        f"Data: {trial.data}, leave-one-out on the last item but one of {len(trial.asked.users):,} viewers. "
+        f"Budget: {budget}; threads: {train.threads}; torch {torch.__version__}; seed {trial.context.seed}. "
+        "Nothing is tuned for any one row. "
         "*Parameters* leave the item vectors out, *all* counts them. *Request* is the median of encoding one viewer "
         f"and scoring every item. Popularity reaches NDCG@10 {popular['ndcg@10']:.4f} and Recall@10 "
         f"{popular['recall@10']:.4f}."
@@ -217,7 +220,7 @@ def _line(row: Row, popular: dict[str, float]) -> str:
 
 def fill_in(trial: Trial, options: argparse.Namespace) -> None:
     """Measure the rows that are not stored, writing both files after each."""
-    popular = popularity(trial.context)
+    popular = popularity(trial)
     base = trial.source.encoder
     of_this_trial = {trial.key(variant) for variant in variants(base)}
     rows = {row.key: row for row in stored(options.json) if row.key in of_this_trial}

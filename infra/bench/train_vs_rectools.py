@@ -123,7 +123,7 @@ class Side:
         if self.vectors is None:
             return {}
         users, items = np.load(self.vectors / "users.npy"), np.load(self.vectors / "items.npy")
-        return full_ranking(users, items, self.context)
+        return full_ranking(users, items, self.context, most=len(users))
 
 
 def race(sides: Sequence[Side], seconds: float, epochs: int) -> None:

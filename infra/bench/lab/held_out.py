@@ -13,6 +13,7 @@ from foveate.data.fitting import FitContext
 from foveate.data.ingest import import_dataset
 from foveate.data.readers.sequence import SequenceReader
 from foveate.data.split import windows
+from foveate.encoder.validation import Validation
 from foveate.metrics import mid_ranks, ndcg_at, recall_at
 from foveate.recipe import Recipe
 
@@ -44,11 +45,19 @@ def leave_one_out(dataset: Dataset, seed: int) -> FitContext:
     )
 
 
-def full_ranking(user_UD: NDArray[np.float32], item_ID: NDArray[np.float32], context: FitContext) -> dict[str, float]:
-    """Return NDCG@10 and Recall@10 of dot products over the whole catalogue, the seen left out."""
+def asked(context: FitContext, most: int) -> Validation:
+    """Return the viewers who are asked to foretell their held-out item, ``most`` of them at most."""
+    assert context.validation is not None
+    return Validation(context.histories, context.validation, most, context.seed, context.now)
+
+
+def full_ranking(
+    user_UD: NDArray[np.float32], item_ID: NDArray[np.float32], context: FitContext, most: int
+) -> dict[str, float]:
+    """Return NDCG@10 and Recall@10 of dot products over the whole catalogue, the seen left out, of :func:`asked`."""
     histories, targets_U = context.histories, context.validation
     assert targets_U is not None
-    users = np.flatnonzero((targets_U >= 0) & (np.diff(histories.offsets) > 0))
+    users = asked(context, most).users
     ranks = []
     for start in range(0, len(users), _BATCH):
         some = users[start : start + _BATCH]
