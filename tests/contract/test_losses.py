@@ -122,10 +122,18 @@ def test_a_target_does_not_stand_against_itself(cls: type[SampledLossConfig]) ->
 
 def test_bce_asks_each_item_on_its_own() -> None:
     user_TD, target_T, item_ID, _ = _asked()
+    loss = built(Bce(), negatives=I)
     watched_TI = torch.nn.functional.one_hot(target_T, I).float()
     # Drawing every item leaves out the target, which stands there as the positive: the same T x I questions.
-    expected = torch.nn.functional.binary_cross_entropy_with_logits(match(user_TD, item_ID), watched_TI)
-    torch.testing.assert_close(built(Bce(), negatives=I)(*_asked()) * (I + 1) / I, expected)
+    scores_TI = match(user_TD, item_ID) + loss.offset
+    expected = torch.nn.functional.binary_cross_entropy_with_logits(scores_TI, watched_TI)
+    torch.testing.assert_close(loss(*_asked()) / I, expected)
+
+
+@pytest.mark.parametrize("cls", [Bce, Gbce])
+def test_at_first_one_of_the_scored_items_is_expected(cls: type[SampledLossConfig]) -> None:
+    loss = cls().build(torch.ones(50), 9)
+    assert 10 * loss.offset.sigmoid().item() == pytest.approx(1, rel=0.1)
 
 
 def test_gbce_lies_between_bce_and_true_probabilities() -> None:

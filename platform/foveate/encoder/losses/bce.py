@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from foveate.encoder.losses.base import Score
 from foveate.encoder.losses.sampled import SampledLoss, SampledLossConfig
 
 
 class BceLoss(SampledLoss):
-    """``-(confidence log s(own) + sum_n log(1 - s(other_n))) / (N + 1)``, with ``s`` the logistic function.
+    """``-confidence log s(own + b) - sum_n log(1 - s(other_n + b))``, with ``s`` the logistic function.
 
-    ``confidence`` is how much the target counts beside one negative.
+    ``confidence`` is how much the target counts beside one negative. The offset ``b`` is learned and changes no order.
+    It starts where one of the items that are scored is expected to be the one: scores of fresh vectors are near zero
+    and so give every item even odds, and vectors take many epochs to unlearn that without it.
     """
 
     def __init__(self, share_I: Tensor, negatives: int, confidence: float = 1.0) -> None:
         super().__init__(share_I, negatives)
         self.confidence = confidence
+        self.offset = nn.Parameter(torch.tensor(-math.log(self.negatives + 1)))
 
     def forward(self, user_TD: Tensor, target_T: Tensor, item_ID: Tensor, score: Score) -> Tensor:
         """Return the mean over the rows."""
-        own_T, other_TN, negative_N = self.contrast(user_TD, target_T, item_ID, score)
+        own_T, other_TN, _ = self.contrast(user_TD, target_T, item_ID, score)
         # log s(x) is -softplus(-x), and stays finite where s does not.
-        sum_T = self.confidence * F.softplus(-own_T) + F.softplus(other_TN).sum(dim=1)
-        return sum_T.mean() / (len(negative_N) + 1)
+        return (
+            self.confidence * F.softplus(-own_T - self.offset) + F.softplus(other_TN + self.offset).sum(dim=1)
+        ).mean()
 
 
 @dataclass(frozen=True)
