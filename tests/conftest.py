@@ -108,7 +108,11 @@ def small_world(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 def small_bundle(small_world: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """A bundle trained on the small world, every stage included; the viewers' histories lie beside it."""
     settings = {
-        "sources": [{"name": "attention", "train": {"epochs": 1}}, "covisitation", "popularity"],
+        "sources": [
+            {"name": "attention", "train": {"epochs": 1}, "target_attention": True},
+            "covisitation",
+            "popularity",
+        ],
         "candidates": 60,
         "label_windows": 1,
         "ranker": {"name": "lambdarank", "trees": 30, "members": 2, "min_rows": 20, "threads": 1},

@@ -27,6 +27,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "attention": {
         "encoder": EncoderConfig(width=32, dropout=0.0),
         "train": TrainConfig(epochs=20, batch_size=32, learning_rate=5e-3, threads=1),
+        "target_attention": True,
     }
 }
 

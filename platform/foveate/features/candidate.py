@@ -32,15 +32,12 @@ def z_column(source: str) -> str:
 def candidate_columns(sources: tuple[str, ...], remarks: tuple[str, ...] = ()) -> tuple[str, ...]:
     """Return the names of the columns that :func:`candidate_values` fills."""
     groups = (score_column, rank_column, z_column)
-    of_scores = (*(name(source) for name in groups for source in sources), BLEND, "best_rank", "offers")
-    # Not z_column: these are no source's scores, and a blend of the sources is not to count them.
-    return (*of_scores, *remarks, *(f"{remark}.z" for remark in remarks))
+    return (*(name(source) for name in groups for source in sources), BLEND, "best_rank", "offers", *remarks)
 
 
 def candidate_values(candidates: Candidates) -> NDArray[np.float32]:
-    """Return ``[N, 3 S + 3 + 2 R]``: scores, log ranks and z-scores by source, their blend, best rank, count of offers.
+    """Return ``[N, 3 S + 3 + R]``: scores, log ranks and z-scores by source, their blend, best rank, offers, remarks.
 
-    What sources remark follows, as it is and as z-scores.
     A score that is not finite counts as its source's lowest, so that every column is finite.
     """
     scores_NS = _sunk(candidates.scores)
@@ -51,8 +48,8 @@ def candidate_values(candidates: Candidates) -> NDArray[np.float32]:
     blend_N = np.zeros(len(candidates.items)) if empty else z_NS.mean(axis=1)
     best_N = np.zeros(len(candidates.items)) if empty else rank_NS.min(axis=1)
     offers_N = candidates.offered.sum(axis=1)
-    of_scores = [scores_NS, rank_NS, z_NS, blend_N[:, None], best_N[:, None], offers_N[:, None]]
-    columns = [*of_scores, candidates.remarks, z_scores(candidates.remarks)]
+    counts = [blend_N[:, None], best_N[:, None], offers_N[:, None]]
+    columns = [scores_NS, rank_NS, z_NS, *counts, candidates.remarks]
     return np.concatenate(columns, axis=1).astype(np.float32)
 
 

@@ -56,7 +56,8 @@ class Attention(SourceConfig):
     train
         How it is trained.
     target_attention
-        Whether the ranker is told what each candidate finds in the history when it is the one that looks.
+        Whether the ranker is told what each candidate finds in the history when it is the one that looks: try it on the
+        selection window, for beside the source's score it may add nothing.
     """
 
     name = "attention"
@@ -64,7 +65,7 @@ class Attention(SourceConfig):
 
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
-    target_attention: bool = True
+    target_attention: bool = False
 
     @property
     def remark_names(self) -> tuple[str, ...]:
