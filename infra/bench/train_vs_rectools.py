@@ -5,7 +5,8 @@ foretell, and the test is never read) with the same width, blocks, heads, window
 RecTools takes 128 sequences a step; Foveate takes as many rows as 128 sequences hold on average, so that both take as
 many steps an epoch. A row is a target that is not padding. RecTools draws 256 negatives for each row, Foveate 2,048
 that the rows of a step share, and each has a learning rate of its own; KEY=VALUE changes Foveate's side, such as
-train.negatives=256.
+train.negatives=256. RecTools attends as SASRec does and matches by dot products; Foveate's mixer and scorer are its
+own defaults.
 
 The side that has trained less goes on, so both have a like share of whatever else the machine does. Encoding and
 ranking the viewers is not part of the time; one and the same code ranks the whole catalogue without what a viewer has
@@ -167,7 +168,7 @@ def rectools_settings() -> dict[str, Any]:
 def foveate_settings(context: FitContext, threads: int, overrides: Sequence[str]) -> dict[str, Any]:
     rows = np.maximum(np.diff(context.histories.offsets) - 1, 0)
     batch = round(SEQUENCES * float(rows[rows > 0].mean()))
-    mixer = {"name": "multi_head", "heads": HEADS}
+    mixer = {"name": "filtered", "heads": HEADS}
     encoder = {"width": WIDTH, "blocks": BLOCKS, "max_len": WINDOW, "dropout": DROPOUT, "mixer": mixer}
     train = {"batch_size": batch, "negatives": NEGATIVES_A_STEP, "learning_rate": FOVEATE_RATE, "threads": threads}
     whole = {"epochs": 1_000_000, "patience": 0, "validation_viewers": context.histories.n_users}

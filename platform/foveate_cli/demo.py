@@ -32,6 +32,8 @@ VIEWERS_ASKED = 3
 SLATE = 5
 EPOCH_ROWS = 60_000
 """Training rows of an epoch: a long log is not passed whole."""
+MIXERS, SCORERS = ("filtered", "gated", "multi_head", "mean_pool"), ("cosine", "dot_product")
+"""What it sweeps: the quick ones. Some scorers and mixers take many times as long."""
 LABELLED = 2000
 """Viewers of a window that the ranker learns from."""
 
@@ -118,14 +120,15 @@ def _short_sweep() -> SweepConfig:
     from foveate.ranking.base import LabelDraw  # noqa: PLC0415
     from foveate.recipe import Recipe  # noqa: PLC0415
     from foveate.retrieval.attention import Attention  # noqa: PLC0415
-    from foveate_tune.config import SweepConfig  # noqa: PLC0415
+    from foveate_tune.config import SearchConfig, SweepConfig  # noqa: PLC0415
 
     recipe = Recipe(label_draw=LabelDraw(queries=LABELLED))
     sources = tuple(
         replace(source, train=replace(source.train, epoch_rows=EPOCH_ROWS)) if isinstance(source, Attention) else source
         for source in recipe.sources
     )
-    return SweepConfig(recipe=replace(recipe, sources=sources))
+    search = SearchConfig(mixers=MIXERS, scorers=SCORERS)
+    return SweepConfig(recipe=replace(recipe, sources=sources), search=search)
 
 
 def _watch_log(story: Story, data: Path | None, reader: str | None, size: dict[str, int]) -> Dataset:

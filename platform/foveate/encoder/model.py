@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from foveate.attention.base import MixerConfig, ScorerConfig, SequenceContext
-from foveate.attention.dot_product import DotProduct
-from foveate.attention.multi_head import MultiHead
+from foveate.attention.cosine import Cosine
+from foveate.attention.filtered import Filtered
 from foveate.encoder.batch import SequenceBatch
 from foveate.encoder.content import Content
 from foveate.encoder.heads.base import HeadConfig
@@ -61,8 +61,8 @@ class EncoderConfig:
     dropout: float = 0.3
     feed_forward: int = 2
     positions: Literal["learned", "none"] = "none"
-    mixer: MixerConfig = field(default_factory=MultiHead)
-    scorer: ScorerConfig = field(default_factory=DotProduct)
+    mixer: MixerConfig = field(default_factory=Filtered)
+    scorer: ScorerConfig = field(default_factory=Cosine)
     head: HeadConfig | None = None
     inputs: tuple[InputConfig, ...] = ()
 
