@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from foveate.attention.base import MixerConfig
+from foveate.encoder.model import EncoderConfig
 from foveate.retrieval.base import SourceConfig
 from foveate_cli.main import main
 from foveate_cli.variants import KINDS
@@ -40,7 +41,7 @@ def test_settings_within_settings_are_shown_as_overrides_name_them(
     run(monkeypatch, "sources")
     shown = capsys.readouterr().out
     assert all(name in shown for name in SourceConfig.variants)
-    assert any(line.split() == ["encoder.mixer", "multi_head"] for line in shown.splitlines())
+    assert any(line.split() == ["encoder.mixer", EncoderConfig().mixer.name] for line in shown.splitlines())
 
 
 def test_without_a_kind_every_registry_is_listed_and_every_variant_says_what_it_is(
