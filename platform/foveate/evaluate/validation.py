@@ -16,9 +16,10 @@ VIEWERS = 2000
 
 
 def figures(fitted: Fitted, progress: Callable[[str], None]) -> dict[str, dict[str, float]]:
-    """Return mean metrics by model: two-stage, its slate, a blend, and each source by itself; ``viewers`` is how many were asked.
+    """Return mean metrics by model: two-stage, its slate, a blend, and each source by itself.
 
-    They are measured on the window's viewers, on :data:`VIEWERS` of them where there are more.
+    They are measured on the window's viewers, on :data:`VIEWERS` of them where there are more; ``viewers`` says how
+    many that was.
 
     Parameters
     ----------
