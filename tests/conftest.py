@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -23,6 +24,7 @@ from foveate.data.simulate.world import simulate_dataset
 from foveate.fit import fit_model
 from foveate.messages import NO_TIME, Query
 from foveate.recipe import Recipe
+from foveate.slate.inputs import SlateInput
 from foveate.state.sqlite import SqliteState
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -95,6 +97,57 @@ def checkerboard() -> Checkerboard:
     frame = pl.DataFrame({ITEM_ID: [f"v{code}" for code in range(2 * circle)]})
     blanks = [pl.lit(None, dtype=dtype).alias(name) for name, dtype in ITEMS.items() if name != ITEM_ID]
     return Checkerboard(histories, Catalog(frame.with_columns(blanks)), walks[:, -1].copy())
+
+
+class Pools:
+    """Candidates of a slate, from few facts or from none."""
+
+    @staticmethod
+    def of(relevance: Any, **facts: Any) -> SlateInput:
+        """Of these scores and facts; what is not given is unknown, and codes count up."""
+        n = len(relevance)
+        names = facts.pop("category_names", ())
+        shapes = {"vectors": (n, 1), "categories": (n, len(names)), "tags": (n, 0), "taste": (len(names),)}
+        blank: dict[str, Any] = {
+            **{name: np.zeros(shape, dtype=np.float32) for name, shape in shapes.items()},
+            **{name: np.full(n, -1, dtype=np.int32) for name in ("channel", "category")},
+            **{name: np.full(n, np.nan, dtype=np.float32) for name in ("age_days", "channel_standing")},
+            "codes": np.arange(n, dtype=np.int32),
+            "relevance": np.empty(n, dtype=np.float32),
+        }
+        blank["tags"] = blank["tags"].astype(bool)
+        given = {**facts, "relevance": relevance}
+        arrays = {name: np.array(given.get(name, values), dtype=values.dtype) for name, values in blank.items()}
+        return SlateInput(**arrays, category_names=tuple(names))
+
+    @classmethod
+    def random(
+        cls, rng: np.random.Generator, n: int, channels: int, categories: int, *, tags: int = 0, spoilt: float = 0.0
+    ) -> SlateInput:
+        """With scores that often tie, a share ``spoilt`` of them not finite, and some facts unknown."""
+        relevance = rng.normal(size=n).round(1)
+        relevance[rng.random(n) < spoilt] = rng.choice([np.nan, np.inf, -np.inf])
+        vectors = rng.normal(size=(n, 8))
+        category = rng.integers(-1, categories, n)
+        return cls.of(
+            relevance,
+            vectors=vectors / np.linalg.norm(vectors, axis=1, keepdims=True),
+            channel=rng.integers(-1, channels, n),
+            category=category,
+            codes=rng.permutation(10 * n)[:n],
+            categories=category[:, None] == np.arange(categories),
+            category_names=tuple(f"category {code}" for code in range(categories)),
+            taste=rng.dirichlet(np.ones(categories)),
+            tags=rng.random((n, tags)) < 0.3,
+            age_days=np.where(rng.random(n) < 0.1, np.nan, rng.uniform(0, 20, n)),
+            channel_standing=rng.random(n),
+        )
+
+
+@pytest.fixture(scope="session")
+def pools() -> type[Pools]:
+    """Makes candidates of a slate."""
+    return Pools
 
 
 @pytest.fixture(scope="session")

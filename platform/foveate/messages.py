@@ -145,8 +145,9 @@ class FeatureMatrix:
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """Scored candidates with the features that led to the scores; rows as in ``candidates``."""
+    """Scored candidates of a query with the features that led to the scores; rows as in ``candidates``."""
 
+    query: Query
     candidates: Candidates
     features: FeatureMatrix
     scores: NDArray[np.float32]
@@ -167,8 +168,9 @@ class SlateItem:
 class Slate:
     """The answer to one request.
 
-    ``relaxed`` names the soft wishes that could not be kept; ``state_version`` is the version of the history that was
-    read.
+    ``relaxed`` names the soft rules that were given up, in that order; ``relevance_paid`` is how far the mean score
+    lies below that of the best scores, given up for diversity and constraints, and None in a record, which does not
+    keep it; ``state_version`` is the version of the history that was read.
     """
 
     request_id: str
@@ -178,4 +180,5 @@ class Slate:
     feature_schema: str
     items: tuple[SlateItem, ...]
     relaxed: tuple[str, ...] = ()
+    relevance_paid: float | None = None
     state_version: int = 0

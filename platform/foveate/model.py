@@ -1,6 +1,7 @@
 """A trained two-stage model, and what it does with a batch of viewers.
 
-Shapes: ``B`` queries, ``N`` candidates of one query, ``I`` items, ``D`` content columns, ``K`` chosen items.
+Shapes: ``B`` queries, ``N`` candidates of one query, ``I`` items, ``C`` categories, ``D`` content
+columns, ``K`` chosen items.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from foveate.ranking.base import Ranker, score_each
 from foveate.recipe import Recipe
 from foveate.retrieval.base import CandidateSource
 from foveate.retrieval.merge import gather
-from foveate.slate.base import Selection, SlateInput
+from foveate.slate.inputs import Selection, SlateInput
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ class Model:
             return []
         matrices = self.features.build(queries, candidates)
         scores = score_each(self.ranker, matrices)
-        return [Ranked(*parts) for parts in zip(candidates, matrices, scores, strict=True)]
+        return [Ranked(*parts) for parts in zip(queries, candidates, matrices, scores, strict=True)]
 
     def select(self, ranked: Ranked, size: int, seed: int) -> Chosen:
         """Choose a slate of up to ``size`` under the recipe's policy and constraints."""
@@ -118,23 +119,42 @@ class Model:
 
     def slate_input(self, ranked: Ranked) -> SlateInput:
         """Return the candidates as a policy sees them: likeness is that of channel, categories and tags."""
-        items = ranked.candidates.items
+        catalog, items, query = self.catalog, ranked.candidates.items, ranked.query
+        shares, taste = self._category_shares[items], self.taste(query)
+        columns = np.union1d(shares.indices, np.flatnonzero(taste))
         return SlateInput(
             relevance=ranked.scores,
             vectors=self.content(items),
-            channel=self.catalog.channel[items],
-            category=self.catalog.main_category[items],
+            channel=catalog.channel[items],
+            category=catalog.main_category[items],
             codes=items,
+            categories=np.asarray(shares[:, columns].toarray(), dtype=np.float32),
+            category_names=tuple(catalog.category_names.decode(columns)),
+            taste=taste[columns],
+            tags=_used_columns(catalog.tags[items]).astype(bool),
+            age_days=catalog.age_days(query.now)[items],
+            channel_standing=catalog.channel_standing[items],
         )
+
+    def taste(self, query: Query) -> NDArray[np.float32]:
+        """Return ``[C]`` the share of each category in what the viewer liked, of sum 1, or 0 where nothing is known."""
+        liked = query.items[query.positives]
+        weight_C = np.asarray(self._category_shares[liked].sum(axis=0), dtype=np.float32).ravel()
+        return np.asarray(weight_C / max(weight_C.sum(), np.finfo(np.float32).tiny))
 
     def content(self, items: NDArray[np.int32]) -> NDArray[np.float32]:
         """Return ``[N, D]`` content vectors of unit length, zero for an item that nothing is known of.
 
         Only columns that some of ``items`` have are kept, so ``D`` differs from call to call and dot products do not.
         """
-        rows = self._content[items]
-        used = np.unique(rows.indices)
-        return np.asarray(rows[:, used].toarray(), dtype=np.float32)
+        return np.asarray(_used_columns(self._content[items]), dtype=np.float32)
+
+    @cached_property
+    def _category_shares(self) -> sparse.csr_matrix:
+        """``[I, C]``: each item's categories in equal shares."""
+        categories = self.catalog.categories.astype(np.float32)
+        counts = np.asarray(categories.sum(axis=1)).ravel()
+        return (sparse.diags(1.0 / np.maximum(counts, 1.0)) @ categories).tocsr()
 
     @cached_property
     def _content(self) -> sparse.csr_matrix:
@@ -148,6 +168,10 @@ class Model:
     @cached_property
     def _is_positive(self) -> NDArray[np.bool_]:
         return np.array([kind in self.positive_kinds for kind in EVENT_KINDS])
+
+
+def _used_columns(rows: sparse.csr_matrix) -> NDArray[np.generic]:
+    return np.asarray(rows[:, np.unique(rows.indices)].toarray())
 
 
 def _unit_rows(matrix: sparse.csr_matrix) -> sparse.csr_matrix:

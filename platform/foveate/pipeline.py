@@ -164,7 +164,7 @@ def select(model: Model, requests: Requests, ranked: Sequence[Ranked], contexts:
 
 
 def policy_id(recipe: Recipe) -> str:
-    """Name a slate policy with its settings and caps, such as ``mmr-1f0c9a2b``."""
+    """Name a slate policy with its settings and constraints, such as ``mmr-1f0c9a2b``."""
     settings = json.dumps([to_dict(recipe.policy), to_dict(recipe.constraints)], sort_keys=True)
     return f"{type(recipe.policy).name}-{hashlib.sha256(settings.encode()).hexdigest()[:8]}"
 
@@ -191,4 +191,5 @@ def _slate(model: Model, request: RecommendRequest, ranked: Ranked, context: Req
         feature_schema=ranked.features.schema_hash,
         items=items,
         relaxed=chosen.selection.relaxed,
+        relevance_paid=chosen.selection.relevance_paid,
     )

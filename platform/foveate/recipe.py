@@ -11,7 +11,8 @@ from foveate.features.core import Feature
 from foveate.features.sets import Clock
 from foveate.ranking.base import LabelDraw, RankerConfig
 from foveate.retrieval.base import SourceConfig
-from foveate.slate.base import Constraints, SlatePolicy
+from foveate.slate.base import SlatePolicy
+from foveate.slate.constraints import Constraints
 
 DEFAULT_SOURCES = ("attention", "covisitation", "item_knn", "popularity", "recent_popularity")
 
@@ -56,7 +57,7 @@ class Recipe:
     ranker
         The re-ranker.
     policy, constraints
-        How a slate is chosen, and the caps that none may break.
+        How a slate is chosen, and the rules that every slate keeps to.
     slate_size
         How many items a slate holds where a request does not say.
     seed

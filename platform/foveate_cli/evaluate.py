@@ -160,12 +160,12 @@ def _signed(difference: Difference) -> str:
 
 def _caps_line(evaluation: Evaluation) -> str:
     caps = evaluation.caps
-    limits = {"a channel": caps.max_per_channel, "a category": caps.max_per_category}
-    told = ", ".join(f"{cap} {name}" for name, cap in limits.items() if cap is not None)
-    if not told:
-        return "no caps are set"
+    if not caps.rules:
+        return f"no constraints are set{_stamp(evaluation)}"
     kept = "no slate breaks one" if not caps.broken else f"{caps.broken:,} slates BREAK one: please report it"
-    return f"caps bound in {100 * caps.bound:.0f} % of slates (at most {told}); {kept}{_stamp(evaluation)}"
+    yielded = f"; soft ones yielded in {100 * caps.relaxed:.0f} %" if caps.relaxed else ""
+    told = f"{', '.join(caps.rules)}; {kept}{yielded}"
+    return f"constraints bound in {100 * caps.bound:.0f} % of slates ({told}){_stamp(evaluation)}"
 
 
 def _stamp(evaluation: Evaluation) -> str:

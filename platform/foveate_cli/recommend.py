@@ -89,6 +89,7 @@ def _payload(bundle: Bundle, slate: Slate, context: RequestContext) -> dict[str,
         "now": context.now,
         "seed": context.seed,
         "relaxed": list(slate.relaxed),
+        "relevance_paid": slate.relevance_paid,
         "items": [
             {
                 "position": item.position,

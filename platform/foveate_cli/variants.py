@@ -29,6 +29,7 @@ KINDS = {
     "sources": "foveate.retrieval.base:SourceConfig",
     "rankers": "foveate.ranking.base:RankerConfig",
     "policies": "foveate.slate.base:SlatePolicy",
+    "rules": "foveate.slate.rules.base:Rule",
     "readers": "foveate.data.readers.base:Reader",
     "steps": "foveate.data.cleaning.base:Step",
     "features": "foveate.features.core:Feature",

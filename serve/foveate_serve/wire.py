@@ -130,7 +130,8 @@ class SlateOut(Wire):
     cold: bool = Field(description="Whether the viewer had no history.")
     now: datetime
     seed: int
-    relaxed: list[str] = Field(description="Soft wishes that could not be kept.")
+    relaxed: list[str] = Field(description="Soft rules that were given up, in that order.")
+    relevance_paid: float | None = Field(description="Mean score given up for diversity and constraints.")
     items: list[SlateItemOut]
 
 
@@ -256,6 +257,7 @@ def slate_out(slate: Slate, context: RequestContext, rows: Sequence[dict[str, An
         now=from_micros(context.now),
         seed=context.seed,
         relaxed=list(slate.relaxed),
+        relevance_paid=slate.relevance_paid,
         items=[_slate_item(slate.request_id, item, row) for item, row in zip(slate.items, rows, strict=True)],
     )
 

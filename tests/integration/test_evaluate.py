@@ -128,6 +128,8 @@ def test_caps_that_bind_often_are_never_broken(by_time: Evaluation) -> None:
     assert by_time.caps.slates == by_time.viewers
     assert by_time.caps.bound >= 0.3, "a world in which the caps hardly matter would show nothing"
     assert by_time.caps.broken == 0
+    assert by_time.caps.relevance_paid > 0
+    assert (by_time.caps.relaxed, by_time.caps.short) == (0.0, 0.0)
 
 
 def test_without_caps_none_binds(small_world: Dataset, recipe: Recipe) -> None:
@@ -155,7 +157,7 @@ def test_the_verb_writes_what_it_prints(small_world: Dataset, tmp_path: Path) ->
     answer_ = CliRunner().invoke(command, [*arguments, "--json", str(report)], catch_exceptions=False)
     assert answer_.exit_code == 0
     assert answer_.output.count("[simulated]") == 5, "the title, three comparisons and the caps"
-    assert "caps bound in" in answer_.output
+    assert "constraints bound in" in answer_.output
     written = json.loads(report.read_text())
     assert {"protocol", "data", "seeds", "rows"} <= set(written)
     assert written["protocol"] == "leave-one-out"

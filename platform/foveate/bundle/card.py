@@ -74,19 +74,12 @@ def _cell(metric: str, figure: float | None) -> str:
 
 def _choice(manifest: Manifest, model: Model) -> str:
     recipe = model.recipe
-    caps = [
-        f"at most {cap} of one {what}"
-        for what, cap in (
-            ("channel", recipe.constraints.max_per_channel),
-            ("category", recipe.constraints.max_per_category),
-        )
-        if cap is not None
-    ]
+    rules = ", ".join(recipe.constraints.labels) or "no constraints"
     return "\n".join(
         [
             f"- Candidates: {_listed(manifest.sources)}; what a viewer has already met is left out first.",
             f"- Order: `{type(recipe.ranker).name}`.",
-            f"- Slate: policy `{type(recipe.policy).name}`; {' and '.join(caps) or 'no caps'}.",
+            f"- Slate: policy `{type(recipe.policy).name}`; {rules}.",
         ]
     )
 

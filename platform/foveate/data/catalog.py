@@ -13,6 +13,9 @@ from foveate.data.schema import ITEM_ID
 from foveate.data.vocabulary import UNKNOWN, Vocabulary
 from foveate.messages import NO_TIME, Filters
 
+_DAY = 86_400e6
+"""Microseconds."""
+
 
 class Catalog:
     """The item table, in the order of the item vocabulary.
@@ -74,6 +77,20 @@ class Catalog:
     def published_at(self) -> NDArray[np.int64]:
         """``[I]`` UTC microseconds, ``NO_TIME`` where unknown."""
         return self.frame["published_at"].dt.timestamp("us").fill_null(NO_TIME).to_numpy()
+
+    def age_days(self, now: int) -> NDArray[np.float32]:
+        """``[I]`` days since publication at ``now`` (microseconds or ``NO_TIME``), NaN where either is unknown."""
+        if now == NO_TIME:
+            return np.full(len(self), np.nan, dtype=np.float32)
+        days = (now - self.published_at.astype(np.float64)) / _DAY
+        return np.where(self.published_at != NO_TIME, days, np.nan).astype(np.float32)
+
+    @cached_property
+    def channel_standing(self) -> NDArray[np.float32]:
+        """``[I]``: the share of all channels that hold fewer items than an item's own, NaN where it has none."""
+        sizes = np.bincount(self.channel[self.channel != UNKNOWN], minlength=len(self.channels))
+        standing = np.searchsorted(np.sort(sizes), sizes) / max(1, len(sizes))
+        return np.append(standing, np.nan)[self.channel].astype(np.float32)
 
     @cached_property
     def available_from(self) -> NDArray[np.int64]:

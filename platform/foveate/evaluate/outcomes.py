@@ -9,7 +9,7 @@ Shapes: ``B`` viewers, ``T`` targets, ``I`` items, ``N`` candidates, ``K`` place
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,8 @@ from foveate.metrics import Floats, mid_ranks_among, mid_ranks_many
 from foveate.model import Model
 from foveate.ranking.base import Ranker, best_first, score_each
 from foveate.retrieval.base import CandidateSource, top_k
-from foveate.slate.constraints import broken_caps, uncapped
+from foveate.slate.constraints import UNCONSTRAINED, broken
+from foveate.slate.inputs import Selection
 
 PLACES = 10
 BLEND, LOGISTIC, TWO_STAGE, SLATE = "blend", "logistic blend", "two-stage", "slate"
@@ -49,11 +50,27 @@ class Outcome:
 
 @dataclass
 class CapCount:
-    """What the caps did to the slates: how many they changed, and (never, one hopes) how many break one."""
+    """What the constraints did to the slates.
+
+    ``bound`` slates would break a hard rule without them, ``broken`` do (never, one hopes); in ``relaxed`` a soft rule
+    was given up and ``short`` ones are not full. ``paid`` sums the relevance given up for policy and constraints.
+    """
 
     slates: int = 0
     bound: int = 0
     broken: int = 0
+    relaxed: int = 0
+    short: int = 0
+    paid: float = 0.0
+
+    def add(self, selection: Selection, *, would_break: bool, breaks: bool) -> None:
+        """Count one slate."""
+        self.slates += 1
+        self.bound += would_break
+        self.broken += breaks
+        self.relaxed += bool(selection.relaxed)
+        self.short += len(selection.chosen) < PLACES
+        self.paid += selection.relevance_paid
 
 
 @dataclass
@@ -125,23 +142,21 @@ def _by_candidates(
 def _by_slate(
     model: Model, ranked: Sequence[Ranked], batch: Panel, seed: int, caps: CapCount
 ) -> tuple[Floats, list[Codes]]:
-    constraints = model.recipe.constraints
-    free = replace(model, recipe=replace(model.recipe, constraints=uncapped(constraints)))
+    policy, constraints = model.recipe.policy, model.recipe.constraints
     ranks, lists = [], []
     for viewer, own in enumerate(ranked):
-        shown = model.select(own, PLACES, seed).items
-        would_show = free.select(own, PLACES, seed).items
-        caps.slates += 1
-        caps.bound += bool(_broken(model, would_show))
-        caps.broken += bool(_broken(model, shown))
+        pool = model.slate_input(own)
+        selection = policy.select(pool, PLACES, constraints, seed)
+        would_show = policy.select(pool, PLACES, UNCONSTRAINED, seed).chosen
+        caps.add(
+            selection,
+            would_break=bool(broken(pool, would_show, constraints.hard, PLACES)),
+            breaks=bool(broken(pool, selection.chosen, constraints.hard, PLACES)),
+        )
+        shown = own.candidates.items[selection.chosen]
         ranks.append(_places_of(batch.targets[batch.of(viewer)], shown))
         lists.append(shown)
     return np.concatenate(ranks), lists
-
-
-def _broken(model: Model, slate: Codes) -> tuple[str, ...]:
-    catalog = model.catalog
-    return broken_caps(catalog.channel[slate], catalog.main_category[slate], model.recipe.constraints)
 
 
 def _places_of(targets: Codes, slate: Codes) -> Floats:

@@ -54,13 +54,31 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Caps:
-    """What the caps did: ``bound`` is the share of slates that would break one without them, ``broken`` must be 0."""
+    """What the constraints did to the slates.
+
+    Parameters
+    ----------
+    bound
+        Share of slates that would break a hard rule without them.
+    broken
+        How many slates break one: must be 0.
+    relaxed
+        Share of slates in which a soft rule was given up.
+    short
+        Share of slates that are not full.
+    relevance_paid
+        Mean score that policy and constraints cost a slate.
+    rules
+        All rules in words.
+    """
 
     slates: int
     bound: float
     broken: int
-    max_per_channel: int | None
-    max_per_category: int | None
+    relaxed: float
+    short: float
+    relevance_paid: float
+    rules: tuple[str, ...]
 
 
 @dataclass(frozen=True)

@@ -182,12 +182,15 @@ def _report(dataset: Dataset, protocol: Protocol, run: _Run, panel: Panel, outco
 
 def _caps(counts: Sequence[CapCount], recipe: Recipe) -> Caps:
     slates = sum(count.slates for count in counts)
+    asked = max(1, slates)
     return Caps(
         slates=slates,
-        bound=sum(count.bound for count in counts) / max(1, slates),
+        bound=sum(count.bound for count in counts) / asked,
         broken=sum(count.broken for count in counts),
-        max_per_channel=recipe.constraints.max_per_channel,
-        max_per_category=recipe.constraints.max_per_category,
+        relaxed=sum(count.relaxed for count in counts) / asked,
+        short=sum(count.short for count in counts) / asked,
+        relevance_paid=sum(count.paid for count in counts) / asked,
+        rules=recipe.constraints.labels,
     )
 
 

@@ -1,6 +1,6 @@
-"""The seam of slate policies: pure functions over arrays.
+"""The seam of slate policies: pure functions over arrays, each of which says what a candidate would add.
 
-Shapes: ``N`` ranked candidates, ``C`` categories.
+Shapes: ``N`` ranked candidates.
 """
 
 from __future__ import annotations
@@ -13,68 +13,10 @@ from numpy.typing import NDArray
 
 from foveate.errors import ConfigError
 from foveate.registry import Registry, Variant
-from foveate.space import Space
-
-
-@dataclass(frozen=True)
-class SlateInput:
-    """Candidates as a policy sees them.
-
-    Parameters
-    ----------
-    relevance
-        ``[N]`` float32 ranker scores; one that is not finite sinks below every finite one.
-    vectors
-        ``[N, D]`` float32 rows of unit length (or zero), whose dot product says how alike two items are.
-    channel
-        ``[N]`` int32 channel code, ``-1`` for unknown: an unknown channel is capped by no cap.
-    category
-        ``[N]`` int32 code of the main category, ``-1`` for unknown.
-    codes
-        ``[N]`` int32 item codes: ties are broken by them.
-    """
-
-    relevance: NDArray[np.float32]
-    vectors: NDArray[np.float32]
-    channel: NDArray[np.int32]
-    category: NDArray[np.int32]
-    codes: NDArray[np.int32]
-
-
-@dataclass(frozen=True)
-class Constraints:
-    """Hard caps: no slate breaks one, even if that leaves it short. None caps nothing."""
-
-    max_per_channel: int | None = 2
-    max_per_category: int | None = 4
-
-    def __post_init__(self) -> None:
-        for name in ("max_per_channel", "max_per_category"):
-            cap = getattr(self, name)
-            if cap is not None and cap < 1:
-                raise ConfigError(f"{name} must be at least 1, or null for no cap, got {cap}")
-
-
-@dataclass(frozen=True)
-class Selection:
-    """What a policy decided.
-
-    Parameters
-    ----------
-    chosen
-        Positions in the input, in slate order.
-    displaced
-        Positions that pure relevance would have shown and the slate does not.
-    relaxed
-        Names of soft wishes that could not be kept.
-    relevance_paid
-        Mean relevance of the uncapped, undiversified slate less that of this one, over their finite scores.
-    """
-
-    chosen: NDArray[np.int64]
-    displaced: NDArray[np.int64]
-    relaxed: tuple[str, ...]
-    relevance_paid: float
+from foveate.slate.choose import choose
+from foveate.slate.constraints import Constraints
+from foveate.slate.inputs import Selection, SlateInput, Worth, unit_range
+from foveate.space import Space, Uniform
 
 
 class SlatePolicy(Variant):
@@ -83,13 +25,66 @@ class SlatePolicy(Variant):
     variants: ClassVar[Registry[SlatePolicy]]
 
     def select(self, ranked: SlateInput, size: int, constraints: Constraints, seed: int) -> Selection:
-        """Choose up to ``size`` candidates: exactly ``size`` where the constraints allow it, else the most they do."""
+        """Choose up to ``size`` candidates: exactly ``size`` where the constraints allow it, else the most they do.
+
+        Parameters
+        ----------
+        ranked
+            The candidates, in any order: the slate does not depend on it.
+        seed
+            Of whatever is random.
+        """
+        return choose(ranked, size, constraints, self.start, seed)
+
+    def start(self, ranked: SlateInput) -> Worth:
+        """Begin one pass over the candidates: the choice takes the worthiest, tells it back, and asks again."""
         raise NotImplementedError
 
     @classmethod
     def search_space(cls) -> Space:
         """Return the settings worth sweeping."""
         return {}
+
+
+@dataclass(frozen=True)
+class DiversityPolicy(SlatePolicy):
+    """Base of the policies that trade relevance for diversity.
+
+    Parameters
+    ----------
+    strength
+        From 0 (relevance alone) to 1.
+    """
+
+    strength: float = 0.2
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.strength <= 1.0:
+            raise ConfigError(f"strength must lie between 0 and 1, got {self.strength}")
+
+    @classmethod
+    def search_space(cls) -> Space:
+        """Return the settings worth sweeping."""
+        return {"strength": Uniform(0.0, 0.7)}
+
+    def start(self, ranked: SlateInput) -> Worth:
+        """Begin one pass over the candidates."""
+        # Bringing relevance to one range rounds: without strength the scores themselves decide.
+        return relevance_alone(ranked) if self.strength == 0 else self.weigh(ranked, unit_range(ranked.relevance))
+
+    def weigh(self, ranked: SlateInput, relevance_N: NDArray[np.float32]) -> Worth:
+        """Begin one pass with a strength above 0; ``relevance_N`` is brought to 0 to 1."""
+        raise NotImplementedError
+
+
+def relevance_alone(ranked: SlateInput) -> Worth:
+    """Return the worth that is relevance, whatever was chosen before."""
+
+    def worth(last: int | None) -> NDArray[np.float32]:
+        del last
+        return ranked.relevance
+
+    return worth
 
 
 SlatePolicy.variants = Registry("policy", SlatePolicy, "foveate.slate")

@@ -8,14 +8,12 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from foveate.errors import ConfigError
-from foveate.slate.base import Constraints, Selection, SlateInput, SlatePolicy
-from foveate.slate.constraints import Worth, describe, fill
-from foveate.space import Space, Uniform
+from foveate.slate.base import DiversityPolicy
+from foveate.slate.inputs import SlateInput, Worth
 
 
 @dataclass(frozen=True)
-class MMR(SlatePolicy):
+class MMR(DiversityPolicy):
     """Picks the largest ``(1 - strength) * relevance - strength * likeness`` again and again.
 
     Relevance is brought to 0 to 1 over the candidates; likeness is the largest cosine with an item chosen before.
@@ -29,41 +27,15 @@ class MMR(SlatePolicy):
 
     name: ClassVar[str] = "mmr"
 
-    strength: float = 0.2
-
-    def __post_init__(self) -> None:
-        if not 0.0 <= self.strength <= 1.0:
-            raise ConfigError(f"strength must lie between 0 and 1, got {self.strength}")
-
-    @classmethod
-    def search_space(cls) -> Space:
-        """Return the settings worth sweeping."""
-        return {"strength": Uniform(0.0, 0.7)}
-
-    def select(self, ranked: SlateInput, size: int, constraints: Constraints, seed: int) -> Selection:
-        """Choose up to ``size`` candidates; the seed is not used."""
-        del seed
-        return describe(ranked, fill(ranked, size, constraints, self._worth), size)
-
-    def _worth(self, ranked: SlateInput) -> Worth:
-        relevance_N = (1.0 - self.strength) * _unit_range(ranked.relevance)
-        vectors_ND, strength = ranked.vectors, np.float32(self.strength)
-        likeness_N = np.full(len(relevance_N), -np.inf, dtype=np.float32)
+    def weigh(self, ranked: SlateInput, relevance_N: NDArray[np.float32]) -> Worth:
+        """Begin one pass with a strength above 0."""
+        own_N, vectors_ND, strength = (1.0 - self.strength) * relevance_N, ranked.vectors, np.float32(self.strength)
+        likeness_N = np.full(len(own_N), -np.inf, dtype=np.float32)
 
         def worth(last: int | None) -> NDArray[np.float32]:
             if last is None:
-                return relevance_N
+                return own_N
             np.maximum(likeness_N, vectors_ND @ vectors_ND[last], out=likeness_N)
-            return relevance_N - strength * likeness_N
+            return own_N - strength * likeness_N
 
         return worth
-
-
-def _unit_range(relevance_N: NDArray[np.float32]) -> NDArray[np.float32]:
-    finite_N = np.isfinite(relevance_N)
-    if not finite_N.any():
-        return np.zeros(len(relevance_N), dtype=np.float32)
-    known = relevance_N[finite_N].astype(np.float64)
-    low, width = known.min(), np.ptp(known)
-    scaled_N = (np.where(finite_N, relevance_N, low) - low) / (width if width > 0 else 1.0)
-    return np.asarray(scaled_N, dtype=np.float32)

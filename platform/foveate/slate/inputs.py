@@ -1,0 +1,128 @@
+"""What a policy sees and what it answers.
+
+Shapes: ``N`` candidates, ``D`` content columns, ``C`` categories, ``T`` tags, ``K`` places.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Worth: TypeAlias = Callable[[int | None], NDArray[np.float32]]
+"""Told which position was chosen last (None at the start), answers ``[N]`` how much each candidate would add now."""
+
+_ROWS = (
+    *("relevance", "vectors", "channel", "category", "codes"),
+    *("categories", "tags", "age_days", "channel_standing"),
+)
+
+
+@dataclass(frozen=True)
+class SlateInput:
+    """Candidates and their viewer as a policy sees them.
+
+    Parameters
+    ----------
+    relevance
+        ``[N]`` float32 ranker scores; one that is not finite sinks below every finite one.
+    vectors
+        ``[N, D]`` float32 rows of unit length (or zero), whose dot product says how alike two items are.
+    channel
+        ``[N]`` int32 channel code, ``-1`` for unknown: an unknown channel is capped by no cap.
+    category
+        ``[N]`` int32 code of the main category, ``-1`` for unknown.
+    codes
+        ``[N]`` int32 item codes: ties are broken by them.
+    categories
+        ``[N, C]`` float32: the share of each category in each item, rows of sum 1 (or 0 where none is known).
+    category_names
+        The ``C`` columns of ``categories``: those that a candidate or the viewer's history has.
+    taste
+        ``[C]`` float32: the share of each category in the viewer's history, of sum 1 (or 0 for an unknown viewer).
+    tags
+        ``[N, T]`` bool: which tags each item has.
+    age_days
+        ``[N]`` float32 days since publication, NaN where that or the present moment is unknown.
+    channel_standing
+        ``[N]`` float32: the share of all channels that hold fewer items than the item's, NaN for an unknown channel.
+    """
+
+    relevance: NDArray[np.float32]
+    vectors: NDArray[np.float32]
+    channel: NDArray[np.int32]
+    category: NDArray[np.int32]
+    codes: NDArray[np.int32]
+    categories: NDArray[np.float32]
+    category_names: tuple[str, ...]
+    taste: NDArray[np.float32]
+    tags: NDArray[np.bool_]
+    age_days: NDArray[np.float32]
+    channel_standing: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def take(self, positions: NDArray[np.int64]) -> SlateInput:
+        """Return the same viewer with only these candidates, in this order."""
+        return replace(self, **{name: getattr(self, name)[positions] for name in _ROWS})
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What a policy decided.
+
+    Parameters
+    ----------
+    chosen
+        ``[K]`` positions in the input, in slate order.
+    displaced
+        Positions that pure relevance would have shown and the slate does not.
+    relaxed
+        Labels of the soft rules that the slate was not held to, in the order in which they were given up.
+    relevance_paid
+        Mean relevance of the slate without policy and constraints less that of this one, over their finite scores:
+        at strength 0, what the constraints cost.
+    """
+
+    chosen: NDArray[np.int64]
+    displaced: NDArray[np.int64]
+    relaxed: tuple[str, ...]
+    relevance_paid: float
+
+
+def describe(ranked: SlateInput, chosen: NDArray[np.int64], size: int, relaxed: tuple[str, ...]) -> Selection:
+    """Compare a slate with what pure relevance would have shown in ``size`` places."""
+    top = by_relevance(ranked)[:size]
+    return Selection(
+        chosen=chosen,
+        displaced=top[~np.isin(top, chosen)],
+        relaxed=relaxed,
+        relevance_paid=_mean_relevance(ranked, top) - _mean_relevance(ranked, chosen),
+    )
+
+
+def by_relevance(ranked: SlateInput) -> NDArray[np.int64]:
+    """Return all positions, the most relevant first, ties by item code, scores that are not finite last."""
+    relevance_N = np.where(np.isfinite(ranked.relevance), ranked.relevance, -np.inf)
+    return np.lexsort((ranked.codes, -relevance_N))
+
+
+def unit_range(relevance_N: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Bring the finite relevances to 0 to 1, the others to 0; all are 0 where they are equal."""
+    finite_N = np.isfinite(relevance_N)
+    if not finite_N.any():
+        return np.zeros(len(relevance_N), dtype=np.float32)
+    known = relevance_N[finite_N].astype(np.float64)
+    low, width = known.min(), np.ptp(known)
+    scaled_N = (np.where(finite_N, relevance_N, low) - low) / (width if width > 0 else 1.0)
+    return np.asarray(scaled_N, dtype=np.float32)
+
+
+def _mean_relevance(ranked: SlateInput, positions: NDArray[np.int64]) -> float:
+    relevance = ranked.relevance[positions]
+    finite = relevance[np.isfinite(relevance)]
+    return float(finite.mean()) if len(finite) else 0.0

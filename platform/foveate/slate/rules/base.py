@@ -1,0 +1,82 @@
+"""The seam of rules: each comes down to groups of candidates of which a slate may hold only so many.
+
+Shapes: ``G`` groups, ``N`` candidates.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foveate.errors import ConfigError
+from foveate.registry import Registry, Variant
+from foveate.slate.inputs import SlateInput
+
+
+@dataclass(frozen=True)
+class Groups:
+    """At most ``most`` members of each group in any ``window`` places on end; groups may share members.
+
+    Parameters
+    ----------
+    members
+        ``[G, N]`` bool.
+    window
+        None for the whole slate.
+    """
+
+    members: NDArray[np.bool_]
+    most: int
+    window: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule(Variant):
+    """Base of the rules' frozen configs; each file of this package that defines one adds a kind of rule.
+
+    Parameters
+    ----------
+    soft
+        Whether the rule is given up before the slate falls short. A hard one never is.
+    """
+
+    variants: ClassVar[Registry[Rule]]
+
+    soft: bool = False
+
+    @property
+    def label(self) -> str:
+        """The rule in words: what an answer names when it was relaxed."""
+        raise NotImplementedError
+
+    def groups(self, ranked: SlateInput, places: int) -> Groups:
+        """Say what is limited in a slate of ``places``."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Floor(Rule):
+    """Base of the rules that keep places: at least ``least`` of a slate are members.
+
+    In other words at most ``places - least`` are not. Where members run out, a hard floor leaves its places empty.
+    """
+
+    least: int = 1
+
+    def __post_init__(self) -> None:
+        if self.least < 1:
+            raise ConfigError(f"least must be at least 1, got {self.least}")
+
+    def members(self, ranked: SlateInput) -> NDArray[np.bool_]:
+        """``[N]``: which candidates count."""
+        raise NotImplementedError
+
+    def groups(self, ranked: SlateInput, places: int) -> Groups:
+        """Limit those that do not count."""
+        return Groups(~self.members(ranked)[None, :], max(0, places - self.least))
+
+
+Rule.variants = Registry("rule", Rule, "foveate.slate.rules")
