@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 
 VIEWERS_ASKED = 3
 SLATE = 5
-EPOCH_ROWS = 60_000
+EPOCH_ROWS = 40_000
 """Training rows of an epoch: a long log is not passed whole."""
 MIXERS, SCORERS = ("filtered", "gated", "multi_head", "mean_pool"), ("cosine", "dot_product")
 """What it sweeps: the quick ones. Some scorers and mixers take many times as long."""
-LABELLED = 2000
-"""Viewers of a window that the ranker learns from."""
+JUDGES, LABELLED = 2000, 2000
+"""Viewers that judge a trial, and viewers of a window that the ranker learns from."""
 
 
 @dataclass
@@ -124,7 +124,9 @@ def _short_sweep() -> SweepConfig:
 
     recipe = Recipe(label_draw=LabelDraw(queries=LABELLED))
     sources = tuple(
-        replace(source, train=replace(source.train, epoch_rows=EPOCH_ROWS)) if isinstance(source, Attention) else source
+        replace(source, train=replace(source.train, epoch_rows=EPOCH_ROWS, validation_viewers=JUDGES))
+        if isinstance(source, Attention)
+        else source
         for source in recipe.sources
     )
     search = SearchConfig(mixers=MIXERS, scorers=SCORERS)
