@@ -9,13 +9,16 @@ from typing import Any
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import Bounds, LinearConstraint, milp
 
 from foveate.slate.constraints import Constraints
-from foveate.slate.inputs import SlateInput
+from foveate.slate.inputs import SlateInput, unit_range
+from foveate.slate.limits import Limits
 from foveate.slate.relevance import Relevance
 from foveate.slate.rules.at_most import AtMost
 from foveate.slate.rules.base import Rule
 from foveate.slate.rules.fresh import Fresh
+from foveate.slate.rules.from_category import FromCategory
 from foveate.slate.rules.small_channel import SmallChannel
 
 rules = st.one_of(
@@ -84,3 +87,38 @@ def test_soft_rules_yield_in_order_and_only_before_the_slate_falls_short(
     assert answer.relaxed == tuple(rule.label for rule in reversed(soft[kept:]))
     assert all(holds(pool, chosen, rule, size) for rule in hard)
     assert all(holds(pool, chosen, rule, possible) for rule in soft[:kept])
+
+
+def best_worth(pool: SlateInput, size: int, stated: Sequence[Rule]) -> float | None:
+    """By integer programming: the most that a full slate can be worth under rules over the whole slate."""
+    limits = Limits.of(stated, pool, size)
+    rows = np.vstack([np.ones(len(pool)), limits.members])
+    bounds = LinearConstraint(rows, np.array([size, *[0] * len(limits.most)]), np.array([size, *limits.most]))
+    cost = -unit_range(pool.relevance).astype(np.float64)
+    answer = milp(cost, constraints=bounds, integrality=np.ones(len(pool)), bounds=Bounds(0, 1))
+    return None if answer.x is None else float(-answer.fun)
+
+
+def test_without_strength_slates_are_found_and_worth_what_they_could_be(pools: Any) -> None:
+    """500 small pools with overlapping tags and quotas, against the optimum."""
+    rng = np.random.default_rng(7)
+    shares: list[float] = []
+    missed = 0
+    for _ in range(500):
+        pool = pools.random(rng, int(rng.integers(10, 31)), 5, 4, tags=6)
+        size = int(rng.integers(4, 9))
+        caps = [AtMost(of=of, most=int(rng.integers(1, 4))) for of in ("channel", "category", "tag")]
+        floors = [Fresh(least=2, days=5.0), SmallChannel(quantile=0.3), FromCategory(category="category 1")]
+        stated = tuple(rule for rule in (*caps, *floors) if rng.random() < 0.7)
+        chosen = Relevance().select(pool, size, Constraints(None, None, stated), seed=0).chosen
+        best = best_worth(pool, size, stated)
+        if best is None:
+            assert len(chosen) < size
+        elif len(chosen) < size:
+            missed += 1
+        else:
+            shares.append(float(unit_range(pool.relevance)[chosen].sum()) / best)
+    assert len(shares) > 250, "most cases should have a full slate"
+    assert missed <= 0.01 * len(shares)
+    assert np.median(shares) >= 0.95
+    assert min(shares) >= 0.85

@@ -34,7 +34,12 @@ class SlatePolicy(Variant):
         seed
             Of whatever is random.
         """
-        return choose(ranked, size, constraints, self.start, seed)
+        return choose(ranked, size, constraints, self.start, seed, additive=self.additive)
+
+    @property
+    def additive(self) -> bool:
+        """Whether an item is worth the same beside any others."""
+        return False
 
     def start(self, ranked: SlateInput) -> Worth:
         """Begin one pass over the candidates: the choice takes the worthiest, tells it back, and asks again."""
@@ -67,10 +72,15 @@ class DiversityPolicy(SlatePolicy):
         """Return the settings worth sweeping."""
         return {"strength": Uniform(0.0, 0.7)}
 
+    @property
+    def additive(self) -> bool:
+        """Whether an item is worth the same beside any others: only without strength."""
+        return self.strength == 0
+
     def start(self, ranked: SlateInput) -> Worth:
         """Begin one pass over the candidates."""
         # Bringing relevance to one range rounds: without strength the scores themselves decide.
-        return relevance_alone(ranked) if self.strength == 0 else self.weigh(ranked, unit_range(ranked.relevance))
+        return relevance_alone(ranked) if self.additive else self.weigh(ranked, unit_range(ranked.relevance))
 
     def weigh(self, ranked: SlateInput, relevance_N: NDArray[np.float32]) -> Worth:
         """Begin one pass with a strength above 0; ``relevance_N`` is brought to 0 to 1."""

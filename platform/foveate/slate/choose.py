@@ -6,6 +6,7 @@ Shapes: ``N`` candidates.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +18,18 @@ from foveate.slate.limits import Limits
 from foveate.slate.repair import repair
 from foveate.slate.rules.base import Rule
 
+_NEAR = 0.8
+"""A share of the worth that no slate can exceed: from there on no better slate is looked for."""
+
 
 def choose(
-    ranked: SlateInput, size: int, constraints: Constraints, start: Callable[[SlateInput], Worth], seed: int
+    ranked: SlateInput,
+    size: int,
+    constraints: Constraints,
+    start: Callable[[SlateInput], Worth],
+    seed: int,
+    *,
+    additive: bool = False,
 ) -> Selection:
     """Choose up to ``size`` candidates by worth, ties by item code, never breaking a hard rule.
 
@@ -29,20 +39,31 @@ def choose(
     ----------
     start
         Makes the policy's worth for one pass over the candidates, which it gets in the order of their codes.
+    additive
+        Whether an item is worth the same beside any others: then a slate of more worth is looked for where the greedy
+        one lies far below what would be shown without constraints.
     """
     order_N = np.argsort(ranked.codes, kind="stable")
-    chooser = _Chooser(ranked.take(order_N), size, constraints.hard, start, seed)
+    chooser = _Chooser(ranked.take(order_N), size, constraints.hard, start, seed, additive=additive)
     chosen, relaxed = chooser.under(constraints.soft)
     return describe(ranked, order_N[np.array(chosen, dtype=np.int64)], size, relaxed)
 
 
 class _Chooser:
     def __init__(
-        self, ranked: SlateInput, size: int, hard: Sequence[Rule], start: Callable[[SlateInput], Worth], seed: int
+        self,
+        ranked: SlateInput,
+        size: int,
+        hard: Sequence[Rule],
+        start: Callable[[SlateInput], Worth],
+        seed: int,
+        *,
+        additive: bool,
     ) -> None:
         self._ranked = ranked
         self._start = start
         self._seed = seed
+        self._additive = additive
         self._sunk_N = ~np.isfinite(ranked.relevance)
         self._places = min(size, len(ranked))
         # A hard floor keeps its places among those that were asked for, however few candidates there are.
@@ -65,19 +86,33 @@ class _Chooser:
     def _longest(self, picks: list[int]) -> list[int]:
         """Return the longest slate under the hard rules; ``picks`` is one to start from."""
         limits = self._limits((), self._places)
-        for places in range(self._places, len(picks), -1):
+        # What can be filled can be filled less far: halve what is open between what was found and what was not.
+        beyond = self._places + 1
+        while beyond - len(picks) > 1:
+            places = (beyond + len(picks)) // 2
             found = self._repaired(limits, picks, places)
-            if found is not None:
-                return found
+            picks, beyond = (picks, places) if found is None else (found, beyond)
         return picks
 
     def _full(self, soft: Sequence[Rule], places: int) -> list[int]:
         """Return a slate of ``places`` under the hard and these soft rules, or a shorter one where none is found."""
         limits = self._limits(soft, places)
         picks = self._greedy(limits, places)
-        if len(picks) == places:
+        if len(picks) == places and not (self._additive and self._is_poor(picks)):
             return picks
         return self._repaired(limits, picks, places) or picks
+
+    def _is_poor(self, picks: Sequence[int]) -> bool:
+        """Say whether a slate is worth much less than one without constraints, both above the least worth."""
+        gain_N = np.maximum(self._worth_N - 0.5, 0.0)
+        most = np.sort(gain_N)[len(gain_N) - len(picks) :].sum()
+        return bool(gain_N[picks].sum() < _NEAR * most)
+
+    @cached_property
+    def _worth_N(self) -> NDArray[np.float32]:
+        """``[N]``: the worth before anything is chosen, brought to 0.5 to 1, and 0 for scores that are not finite."""
+        scaled_N = 0.5 + 0.5 * unit_range(self._start(self._ranked)(None))
+        return np.where(self._sunk_N, np.float32(0.0), scaled_N).astype(np.float32)
 
     def _limits(self, soft: Sequence[Rule], places: int) -> Limits:
         return Limits.stack([*self._hard, *(rule.groups(self._ranked, places) for rule in soft)], len(self._ranked))
@@ -88,9 +123,7 @@ class _Chooser:
     def _repaired(self, limits: Limits, picks: Sequence[int], places: int) -> list[int] | None:
         if not limits.may_fill(places):
             return None
-        # Half a step apart: any finite score is worth more than none.
-        worth_N = np.where(self._sunk_N, 0.0, 0.5 + 0.5 * unit_range(self._start(self._ranked)(None)))
-        found = repair(limits, picks, places, worth_N.astype(np.float32), self._seed)
+        found = repair(limits, picks, places, self._worth_N, self._seed, keep=not self._additive)
         if found is None:
             return None
         # The policy orders what the repair has found, unless windows leave it no other order.

@@ -15,6 +15,11 @@ class Relevance(SlatePolicy):
 
     name: ClassVar[str] = "relevance"
 
+    @property
+    def additive(self) -> bool:
+        """Whether an item is worth the same beside any others."""
+        return True
+
     def start(self, ranked: SlateInput) -> Worth:
         """Begin one pass over the candidates."""
         return relevance_alone(ranked)

@@ -2,7 +2,8 @@
 
 It starts from the greedy picks, filled up regardless of the limits, and makes the change that removes most excess,
 again and again; what was just taken out stays out for a while, so that the search leaves a dead end. Among equal
-changes the one that costs least worth is made. Where that leads nowhere it starts again from a random slate.
+changes the one that costs least worth is made. Where that leads nowhere it starts
+again from another slate.
 Source: Minton et al., Minimizing conflicts (1992), section 2, with the short memory of Glover, Tabu search (1989).
 
 Excess is counted by window and group: how many members more than allowed, summed. Shapes: ``N`` candidates, ``G``
@@ -11,21 +12,27 @@ groups, ``L`` places, ``W`` windows of one width, ``S`` swaps.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import count
 
 import numpy as np
 from numpy.typing import NDArray
 
 from foveate.slate.limits import Limits
 
-_STARTS = 3
-_STEPS = 20
-_STEPS_A_PLACE = 5
+_RANDOM_STARTS = 1
+_PATIENCE = 30
+"""Steps without less excess than before after which a search gives up."""
+
+_EXCHANGES, _EXCHANGE_PATIENCE = 16, 4
+_PAIRS = 64
+"""How many swaps are tried a step."""
+
 _NO_MOVE = np.float32(np.inf)
 
 
 def repair(
-    limits: Limits, picks: Sequence[int], places: int, worth: NDArray[np.float32], seed: int
+    limits: Limits, picks: Sequence[int], places: int, worth: NDArray[np.float32], seed: int, *, keep: bool
 ) -> list[int] | None:
     """Return ``places`` positions within the limits, close to ``picks``; None where none are found.
 
@@ -37,46 +44,78 @@ def repair(
         ``[N]`` float32 between 0 and 1: what a candidate is worth keeping or taking for.
     seed
         Of how long what was taken out stays out, and of where the search starts again.
+    keep
+        Whether picks stay where the limits do not drive them out; if not, the slate of most worth is looked for.
     """
-    search = _Search(limits, picks, places, worth, seed)
-    for _ in range(_STARTS):
-        if search.settle():
-            search.improve(keep=frozenset(picks))
-            return [int(position) for position in search.slate]
-        search.start_again()
-    return None
+    search = _Search(limits, places, worth, seed)
+    best: NDArray[np.int64] | None = None
+    for slate in search.starts(picks):
+        search.slate = slate
+        if not search.settle(_PATIENCE):
+            continue
+        search.improve(keep=frozenset(picks if keep else ()))
+        if not keep:
+            search.exchange()
+        if best is None or search.worth_of(search.slate) > search.worth_of(best):
+            best = search.slate
+        if keep:
+            break
+    return None if best is None else [int(position) for position in best]
 
 
 class _Search:
-    def __init__(
-        self, limits: Limits, picks: Sequence[int], places: int, worth_N: NDArray[np.float32], seed: int
-    ) -> None:
+    def __init__(self, limits: Limits, places: int, worth_N: NDArray[np.float32], seed: int) -> None:
         self._members_GN = limits.members.astype(np.float32)
         self._most_G = limits.most.astype(np.float32)
         self._windows = list(limits.by_window(places))
-        self._is_windowed = bool((limits.window < places).any())
+        self._narrow = [(rows, covers_WL) for rows, covers_WL in self._windows if len(covers_WL) > 1]
         self._worth_N = worth_N
         self._random = np.random.default_rng(seed)
-        rest = np.setdiff1d(np.argsort(-worth_N, kind="stable"), picks, assume_unique=True)
-        self.slate = np.array([*picks, *rest[: places - len(picks)]], dtype=np.int64)
+        self._by_worth_N = np.argsort(-worth_N, kind="stable")
         self._closed_until_N = np.zeros(len(worth_N), dtype=np.int64)
+        self.slate = self._by_worth_N[:places]
 
-    def settle(self) -> bool:
-        """Change the slate until it is within its limits; False where the steps run out."""
-        for step in range(_STEPS + _STEPS_A_PLACE * len(self.slate)):
+    def starts(self, picks: Sequence[int]) -> Iterator[NDArray[np.int64]]:
+        """Yield slates whatever their excess: the picks filled up, the worthiest, and random ones."""
+        places = len(self.slate)
+        rest = np.setdiff1d(self._by_worth_N, picks, assume_unique=True)
+        yield np.array([*picks, *rest[: places - len(picks)]], dtype=np.int64)
+        yield self._by_worth_N[:places].copy()
+        for _ in range(_RANDOM_STARTS):
+            yield self._random.permutation(len(self._worth_N))[:places]
+
+    def worth_of(self, slate: NDArray[np.int64]) -> float:
+        """Return what the items of a slate are worth together."""
+        return float(self._worth_N[slate].sum())
+
+    def settle(self, patience: int, stays: int = -1) -> bool:
+        """Change the slate until it is within its limits; False where that leads nowhere. ``stays`` is not replaced."""
+        self._closed_until_N[:] = 0
+        least, least_at = np.inf, 0
+        for step in count():
             excess_LN = self._excess_of_standing()
             own_L = np.take_along_axis(excess_LN, self.slate[:, None], axis=1)[:, 0]
-            conflicted = np.flatnonzero(own_L)
-            if not len(conflicted):
+            if not own_L.any():
                 return True
-            if not (self._is_windowed and self._swap(conflicted, excess_LN, own_L, step)):
+            conflicted = np.flatnonzero((own_L > 0) & (self.slate != stays))
+            if own_L.sum() < least:
+                least, least_at = own_L.sum(), step
+            if step - least_at >= patience or not len(conflicted):
+                return False
+            if not (self._narrow and self._swap(conflicted, excess_LN, own_L, step)):
                 self._replace(conflicted, excess_LN, own_L, step)
-        return False
+        raise AssertionError("a search that never gives up")
 
-    def start_again(self) -> None:
-        """Take any slate, however much its excess."""
-        self.slate = self._random.permutation(len(self._worth_N))[: len(self.slate)]
-        self._closed_until_N[:] = 0
+    def exchange(self) -> None:
+        """Let one of the best outside in after the other, settle around it, and keep what that makes worth more."""
+        for entering in self._by_worth_N[: len(self.slate) + _EXCHANGES]:
+            if entering in self.slate:
+                continue
+            before, excess_L = self.slate.copy(), self._excess_of_standing()[:, entering]
+            self.slate[int((2.0 * excess_L + self._worth_N[self.slate]).argmin())] = entering
+            settled = self.settle(_EXCHANGE_PATIENCE, stays=int(entering))
+            if not settled or self.worth_of(self.slate) <= self.worth_of(before):
+                self.slate = before
 
     def improve(self, keep: frozenset[int]) -> None:
         """Take better candidates for those not in ``keep``, as long as the slate stays within its limits."""
@@ -101,7 +140,8 @@ class _Search:
             # Without a member's own place a window holds one less.
             as_member, as_other = (held_GW > most).astype(np.float32), (held_GW >= most).astype(np.float32)
             harm_GL[rows] = np.where(own_GL > 0, as_member @ covers_WL, as_other @ covers_WL)
-        return np.asarray(harm_GL.T @ self._members_GN)
+        full = np.flatnonzero(harm_GL.any(axis=1))
+        return np.asarray(harm_GL[full].T @ self._members_GN[full])
 
     def _replace(
         self, conflicted: NDArray[np.int64], excess_LN: NDArray[np.float32], own_L: NDArray[np.float32], step: int
@@ -122,28 +162,27 @@ class _Search:
         self, conflicted: NDArray[np.int64], excess_LN: NDArray[np.float32], own_L: NDArray[np.float32], step: int
     ) -> bool:
         """Let two items change places where that removes at least as much excess as any replacement could."""
-        places = len(self.slate)
-        pairs = np.array([(a, b) for a in conflicted for b in range(places) if a != b]).reshape(-1, 2)
-        pairs = pairs[(self._closed_until_N[self.slate[pairs]] <= step).all(axis=1)]
+        pairs = np.stack(np.meshgrid(conflicted, np.arange(len(self.slate)), indexing="ij"), axis=-1).reshape(-1, 2)
+        is_open = (self._closed_until_N[self.slate[pairs]] <= step).all(axis=1) & (pairs[:, 0] != pairs[:, 1])
+        pairs = self._random.permutation(pairs[is_open])[:_PAIRS]
         if not len(pairs):
             return False
-        swapped_SL = np.tile(self.slate, (len(pairs), 1))
-        rows = np.arange(len(pairs))
-        swapped_SL[rows, pairs[:, 0]], swapped_SL[rows, pairs[:, 1]] = self.slate[pairs[:, 1]], self.slate[pairs[:, 0]]
-        change = self._excess_of(swapped_SL) - self._excess_of(self.slate[None, :])
-        best = int(change.argmin())
+        swapped_SL, rows = np.tile(self.slate, (len(pairs), 1)), np.arange(len(pairs))[:, None]
+        swapped_SL[rows, pairs] = self.slate[pairs[:, ::-1]]
+        change_S = self._excess_in_windows(swapped_SL) - self._excess_in_windows(self.slate[None, :])
+        best = int(change_S.argmin())
         others = excess_LN[conflicted] - own_L[conflicted, None]
         others[:, self.slate] = _NO_MOVE
-        if change[best] > others.min(initial=_NO_MOVE):
+        if change_S[best] > others.min(initial=_NO_MOVE):
             return False
         self._close(int(self.slate[pairs[best, 0]]), step)
         self.slate = swapped_SL[best]
         return True
 
-    def _excess_of(self, slates_SL: NDArray[np.int64]) -> NDArray[np.float32]:
-        """``[S]``: the excess of each slate."""
+    def _excess_in_windows(self, slates_SL: NDArray[np.int64]) -> NDArray[np.float32]:
+        """``[S]``: the excess of each slate in windows that are narrower than it: the other cannot be swapped away."""
         total_S = np.zeros(len(slates_SL), dtype=np.float32)
-        for rows, covers_WL in self._windows:
+        for rows, covers_WL in self._narrow:
             held_GSW = self._members_GN[rows][:, slates_SL] @ covers_WL.T
             total_S += np.maximum(held_GSW - self._most_G[rows, None, None], 0.0).sum(axis=(0, 2))
         return total_S
