@@ -63,10 +63,10 @@ def test_groups_do_not_depend_on_scores_and_follow_the_candidates(cls: type[Rule
 def test_a_rule_that_slates_would_break_is_kept(cls: type[Rule], policy: SlatePolicy, pools: Any) -> None:
     rng = np.random.default_rng(2)
     rule, would_break = example(cls), 0
-    for _ in range(60):
+    for _ in range(100):
         pool = pools.random(rng, 30, 5, 4, tags=4)
-        free, held = (policy.select(pool, 2, Constraints(None, None, rules), seed=0) for rules in ((), (rule,)))
-        would_break += bool(broken(pool, free.chosen, [rule], 2))
-        assert not broken(pool, held.chosen, [rule], 2)
+        free, held = (policy.select(pool, 3, Constraints(None, None, rules), seed=0) for rules in ((), (rule,)))
+        would_break += bool(broken(pool, free.chosen, [rule], 3))
+        assert not broken(pool, held.chosen, [rule], 3)
         assert held.relaxed == ()
     assert would_break >= 5, "a rule that nothing breaks would show nothing"
