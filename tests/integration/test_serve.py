@@ -110,6 +110,8 @@ def test_served_and_offline_slates_agree_for_200_viewers(server: Server, viewers
             )
             for name in ("user_id", "bundle_id", "policy_id", "feature_schema", "state_version"):
                 assert served[name] == getattr(offline, name)
+            assert served["relaxed"] == list(offline.relaxed)
+            np.testing.assert_allclose(served["relevance_paid"], offline.relevance_paid, atol=TOLERANCE)
             assert not served["cold"]
 
 
