@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from foveate.data.catalog import Catalog
+from foveate.data.rows import Rows
 from foveate.data.schema import EVENT_KINDS
 from foveate.data.vocabulary import UNKNOWN
 from foveate.features.sets import Clock, FeatureSet
@@ -120,34 +121,35 @@ class Model:
     def slate_input(self, ranked: Ranked) -> SlateInput:
         """Return the candidates as a policy sees them: likeness is that of channel, categories and tags."""
         catalog, items, query = self.catalog, ranked.candidates.items, ranked.query
-        shares, taste = self._category_shares[items], self.taste(query)
-        columns = np.union1d(shares.indices, np.flatnonzero(taste))
+        shares, tags, taste = Rows.of(self._category_shares, items), Rows.of(catalog.tags, items), self.taste(query)
+        columns = np.union1d(shares.used(), np.flatnonzero(taste)).astype(np.int32)
         return SlateInput(
             relevance=ranked.scores,
             vectors=self.content(items),
             channel=catalog.channel[items],
             category=catalog.main_category[items],
             codes=items,
-            categories=np.asarray(shares[:, columns].toarray(), dtype=np.float32),
+            categories=np.asarray(shares.dense(columns), dtype=np.float32),
             category_names=tuple(catalog.category_names.decode(columns)),
             taste=taste[columns],
-            tags=_used_columns(catalog.tags[items]).astype(bool),
-            age_days=catalog.age_days(query.now)[items],
+            tags=np.asarray(tags.dense(tags.used()), dtype=bool),
+            age_days=catalog.age_days(items, query.now),
             channel_standing=catalog.channel_standing[items],
         )
 
     def taste(self, query: Query) -> NDArray[np.float32]:
         """Return ``[C]`` the share of each category in what the viewer liked, of sum 1, or 0 where nothing is known."""
-        liked = query.items[query.positives]
-        weight_C = np.asarray(self._category_shares[liked].sum(axis=0), dtype=np.float32).ravel()
-        return np.asarray(weight_C / max(weight_C.sum(), np.finfo(np.float32).tiny))
+        shares = self._category_shares
+        weight_C = Rows.of(shares, query.items[query.positives]).sums(shares.shape[1])
+        return np.asarray(weight_C / max(weight_C.sum(), np.finfo(np.float64).tiny), dtype=np.float32)
 
     def content(self, items: NDArray[np.int32]) -> NDArray[np.float32]:
         """Return ``[N, D]`` content vectors of unit length, zero for an item that nothing is known of.
 
         Only columns that some of ``items`` have are kept, so ``D`` differs from call to call and dot products do not.
         """
-        return np.asarray(_used_columns(self._content[items]), dtype=np.float32)
+        rows = Rows.of(self._content, items)
+        return np.asarray(rows.dense(rows.used()), dtype=np.float32)
 
     @cached_property
     def _category_shares(self) -> sparse.csr_matrix:
@@ -168,10 +170,6 @@ class Model:
     @cached_property
     def _is_positive(self) -> NDArray[np.bool_]:
         return np.array([kind in self.positive_kinds for kind in EVENT_KINDS])
-
-
-def _used_columns(rows: sparse.csr_matrix) -> NDArray[np.generic]:
-    return np.asarray(rows[:, np.unique(rows.indices)].toarray())
 
 
 def _unit_rows(matrix: sparse.csr_matrix) -> sparse.csr_matrix:

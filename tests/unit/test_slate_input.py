@@ -10,9 +10,11 @@ from datetime import UTC, datetime
 import numpy as np
 import polars as pl
 import pytest
+from scipy import sparse
 
 from foveate.bundle import Bundle, default_state
 from foveate.data.catalog import Catalog
+from foveate.data.rows import Rows
 from foveate.data.schema import ITEMS
 from foveate.messages import NO_TIME, Filters, Query, RecommendRequest, ViewerHistory
 from foveate.pipeline import LocalStages, make_context, recommend
@@ -46,8 +48,19 @@ def test_how_old_an_item_is_and_how_its_channel_stands() -> None:
     third = 1 / 3
     np.testing.assert_allclose(catalog.channel_standing, [0, *[2 * third] * 3, third, third, np.nan], rtol=1e-6)
     half_a_day_later = int(day.timestamp() * 1e6) + 43_200_000_000
-    np.testing.assert_allclose(catalog.age_days(half_a_day_later), [0.5, np.nan, *[0.5] * 5])
-    assert np.isnan(catalog.age_days(NO_TIME)).all()
+    np.testing.assert_allclose(catalog.age_days(np.arange(7), half_a_day_later), [0.5, np.nan, *[0.5] * 5])
+    assert np.isnan(catalog.age_days(np.arange(7), NO_TIME)).all()
+
+
+def test_rows_of_a_sparse_matrix_are_its_rows() -> None:
+    rng = np.random.default_rng(0)
+    full = rng.random((12, 9)) * (rng.random((12, 9)) < 0.3)
+    chosen = np.array([7, 0, 7, 11], dtype=np.int32)
+    for few in (chosen, chosen[:0]):
+        rows = Rows.of(sparse.csr_matrix(full), few)
+        np.testing.assert_array_equal(rows.used(), np.flatnonzero(full[few].any(axis=0)))
+        np.testing.assert_array_equal(rows.dense(rows.used()), full[few][:, rows.used()])
+        np.testing.assert_allclose(rows.sums(9), full[few].sum(axis=0))
 
 
 def test_a_policy_is_told_what_the_catalogue_and_the_history_say(small_bundle: Bundle) -> None:

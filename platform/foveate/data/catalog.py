@@ -78,12 +78,11 @@ class Catalog:
         """``[I]`` UTC microseconds, ``NO_TIME`` where unknown."""
         return self.frame["published_at"].dt.timestamp("us").fill_null(NO_TIME).to_numpy()
 
-    def age_days(self, now: int) -> NDArray[np.float32]:
-        """``[I]`` days since publication at ``now`` (microseconds or ``NO_TIME``), NaN where either is unknown."""
-        if now == NO_TIME:
-            return np.full(len(self), np.nan, dtype=np.float32)
-        days = (now - self.published_at.astype(np.float64)) / _DAY
-        return np.where(self.published_at != NO_TIME, days, np.nan).astype(np.float32)
+    def age_days(self, items: NDArray[np.int32], now: int) -> NDArray[np.float32]:
+        """Days since ``items`` were published at ``now`` (microseconds or ``NO_TIME``), NaN where either is unknown."""
+        published = self.published_at[items]
+        days = (np.float64(now) - published.astype(np.float64)) / _DAY
+        return np.where((published != NO_TIME) & (now != NO_TIME), days, np.nan).astype(np.float32)
 
     @cached_property
     def channel_standing(self) -> NDArray[np.float32]:
