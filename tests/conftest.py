@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from foveate.bundle import Bundle, default_state
@@ -28,6 +29,9 @@ from foveate.slate.inputs import SlateInput
 from foveate.state.sqlite import SqliteState
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+# Tensors here are small: a second thread gains nothing, and on a busy machine the two wait for each other.
+torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
