@@ -166,6 +166,9 @@ def test_it_serves_from_a_bundle(
 
 
 def with_source(model: Model, config: Attention, source: CandidateSource) -> Model:
-    """The model with another encoder in the place of its own."""
-    recipe = dataclasses.replace(model.recipe, sources=(config, *model.recipe.sources[1:]))
+    """The model with another encoder in the place of its own; the ranker goes on being told what it was trained on."""
+    first, *others = model.recipe.sources
+    assert isinstance(first, Attention)
+    told = dataclasses.replace(config, target_attention=first.target_attention)
+    recipe = dataclasses.replace(model.recipe, sources=(told, *others))
     return dataclasses.replace(model, recipe=recipe, sources=(source, *model.sources[1:]))
