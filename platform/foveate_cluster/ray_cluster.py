@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -97,14 +98,26 @@ def usable_cpus() -> int:
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
+def _join(address: str) -> Any:
+    """Join a cluster; a busy node that was slow to start a client's process gets a second try."""
+    join = partial(ray.init, address=address, log_to_driver=False, logging_level=logging.CRITICAL)
+    try:
+        return join()
+    except ConnectionAbortedError:
+        # Ray's client server gives that process half a minute, and finds its files warm the next time.
+        return join()
+
+
 @contextmanager
 def _connected(address: str) -> Iterator[str | None]:
     check_address(address)
     try:
         with _on_loopback(_hides_on_loopback(address)):
-            context = ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
+            context = _join(address)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-        reason = str(error).strip().partition("\n")[0]
+        said = str(error).strip().splitlines()
+        # The first line says where it failed, the last one why; between them may stand the server's traceback.
+        reason = " ".join(dict.fromkeys((said[0], said[-1]))) if said else type(error).__name__
         remedy = "is it running, and is RAY_AUTH_TOKEN that of the cluster?"
         raise ConfigError(f"--address '{address}': no Ray cluster lets us in ({reason}): {remedy}") from error
     try:
