@@ -3,7 +3,8 @@
 A step is forward and backward through the two blocks of an encoder, for a fixed number of viewers of whom every other
 one has a shorter history than the rest, as in training. All points are timed in turn and again, after a warm-up; the
 figure is the largest growth of linear attention's step time per doubling of the length, each the median of the ratios
-of neighbouring steps. Peak memory is that of a fresh process that takes one step.
+of neighbouring steps, memory being kept from step to step as ``train_encoder`` does. Peak memory is that of a fresh
+process that takes one step.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from foveate.attention.base import MixerConfig, SequenceContext
+from foveate.encoder.memory import kept_memory
 from foveate.encoder.model import Block, EncoderConfig
 from foveate.messages import NO_TIME
 
@@ -127,7 +129,8 @@ def main() -> None:
     points = [(mixer, length) for mixer in MIXERS for length in options.lengths]
     # First, for a process inherits the peak of the one that starts it.
     memory = {point: peak_gib(point, options) for point in points}
-    seconds = timed(points, options.viewers, options.rounds)
+    with kept_memory():
+        seconds = timed(points, options.viewers, options.rounds)
     show(seconds, memory, options.lengths)
     figures = goals(seconds, options.lengths)
     if options.json:

@@ -10,6 +10,7 @@ import torch
 
 from foveate.data.fitting import FitContext, Watcher
 from foveate.encoder.checkpoint import load_checkpoint
+from foveate.encoder.memory import kept_memory
 from foveate.encoder.model import EncoderConfig
 from foveate.encoder.run import Run
 from foveate.encoder.settings import EpochReport, TrainConfig
@@ -47,7 +48,7 @@ def train_encoder(
     """
     watcher = context.progress if isinstance(context.progress, Watcher) else None
     _tell_of_untold_times(encoder, context)
-    with _seeded(context.seed), _threads(train.threads):
+    with _seeded(context.seed), _threads(train.threads), kept_memory():
         run = Run(encoder, train, context)
         if resume is not None:
             run.load(load_checkpoint(resume), resume)
