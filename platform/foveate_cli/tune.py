@@ -89,35 +89,34 @@ def command(
 
 def show(result: SweepResult, data: Path, sweep: Path) -> None:
     """Print the leaderboard, what it is worth and what to do next."""
-    from foveate_tune.problem import METRIC  # noqa: PLC0415
-
+    first = result.first
     out.print(_table(result))
-    best, base = result.rows[0].metrics[METRIC], result.popularity[METRIC]
-    verdict = f"{'above' if result.beats_popularity else 'NOT above'} popularity's {base:.4f}"
-    out.print(f"winner  {result.winner} of sweep {result.sweep_id}: {METRIC} {best:.4f}, {verdict}", markup=False)
+    best, base = first.text(result.rows[0].metrics), first.text(result.popularity)
+    verdict = f"{'above' if result.beats_popularity else 'NOT above'} popularity's {base}"
+    out.print(f"winner  {result.winner} of sweep {result.sweep_id}: {first.name} {best}, {verdict}", markup=False)
     out.print(f"took    {result.seconds:.1f} s; results in {sweep}", markup=False)
     out.print(f"next    foveate train --data {data} --from {sweep} --out BUNDLE", markup=False)
 
 
 def _table(result: SweepResult) -> Table:
     from foveate_tune.leaderboard import told  # noqa: PLC0415
-    from foveate_tune.problem import METRIC  # noqa: PLC0415
 
-    facts = result.facts
+    facts, by = result.facts, result.level.figures
     title = (
         f"{facts['data']['title']} · validation, {facts['validation_viewers']:,} viewers · {len(result.rows)} trials"
     )
     table = Table(title=escape(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("trial", METRIC, "recall@10", "best epoch", "seconds", "ended"):
+    for name in ("trial", *(one.name for one in by), "best epoch", "seconds", "ended"):
         table.add_column(name, justify="left" if name in ("trial", "ended") else "right", no_wrap=True)
     table.add_column("settings", min_width=18)
     for row in result.rows:
-        figures = [f"{row.metrics[name]:.4f}" if name in row.metrics else "-" for name in (METRIC, "recall@10")]
+        figures = [one.text(row.metrics) for one in by]
         epochs = f"{row.best_epoch} of {row.epochs}"
         ended = row.state if row.reason is None else f"{row.state}: {row.reason}"
         texts = (row.trial, *figures, epochs, f"{row.seconds:.1f}", ended, told(row.settings))
         table.add_row(*map(escape, texts))
-    table.add_row("popularity", *(f"{result.popularity[name]:.4f}" for name in (METRIC, "recall@10")))
+    for name, baseline in result.baselines.items():
+        table.add_row(name, *(one.text(baseline) for one in by))
     return table
 
 

@@ -33,6 +33,7 @@ KINDS = {
     "readers": "foveate.data.readers.base:Reader",
     "steps": "foveate.data.cleaning.base:Step",
     "features": "foveate.features.core:Feature",
+    "levels": "foveate_tune.levels.base:Level",
     "schedulers": "foveate_tune.schedulers.base:SchedulerConfig",
 }
 """Where each registry's base class stands; a registry is read only when it is asked for."""

@@ -23,12 +23,12 @@ from foveate_cli.main import cli
 from foveate_cli.train import train_bundle
 from foveate_tune.config import SweepConfig
 from foveate_tune.leaderboard import SweepResult
-from foveate_tune.problem import METRIC
 from foveate_tune.sweep import run_sweep
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
 EPOCHS = 3
+METRIC = "ndcg@10"
 SETTINGS: dict[str, Any] = {"trials": 4, "epochs": EPOCHS, "tracking": {"mode": "offline"}}
 
 

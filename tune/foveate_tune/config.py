@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from foveate.recipe import Recipe
+from foveate_tune.levels.base import Level
 from foveate_tune.schedulers.asha import Asha
 from foveate_tune.schedulers.base import SchedulerConfig
 
@@ -53,6 +54,10 @@ class TrackingConfig:
     group: str | None = None
 
 
+def _default_level() -> Level:
+    return Level.variants["encoder"]()
+
+
 @dataclass(frozen=True)
 class SweepConfig:
     """All that a sweep needs besides its output folder.
@@ -61,8 +66,11 @@ class SweepConfig:
     ----------
     data
         Dataset folder.
+    level
+        What is tuned: the encoder, or the slate on top of one.
     recipe
-        What stays the same in every trial. Its ``attention`` source is the first trial and the ground the others vary.
+        What stays the same in every trial. What it says of what is tuned is the first trial and the ground the others
+        vary.
     trials
         How many settings are tried.
     concurrent
@@ -81,6 +89,7 @@ class SweepConfig:
     """
 
     data: Path | None = None
+    level: Level = field(default_factory=_default_level)
     recipe: Recipe = field(default_factory=Recipe)
     search: SearchConfig = field(default_factory=SearchConfig)
     scheduler: SchedulerConfig = field(default_factory=Asha)

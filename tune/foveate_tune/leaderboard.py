@@ -13,7 +13,7 @@ import yaml
 from foveate.config import from_dict, load_yaml, to_dict
 from foveate.errors import ConfigError
 from foveate.recipe import Recipe
-from foveate_tune.problem import METRIC
+from foveate_tune.levels.base import Baselines, Level, Objective, compared
 
 LEADERBOARD = "leaderboard.json"
 TABLE = "leaderboard.md"
@@ -67,14 +67,16 @@ class SweepResult:
     ----------
     sweep_id
         Names it in bundles and in W&B.
+    level
+        What was tuned, and by which figures.
     rows
         Best first.
     winner
         Name of the best trial.
     recipe
         What ``foveate train --from SWEEP`` trains: the winner's encoder for as many epochs as were best.
-    popularity
-        What popularity scores on the same viewers and targets.
+    baselines
+        What simple rivals score on the same viewers and targets.
     seconds
         Of the whole sweep, start-up included.
     facts
@@ -82,27 +84,41 @@ class SweepResult:
     """
 
     sweep_id: str
+    level: Level
     rows: tuple[Row, ...]
     winner: str
     recipe: Recipe
-    popularity: Mapping[str, float]
+    baselines: Baselines
     seconds: float
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def beats_popularity(self) -> bool:
         """Whether the winner foretells better than popularity does."""
-        return self.rows[0].metrics[METRIC] > self.popularity[METRIC]
+        return self.first.gain(self.rows[0].metrics) > self.first.gain(self.popularity)
+
+    @property
+    def first(self) -> Objective:
+        """The objective that rows are ordered by."""
+        return self.level.objectives[0]
+
+    @property
+    def popularity(self) -> Mapping[str, float]:
+        """What popularity scores."""
+        return self.baselines["popularity"]
 
     def to_json(self) -> dict[str, Any]:
         """Return what ``leaderboard.json`` holds."""
         return {
             "sweep": self.sweep_id,
             **self.facts,
-            "metric": METRIC,
+            "level": type(self.level).name,
+            "metric": self.first.name,
+            "objectives": [{"name": one.name, "direction": one.direction} for one in self.level.objectives],
             "winner": self.winner,
             "beats_popularity": self.beats_popularity,
             "popularity": dict(self.popularity),
+            "baselines": {name: dict(figures) for name, figures in self.baselines.items()},
             "seconds": round(self.seconds, 3),
             "rows": [{"rank": rank, **asdict(row)} for rank, row in enumerate(self.rows, 1)],
         }
@@ -117,12 +133,13 @@ class SweepResult:
 
     def table(self) -> str:
         """Return the leaderboard in Markdown, the settings that all trials share left out."""
-        head = ["rank", "trial", METRIC, "recall@10", "best epoch", "epochs", "seconds", "ended", *self.columns()]
+        by = self.level.figures
+        head = ["rank", "trial", *(one.name for one in by), "best epoch", "epochs", "seconds", "ended", *self.columns()]
         lines = [head, ["---"] * len(head)]
         for rank, row in enumerate(self.rows, 1):
-            lines.append([str(rank), *cells(row), *(setting(row, path) for path in self.columns())])
-        popular = [f"{self.popularity[name]:.4f}" for name in (METRIC, "recall@10")]
-        lines.append(["", "popularity", *popular, *[""] * (len(head) - 4)])
+            lines.append([str(rank), *cells(row, by), *(setting(row, path) for path in self.columns())])
+        for name, figures in self.baselines.items():
+            lines.append(["", name, *(one.text(figures) for one in by), *[""] * (len(head) - 2 - len(by))])
         return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
     def columns(self) -> list[str]:
@@ -141,14 +158,14 @@ class Winner:
     data_hash: str
 
 
-def ordered(rows: Sequence[Row]) -> tuple[Row, ...]:
-    """Sort best first: by NDCG, then recall, then the trial's name."""
-    return tuple(sorted(rows, key=lambda r: (-r.metrics.get(METRIC, -1), -r.metrics.get("recall@10", -1), r.trial)))
+def ordered(rows: Sequence[Row], by: tuple[Objective, ...]) -> tuple[Row, ...]:
+    """Sort best first: by the first figure, then by the next ones, then by the trial's name."""
+    return tuple(sorted(rows, key=lambda row: (*compared(row.metrics, by), row.trial)))
 
 
-def cells(row: Row) -> list[str]:
-    """Return a row's name, metrics, epochs, seconds and end as texts."""
-    metrics = [f"{row.metrics[name]:.4f}" if name in row.metrics else "-" for name in (METRIC, "recall@10")]
+def cells(row: Row, by: tuple[Objective, ...]) -> list[str]:
+    """Return a row's name, figures, epochs, seconds and end as texts."""
+    metrics = [one.text(row.metrics) for one in by]
     return [row.trial, *metrics, str(row.best_epoch), str(row.epochs), f"{row.seconds:.1f}", row.state]
 
 

@@ -29,15 +29,15 @@ from foveate.config import to_dict
 from foveate.data.dataset import Dataset, open_dataset
 from foveate.errors import TrainingError
 from foveate.files import check_free
+from foveate.recipe import Recipe
 from foveate_cluster.ray_cluster import check_address
 from foveate_tune.cluster import Resources, check_local, cluster
 from foveate_tune.config import SweepConfig
 from foveate_tune.folder import sweep_folder
 from foveate_tune.leaderboard import RECIPE, TRIALS, Row, SweepResult, ordered
-from foveate_tune.problem import METRIC, Problem, popularity_metrics, prepare, recipe_of, source_of
+from foveate_tune.levels.base import Objective, Problem
 from foveate_tune.remote import run_on_cluster
-from foveate_tune.search import RandomSearch, draw_of
-from foveate_tune.space import build_space
+from foveate_tune.search import RandomSearch
 from foveate_tune.together import train_together
 from foveate_tune.tracking import tracker
 from foveate_tune.trial import EPOCH, train_trial
@@ -92,42 +92,45 @@ def _run_sweep(config: SweepConfig, dataset_path: Path, out: Path, address: str 
     if address is None and not ray.is_initialized():
         check_local(need, config.workers)
     dataset = open_dataset(dataset_path)
-    problem = prepare(dataset, config.recipe, config.seed)
+    problem = config.level.prepare(dataset, config, say)
     search = _search(config, problem)
     facts = _facts(config, dataset, problem)
     sweep_id = uuid.uuid4().hex[:8]
-    popularity = popularity_metrics(problem)
-    say(f"popularity on validation: {METRIC} {popularity[METRIC]:.4f} over {len(problem.viewers())} viewers")
+    baselines = problem.baselines()
+    for name, figures in baselines.items():
+        told = ", ".join(f"{one.name} {one.text(figures)}" for one in config.level.objectives if one.name in figures)
+        say(f"{name} on validation: {told} over {problem.viewers} viewers")
     with sweep_folder(out) as folder:
         _write_yaml(folder / "sweep.yaml", {"sweep": sweep_id, **facts, "config": to_dict(config)})
         with cluster(address, need), tracker(config.tracking, folder, say) as tracking:
-            watch = Watch(tracking, sweep_id, facts, epochs=config.epochs, max_seconds=config.max_seconds, say=say)
+            watch = Watch(tracking, sweep_id, facts, config=config, say=say)
             rows = _run(config, problem, search, watch, folder)
-        winner = _write_recipes(config, problem, rows, folder)
-        recipe = _recipe(config, problem, winner)
+        winner = _write_recipes(problem, rows, folder)
+        recipe = _recipe(problem, winner)
         seconds = time.monotonic() - started
-        result = SweepResult(sweep_id, rows, winner.trial, recipe, popularity, seconds, facts)
+        result = SweepResult(sweep_id, config.level, rows, winner.trial, recipe, baselines, seconds, facts)
         result.write(folder)
     return result
 
 
 def _search(config: SweepConfig, problem: Problem) -> RandomSearch:
     """Make the searcher, and see that every draw of it can be built."""
-    space = build_space(config.search)
-    search = RandomSearch(space, config.trials, config.seed, draw_of(problem.source, space))
+    space = config.level.space(config)
+    search = RandomSearch(space, config.trials, config.seed, problem.first(space))
     for number in range(config.trials):
-        source_of(search.proposal(number), problem)
+        problem.check(search.proposal(number))
     return search
 
 
 def _run(config: SweepConfig, problem: Problem, search: RandomSearch, watch: Watch, folder: Path) -> tuple[Row, ...]:
+    first, steps = config.level.objectives[0], config.level.steps(config)
     tuner = tune.Tuner(
         _trainable(config, problem, folder / TRIALS),
         tune_config=tune.TuneConfig(
-            metric=METRIC,
-            mode="max",
+            metric=first.name,
+            mode=first.direction,
             search_alg=search,
-            scheduler=config.scheduler.build(EPOCH, config.epochs),
+            scheduler=config.scheduler.build(EPOCH, steps),
             num_samples=config.trials,
             max_concurrent_trials=config.concurrent,
             # Processes that train together end with the actor that started them.
@@ -140,15 +143,16 @@ def _run(config: SweepConfig, problem: Problem, search: RandomSearch, watch: Wat
             storage_path=str(folder),
             stop={"time_total_s": config.max_seconds},
             checkpoint_config=tune.CheckpointConfig(
-                num_to_keep=1, checkpoint_score_attribute=METRIC, checkpoint_score_order="max"
+                num_to_keep=1, checkpoint_score_attribute=first.name, checkpoint_score_order=first.direction
             ),
             callbacks=[watch, JsonLoggerCallback()],  # type: ignore[no-untyped-call]
             verbose=0,
         ),
     )
     results = tuner.fit()
-    kept = {Path(result.path).name: _kept(result, folder) for result in map(results.__getitem__, range(len(results)))}
-    rows = ordered([watch.row(name, kept.get(name)) for name in watch.courses])
+    ended = map(results.__getitem__, range(len(results)))
+    kept = {Path(result.path).name: _kept(result, first, folder) for result in ended}
+    rows = ordered([watch.row(name, kept.get(name)) for name in watch.courses], config.level.figures)
     if not rows or not rows[0].best_epoch:
         reason = rows[0].reason if rows else "none was started"
         raise TrainingError(f"no trial came to an end: {reason}")
@@ -157,37 +161,39 @@ def _run(config: SweepConfig, problem: Problem, search: RandomSearch, watch: Wat
 
 def _trainable(config: SweepConfig, problem: Problem, trials: Path) -> Any:
     """Return what Ray Tune calls for a trial, with the resources that it takes."""
+    steps = config.level.steps(config)
     if config.workers == 1:
-        train = tune.with_parameters(train_trial, problem=problem, epochs=config.epochs, cpus=config.cpus)
+        train = tune.with_parameters(train_trial, problem=problem, epochs=steps, cpus=config.cpus)
         return tune.with_resources(train, {"cpu": config.cpus, "gpu": config.gpus})
-    settings = {"epochs": config.epochs, "workers": config.workers, "cpus": config.cpus, "gpus": config.gpus}
+    settings = {"epochs": steps, "workers": config.workers, "cpus": config.cpus, "gpus": config.gpus}
     together = tune.with_parameters(train_together, problem=problem, trials=trials, **settings)
     # Its workers take their own CPUs and GPUs; it does nothing but wait, and Ray wants it to ask for something.
     return tune.with_resources(together, {"cpu": 0, "memory": 1})
 
 
-def _kept(result: tune.Result, folder: Path) -> str | None:
+def _kept(result: tune.Result, first: Objective, folder: Path) -> str | None:
     """Return where the best checkpoint of a trial lies; one that several processes trained keeps it by its own path."""
-    best = result.get_best_checkpoint(METRIC, "max") if result.best_checkpoints else None
-    path = best.path if best else _kept_together(result)
+    best = result.get_best_checkpoint(first.name, first.direction) if result.best_checkpoints else None
+    path = best.path if best else _kept_together(result, first)
     return str(Path(path).relative_to(folder)) if path else None
 
 
-def _kept_together(result: tune.Result) -> str | None:
+def _kept_together(result: tune.Result, first: Objective) -> str | None:
     epochs = result.metrics_dataframe
     if epochs is None or CHECKPOINT_PATH_KEY not in epochs:
         return None
-    return str(epochs.loc[epochs[METRIC].idxmax(), CHECKPOINT_PATH_KEY])
+    gains = epochs[first.name] if first.direction == "max" else -epochs[first.name]
+    return str(epochs.loc[gains.idxmax(), CHECKPOINT_PATH_KEY])
 
 
-def _write_recipes(config: SweepConfig, problem: Problem, rows: tuple[Row, ...], folder: Path) -> Row:
+def _write_recipes(problem: Problem, rows: tuple[Row, ...], folder: Path) -> Row:
     for row in rows:
-        _write_yaml(folder / TRIALS / row.trial / RECIPE, to_dict(_recipe(config, problem, row)))
+        _write_yaml(folder / TRIALS / row.trial / RECIPE, to_dict(_recipe(problem, row)))
     return rows[0]
 
 
-def _recipe(config: SweepConfig, problem: Problem, row: Row) -> Any:
-    return recipe_of(config.recipe, source_of(dict(row.settings), problem), max(1, row.best_epoch))
+def _recipe(problem: Problem, row: Row) -> Recipe:
+    return problem.recipe(dict(row.settings), row.best_epoch)
 
 
 def _facts(config: SweepConfig, dataset: Dataset, problem: Problem) -> dict[str, Any]:
@@ -196,7 +202,7 @@ def _facts(config: SweepConfig, dataset: Dataset, problem: Problem) -> dict[str,
         "foveate": __version__,
         "data": {"title": dataset.title, "hash": manifest.content_hash, "simulated": manifest.simulated},
         "protocol": config.recipe.protocol,
-        "validation_viewers": len(problem.viewers()),
+        "validation_viewers": problem.viewers,
         "seed": config.seed,
     }
 

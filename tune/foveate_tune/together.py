@@ -12,8 +12,8 @@ from ray.train.torch import TorchTrainer
 from ray.tune.integration.ray_train import TuneReportCallback
 
 from foveate.errors import TrainingError
-from foveate_tune.problem import METRIC, Problem
-from foveate_tune.trial import EPOCH, FAILURE, WORST, Reached, train_draw
+from foveate_tune.levels.base import Problem
+from foveate_tune.trial import Reached, draw_in, failed
 
 CHECKPOINTS = "checkpoints"
 """Folder of a trial in which Ray Train keeps its best checkpoint."""
@@ -35,6 +35,7 @@ def train_together(
     cpus, gpus
         Resources of each.
     """
+    first = problem.level.objectives[0]
     trainer = TorchTrainer(
         _member,
         train_loop_config={"config": dict(config), "problem": ray.put(problem), "epochs": epochs, "cpus": cpus},
@@ -46,7 +47,7 @@ def train_together(
             storage_path=str(trials / str(tune.get_context().get_trial_name())),
             callbacks=[TuneReportCallback()],  # type: ignore[no-untyped-call,list-item] # Ray types it as a class of its own
             checkpoint_config=train.CheckpointConfig(
-                num_to_keep=1, checkpoint_score_attribute=METRIC, checkpoint_score_order="max"
+                num_to_keep=1, checkpoint_score_attribute=first.name, checkpoint_score_order=first.direction
             ),
         ),
     )
@@ -56,14 +57,14 @@ def train_together(
 def _member(loop: Mapping[str, Any]) -> None:
     """Train beside the others; Ray Train has brought their ``torch.distributed`` up."""
     reached = Reached(_send)
+    problem: Problem = ray.get(loop["problem"])
     try:
-        problem = ray.get(loop["problem"])
-        train_draw(loop["config"], problem, reached, epochs=loop["epochs"], cpus=loop["cpus"])
+        problem.run(draw_in(loop["config"]), reached.report, steps=loop["epochs"], cpus=loop["cpus"])
     except TrainingError as error:
-        train.report({**WORST, EPOCH: reached.epoch + 1, FAILURE: str(error)})
+        train.report(failed(problem, reached.epoch, error))
 
 
-def _send(metrics: dict[str, Any], folder: Path) -> None:
+def _send(metrics: dict[str, Any], folder: Path | None) -> None:
     """Report an epoch: all of them must, and the first one's figures and checkpoint count."""
     first = train.get_context().get_world_rank() == 0
-    train.report(metrics, checkpoint=train.Checkpoint.from_directory(folder) if first else None)
+    train.report(metrics, checkpoint=train.Checkpoint.from_directory(folder) if first and folder else None)

@@ -1,8 +1,7 @@
-"""One trial: trains an encoder, reports every epoch, and may be stopped after any of them."""
+"""One trial: runs its draw on the sweep's problem, reports every step, and may be stopped after any of them."""
 
 from __future__ import annotations
 
-import dataclasses
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -11,27 +10,25 @@ from typing import Any
 
 from ray import tune
 
-from foveate.encoder.train import EpochReport, train_encoder
 from foveate.errors import TrainingError
-from foveate_tune.problem import METRIC, Problem, source_of
+from foveate_tune.levels.base import Problem
 from foveate_tune.search import NUMBER
+from foveate_tune.space import Draw
 
 EPOCH = "epoch"
-LOSS = "loss"
+"""Key of a report's step: an epoch where the level trains in epochs."""
 FAILURE = "failure"
 """Why a trial could not go on, where it could not."""
-WORST = {METRIC: 0.0, "recall@10": 0.0}
-"""What a trial reports that cannot go on: no scheduler keeps it, and no leaderboard prefers it."""
-CHECKPOINT = "encoder.safetensors"
-"""The file in a trial's checkpoint folder that ``train_encoder(resume=...)`` goes on from."""
+TELEMETRY = ("loss", "rows_per_second", "epoch_seconds")
+"""What a trial tells of its work beside the level's figures, where it knows."""
 
 
-Send = Callable[[dict[str, Any], Path], None]
-"""Tells whoever waits of an epoch: its metrics, and a folder with a checkpoint."""
+Send = Callable[[dict[str, Any], Path | None], None]
+"""Tells whoever waits of a step: its metrics, and a folder with a checkpoint."""
 
 
 def train_trial(config: Mapping[str, Any], *, problem: Problem, epochs: int, cpus: int) -> None:
-    """Train what a draw says; Ray Tune calls this in a process of its own.
+    """Run what a draw says; Ray Tune calls this in a process of its own.
 
     Parameters
     ----------
@@ -40,36 +37,35 @@ def train_trial(config: Mapping[str, Any], *, problem: Problem, epochs: int, cpu
     problem
         What all trials share; it comes through the object store, once a node.
     epochs
-        Most epochs.
+        Most steps.
     cpus
-        Threads to train with.
+        Threads to use.
     """
     checkpoint = tune.get_checkpoint()
-    reached = Reached(lambda metrics, folder: tune.report(metrics, checkpoint=tune.Checkpoint.from_directory(folder)))
+    reached = Reached(_send)
+    draw = draw_in(config)
     try:
         if checkpoint is None:
-            train_draw(config, problem, reached, epochs=epochs, cpus=cpus)
+            problem.run(draw, reached.report, steps=epochs, cpus=cpus)
             return
         with checkpoint.as_directory() as folder:
-            train_draw(config, problem, reached, epochs=epochs, cpus=cpus, resume=Path(folder) / CHECKPOINT)
+            problem.run(draw, reached.report, steps=epochs, cpus=cpus, resume=Path(folder))
     except TrainingError as error:
-        tune.report({**WORST, EPOCH: reached.epoch + 1, FAILURE: str(error)})
+        tune.report(failed(problem, reached.epoch, error))
 
 
-def train_draw(
-    config: Mapping[str, Any], problem: Problem, reached: Reached, *, epochs: int, cpus: int, resume: Path | None = None
-) -> None:
-    """Train what a draw says, reporting every epoch to ``reached``.
+def draw_in(config: Mapping[str, Any]) -> Draw:
+    """Return a trial's config without the trial's number."""
+    return {key: value for key, value in config.items() if key != NUMBER}
 
-    Raises
-    ------
-    TrainingError
-        The training cannot go on.
-    """
-    source = source_of({key: value for key, value in config.items() if key != NUMBER}, problem)
-    # A stopped trial's settings decide how long it waits for a better epoch; the sweep decides how long it may train.
-    train = dataclasses.replace(source.train, epochs=epochs, threads=cpus)
-    train_encoder(source.encoder, train, problem.context, on_epoch=reached.report, resume=resume)
+
+def failed(problem: Problem, epoch: int, error: TrainingError) -> dict[str, Any]:
+    """Return the last report of a trial that cannot go on after ``epoch``."""
+    return {**problem.level.worst, EPOCH: epoch + 1, FAILURE: str(error)}
+
+
+def _send(metrics: dict[str, Any], folder: Path | None) -> None:
+    tune.report(metrics, checkpoint=tune.Checkpoint.from_directory(folder) if folder else None)
 
 
 class Reached:
@@ -78,7 +74,7 @@ class Reached:
     Parameters
     ----------
     send
-        Called after each epoch.
+        Called after each step.
     """
 
     def __init__(self, send: Send) -> None:
@@ -86,20 +82,16 @@ class Reached:
         self._send = send
         self._since = time.perf_counter()
 
-    def report(self, report: EpochReport) -> bool:
-        """Tell of an epoch, with a checkpoint; does not return where the trial is stopped."""
-        self.epoch = report.epoch
-        seconds = time.perf_counter() - self._since
-        metrics = {
-            **report.metrics,
-            EPOCH: report.epoch,
-            LOSS: report.loss,
-            "rows_per_second": report.rows_per_second,
-            "epoch_seconds": seconds,
-        }
-        # Ray runs a trial in a folder of its session, which goes with it even where the trial is killed in here.
-        with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
-            report.save(Path(folder) / CHECKPOINT)
-            self._send(metrics, Path(folder))
+    def report(self, step: int, figures: Mapping[str, float], save: Callable[[Path], object] | None = None, /) -> bool:
+        """Tell of a step, with the checkpoint that ``save`` writes; does not return where the trial is stopped."""
+        self.epoch = step
+        metrics = {**figures, EPOCH: step, "epoch_seconds": time.perf_counter() - self._since}
+        if save is None:
+            self._send(metrics, None)
+        else:
+            # Ray runs a trial in a folder of its session, which goes with it even where the trial is killed in here.
+            with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
+                save(Path(folder))
+                self._send(metrics, Path(folder))
         self._since = time.perf_counter()
         return True

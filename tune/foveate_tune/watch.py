@@ -9,13 +9,12 @@ from typing import Any
 from ray.tune import Callback
 from ray.tune.experiment import Trial
 
+from foveate_tune.config import SweepConfig
 from foveate_tune.leaderboard import Row, State, told
-from foveate_tune.problem import METRIC
+from foveate_tune.levels.base import Objective, compared, plain
 from foveate_tune.search import NUMBER
 from foveate_tune.tracking import Tracker
-from foveate_tune.trial import EPOCH, FAILURE, LOSS, WORST
-
-TRACKED = (METRIC, "recall@10", LOSS, "rows_per_second", "epoch_seconds")
+from foveate_tune.trial import EPOCH, FAILURE, TELEMETRY, draw_in
 
 
 @dataclass
@@ -27,9 +26,9 @@ class Course:
     state: State = "finished"
     reason: str | None = None
 
-    def best(self) -> Mapping[str, Any]:
+    def best(self, by: tuple[Objective, ...]) -> Mapping[str, Any]:
         """Return the best epoch."""
-        return max(self.epochs, key=lambda epoch: float(epoch[METRIC]))
+        return min(self.epochs, key=lambda epoch: compared(epoch, by))
 
 
 class Watch(Callback):
@@ -43,8 +42,8 @@ class Watch(Callback):
         Begins the id of every run.
     facts
         What every run is told besides its settings.
-    epochs, max_seconds
-        A trial's budget.
+    config
+        The sweep's: its level says which figures count, and it holds a trial's budget.
     say
         Called with a line of news.
     """
@@ -55,16 +54,16 @@ class Watch(Callback):
         sweep_id: str,
         facts: Mapping[str, Any],
         *,
-        epochs: int,
-        max_seconds: float,
+        config: SweepConfig,
         say: Callable[[str], None],
     ) -> None:
         self.courses: dict[str, Course] = {}
         self._tracker = tracker
         self._sweep_id = sweep_id
         self._facts = facts
-        self._epochs = epochs
-        self._max_seconds = max_seconds
+        self._level = config.level
+        self._epochs = config.level.steps(config)
+        self._max_seconds = config.max_seconds
         self._say = say
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -87,11 +86,12 @@ class Watch(Callback):
         course = self._course(trial)
         if FAILURE in result:
             course.state, course.reason = "diverged", result[FAILURE]
-            self._tracker.log(self._run(name), WORST, result[EPOCH])
+            self._tracker.log(self._run(name), self._level.worst, result[EPOCH])
             self._say(f"{name} diverged: {result[FAILURE]}")
             return
-        course.epochs.append({key: result[key] for key in (EPOCH, *TRACKED)} | {"seconds": result["time_total_s"]})
-        self._tracker.log(self._run(name), {key: result[key] for key in TRACKED}, result[EPOCH])
+        figures = plain(result, self._level.figures) | {key: result[key] for key in TELEMETRY if key in result}
+        course.epochs.append({**figures, EPOCH: result[EPOCH], "seconds": result["time_total_s"]})
+        self._tracker.log(self._run(name), figures, result[EPOCH])
         if result.get("done") and result[EPOCH] < self._epochs:
             course.state = "out of time" if result["time_total_s"] >= self._max_seconds else "stopped early"
         self._say(self._line(name, course, result))
@@ -101,8 +101,9 @@ class Watch(Callback):
         del iteration, trials, info
         name = trial_name(trial)
         course = self._course(trial)
-        best = course.best() if course.epochs and course.state != "diverged" else None
-        summary = {f"best_{METRIC}": best[METRIC], "best_epoch": best[EPOCH]} if best else {}
+        by = self._level.objectives
+        best = course.best(by) if course.epochs and course.state != "diverged" else None
+        summary = {f"best_{one.name}": best[one.name] for one in by} | {"best_epoch": best[EPOCH]} if best else {}
         failed = course.state == "diverged"
         self._tracker.finish(self._run(name), {**summary, "ended": course.state}, failed=failed)
 
@@ -117,18 +118,17 @@ class Watch(Callback):
 
     def _course(self, trial: Trial) -> Course:
         """Return what is known of a trial; one that breaks before it starts is first heard of by its error."""
-        settings = {key: value for key, value in trial.config.items() if key != NUMBER}
-        return self.courses.setdefault(trial_name(trial), Course(settings))
+        return self.courses.setdefault(trial_name(trial), Course(draw_in(trial.config)))
 
     def row(self, name: str, checkpoint: str | None) -> Row:
         """Return a trial's place in the leaderboard."""
         course = self.courses[name]
         seconds = float(course.epochs[-1]["seconds"]) if course.epochs else 0.0
-        metrics: Mapping[str, float] = WORST if course.state == "diverged" else {}
+        metrics: Mapping[str, float] = self._level.worst if course.state == "diverged" else {}
         best_epoch = 0
         if course.epochs and course.state != "diverged":
-            best = course.best()
-            metrics, best_epoch = {key: float(best[key]) for key in WORST}, int(best[EPOCH])
+            best = course.best(self._level.objectives)
+            metrics, best_epoch = plain(best, self._level.figures), int(best[EPOCH])
         return Row(
             trial=name,
             state=course.state,
@@ -146,7 +146,8 @@ class Watch(Callback):
 
     def _line(self, name: str, course: Course, result: Mapping[str, Any]) -> str:
         end = f" [{course.state}]" if course.state != "finished" else ""
-        measured = f"{METRIC} {result[METRIC]:.4f}, loss {result[LOSS]:.3f}"
+        figures = [f"{one.name} {one.text(result)}" for one in self._level.objectives]
+        measured = ", ".join(figures + [f"loss {result['loss']:.3f}"] * ("loss" in result))
         return f"{name} epoch {result[EPOCH]}/{self._epochs}: {measured}{end}  ({told(course.settings)})"
 
 

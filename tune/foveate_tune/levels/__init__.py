@@ -1,0 +1,1 @@
+"""One level a file: what a sweep tunes, and what its trials are judged by."""
