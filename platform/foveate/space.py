@@ -12,6 +12,10 @@ class Choice:
 
     values: tuple[Any, ...]
 
+    def holds(self, value: Any) -> bool:
+        """Whether the value can be drawn."""
+        return value in self.values
+
 
 @dataclass(frozen=True)
 class Uniform:
@@ -19,6 +23,10 @@ class Uniform:
 
     low: float
     high: float
+
+    def holds(self, value: Any) -> bool:
+        """Whether the value can be drawn."""
+        return _is_number(value, float) and self.low <= value <= self.high
 
 
 @dataclass(frozen=True)
@@ -28,6 +36,10 @@ class LogUniform:
     low: float
     high: float
 
+    def holds(self, value: Any) -> bool:
+        """Whether the value can be drawn."""
+        return _is_number(value, float) and self.low <= value <= self.high
+
 
 @dataclass(frozen=True)
 class IntRange:
@@ -36,7 +48,15 @@ class IntRange:
     low: int
     high: int
 
+    def holds(self, value: Any) -> bool:
+        """Whether the value can be drawn."""
+        return _is_number(value, int) and self.low <= value <= self.high
+
 
 Domain: TypeAlias = Choice | Uniform | LogUniform | IntRange
 Space: TypeAlias = dict[str, Domain]
 """Domains by the dotted path of the setting they fill, such as ``{"heads": Choice((1, 2, 4))}``."""
+
+
+def _is_number(value: Any, kind: type[int] | type[float]) -> bool:
+    return isinstance(value, (int, kind)) and not isinstance(value, bool)

@@ -34,6 +34,7 @@ KINDS = {
     "steps": "foveate.data.cleaning.base:Step",
     "features": "foveate.features.core:Feature",
     "levels": "foveate_tune.levels.base:Level",
+    "searchers": "foveate_tune.searchers.base:SearcherConfig",
     "schedulers": "foveate_tune.schedulers.base:SchedulerConfig",
 }
 """Where each registry's base class stands; a registry is read only when it is asked for."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from foveate.attention.base import MixerConfig, ScorerConfig
@@ -11,7 +9,6 @@ from foveate.config import from_dict
 from foveate.errors import ConfigError
 from foveate.space import Choice, IntRange, LogUniform, Uniform
 from foveate_tune.config import SearchConfig, SweepConfig
-from foveate_tune.search import NUMBER, RandomSearch
 from foveate_tune.space import MIXER, SCORER, apply_draw, build_space, read_domain
 
 DRAWS = len(MixerConfig.variants) * len(ScorerConfig.variants) + 10
@@ -117,17 +114,3 @@ def test_a_sweep_config_is_strict(settings: dict[str, object], says: str) -> Non
 def test_an_unknown_mixer_names_the_nearest() -> None:
     with pytest.raises(ConfigError, match="Did you mean 'gated'"):
         build_space(from_dict(SearchConfig, {"mixers": ["gatd"]}))
-
-
-def test_a_searcher_goes_on_where_it_was_saved(tmp_path: Path) -> None:
-    space = build_space(SearchConfig())
-    whole = RandomSearch(space, 4, seed=0)
-    every = [whole.suggest(str(number)) for number in range(5)]
-    assert [one[NUMBER] for one in every[:4] if isinstance(one, dict)] == [0, 1, 2, 3]
-    assert every[4] == "FINISHED"
-    half = RandomSearch(space, 4, seed=0)
-    assert [half.suggest("0"), half.suggest("1")] == every[:2]
-    half.save(str(tmp_path / "s"))
-    rest = RandomSearch(space, 4, seed=0)
-    rest.restore(str(tmp_path / "s"))
-    assert [rest.suggest("2"), rest.suggest("3"), rest.suggest("4")] == every[2:]

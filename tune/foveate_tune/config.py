@@ -11,6 +11,8 @@ from foveate.recipe import Recipe
 from foveate_tune.levels.base import Level
 from foveate_tune.schedulers.asha import Asha
 from foveate_tune.schedulers.base import SchedulerConfig
+from foveate_tune.searchers.base import SearcherConfig
+from foveate_tune.searchers.random import RandomSearcher
 
 
 def _default_settings() -> dict[str, Any]:
@@ -19,20 +21,27 @@ def _default_settings() -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class SearchConfig:
-    """Where to look.
+    """Where to look, and how.
 
     Parameters
     ----------
+    searcher
+        How settings are proposed: ``random``, ``grid`` or ``optuna``.
     mixers, scorers
         Names to choose from; empty takes every variant that is known. Each brings the search space of its own
         settings, which are drawn only where it was chosen.
+    losses
+        Likewise; empty searches none and keeps the recipe's own.
     settings
         Further settings of the ``attention`` source, laid out as its own are, each with its domain: a list of values,
-        or one of ``{uniform: [low, high]}``, ``{log_uniform: [low, high]}``, ``{int_range: [low, high]}``.
+        or one of ``{uniform: [low, high]}``, ``{log_uniform: [low, high]}``, ``{int_range: [low, high]}``. A setting of
+        a mixer, scorer or loss takes the place of that variant's own domain, where a searched one has it.
     """
 
+    searcher: SearcherConfig = field(default_factory=RandomSearcher)
     mixers: tuple[str, ...] = ()
     scorers: tuple[str, ...] = ()
+    losses: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=_default_settings)
 
 

@@ -6,8 +6,10 @@ A draw is a flat dict of settings by their dotted path, such as ``{"encoder.mixe
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
-from collections.abc import Collection, Iterator, Mapping
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 
@@ -16,6 +18,7 @@ from ray import tune
 from ray.tune.search.sample import Domain as TuneDomain
 
 from foveate.attention.base import MixerConfig, ScorerConfig
+from foveate.encoder.losses.base import LossConfig
 from foveate.errors import ConfigError
 from foveate.registry import Registry
 from foveate.space import Choice, Domain, IntRange, LogUniform, Space, Uniform
@@ -25,6 +28,9 @@ Draw: TypeAlias = dict[str, Any]
 
 MIXER = "encoder.mixer"
 SCORER = "encoder.scorer"
+LOSS = "train.loss"
+VARIANTS = (MIXER, SCORER, LOSS)
+"""Paths of the settings of the ``attention`` source that name a variant."""
 
 _RANGES: Mapping[str, type[Uniform] | type[LogUniform] | type[IntRange]] = {
     "uniform": Uniform,
@@ -54,17 +60,57 @@ class SearchSpace:
 
         Every combination of variants comes up once before any comes up again.
         """
-        combinations = list(itertools.product(*self.branches.values()))
+        combinations = self.combinations()
         turn, place = divmod(index, len(combinations))
         order = np.random.default_rng([seed, turn]).permutation(len(combinations))
-        names = dict(zip(self.branches, combinations[order[place]], strict=True))
+        names = combinations[order[place]]
         rng = np.random.default_rng([seed, index, 1])
-        domains = {**self.shared, **self._own(names)}
-        return {**names, **{path: _plain(to_tune(domain).sample(random_state=rng)) for path, domain in domains.items()}}
+        domains = self.domains(names)
+        return {**names, **{path: sample(domain, rng) for path, domain in domains.items()}}
 
-    def _own(self, names: Mapping[str, str]) -> Space:
-        own = ((path, name, self.branches[path][name]) for path, name in names.items())
-        return {f"{path}.{key}": domain for path, _, space in own for key, domain in space.items()}
+    def draw_after(self, first: Draw | None, number: int, seed: int) -> Draw:
+        """Return the ``number``-th of a row of draws that begins with ``first``, if there is one."""
+        if first is None:
+            return self.draw(number, seed)
+        return first if number == 0 else self.draw(number - 1, seed)
+
+    def combinations(self) -> list[dict[str, str]]:
+        """Return every combination of variants, each by the path of its kind."""
+        return [dict(zip(self.branches, names, strict=True)) for names in itertools.product(*self.branches.values())]
+
+    def domains(self, names: Mapping[str, Any]) -> Space:
+        """Return the domains, by path, of the settings that a draw with these variants holds beside their names."""
+        own = ((path, self.branches[path][names[path]]) for path in self.branches)
+        return {**self.shared, **{f"{path}.{key}": domain for path, space in own for key, domain in space.items()}}
+
+    def endless(self) -> Space:
+        """Return the domains of floats, by path: those have no end of values."""
+        every = [self.domains(names) for names in self.combinations()]
+        return {path: domain for domains in every for path, domain in domains.items() if not listed(domain)}
+
+    def size(self) -> int | None:
+        """Return how many draws there are; None where there is no end of them."""
+        if self.endless():
+            return None
+        return sum(math.prod(map(len, map(listed, self.domains(names).values()))) for names in self.combinations())
+
+    def label(self, path: str, names: Mapping[str, Any]) -> str:
+        """Return a path with the variant that it is a setting of, such as ``encoder.mixer=gated.heads``."""
+        if path in self.shared:
+            return path
+        branch = next((branch for branch in self.branches if path.startswith(f"{branch}.")), None)
+        return path if branch is None else f"{branch}={names[branch]}.{path.removeprefix(f'{branch}.')}"
+
+
+def listed(domain: Domain) -> Sequence[Any]:
+    """Return all values of a domain, nothing for a range of floats."""
+    match domain:
+        case Choice(values):
+            return values
+        case IntRange(low, high):
+            return range(low, high + 1)
+        case _:
+            return ()
 
 
 def to_tune(domain: Domain) -> TuneDomain:
@@ -83,6 +129,11 @@ def to_tune(domain: Domain) -> TuneDomain:
     return found
 
 
+def sample(domain: Domain, rng: np.random.Generator) -> Any:
+    """Draw a plain value."""
+    return _plain(to_tune(domain).sample(random_state=rng))
+
+
 def build_space(config: SearchConfig) -> SearchSpace:
     """Read a search config and the variants' own search spaces.
 
@@ -92,10 +143,14 @@ def build_space(config: SearchConfig) -> SearchSpace:
         A variant is not known, or a domain is written in a way that cannot be read or is empty.
     """
     branches = {
-        MIXER: _branch("search.mixers", MixerConfig.variants, config.mixers),
-        SCORER: _branch("search.scorers", ScorerConfig.variants, config.scorers),
+        MIXER: _Branch("search.mixers", MixerConfig.variants, config.mixers),
+        SCORER: _Branch("search.scorers", ScorerConfig.variants, config.scorers),
     }
-    return SearchSpace(dict(_domains(config.settings)), branches)
+    if config.losses:
+        branches[LOSS] = _Branch("search.losses", LossConfig.variants, config.losses)
+    shared = dict(_domains(config.settings))
+    spaces = {path: branch.spaces(_of_variants(path, branch.kind, shared)) for path, branch in branches.items()}
+    return SearchSpace(shared, spaces)
 
 
 def read_domain(value: Any, path: str) -> Domain:
@@ -151,13 +206,45 @@ def _domains(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[st
             yield f"{prefix}{key}", read_domain(value, f"{prefix}{key}")
 
 
-def _branch(where: str, variants: Registry[Any], names: tuple[str, ...]) -> dict[str, Space]:
-    if len(set(names)) < len(names):
-        raise ConfigError(f"{where}: a name stands twice")
-    try:
-        return {name: variants[name].search_space() for name in names or tuple(variants)}
-    except ConfigError as error:
-        raise ConfigError(f"{where}: {error}") from error
+@dataclass(frozen=True)
+class _Branch:
+    """One kind of variants: where a config names those to choose from, all that there are, and the names."""
+
+    where: str
+    known: Registry[Any]
+    names: tuple[str, ...]
+
+    @property
+    def kind(self) -> str:
+        return self.known.kind
+
+    def spaces(self, told: Space) -> dict[str, Space]:
+        """Return each variant's own space; ``told`` are domains that the config gives to those which have them."""
+        if len(set(self.names)) < len(self.names):
+            raise ConfigError(f"{self.where}: a name stands twice")
+        try:
+            chosen = {name: self.known[name] for name in self.names or tuple(self.known)}
+        except ConfigError as error:
+            raise ConfigError(f"{self.where}: {error}") from error
+        for key in told:
+            if not any(_has(variant, key) for variant in chosen.values()):
+                raise ConfigError(f"search.settings: no {self.kind} that is searched has a setting '{key}'")
+        return {
+            name: {**variant.search_space(), **{key: told[key] for key in told if _has(variant, key)}}
+            for name, variant in chosen.items()
+        }
+
+
+def _of_variants(path: str, kind: str, shared: Space) -> Space:
+    """Take the settings of one kind of variants out of ``shared``: only some variants may have them."""
+    if path in shared:
+        raise ConfigError(f"search.settings.{path}: a {kind} is searched by name in search.mixers, scorers or losses")
+    own = [key for key in shared if key.startswith(f"{path}.")]
+    return {key.removeprefix(f"{path}."): shared.pop(key) for key in own}
+
+
+def _has(variant: type[Any], key: str) -> bool:
+    return key.partition(".")[0] in {field.name for field in dataclasses.fields(variant) if field.init}
 
 
 def _range(kind: str, bounds: Any, where: str) -> Domain:

@@ -36,11 +36,11 @@ from foveate_tune.config import SweepConfig
 from foveate_tune.folder import sweep_folder
 from foveate_tune.leaderboard import RECIPE, TRIALS, Row, SweepResult, ordered
 from foveate_tune.levels.base import Objective, Problem
+from foveate_tune.plan import Plan, planned
 from foveate_tune.remote import run_on_cluster
-from foveate_tune.search import RandomSearch
 from foveate_tune.together import train_together
 from foveate_tune.tracking import tracker
-from foveate_tune.trial import EPOCH, train_trial
+from foveate_tune.trial import train_trial
 from foveate_tune.watch import Watch, trial_name
 
 Say = Callable[[str], None]
@@ -93,9 +93,11 @@ def _run_sweep(config: SweepConfig, dataset_path: Path, out: Path, address: str 
         check_local(need, config.workers)
     dataset = open_dataset(dataset_path)
     problem = config.level.prepare(dataset, config, say)
-    search = _search(config, problem)
+    plan = planned(config, problem)
     facts = _facts(config, dataset, problem)
     sweep_id = uuid.uuid4().hex[:8]
+    if plan.searcher.note:
+        say(plan.searcher.note)
     baselines = problem.baselines()
     for name, figures in baselines.items():
         told = ", ".join(f"{one.name} {one.text(figures)}" for one in config.level.objectives if one.name in figures)
@@ -104,7 +106,7 @@ def _run_sweep(config: SweepConfig, dataset_path: Path, out: Path, address: str 
         _write_yaml(folder / "sweep.yaml", {"sweep": sweep_id, **facts, "config": to_dict(config)})
         with cluster(address, need), tracker(config.tracking, folder, say) as tracking:
             watch = Watch(tracking, sweep_id, facts, config=config, say=say)
-            rows = _run(config, problem, search, watch, folder)
+            rows = _run(config, problem, plan, watch, folder)
         winner = _write_recipes(problem, rows, folder)
         recipe = _recipe(problem, winner)
         seconds = time.monotonic() - started
@@ -113,24 +115,15 @@ def _run_sweep(config: SweepConfig, dataset_path: Path, out: Path, address: str 
     return result
 
 
-def _search(config: SweepConfig, problem: Problem) -> RandomSearch:
-    """Make the searcher, and see that every draw of it can be built."""
-    space = config.level.space(config)
-    search = RandomSearch(space, config.trials, config.seed, problem.first(space))
-    for number in range(config.trials):
-        problem.check(search.proposal(number))
-    return search
-
-
-def _run(config: SweepConfig, problem: Problem, search: RandomSearch, watch: Watch, folder: Path) -> tuple[Row, ...]:
-    first, steps = config.level.objectives[0], config.level.steps(config)
+def _run(config: SweepConfig, problem: Problem, plan: Plan, watch: Watch, folder: Path) -> tuple[Row, ...]:
+    first = config.level.objectives[0]
     tuner = tune.Tuner(
         _trainable(config, problem, folder / TRIALS),
         tune_config=tune.TuneConfig(
             metric=first.name,
             mode=first.direction,
-            search_alg=search,
-            scheduler=config.scheduler.build(EPOCH, steps),
+            search_alg=plan.searcher,
+            scheduler=plan.scheduler,
             num_samples=config.trials,
             max_concurrent_trials=config.concurrent,
             # Processes that train together end with the actor that started them.

@@ -25,7 +25,7 @@ from foveate.retrieval.attention import Attention
 from foveate.retrieval.popularity import count_items
 from foveate_tune.levels.base import Baselines, Level, Objective, Problem, Report
 from foveate_tune.search import draw_of
-from foveate_tune.space import MIXER, SCORER, Draw, SearchSpace, apply_draw, build_space
+from foveate_tune.space import VARIANTS, Draw, SearchSpace, apply_draw, build_space
 
 if TYPE_CHECKING:
     from foveate_tune.config import SweepConfig
@@ -154,7 +154,7 @@ class EncoderProblem(Problem):
         return Validation(self.context.histories, self._targets, most, self.context.seed).users
 
     def _source(self, draw: Draw) -> Attention:
-        settings = apply_draw(draw, self.source, (MIXER, SCORER))
+        settings = apply_draw(draw, self.source, VARIANTS)
         own = {key: value for key, value in settings.items() if key != "name"}
         source = from_dict(Attention, own, "search.settings")
         try:

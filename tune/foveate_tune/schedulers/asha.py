@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
-from foveate_tune.schedulers.base import SchedulerConfig
+from foveate_tune.schedulers.base import SchedulerConfig, Trials
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,13 @@ class Asha(SchedulerConfig):
         if self.reduction <= 1:
             raise ValueError(f"reduction must be above 1, got {self.reduction}")
 
-    def build(self, time_attr: str, epochs: int) -> TrialScheduler:
+    def build(self, trials: Trials) -> TrialScheduler:
         """Make the scheduler."""
-        grace = min(self.grace_epochs, epochs)
+        grace = min(self.grace_epochs, trials.steps)
         return ASHAScheduler(
-            time_attr=time_attr, max_t=epochs, grace_period=grace, reduction_factor=self.reduction, brackets=1
+            time_attr=trials.time_attr,
+            max_t=trials.steps,
+            grace_period=grace,
+            reduction_factor=self.reduction,
+            brackets=1,
         )

@@ -2,11 +2,50 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 from ray.tune.schedulers import TrialScheduler
 
 from foveate.registry import Registry, Variant
+
+if TYPE_CHECKING:
+    from foveate_tune.space import SearchSpace
+
+
+@dataclass(frozen=True)
+class Trials:
+    """What a scheduler has before it.
+
+    Parameters
+    ----------
+    time_attr
+        What trials report from 1 to at most ``steps``.
+    count, concurrent, workers
+        How many trials, how many of them may run at once, and how many processes run one together.
+    space, learns
+        Where their settings come from, and whether the searcher learns from the trials that have ended.
+    seed
+        Of whatever the scheduler draws.
+    """
+
+    time_attr: str
+    steps: int
+    count: int
+    concurrent: int
+    workers: int
+    space: SearchSpace
+    learns: bool
+    seed: int
+
+
+@runtime_checkable
+class Paced(Protocol):
+    """A scheduler that pauses trials, and so has to say itself when another may be started."""
+
+    def full(self) -> bool:
+        """Whether as many trials run as may."""
+        ...
 
 
 class SchedulerConfig(Variant):
@@ -14,10 +53,13 @@ class SchedulerConfig(Variant):
 
     variants: ClassVar[Registry[SchedulerConfig]]
 
-    def build(self, time_attr: str, epochs: int) -> TrialScheduler:
-        """Make the scheduler for trials that report ``time_attr`` from 1 to at most ``epochs``.
+    def build(self, trials: Trials) -> TrialScheduler:
+        """Make the scheduler; the metric and its direction come from the sweep.
 
-        The metric and its direction come from the sweep.
+        Raises
+        ------
+        ConfigError
+            It cannot schedule these trials.
         """
         raise NotImplementedError
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from foveate_tune.schedulers.base import SchedulerConfig
+from foveate_tune.schedulers.base import SchedulerConfig, Trials
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class Unstopped(SchedulerConfig):
 
     name = "none"
 
-    def build(self, time_attr: str, epochs: int) -> TrialScheduler:
+    def build(self, trials: Trials) -> TrialScheduler:
         """Make the scheduler."""
-        del time_attr, epochs
+        del trials
         return FIFOScheduler()  # type: ignore[no-untyped-call]

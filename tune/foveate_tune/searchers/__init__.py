@@ -1,0 +1,1 @@
+"""How settings are proposed: one searcher a file."""
