@@ -102,7 +102,7 @@ class Model:
 
     def candidates(self, queries: Sequence[Query]) -> list[Candidates]:
         """Ask every source, and return the union of what they offer for each query."""
-        return gather(self.sources, queries, self.recipe.candidates)
+        return gather(self.sources, queries, self.recipe.counts)
 
     def rank(self, queries: Sequence[Query], candidates: Sequence[Candidates]) -> list[Ranked]:
         """Build the features of every candidate and score them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from foveate.data.signals import Signals
@@ -45,6 +46,8 @@ class Recipe:
         The candidate sources, each variant at most once.
     candidates
         How many items each source offers.
+    offers
+        How many a source offers instead, by its name; 0 lets it only score what others offer.
     features
         Names of the ranker's features; empty takes all that the clock allows.
     label_windows
@@ -69,6 +72,7 @@ class Recipe:
     split: SplitConfig = field(default_factory=SplitConfig)
     sources: tuple[SourceConfig, ...] = field(default_factory=_default_sources)
     candidates: int = 100
+    offers: Mapping[str, int] = field(default_factory=dict)
     features: tuple[str, ...] = ()
     label_windows: int = 2
     label_draw: LabelDraw = field(default_factory=LabelDraw)
@@ -88,6 +92,16 @@ class Recipe:
             Feature.variants[feature]
         if min(self.candidates, self.label_windows, self.slate_size) < 1:
             raise ConfigError("candidates, label_windows and slate_size must be 1 or more")
+        unknown = [name for name in self.offers if name not in names]
+        if unknown:
+            raise ConfigError(f"offers: '{unknown[0]}' is not among the sources: {', '.join(names)}")
+        if min(self.counts) < 0 or not any(self.counts):
+            raise ConfigError("offers must be 0 or more, and one of the sources has to offer something")
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """How many items each source offers, in their order."""
+        return tuple(self.offers.get(type(source).name, self.candidates) for source in self.sources)
 
     @property
     def remark_names(self) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from foveate.encoder.model import EncoderConfig
 from foveate.encoder.settings import TrainConfig
 from foveate.messages import Query
 from foveate.retrieval.base import CandidateSource, SourceConfig
-from foveate.retrieval.merge import gather
+from foveate.retrieval.merge import gather, narrowed
 
 TOLERANCE = 1e-4
 """How far a score may move with the batch that it is computed in: matrix products add in another order."""
@@ -172,7 +172,7 @@ def test_the_union_holds_every_top_and_every_score(checkerboard: Any, queries: l
     sources = [
         small(cls).fit(checkerboard.context()) for name, cls in SourceConfig.variants.items() if name != "attention"
     ]
-    merged = gather(sources, queries, 3)
+    merged = gather(sources, queries, [3] * len(sources))
     tops = [source.retrieve(queries, 3) for source in sources]
     scores = [source.scores(queries) for source in sources]
     for row, candidates in enumerate(merged):
@@ -187,6 +187,24 @@ def test_the_union_holds_every_top_and_every_score(checkerboard: Any, queries: l
 def test_a_union_where_everything_is_excluded_is_empty(checkerboard: Any) -> None:
     source = SourceConfig.variants["popularity"]().fit(checkerboard.context())
     everything = np.arange(len(checkerboard.catalog), dtype=np.int32)
-    (candidates,) = gather([source], [dataclasses.replace(checkerboard.query(0), exclude=everything)], 3)
+    (candidates,) = gather([source], [dataclasses.replace(checkerboard.query(0), exclude=everything)], [3])
     assert candidates.items.shape == (0,)
     assert candidates.scores.shape == (0, 1)
+
+
+def test_fewer_sources_and_smaller_tops_of_a_union_are_what_they_would_have_found(
+    checkerboard: Any, queries: list[Query]
+) -> None:
+    attention = dataclasses.replace(small(SourceConfig.variants["attention"]), target_attention=True)
+    others = [small(SourceConfig.variants[name]) for name in ("covisitation", "item_knn", "popularity")]
+    sources = [config.fit(checkerboard.context()) for config in (attention, *others)]
+    largest = gather(sources, queries, [4] * len(sources))
+    for counts in ({"attention": 2, "popularity": 3}, {"item_knn": 1}, {"attention": 4, "covisitation": 0}):
+        some = [next(source for source in sources if source.name == name) for name in counts]
+        remarks = ("target_attention",) if "attention" in counts else ()
+        direct = gather(some, queries, list(counts.values()))
+        for whole, asked in zip(largest, direct, strict=True):
+            found = narrowed(whole, counts, remarks)
+            assert (found.sources, found.remark_names) == (asked.sources, asked.remark_names)
+            for name in ("items", "scores", "offered", "remarks"):
+                np.testing.assert_allclose(getattr(found, name), getattr(asked, name), rtol=1e-6, err_msg=name)

@@ -89,7 +89,7 @@ def fit(
     labels = _fit_labels(ranker_stages(cut, recipe, upto), recipe, catalog, fits, progress)
     last = _fit_window(stage, recipe, catalog, fits, progress)
     _say(progress, "ranker: candidates and features of the label windows")
-    training = training_set(labels, catalog, recipe.candidates, recipe.label_draw, recipe.seed)
+    training = training_set(labels, catalog, recipe.counts, recipe.label_draw, recipe.seed)
     _say(progress, f"ranker: {len(training.labels)} candidates of {len(training.groups)} viewers")
     ranker = recipe.ranker.fit(training, recipe.seed)
     model = Model(recipe, catalog, tuple(last.sources), last.features, ranker, tuple(positive), recipe.clock)

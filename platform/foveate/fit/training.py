@@ -13,7 +13,7 @@ from foveate.data.queries import queries_of
 from foveate.data.split import Stage, Targets
 from foveate.errors import TrainingError
 from foveate.features.sets import FeatureSet
-from foveate.messages import Candidates, FeatureMatrix
+from foveate.messages import Candidates, FeatureMatrix, Query
 from foveate.ranking.base import LabelDraw, TrainingSet
 from foveate.retrieval.base import CandidateSource
 from foveate.retrieval.merge import gather
@@ -30,9 +30,13 @@ class LabelWindow:
     sources: Sequence[CandidateSource]
     features: FeatureSet
 
+    def candidates(self, queries: Sequence[Query], counts: Sequence[int]) -> list[Candidates]:
+        """Ask the window's sources for so many items each."""
+        return gather(self.sources, queries, counts)
+
 
 def training_set(
-    windows: Sequence[LabelWindow], catalog: Catalog, candidates: int, draw: LabelDraw, seed: int
+    windows: Sequence[LabelWindow], catalog: Catalog, counts: Sequence[int], draw: LabelDraw, seed: int
 ) -> TrainingSet:
     """Retrieve, build the features and label, window by window.
 
@@ -40,7 +44,7 @@ def training_set(
     ----------
     windows
         Oldest first.
-    candidates
+    counts
         How many items each source offers.
     draw
         How many viewers and negatives are kept.
@@ -50,7 +54,7 @@ def training_set(
     TrainingError
         No source retrieved anything that a viewer went on to like.
     """
-    parts = [_window_rows(window, catalog, candidates, draw, np.random.default_rng(seed)) for window in windows]
+    parts = [_window_rows(window, catalog, counts, draw, np.random.default_rng(seed)) for window in windows]
     matrices = [matrix for part in parts for matrix, _ in part]
     labels = [label for part in parts for _, label in part]
     if not matrices:
@@ -67,23 +71,29 @@ def training_set(
 
 
 def _window_rows(
-    window: LabelWindow, catalog: Catalog, k: int, draw: LabelDraw, rng: np.random.Generator
+    window: LabelWindow, catalog: Catalog, counts: Sequence[int], draw: LabelDraw, rng: np.random.Generator
 ) -> list[tuple[FeatureMatrix, NDArray[np.int8]]]:
     """Return features and labels of every viewer of the window for whom a target was retrieved."""
     stage = window.stage
-    users = stage.targets.users()
-    if len(users) > draw.queries:
-        users = np.sort(rng.choice(users, draw.queries, replace=False))
+    users = drawn_viewers(stage, draw, rng)
     rows: list[tuple[FeatureMatrix, NDArray[np.int8]]] = []
     for start in range(0, len(users), BATCH):
         batch = users[start : start + BATCH]
         queries = queries_of(stage.history, batch, catalog, stage.now)
-        found = gather(window.sources, queries, k)
+        found = window.candidates(queries, counts)
         labels = [_labels(candidates, stage.targets, user) for candidates, user in zip(found, batch, strict=True)]
         told = [i for i, label in enumerate(labels) if label.any()]
         matrices = window.features.build([queries[i] for i in told], [found[i] for i in told])
         rows += [_drawn(m, labels[i], draw.negatives, rng) for m, i in zip(matrices, told, strict=True)]
     return rows
+
+
+def drawn_viewers(stage: Stage, draw: LabelDraw, rng: np.random.Generator) -> NDArray[np.int32]:
+    """Return the viewers of a window that a ranker learns from, in ascending order: the first thing that is drawn."""
+    users = stage.targets.users()
+    if len(users) > draw.queries:
+        users = np.sort(rng.choice(users, draw.queries, replace=False))
+    return users
 
 
 def _labels(candidates: Candidates, targets: Targets, user: np.int32) -> NDArray[np.int8]:

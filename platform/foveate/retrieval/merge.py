@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -12,8 +12,8 @@ from foveate.messages import Candidates, Query
 from foveate.retrieval.base import CandidateSource, top_k
 
 
-def gather(sources: Sequence[CandidateSource], queries: Sequence[Query], k: int) -> list[Candidates]:
-    """Return, for each query, the union of each source's best ``k``, with every source's score of every candidate.
+def gather(sources: Sequence[CandidateSource], queries: Sequence[Query], counts: Sequence[int]) -> list[Candidates]:
+    """Return, for each query, the union of each source's best, with every source's score of every candidate.
 
     Parameters
     ----------
@@ -21,13 +21,41 @@ def gather(sources: Sequence[CandidateSource], queries: Sequence[Query], k: int)
         Fitted sources; their names become the columns.
     queries
         A batch of any size; the answer for one query does not depend on the others.
-    k
+    counts
         How many items each source offers, fewer where the excluded leave fewer.
     """
     names = tuple(source.name for source in sources)
     scores = [source.scores(queries) for source in sources]
-    found = [_union(names, [rows_BI[row] for rows_BI in scores], query, k) for row, query in enumerate(queries)]
+    found = [_union(names, [rows_BI[row] for rows_BI in scores], query, counts) for row, query in enumerate(queries)]
     return _with_remarks(sources, queries, found)
+
+
+def narrowed(candidates: Candidates, counts: Mapping[str, int], remarks: Sequence[str]) -> Candidates:
+    """Return what :func:`gather` would have found with fewer sources, or with fewer items of each.
+
+    Parameters
+    ----------
+    candidates
+        With every source that is asked for, each having offered at least as many items.
+    counts
+        How many items a source offers, by its name, in the order of the columns to return.
+    remarks
+        Names of what those sources say beside their scores.
+    """
+    columns = [candidates.sources.index(name) for name in counts]
+    scores_NS = candidates.scores[:, columns]
+    tops = _tops(list(scores_NS.T), np.empty(0, dtype=np.int32), list(counts.values()))
+    # A source's best few of all items are its best few of any items that hold them.
+    rows = _joined(tops)
+    said = [candidates.remark_names.index(name) for name in remarks]
+    return Candidates(
+        items=candidates.items[rows],
+        sources=tuple(counts),
+        scores=scores_NS[rows],
+        offered=_offered(rows, tops),
+        remark_names=tuple(remarks),
+        remarks=candidates.remarks[rows][:, said],
+    )
 
 
 def _with_remarks(
@@ -45,12 +73,30 @@ def _with_remarks(
     ]
 
 
-def _union(names: tuple[str, ...], scores: list[NDArray[np.float32]], query: Query, k: int) -> Candidates:
-    tops = [top_k(scores_I, query.exclude, k) for scores_I in scores]
-    items_N = np.unique(np.concatenate(tops)) if tops else np.empty(0, dtype=np.int32)
-    shape = (len(items_N), len(names))
-    scores_NS, offered_NS = np.empty(shape, dtype=np.float32), np.zeros(shape, dtype=bool)
-    for column, (scores_I, top) in enumerate(zip(scores, tops, strict=True)):
+def _union(
+    names: tuple[str, ...], scores: list[NDArray[np.float32]], query: Query, counts: Sequence[int]
+) -> Candidates:
+    tops = _tops(scores, query.exclude, counts)
+    items_N = _joined(tops)
+    scores_NS = np.empty((len(items_N), len(names)), dtype=np.float32)
+    for column, scores_I in enumerate(scores):
         scores_NS[:, column] = scores_I[items_N]
+    nothing = np.empty((len(items_N), 0), dtype=np.float32)
+    return Candidates(items_N, names, scores_NS, _offered(items_N, tops), (), nothing)
+
+
+def _tops(
+    scores: Sequence[NDArray[np.float32]], exclude: NDArray[np.int32], counts: Sequence[int]
+) -> list[NDArray[np.int32]]:
+    return [top_k(scores_I, exclude, count) for scores_I, count in zip(scores, counts, strict=True)]
+
+
+def _joined(tops: list[NDArray[np.int32]]) -> NDArray[np.int32]:
+    return np.unique(np.concatenate(tops)) if tops else np.empty(0, dtype=np.int32)
+
+
+def _offered(items_N: NDArray[np.int32], tops: list[NDArray[np.int32]]) -> NDArray[np.bool_]:
+    offered_NS = np.zeros((len(items_N), len(tops)), dtype=bool)
+    for column, top in enumerate(tops):
         offered_NS[np.searchsorted(items_N, top), column] = True
-    return Candidates(items_N, names, scores_NS, offered_NS, (), np.empty((len(items_N), 0), dtype=np.float32))
+    return offered_NS
