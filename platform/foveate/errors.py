@@ -10,7 +10,9 @@
     │   └── ReaderError      a raw file is absent, truncated or in another encoding
     ├── OutputExistsError    the output path already holds something
     ├── BundleError          a bundle is absent, altered or from another schema
+    ├── ReleaseError         a bundle cannot be judged, promoted or rolled back to
     ├── StateError           a viewer store or an impression store cannot be used
+    ├── StorageError         a disk is full or a store does not answer any more, in the midst of work
     ├── TrainingError        training cannot start or went wrong (nothing to learn from, a loss that is not finite)
     ├── ServingError         serving cannot start, or did not come up
     └── RequestError         a request is malformed or names something unknown
@@ -68,8 +70,16 @@ class BundleError(FoveateError):
     """A bundle is absent, altered or from another schema."""
 
 
+class ReleaseError(FoveateError):
+    """A bundle cannot be judged, promoted or rolled back to."""
+
+
 class StateError(FoveateError):
     """A viewer store or an impression store cannot be used."""
+
+
+class StorageError(FoveateError):
+    """A disk is full or a store does not answer any more, in the midst of work."""
 
 
 class TrainingError(FoveateError):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import signal
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,11 +42,35 @@ def folder(name: str, help_text: str, *, required: bool = True) -> Callable[[F],
     return click.option(name, type=click.Path(path_type=Path), required=required, help=help_text)
 
 
+def place(name: str, help_text: str) -> Callable[[F], F]:
+    """Add an option that takes a path or an address of a store, such as ``--from SWEEP``; it stays a text."""
+    return click.option(name, metavar="FOLDER_OR_ADDRESS", help=help_text)
+
+
 def json_option(command: F) -> F:
     """Add ``--json FILE`` as the parameter ``json_path``."""
     return click.option(
         "--json", "json_path", type=click.Path(path_type=Path), help="Write the machine-readable result to this file."
     )(command)
+
+
+def registry_option(command: F) -> F:
+    """Add ``--registry DIR``, where promoted bundles are kept."""
+    return click.option(
+        "--registry",
+        type=click.Path(path_type=Path),
+        default=Path("runs/registry"),
+        show_default=True,
+        help="Folder of promoted bundles, their history and the link to the one that serves.",
+    )(command)
+
+
+def user_at_host() -> str:
+    """Return who is at work, for a history that people read."""
+    try:
+        return f"{getpass.getuser()}@{socket.gethostname()}"
+    except (KeyError, OSError):
+        return socket.gethostname()
 
 
 def config_options(command: F) -> F:

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -20,6 +20,7 @@ from foveate_cli.common import (
     folder,
     json_option,
     out,
+    place,
     read_config,
     telling,
     write_json,
@@ -36,7 +37,7 @@ Upto = Literal["test", "all"]
 @click.command(short_help="Train a model and write its bundle.")
 @folder("--data", "Dataset folder.")
 @folder("--out", "Bundle folder to make; it must not hold anything yet.")
-@folder("--from", "Train the winner of this sweep, which 'foveate tune' made.", required=False)
+@place("--from", "Train the winner of this sweep, which 'foveate tune' made: its folder or address.")
 @click.option(
     "--upto",
     type=click.Choice(["test", "all"]),
@@ -58,7 +59,7 @@ def command(
     overrides: tuple[str, ...],
     address: str | None,
     json_path: Path | None,
-    **other: Path | None,
+    **other: str | None,
 ) -> None:
     """Train candidate sources and re-ranker, and write them as a bundle with viewers' histories beside it.
 
@@ -92,9 +93,9 @@ def train_bundle(
     data: Path,
     path: Path,
     *,
-    sweep: Path | None = None,
+    sweep: str | Path | None = None,
     recipe: Recipe | None = None,
-    origin: dict[str, str] | None = None,
+    origin: dict[str, Any] | None = None,
     upto: Upto = "test",
     parent: Path | None = None,
     progress: Say | None = None,
@@ -108,7 +109,7 @@ def train_bundle(
     path
         Bundle folder to make.
     sweep
-        A sweep's folder, whose winner is trained where no ``recipe`` is given.
+        A sweep's folder or address, whose winner is trained where no ``recipe`` is given.
     recipe, origin
         How to train, and the sweep and trial that chose it.
     upto
@@ -166,8 +167,8 @@ def show(bundle: Bundle) -> None:
 
 
 def _recipe(
-    sweep: Path | None, config: Path | None, overrides: tuple[str, ...]
-) -> tuple[Recipe, dict[str, str] | None]:
+    sweep: str | Path | None, config: Path | None, overrides: tuple[str, ...]
+) -> tuple[Recipe, dict[str, Any] | None]:
     """Return how to train, and which sweep and trial say so."""
     from foveate.recipe import Recipe  # noqa: PLC0415
 
@@ -179,10 +180,10 @@ def _recipe(
 
     winner = read_winner(sweep)
     recipe = read_config(Recipe, None, overrides, base=winner.recipe)
-    return recipe, {"sweep": winner.sweep_id, "trial": winner.trial}
+    return recipe, winner.origin
 
 
-def _train_there(data: Path, path: Path, recipe: Recipe, origin: dict[str, str] | None, **how: object) -> None:
+def _train_there(data: Path, path: Path, recipe: Recipe, origin: dict[str, Any] | None, **how: object) -> None:
     """Train on a node of a cluster; the bundle is read from its folder, not sent."""
     train_bundle(data, path, recipe=recipe, origin=origin, **how)  # type: ignore[arg-type] # passed on as given
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +14,7 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from foveate.errors import ConfigError
+from foveate.errors import ConfigError, StorageError
 from foveate_cli.common import (
     address_option,
     config_options,
@@ -19,6 +22,7 @@ from foveate_cli.common import (
     json_option,
     news,
     out,
+    place,
     read_config,
     stoppable,
     write_json,
@@ -32,7 +36,8 @@ _SHORT = ("trials", "concurrent", "workers", "cpus", "gpus", "epochs", "max_seco
 
 @click.command(short_help="Sweep encoders with Ray Tune.")
 @folder("--data", "Dataset folder; may stand in the config instead.", required=False)
-@folder("--out", "Sweep folder to make; it must not hold anything yet.")
+@place("--out", "Sweep folder to make, or its address on a store, such as s3://BUCKET/SWEEP; must not be there yet.")
+@place("--resume", "Go on with this sweep, which was broken off; it brings its config with it.")
 @click.option("--trials", type=int, help="How many settings to try. [default: 4]")
 @click.option("--concurrent", type=int, help="How many trials may train at once. [default: 2]")
 @click.option("--workers", type=int, help="Processes that train a trial together. [default: 1]")
@@ -52,7 +57,8 @@ _SHORT = ("trials", "concurrent", "workers", "cpus", "gpus", "epochs", "max_seco
 def command(
     *,
     data: Path | None,
-    out: Path,
+    out: str | None,
+    resume: str | None,
     config: Path | None,
     overrides: tuple[str, ...],
     address: str | None,
@@ -65,8 +71,20 @@ def command(
     KEY=VALUE sets anything of the config, such as search.mixers=[gated] scheduler.grace_epochs=3 scheduler=none
     search.settings.encoder.width=[32,64,128] recipe.protocol=leave-one-out.
 
-    With --address the data and the sweep folder must be the same folders on every node.
+    With --address the data and the sweep folder must be the same folders on every node. A store's address may bring
+    options: s3://BUCKET/SWEEP?region=eu-west-1&endpoint_override=HOST:PORT.
+
+    A sweep that was broken off stays: --resume SWEEP finishes it. Resume sweeps of people you trust alone.
     """
+    if resume is not None:
+        if out or config or overrides or tracking or any(value is not None for value in short.values()):
+            raise ConfigError(
+                "--resume goes on with what the sweep was asked: only --data, --address and --json go with it"
+            )
+        _resume(resume, data, address, json_path)
+        return
+    if out is None:
+        raise ConfigError("where to? name a sweep folder to make with --out, or one to go on with by --resume")
     from foveate_tune.config import SweepConfig  # noqa: PLC0415 - Ray and torch cost seconds that --help is spared
     from foveate_tune.sweep import run_sweep  # noqa: PLC0415
 
@@ -77,17 +95,44 @@ def command(
     if source is None:
         raise ConfigError("which data? name a dataset folder with --data, or data in the config")
     settings = dataclasses.replace(settings, data=source)
-    try:
-        with stoppable():
-            result = run_sweep(settings, source, out, address=address, progress=_say)
-    except KeyboardInterrupt:
-        _say(f"foveate: stopped; the sweep was not finished, so '{out}' was removed")
-        raise
+    with _telling_how_to_go_on(out), stoppable():
+        result = run_sweep(settings, source, out, address=address, progress=_say)
     show(result, source, out)
     write_json(json_path, result.to_json())
 
 
-def show(result: SweepResult, data: Path, sweep: Path) -> None:
+def _resume(sweep: str, data: Path | None, address: str | None, json_path: Path | None) -> None:
+    from foveate_tune.folder import Folder  # noqa: PLC0415 - as above
+    from foveate_tune.resume import finished, taken_up  # noqa: PLC0415
+    from foveate_tune.sweep import resume_sweep  # noqa: PLC0415
+
+    folder = Folder.at(sweep)
+    folder.check_there("begin a sweep with 'foveate tune --out'")
+    if (done := finished(folder)) is not None:
+        out.print(done, markup=False)
+        return
+    source = taken_up(folder, data).data
+    with _telling_how_to_go_on(sweep), stoppable():
+        result = resume_sweep(sweep, dataset_path=source, address=address, progress=_say)
+    show(result, source, sweep)
+    write_json(json_path, result.to_json())
+
+
+@contextmanager
+def _telling_how_to_go_on(sweep: str) -> Iterator[None]:
+    from foveate_tune.resume import resumable  # noqa: PLC0415 - as above
+
+    again = f"foveate tune --resume {shlex.quote(sweep)}"
+    try:
+        yield
+    except StorageError as error:
+        raise StorageError(f"{error}; the sweep has stopped: make room, then '{again}' goes on with it") from error
+    except KeyboardInterrupt:
+        _say(f"foveate: stopped; {again} goes on with it" if resumable(sweep) else "foveate: stopped before it began")
+        raise
+
+
+def show(result: SweepResult, data: Path, sweep: str | Path) -> None:
     """Print the leaderboard, what it is worth and what to do next."""
     first = result.first
     out.print(_table(result))
@@ -95,7 +140,7 @@ def show(result: SweepResult, data: Path, sweep: Path) -> None:
     verdict = f"{'above' if result.beats_popularity else 'NOT above'} popularity's {base}"
     out.print(f"winner  {result.winner} of sweep {result.sweep_id}: {first.name} {best}, {verdict}", markup=False)
     out.print(f"took    {result.seconds:.1f} s; results in {sweep}", markup=False)
-    out.print(f"next    foveate train --data {data} --from {sweep} --out BUNDLE", markup=False)
+    out.print(f"next    foveate train --data {data} --from {shlex.quote(str(sweep))} --out BUNDLE", markup=False)
 
 
 def _table(result: SweepResult) -> Table:

@@ -87,6 +87,17 @@ def test_every_epoch_reports_the_validation_metric(sweep: tuple[SweepResult, Pat
         assert row.state == "finished" if row.epochs == EPOCHS else row.state == "stopped early"
 
 
+def test_every_trial_tells_what_it_takes_to_repeat_it(small_world: Dataset, sweep: tuple[SweepResult, Path]) -> None:
+    result, out = sweep
+    for row in result.rows:
+        facts = json.loads((out / "trials" / row.trial / "facts.json").read_text())
+        assert {"foveate", "commit", "seed", "config"} <= set(facts)
+        assert facts["sweep"] == result.sweep_id
+        assert facts["data"]["hash"] == small_world.manifest.content_hash
+        params = json.loads((out / "trials" / row.trial / "params.json").read_text())
+        assert {key: value for key, value in params.items() if key != "trial"} == dict(row.settings)
+
+
 def test_every_trial_keeps_a_checkpoint_without_pickle(sweep: tuple[SweepResult, Path]) -> None:
     result, out = sweep
     for row in result.rows:
@@ -131,7 +142,12 @@ def test_the_winner_becomes_a_bundle(small_world: Dataset, sweep: tuple[SweepRes
     bundle = train_bundle(small_world.path, tmp_path / "bundle", sweep=out)
     again = Bundle.load(tmp_path / "bundle")
     assert again.bundle_id == bundle.bundle_id
-    assert again.manifest.sweep == {"sweep": result.sweep_id, "trial": result.winner}
+    origin = again.manifest.sweep
+    assert origin
+    assert (origin["sweep"], origin["trial"], origin["seed"]) == (result.sweep_id, result.winner, 0)
+    assert origin["data"]["hash"] == small_world.manifest.content_hash
+    assert origin["settings"] == dict(result.rows[0].settings)
+    assert {"foveate", "commit"} <= set(origin)
     assert again.manifest.simulated
     assert again.manifest.metrics["validation"]["two-stage"]["ndcg@10"] > 0
     assert default_state(tmp_path / "bundle").exists()

@@ -95,6 +95,9 @@ class SweepConfig:
         Most seconds of a trial: it stops after the epoch in which they are over.
     seed
         Of the search and of every trial.
+    checkpoints
+        How many of the trials that have ended keep the checkpoint of their best epoch: the best ones. A trial that runs
+        keeps its newest and its best one.
     """
 
     data: Path | None = None
@@ -110,12 +113,15 @@ class SweepConfig:
     epochs: int = 6
     max_seconds: float = 600.0
     seed: int = 0
+    checkpoints: int = 8
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
 
     def __post_init__(self) -> None:
         for name in ("trials", "concurrent", "workers", "cpus", "epochs"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be 1 or more, got {getattr(self, name)}")
+        if self.checkpoints < 0:
+            raise ValueError(f"checkpoints must be 0 or more, got {self.checkpoints}")
         if not 0 <= self.gpus <= 1:
             raise ValueError(f"a worker takes one GPU or a fraction, got gpus={self.gpus:g}: set workers for several")
         if self.max_seconds <= 0:

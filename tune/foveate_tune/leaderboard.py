@@ -5,21 +5,22 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 
-from foveate.config import from_dict, load_yaml, to_dict
+from foveate.config import from_dict, to_dict
 from foveate.errors import ConfigError
 from foveate.recipe import Recipe
+from foveate_tune.folder import Folder, Place
 from foveate_tune.levels.base import Baselines, Level, Objective, compared
 
 LEADERBOARD = "leaderboard.json"
 TABLE = "leaderboard.md"
 WINNER = "winner.yaml"
-TRIALS = "trials"
 RECIPE = "recipe.yaml"
+FACTS = ("foveate", "commit", "data", "seed")
+"""What a bundle is told of the sweep that it comes from, beside the settings that won."""
 
 State = Literal["finished", "stopped early", "out of time", "diverged", "failed"]
 
@@ -123,13 +124,11 @@ class SweepResult:
             "rows": [{"rank": rank, **asdict(row)} for rank, row in enumerate(self.rows, 1)],
         }
 
-    def write(self, folder: Path) -> None:
+    def write(self, folder: Folder) -> None:
         """Write the leaderboard; its JSON comes last, for it says that the sweep is complete."""
-        (folder / TABLE).write_text(self.table(), encoding="utf-8")
-        (folder / WINNER).write_text(yaml.safe_dump(to_dict(self.recipe), sort_keys=False), encoding="utf-8")
-        staged = folder / f".{LEADERBOARD}"
-        staged.write_text(json.dumps(self.to_json(), indent=2, allow_nan=False) + "\n", encoding="utf-8")
-        staged.rename(folder / LEADERBOARD)
+        folder.write(TABLE, self.table())
+        folder.write(WINNER, yaml.safe_dump(to_dict(self.recipe), sort_keys=False))
+        folder.write(LEADERBOARD, json.dumps(self.to_json(), indent=2, allow_nan=False) + "\n")
 
     def table(self) -> str:
         """Return the leaderboard in Markdown, the settings that all trials share left out."""
@@ -150,12 +149,18 @@ class SweepResult:
 
 @dataclass(frozen=True)
 class Winner:
-    """What a finished sweep's folder says of its winner."""
+    """What a finished sweep's folder says of its winner, and of the code, data and seed that it comes from."""
 
     sweep_id: str
     trial: str
     recipe: Recipe
     data_hash: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """What a bundle says of where its settings come from."""
+        return {"sweep": self.sweep_id, "trial": self.trial, **self.facts}
 
 
 def ordered(rows: Sequence[Row], by: tuple[Objective, ...]) -> tuple[Row, ...]:
@@ -186,21 +191,26 @@ def _told(path: str, value: Any) -> str:
     return shown if isinstance(value, str) else f"{path.rpartition('.')[2]} {shown}"
 
 
-def read_winner(sweep: Path) -> Winner:
-    """Read the winner of a finished sweep.
+def read_winner(sweep: Place) -> Winner:
+    """Read the winner of a finished sweep from its folder or address.
 
     Raises
     ------
     ConfigError
         The folder is absent, is no sweep, or its sweep did not end with a winner.
     """
-    if not sweep.is_dir():
-        raise ConfigError(f"--from '{sweep}': there is no such folder; make one with 'foveate tune'")
-    if not (sweep / LEADERBOARD).is_file():
-        raise ConfigError(f"--from '{sweep}' has no winner: no {LEADERBOARD} in it, so no sweep has finished there")
+    folder = Folder.at(sweep)
+    folder.check_there("make one with 'foveate tune'")
+    if not folder.holds(LEADERBOARD):
+        raise ConfigError(
+            f"--from '{sweep}' has no winner: no {LEADERBOARD} in it, so no sweep has finished there; "
+            "'foveate tune --resume' finishes one that was broken off"
+        )
     try:
-        board = json.loads((sweep / LEADERBOARD).read_text(encoding="utf-8"))
-        recipe = from_dict(Recipe, load_yaml(sweep / WINNER))
-        return Winner(str(board["sweep"]), str(board["winner"]), recipe, str(board["data"]["hash"]))
-    except (ValueError, KeyError, TypeError) as error:
+        board = json.loads(folder.read(LEADERBOARD))
+        recipe = from_dict(Recipe, yaml.safe_load(folder.read(WINNER)))
+        row = next(row for row in board["rows"] if row["trial"] == board["winner"])
+        facts = {name: board.get(name) for name in FACTS} | {"settings": row["settings"]}
+        return Winner(str(board["sweep"]), str(board["winner"]), recipe, str(board["data"]["hash"]), facts)
+    except (OSError, ValueError, KeyError, TypeError, StopIteration, yaml.YAMLError) as error:
         raise ConfigError(f"--from '{sweep}' is damaged: {error}") from error

@@ -24,8 +24,13 @@ class Plan:
     scheduler: TrialScheduler
 
 
-def planned(config: SweepConfig, problem: Problem) -> Plan:
+def planned(config: SweepConfig, problem: Problem, over: int = 0) -> Plan:
     """Make searcher and scheduler, and see that what will be proposed can be built.
+
+    Parameters
+    ----------
+    over
+        How many trials an earlier run of the sweep has brought to their end.
 
     Raises
     ------
@@ -44,7 +49,7 @@ def planned(config: SweepConfig, problem: Problem) -> Plan:
         Trials(
             time_attr=EPOCH,
             steps=config.level.steps(config),
-            count=proposals.count,
+            count=proposals.count - over,
             concurrent=config.concurrent,
             workers=config.workers,
             space=space,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,14 @@ from ray import train, tune
 from ray.train.torch import TorchTrainer
 from ray.tune.integration.ray_train import TuneReportCallback
 
-from foveate.errors import TrainingError
+from foveate_tune.folder import Folder
+from foveate_tune.journal import TOGETHER
 from foveate_tune.levels.base import Problem
-from foveate_tune.trial import Reached, draw_in, failed
-
-CHECKPOINTS = "checkpoints"
-"""Folder of a trial in which Ray Train keeps its best checkpoint."""
+from foveate_tune.trial import run_draw
 
 
 def train_together(
-    config: Mapping[str, Any], *, problem: Problem, trials: Path, epochs: int, workers: int, cpus: int, gpus: float
+    config: Mapping[str, Any], *, problem: Problem, trials: Folder, epochs: int, workers: int, cpus: int, gpus: float
 ) -> None:
     """Train what a draw says in several processes; Ray Tune calls this in a process that only waits for them.
 
@@ -36,6 +35,7 @@ def train_together(
         Resources of each.
     """
     first = problem.level.objectives[0]
+    own = trials / str(tune.get_context().get_trial_name())
     trainer = TorchTrainer(
         _member,
         train_loop_config={"config": dict(config), "problem": ray.put(problem), "epochs": epochs, "cpus": cpus},
@@ -43,8 +43,10 @@ def train_together(
             num_workers=workers, use_gpu=gpus > 0, resources_per_worker={"CPU": cpus, **({"GPU": gpus} if gpus else {})}
         ),
         run_config=train.RunConfig(
-            name=CHECKPOINTS,
-            storage_path=str(trials / str(tune.get_context().get_trial_name())),
+            name=TOGETHER,
+            # The same name and place as before: what was begun there goes on.
+            storage_path=own.path,
+            storage_filesystem=own.filesystem,
             callbacks=[TuneReportCallback()],  # type: ignore[no-untyped-call,list-item] # Ray types it as a class of its own
             checkpoint_config=train.CheckpointConfig(
                 num_to_keep=1, checkpoint_score_attribute=first.name, checkpoint_score_order=first.direction
@@ -56,12 +58,11 @@ def train_together(
 
 def _member(loop: Mapping[str, Any]) -> None:
     """Train beside the others; Ray Train has brought their ``torch.distributed`` up."""
-    reached = Reached(_send)
     problem: Problem = ray.get(loop["problem"])
-    try:
-        problem.run(draw_in(loop["config"]), reached.report, steps=loop["epochs"], cpus=loop["cpus"])
-    except TrainingError as error:
-        train.report(failed(problem, reached.epoch, error))
+    checkpoint = train.get_checkpoint()
+    with checkpoint.as_directory() if checkpoint else nullcontext() as folder:
+        resume = Path(folder) if folder else None
+        run_draw(loop["config"], problem, _send, epochs=loop["epochs"], cpus=loop["cpus"], resume=resume)
 
 
 def _send(metrics: dict[str, Any], folder: Path | None) -> None:

@@ -1,34 +1,25 @@
-"""What happens in a sweep while it runs: kept for the leaderboard, told to the user and to the tracker."""
+"""What happens in a sweep while it runs: kept in its journal, told to the user and to the tracker."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from ray.train.constants import CHECKPOINT_DIR_NAME
 from ray.tune import Callback
 from ray.tune.experiment import Trial
+from ray.tune.integration.ray_train import CHECKPOINT_PATH_KEY
 
+from foveate.errors import StorageError
+from foveate_tune.checkpoints import Checkpoints
 from foveate_tune.config import SweepConfig
-from foveate_tune.leaderboard import Row, State, told
-from foveate_tune.levels.base import Objective, compared, plain
-from foveate_tune.search import NUMBER
+from foveate_tune.course import SETTINGS, Course, over
+from foveate_tune.journal import CHECKPOINT, EPOCH, SECONDS, TOGETHER, Journal, Known, named
+from foveate_tune.leaderboard import Row, ordered, told
+from foveate_tune.levels.base import plain
 from foveate_tune.tracking import Tracker
-from foveate_tune.trial import EPOCH, FAILURE, TELEMETRY, draw_in
-
-
-@dataclass
-class Course:
-    """What one trial has reported so far."""
-
-    settings: Mapping[str, Any]
-    epochs: list[Mapping[str, Any]] = field(default_factory=list)
-    state: State = "finished"
-    reason: str | None = None
-
-    def best(self, by: tuple[Objective, ...]) -> Mapping[str, Any]:
-        """Return the best epoch."""
-        return min(self.epochs, key=lambda epoch: compared(epoch, by))
+from foveate_tune.trial import FAILURE, STORAGE, TELEMETRY, draw_in
 
 
 class Watch(Callback):
@@ -38,6 +29,8 @@ class Watch(Callback):
     ----------
     tracker
         Where metrics go.
+    journal
+        What the sweep remembers.
     sweep_id
         Begins the id of every run.
     facts
@@ -51,6 +44,7 @@ class Watch(Callback):
     def __init__(
         self,
         tracker: Tracker,
+        journal: Journal,
         sweep_id: str,
         facts: Mapping[str, Any],
         *,
@@ -58,102 +52,140 @@ class Watch(Callback):
         say: Callable[[str], None],
     ) -> None:
         self.courses: dict[str, Course] = {}
+        self._ended: set[str] = set()
         self._tracker = tracker
+        self._journal = journal
+        self._checkpoints = Checkpoints(journal.trials, config.checkpoints)
         self._sweep_id = sweep_id
         self._facts = facts
+        self._config = config
         self._level = config.level
-        self._epochs = config.level.steps(config)
-        self._max_seconds = config.max_seconds
         self._say = say
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Ray Tune stores its callbacks with the sweep; this one holds open files and a terminal, and is made anew.
         return (Callback, ())
 
+    def remember(self, known: Sequence[Known]) -> None:
+        """Take in what an earlier run of the sweep has left; what it could not write any more of an end is written."""
+        for one in known:
+            self.courses[one.name] = Course.of(one, self._config)
+            if over(one, self._config):
+                if one.end is None:
+                    self._start(one.name)
+                    self._end(one.name)
+                self._ended.add(one.name)
+        self._checkpoints.of_ended({name: self.courses[name] for name in self._ended})
+
+    def rows(self) -> tuple[Row, ...]:
+        """Return the leaderboard's rows, best first."""
+        kept = {name: self._checkpoints.kept(name, course) for name, course in self.courses.items()}
+        rows = [course.row(name, kept[name]) for name, course in self.courses.items()]
+        return ordered(rows, self._level.figures)
+
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Open the trial's run."""
         del iteration, trials, info
-        name = trial_name(trial)
-        settings = self._course(trial).settings
-        self._tracker.start(self._run(name), {**settings, **self._facts, "trial": name})
+        self._course(trial)
+        self._start(named(trial.config))
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
         """Keep one epoch."""
         del iteration, trials, info
-        name = trial_name(trial)
-        course = self._course(trial)
-        if FAILURE in result:
-            course.state, course.reason = "diverged", result[FAILURE]
-            self._tracker.log(self._run(name), self._level.worst, result[EPOCH])
-            self._say(f"{name} diverged: {result[FAILURE]}")
+        name, course = named(trial.config), self._course(trial)
+        if STORAGE in result:
+            with self._journal.storing():
+                raise StorageError(result[STORAGE])
+        if course.epochs and result[EPOCH] <= course.epochs[-1][EPOCH]:
+            # Its process was lost between this report and its checkpoint, and it has trained the epoch again.
+            course.stop(result)
             return
-        figures = plain(result, self._level.figures) | {key: result[key] for key in TELEMETRY if key in result}
-        course.epochs.append({**figures, EPOCH: result[EPOCH], "seconds": result["time_total_s"]})
-        self._tracker.log(self._run(name), figures, result[EPOCH])
-        if result.get("done") and result[EPOCH] < self._epochs:
-            course.state = "out of time" if result["time_total_s"] >= self._max_seconds else "stopped early"
-        self._say(self._line(name, course, result))
+        report = _report(result)
+        settings = draw_in(trial.config)
+        if settings != course.settings:
+            report[SETTINGS] = settings
+            self._journal.changed(trial.config)
+            self._say(f"{name} goes on from a better trial's weights  ({told(settings)})")
+        self._journal.reported(name, report)
+        course.take(report)
+        self._log(name, report)
+        failed = f"{name} {course.state}: {course.reason}"
+        self._say(failed if FAILURE in report else self._line(name, course, report))
+
+    def on_trial_save(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Let go of the checkpoints that the newest one has made needless; Ray would go back to it now."""
+        del iteration, trials, info
+        name = named(trial.config)
+        if trial.checkpoint is not None and name in self.courses:
+            newest = Path(trial.checkpoint.path).name
+            with self._journal.storing():
+                self._checkpoints.of_running(name, self.courses[name], newest)
+
+    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Say that a trial's process was lost."""
+        del iteration, trials, info
+        epochs = self._course(trial).epochs
+        where = f"goes on from epoch {epochs[-1][EPOCH]}" if epochs else "starts again"
+        self._say(f"{named(trial.config)} lost its process and {where}")
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Close the trial's run."""
         del iteration, trials, info
-        name = trial_name(trial)
-        course = self._course(trial)
-        by = self._level.objectives
-        best = course.best(by) if course.epochs and course.state != "diverged" else None
-        summary = {f"best_{one.name}": best[one.name] for one in by} | {"best_epoch": best[EPOCH]} if best else {}
-        failed = course.state == "diverged"
-        self._tracker.finish(self._run(name), {**summary, "ended": course.state}, failed=failed)
+        self._course(trial)
+        self._end(named(trial.config))
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Keep why a trial broke."""
         del iteration, trials, info
-        name = trial_name(trial)
-        course = self._course(trial)
+        name, course = named(trial.config), self._course(trial)
         course.state, course.reason = "failed", _last_line(trial)
-        self._tracker.finish(self._run(name), {"ended": course.state}, failed=True)
+        self._end(name)
         self._say(f"{name} failed: {course.reason}")
+
+    def _start(self, name: str) -> None:
+        """Open a trial's run, and tell it all epochs: it knows itself which of them it has already."""
+        course = self.courses[name]
+        self._tracker.start(self._run(name), {**course.settings, **self._facts, "trial": name})
+        for epoch in course.epochs:
+            self._log(name, epoch)
+
+    def _log(self, name: str, report: Mapping[str, Any]) -> None:
+        figures = plain(report, self._level.figures) | {key: report[key] for key in TELEMETRY if key in report}
+        self._tracker.log(self._run(name), figures, report[EPOCH])
+
+    def _end(self, name: str) -> None:
+        course = self.courses[name]
+        self._tracker.finish(self._run(name), course.summary(), failed=course.state in ("diverged", "failed"))
+        self._ended.add(name)
+        self._journal.ended(name, course.state, course.reason)
+        with self._journal.storing():
+            self._checkpoints.of_ended({one: self.courses[one] for one in self._ended})
 
     def _course(self, trial: Trial) -> Course:
         """Return what is known of a trial; one that breaks before it starts is first heard of by its error."""
-        return self.courses.setdefault(trial_name(trial), Course(draw_in(trial.config)))
-
-    def row(self, name: str, checkpoint: str | None) -> Row:
-        """Return a trial's place in the leaderboard."""
-        course = self.courses[name]
-        seconds = float(course.epochs[-1]["seconds"]) if course.epochs else 0.0
-        metrics: Mapping[str, float] = self._level.worst if course.state == "diverged" else {}
-        best_epoch = 0
-        if course.epochs and course.state != "diverged":
-            best = course.best(self._level.objectives)
-            metrics, best_epoch = plain(best, self._level.figures), int(best[EPOCH])
-        return Row(
-            trial=name,
-            state=course.state,
-            metrics=metrics,
-            best_epoch=best_epoch,
-            epochs=len(course.epochs),
-            seconds=round(seconds, 3),
-            settings=course.settings,
-            checkpoint=checkpoint,
-            reason=course.reason,
-        )
+        return self.courses.setdefault(named(trial.config), Course(self._config, draw_in(trial.config)))
 
     def _run(self, name: str) -> str:
         return f"{self._sweep_id}-{name}"
 
-    def _line(self, name: str, course: Course, result: Mapping[str, Any]) -> str:
+    def _line(self, name: str, course: Course, report: Mapping[str, Any]) -> str:
         end = f" [{course.state}]" if course.state != "finished" else ""
-        figures = [f"{one.name} {one.text(result)}" for one in self._level.objectives]
-        measured = ", ".join(figures + [f"loss {result['loss']:.3f}"] * ("loss" in result))
-        return f"{name} epoch {result[EPOCH]}/{self._epochs}: {measured}{end}  ({told(course.settings)})"
+        figures = [f"{one.name} {one.text(report)}" for one in self._level.objectives]
+        measured = ", ".join(figures + [f"loss {report['loss']:.3f}"] * ("loss" in report))
+        steps = self._level.steps(self._config)
+        return f"{name} epoch {report[EPOCH]}/{steps}: {measured}{end}  ({told(course.settings)})"
 
 
-def trial_name(trial: Trial) -> str:
-    """Return the name of a trial: its number, the same in every run of the sweep."""
-    return f"trial-{trial.config[NUMBER]:03d}"
+def _report(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a result as the journal keeps it: Ray's own clock and counter start anew with every process."""
+    plainly = {key: value for key, value in result.items() if isinstance(value, (str, int, float, bool))}
+    together = plainly.pop(CHECKPOINT_PATH_KEY, None)
+    own = plainly.pop(CHECKPOINT_DIR_NAME, None)
+    path = f"{TOGETHER}/{Path(str(together)).name}" if together else own
+    clock = {"training_iteration": result[EPOCH], "time_total_s": result[SECONDS]}
+    return {**plainly, **clock, **({CHECKPOINT: path} if path else {})}
 
 
 def _last_line(trial: Trial) -> str:

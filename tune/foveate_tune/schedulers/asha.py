@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
 from foveate_tune.schedulers.base import SchedulerConfig, Trials
+
+if TYPE_CHECKING:
+    from ray.tune.execution.tune_controller import TuneController
+    from ray.tune.experiment import Trial
 
 
 @dataclass(frozen=True)
@@ -44,3 +51,11 @@ class Asha(SchedulerConfig):
             reduction_factor=self.reduction,
             brackets=1,
         )
+
+    def recall(self, scheduler: TrialScheduler, trial_id: str, reports: Sequence[Mapping[str, Any]]) -> None:
+        """Put a trial on the rungs that it had reached."""
+        trial = cast("Trial", SimpleNamespace(trial_id=trial_id))
+        controller = cast("TuneController", None)
+        scheduler.on_trial_add(controller, trial)
+        for report in reports:
+            scheduler.on_trial_result(controller, trial, dict(report))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from ray.tune.schedulers import TrialScheduler
 
@@ -62,6 +63,18 @@ class SchedulerConfig(Variant):
             It cannot schedule these trials.
         """
         raise NotImplementedError
+
+    def recall(self, scheduler: TrialScheduler, trial_id: str, reports: Sequence[Mapping[str, Any]]) -> None:
+        """Tell a scheduler that was made anew what a trial had reported before; what remembers nothing needs nothing.
+
+        Parameters
+        ----------
+        scheduler
+            What :meth:`build` made; Ray has told it the metric.
+        trial_id
+            Ray's name of the trial, the one that goes on or one that is over.
+        """
+        del scheduler, trial_id, reports
 
 
 SchedulerConfig.variants = Registry("scheduler", SchedulerConfig, "foveate_tune.schedulers")

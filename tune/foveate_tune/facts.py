@@ -1,0 +1,53 @@
+"""What must be known to repeat a sweep: code, data, seed."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any, Final
+
+import foveate
+from foveate import __version__
+from foveate.data.dataset import Dataset
+from foveate_tune.config import SweepConfig
+from foveate_tune.levels.base import Problem
+
+_GIT_SECONDS: Final = 5.0
+
+
+def facts_of(config: SweepConfig, dataset: Dataset, problem: Problem) -> dict[str, Any]:
+    """Return what stands in the sweep, in each of its trials and in what is trained from it."""
+    manifest = dataset.manifest
+    return {
+        "foveate": __version__,
+        "commit": commit(),
+        "data": {"title": dataset.title, "hash": manifest.content_hash, "simulated": manifest.simulated},
+        "protocol": config.recipe.protocol,
+        "validation_viewers": problem.viewers,
+        "seed": config.seed,
+    }
+
+
+def commit() -> str | None:
+    """Return the commit that this code stands at, ``+`` behind it where files were changed; None outside a checkout."""
+    folder = Path(foveate.__file__).parent
+    # An installed package may lie in somebody's checkout without belonging to it.
+    if _git(folder, "ls-files", "__init__.py") != "__init__.py":
+        return None
+    head = _git(folder, "rev-parse", "HEAD")
+    changed = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    return head and f"{head}{'+' if changed else ''}"
+
+
+def _git(folder: Path, *words: str) -> str | None:
+    try:
+        done = subprocess.run(  # noqa: S603
+            ["git", "-C", str(folder), *words],  # noqa: S607 - whichever git the user has
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=_GIT_SECONDS,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
