@@ -22,6 +22,7 @@ from foveate.data.fitting import FitContext
 from foveate.data.schema import ITEM_ID, ITEMS
 from foveate.data.simulate.config import SimulateConfig
 from foveate.data.simulate.world import simulate_dataset
+from foveate.data.vocabulary import Vocabulary
 from foveate.fit import fit_model
 from foveate.messages import NO_TIME, Query
 from foveate.recipe import Recipe
@@ -115,14 +116,15 @@ class Pools:
         blank: dict[str, Any] = {
             **{name: np.zeros(shape, dtype=np.float32) for name, shape in shapes.items()},
             **{name: np.full(n, -1, dtype=np.int32) for name in ("channel", "category")},
-            **{name: np.full(n, np.nan, dtype=np.float32) for name in ("age_days", "channel_standing")},
+            **{name: np.full(n, np.nan, dtype=np.float32) for name in ("age_days", "channel_standing", "safety")},
             "codes": np.arange(n, dtype=np.int32),
             "relevance": np.empty(n, dtype=np.float32),
         }
         blank["tags"] = blank["tags"].astype(bool)
         given = {**facts, "relevance": relevance}
         arrays = {name: np.array(given.get(name, values), dtype=values.dtype) for name, values in blank.items()}
-        return SlateInput(**arrays, category_names=tuple(names))
+        channels = Vocabulary([f"channel {code}" for code in range(int(arrays["channel"].max(initial=-1)) + 1)])
+        return SlateInput(**arrays, category_names=tuple(names), channels=channels)
 
     @classmethod
     def random(
@@ -145,6 +147,7 @@ class Pools:
             tags=rng.random((n, tags)) < 0.3,
             age_days=np.where(rng.random(n) < 0.1, np.nan, rng.uniform(0, 20, n)),
             channel_standing=rng.random(n),
+            safety=np.where(rng.random(n) < 0.1, np.nan, rng.random(n)),
         )
 
 

@@ -28,12 +28,15 @@ class Filters:
         Allowed languages; empty allows all, an item of unknown language included.
     max_maturity
         Highest minimum age allowed, in years. An item of unknown maturity is not shown when this is set: the safe side.
+    region
+        Where the viewer is. An item that does not say that it may be shown there is not shown when this is set.
     """
 
     exclude_items: tuple[str, ...] = ()
     exclude_channels: tuple[str, ...] = ()
     languages: tuple[str, ...] = ()
     max_maturity: int | None = None
+    region: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,6 +69,9 @@ class Model:
         Event kinds that count as interest.
     clock
         ``time``, or ``order`` where times are not read and a query's ``now`` may be ``NO_TIME``.
+    learned
+        ``[I, D]`` float32 of unit length (or zero): the item vectors of the first source that learns some, None where
+        none does. They stay when the sources are left out.
     """
 
     recipe: Recipe
@@ -78,6 +81,7 @@ class Model:
     ranker: Ranker
     positive_kinds: tuple[str, ...]
     clock: Clock
+    learned: NDArray[np.float32] | None = None
 
     def query(self, history: ViewerHistory, filters: Filters, now: int) -> Query:
         """Encode a viewer at a moment.
@@ -119,13 +123,13 @@ class Model:
         return Chosen(ranked.candidates.items[chosen], ranked.scores[chosen], chosen, selection)
 
     def slate_input(self, ranked: Ranked) -> SlateInput:
-        """Return the candidates as a policy sees them: likeness is that of channel, categories and tags."""
+        """Return the candidates as a policy sees them."""
         catalog, items, query = self.catalog, ranked.candidates.items, ranked.query
         shares, tags, taste = Rows.of(self._category_shares, items), Rows.of(catalog.tags, items), self.taste(query)
         columns = np.union1d(shares.used(), np.flatnonzero(taste)).astype(np.int32)
         return SlateInput(
             relevance=ranked.scores,
-            vectors=self.content(items),
+            vectors=self.vectors(items),
             channel=catalog.channel[items],
             category=catalog.main_category[items],
             codes=items,
@@ -135,6 +139,8 @@ class Model:
             tags=np.asarray(tags.dense(tags.used()), dtype=bool),
             age_days=catalog.age_days(items, query.now),
             channel_standing=catalog.channel_standing[items],
+            safety=catalog.safety[items],
+            channels=catalog.channels,
         )
 
     def taste(self, query: Query) -> NDArray[np.float32]:
@@ -142,6 +148,18 @@ class Model:
         shares = self._category_shares
         weight_C = Rows.of(shares, query.items[query.positives]).sums(shares.shape[1])
         return np.asarray(weight_C / max(weight_C.sum(), np.finfo(np.float64).tiny), dtype=np.float32)
+
+    def vectors(self, items: NDArray[np.int32]) -> NDArray[np.float32]:
+        """Return ``[N, D]`` vectors whose dot products say how alike items are, by what the recipe's ``likeness`` asks.
+
+        Where nothing was learned of the items, facts stand in for it.
+        """
+        if self.learned is None or self.recipe.likeness == "facts":
+            return self.content(items)
+        if self.recipe.likeness == "learned":
+            return self.learned[items]
+        # The dot product of two such rows is the mean of both likenesses.
+        return np.concatenate([self.content(items), self.learned[items]], axis=1) * np.float32(np.sqrt(0.5))
 
     def content(self, items: NDArray[np.int32]) -> NDArray[np.float32]:
         """Return ``[N, D]`` content vectors of unit length, zero for an item that nothing is known of.
@@ -170,6 +188,16 @@ class Model:
     @cached_property
     def _is_positive(self) -> NDArray[np.bool_]:
         return np.array([kind in self.positive_kinds for kind in EVENT_KINDS])
+
+
+def learned_vectors(sources: Sequence[CandidateSource]) -> NDArray[np.float32] | None:
+    """Return the item vectors of the first source that learns some, brought to unit length."""
+    for source in sources:
+        vectors_ID = source.item_vectors
+        if vectors_ID is not None:
+            lengths_I1 = np.linalg.norm(vectors_ID, axis=1, keepdims=True)
+            return np.asarray(vectors_ID / np.where(lengths_I1 > 0, lengths_I1, 1.0), dtype=np.float32)
+    return None
 
 
 def _unit_rows(matrix: sparse.csr_matrix) -> sparse.csr_matrix:

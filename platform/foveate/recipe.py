@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
 
 from foveate.data.signals import Signals
 from foveate.data.split import Protocol, SplitConfig
@@ -14,6 +15,8 @@ from foveate.ranking.base import LabelDraw, RankerConfig
 from foveate.retrieval.base import SourceConfig
 from foveate.slate.base import SlatePolicy
 from foveate.slate.constraints import Constraints
+
+Likeness: TypeAlias = Literal["facts", "learned", "both"]
 
 DEFAULT_SOURCES = ("attention", "covisitation", "item_knn", "popularity", "recent_popularity")
 
@@ -61,6 +64,9 @@ class Recipe:
         The re-ranker.
     policy, constraints
         How a slate is chosen, and the rules that every slate keeps to.
+    likeness
+        By what a policy takes two items for alike: ``facts`` (channel, categories and tags), ``learned`` (the vectors
+        of the first source that learns some: what the same viewers watch lies close), or ``both`` in equal parts.
     slate_size
         How many items a slate holds where a request does not say.
     seed
@@ -80,6 +86,7 @@ class Recipe:
     ranker: RankerConfig = field(default_factory=_default_ranker)
     policy: SlatePolicy = field(default_factory=_default_policy)
     constraints: Constraints = field(default_factory=Constraints)
+    likeness: Likeness = "facts"
     slate_size: int = 10
     seed: int = 0
 

@@ -38,6 +38,9 @@ class FiltersIn(Wire):
     max_maturity: Annotated[int, Field(ge=0, le=99)] | None = Field(
         default=None, description="Highest minimum age in years; an item of unknown maturity is then not shown."
     )
+    region: Id | None = Field(
+        default=None, description="Where the viewer is; an item that does not name it, or '*', is then not shown."
+    )
 
     def message(self) -> Filters:
         """Return the filters as the pipeline reads them."""
@@ -46,6 +49,7 @@ class FiltersIn(Wire):
             exclude_channels=tuple(self.exclude_channels),
             languages=tuple(self.languages),
             max_maturity=self.max_maturity,
+            region=self.region,
         )
 
 

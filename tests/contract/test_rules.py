@@ -19,7 +19,9 @@ from foveate.slate.rules.base import Rule
 def example(cls: type[Rule], **settings: Any) -> Rule:
     """The rule with its defaults, and a name where it asks for one."""
     fields = [field for field in dataclasses.fields(cls) if field.default is dataclasses.MISSING]
-    return cls(**{field.name: "category 1" for field in fields}, **settings)
+    named: dict[str, Any] = {"category": "category 1", "channels": ("channel 1", "channel 2")}
+    shares = {"share": 0.4} if hasattr(cls, "share") else {}
+    return cls(**{field.name: named[field.name] for field in fields}, **shares, **settings)
 
 
 by_name = pytest.mark.parametrize("cls", [cls for _, cls in Rule.variants.items()], ids=lambda cls: cls.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,13 @@ from foveate.slate.constraints import UNCONSTRAINED, Constraints, broken
 from foveate.slate.diversity_first import DiversityFirst
 from foveate.slate.dpp import DPP
 from foveate.slate.inputs import SlateInput, unit_range
+from foveate.slate.max_sum import MaxSum
 from foveate.slate.mmr import MMR
 from foveate.slate.relevance import Relevance
 from foveate.slate.remainder import Remainder
 from foveate.slate.rules.at_most import AtMost
 from foveate.slate.rules.base import Rule
+from foveate.slate.rules.exposure import ExposureOfChannels, ExposureOfSmall
 from foveate.slate.rules.fresh import Fresh
 from foveate.slate.rules.from_category import FromCategory
 from foveate.slate.rules.small_channel import SmallChannel
@@ -216,6 +219,71 @@ def test_a_soft_rule_is_held_to_even_in_a_slate_that_falls_short(pools: Any) -> 
     assert (answer.chosen.tolist(), answer.relaxed) == ([0, 3], ())
 
 
+def test_a_share_of_places_holds_on_average_and_whole_places_always(pools: Any) -> None:
+    """0.15 of 10 places: one in every slate, a second in half of them; the best ten are none of theirs."""
+    pool = pools.of(np.arange(20, 0, -1), channel=[0] * 15 + [1, 2, 3, 4, 5], channel_standing=[0.9] * 15 + [0.1] * 5)
+    for rule in (
+        ExposureOfSmall(share=0.15, quantile=0.5),
+        ExposureOfChannels(share=0.15, channels=("channel 1", "channel 3", "channel 5", "nobody")),
+    ):
+        rules = Constraints(None, None, (rule,))
+        own = rule.members(pool)
+        kept = [int(own[Relevance().select(pool, 10, rules, seed=seed).chosen].sum()) for seed in range(400)]
+        assert set(kept) == {1, 2}
+        assert np.mean(kept) == pytest.approx(1.5, abs=0.08)
+        again = [int(own[Relevance().select(pool, 10, rules, seed=seed).chosen].sum()) for seed in range(20)]
+        assert again == kept[:20], "a request's seed decides"
+
+
+def test_two_shares_are_drawn_apart(pools: Any) -> None:
+    pool = pools.of(np.arange(20, 0, -1), channel=[0] * 10 + [1] * 5 + [2] * 5)
+    one, other = (ExposureOfChannels(share=0.05, channels=(f"channel {code}",)) for code in (1, 2))
+    counts = []
+    for seed in range(200):
+        chosen = Relevance().select(pool, 10, Constraints(None, None, (one, other)), seed=seed).chosen
+        counts.append(int((pool.channel[chosen] > 0).sum()))
+    assert {counts.count(n) > 25 for n in (0, 1, 2)} == {True}
+
+
+def test_a_share_that_candidates_cannot_fill_leaves_places_or_yields(pools: Any) -> None:
+    pool = pools.of([4.0, 3.0, 2.0, 1.0], channel=[0, 0, 0, 1], channel_standing=[0.9, 0.9, 0.9, 0.1])
+    rule = ExposureOfSmall(share=0.5)
+    assert shown(Relevance(), pool, 4, Constraints(None, None, (rule,))) == [0, 1, 3]
+    answer = Relevance().select(pool, 4, Constraints(None, None, (replace(rule, soft=True),)), seed=0)
+    assert (answer.chosen.tolist(), answer.relaxed) == ([0, 1, 2, 3], (rule.label,))
+
+
+def test_what_is_not_safe_loses_relevance(pools: Any) -> None:
+    """Scores from 4 to 0: with a penalty of 0.5 the unsafe item 0 is worth 4 - 0.5 * 4 = 2, and half of it 3."""
+    pool = pools.of([4.0, 3.5, 2.5, 0.0], safety=[0.0, 1.0, np.nan, np.nan])
+    assert shown(Relevance(), pool, 3) == [0, 1, 2]
+    assert shown(Relevance(), pool, 3, Constraints(None, None, safety_penalty=0.5)) == [1, 2, 0]
+    half = pools.of([4.0, 3.5, 2.5, 0.0], safety=[0.5, 1.0, np.nan, np.nan])
+    assert shown(Relevance(), half, 3, Constraints(None, None, safety_penalty=0.5)) == [1, 0, 2]
+    answer = Relevance().select(pool, 2, Constraints(None, None, safety_penalty=0.5), seed=0)
+    assert answer.relevance_paid == pytest.approx(3.75 - 3.0), "the price is counted in the ranker's own scores"
+    unknown = pools.of([4.0, 3.5], safety=[np.nan, np.nan])
+    assert shown(Relevance(), unknown, 2, Constraints(None, None, safety_penalty=5.0)) == [0, 1]
+
+
+def test_max_sum_by_hand(pools: Any) -> None:
+    """Chances 0.5, 0.3 and 0.2 of two likes and their opposite: a chance is worth a hundredth of unlikeness."""
+    pool = pools.of(np.log([0.2, 0.5, 0.3]), vectors=[[-1, 0], [1, 0], [1, 0]])
+    np.testing.assert_allclose(MaxSum().scale(pool.relevance), [0.2, 0.5, 0.3], rtol=1e-6)
+    # Second pick at strength 0.5: 0.5 * 0.3 against 0.5 * 0.2 + 0.5 * 0.01 * 2 = 0.11.
+    assert shown(MaxSum(strength=0.5), pool, 2) == [1, 2]
+    # At strength 0.9: 0.1 * 0.3 = 0.03 against 0.1 * 0.2 + 0.9 * 0.02 = 0.038.
+    assert shown(MaxSum(strength=0.9), pool, 2) == [1, 0]
+
+
+def test_max_sum_shows_its_picks_by_relevance_where_windows_let_it(pools: Any) -> None:
+    # The second pick is unlike the first, the third is better: it is shown before the second.
+    pool = pools.of(np.log([0.4, 0.3, 0.29, 0.01]), vectors=[[1, 0], [1, 0], [1, 0], [-1, 0]], channel=[0, 0, 1, 2])
+    assert shown(MaxSum(strength=0.97), pool, 3) == [0, 1, 3]
+    apart = Constraints(None, None, (AtMost(of="channel", most=1, window=2),))
+    assert shown(MaxSum(strength=0.97), pool, 3, apart) == [0, 3, 1]
+
+
 def test_what_constraints_cost(pools: Any) -> None:
     pool = pools.of([4.0, 3.0, 1.0], channel=[0, 0, 1])
     answer = Relevance().select(pool, 2, Constraints(1, None), seed=0)
@@ -257,6 +325,10 @@ def test_constraints_are_read_and_said() -> None:
         (Rule, {"name": "fresh", "days": 0}, "days must be above 0"),
         (Rule, {"name": "small_channel", "quantile": 0}, "quantile must lie above 0"),
         (Rule, "from_category", "setting 'category' is missing"),
+        (Rule, {"name": "exposure_of_small", "share": 1}, "share must lie between 0 and 1"),
+        (Rule, {"name": "exposure_of_small", "quantile": 0}, "quantile must lie above 0"),
+        (Rule, {"name": "exposure_of_channels", "channels": []}, "channels must name at least one"),
+        (Constraints, {"safety_penalty": -1}, "safety_penalty must be 0 or more"),
         (SlatePolicy, {"name": "mmr", "strength": 1.5}, "strength must lie between 0 and 1"),
         (SlatePolicy, {"name": "dpp", "window": 1}, "window must be at least 2"),
         (SlatePolicy, {"name": "sliding_spectrum", "window": 1}, "window must be at least 2"),

@@ -52,6 +52,40 @@ def test_how_old_an_item_is_and_how_its_channel_stands() -> None:
     assert np.isnan(catalog.age_days(np.arange(7), NO_TIME)).all()
 
 
+def test_gates_stay_shut_where_a_video_does_not_say() -> None:
+    known = {
+        "item_id": ["everywhere", "at home", "abroad", "nowhere", "silent"],
+        "regions": [["*"], ["DE", "AT"], ["US"], [], None],
+        "maturity": [0, 12, 18, 6, None],
+    }
+    catalog = Catalog(pl.DataFrame(known, schema_overrides={"maturity": ITEMS["maturity"]}))
+    for filters, shut in (
+        (Filters(), [False] * 5),
+        (Filters(region="DE"), [False, False, True, True, True]),
+        (Filters(region="FR"), [False, True, True, True, True]),
+        (Filters(max_maturity=12), [False, False, True, False, True]),
+        (Filters(max_maturity=6, region="DE"), [False, True, True, True, True]),
+    ):
+        assert catalog.forbidden(filters, NO_TIME).tolist() == shut
+    assert np.isnan(catalog.safety).all(), "data of an older Foveate say nothing of safety"
+
+
+def test_no_rule_and_no_short_slate_opens_a_gate(small_bundle: Bundle) -> None:
+    """Only children's fare of one region is asked for, and rules that it cannot keep."""
+    model, rule = small_bundle.model, FromCategory(category="Gaming", least=5)
+    asked = replace(model, recipe=replace(model.recipe, constraints=Constraints(1, None, (replace(rule, soft=True),))))
+    frame = model.catalog.frame
+    open_ = (frame["maturity"] <= 6) & frame["regions"].list.eval(pl.element().is_in(["*", "US"])).list.any()
+    allowed = set(frame["item_id"].filter(open_))
+    assert 0 < len(allowed) < len(frame)
+    with SqliteState(default_state(small_bundle.path), create=False) as state:
+        request = RecommendRequest(state.users(1)[0], k=60, filters=Filters(max_maturity=6, region="US"))
+        context = make_context(request, small_bundle.bundle_id, clock=lambda: NOW)
+        slate = asyncio.run(recommend(request, context, LocalStages(asked, state)))
+    assert 0 < len(slate.items) < 60
+    assert {item.item_id for item in slate.items} <= allowed
+
+
 def test_rows_of_a_sparse_matrix_are_its_rows() -> None:
     rng = np.random.default_rng(0)
     full = rng.random((12, 9)) * (rng.random((12, 9)) < 0.3)

@@ -50,12 +50,18 @@ def test_a_request_becomes_the_pipelines_own() -> None:
         "user_id": "ü 7",
         "k": 3,
         "surface": "tv",
-        "filters": {"exclude_items": ["a"], "exclude_channels": ["c"], "languages": ["de"], "max_maturity": 12},
+        "filters": {
+            "exclude_items": ["a"],
+            "exclude_channels": ["c"],
+            "languages": ["de"],
+            "max_maturity": 12,
+            "region": "DE",
+        },
         "now": "2025-03-03T12:00:00+02:00",
         "seed": 5,
     }
     now = int(datetime(2025, 3, 3, 10, tzinfo=UTC).timestamp()) * 1_000_000
-    filters = Filters(("a",), ("c",), ("de",), 12)
+    filters = Filters(("a",), ("c",), ("de",), 12, "DE")
     assert RecommendIn.model_validate(body).message() == RecommendRequest("ü 7", 3, "tv", filters, now, 5)
     assert RecommendIn(user_id="u").message() == RecommendRequest("u")
 

@@ -27,6 +27,7 @@ Arrays = Mapping[str, NDArray[np.generic]]
 CATALOG = "catalog.parquet"
 RECIPE = "recipe.yaml"
 FEATURES = "features.safetensors"
+LEARNED = "learned.safetensors"
 RANKER_FOLDER = "ranker/"
 
 
@@ -62,6 +63,7 @@ def write_parts(model: Model) -> dict[str, bytes]:
         CATALOG: frame.getvalue(),
         RECIPE: recipe.encode(),
         FEATURES: _pack(model.features.arrays()),
+        **({} if model.learned is None else {LEARNED: _pack({"items": model.learned})}),
         **{source_file(source.name): _pack(source.arrays()) for source in model.sources},
         **{RANKER_FOLDER + name: text.encode() for name, text in model.ranker.texts().items()},
     }
@@ -97,6 +99,8 @@ def read_parts(read: Callable[[str], bytes], manifest: Manifest, parts: Set[Part
         ranker=_ranker(read, recipe, manifest) if has_ranker else _NotLoaded(),
         positive_kinds=manifest.positive_kinds,
         clock=recipe.clock,
+        # A bundle of an older Foveate has none.
+        learned=safetensors.load(read(LEARNED))["items"] if LEARNED in manifest.files else None,
     )
 
 

@@ -9,7 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy import sparse
 
-from foveate.data.schema import ITEM_ID
+from foveate.data.schema import EVERYWHERE, ITEM_ID, ITEMS
 from foveate.data.vocabulary import UNKNOWN, Vocabulary
 from foveate.messages import NO_TIME, Filters
 
@@ -23,11 +23,13 @@ class Catalog:
     Parameters
     ----------
     frame
-        Columns of :data:`foveate.data.schema.ITEMS`; row ``i`` is the item of code ``i``.
+        Columns of :data:`foveate.data.schema.ITEMS`; row ``i`` is the item of code ``i``. A column that is absent, as
+        from data of an older Foveate, holds nothing.
     """
 
     def __init__(self, frame: pl.DataFrame) -> None:
-        self.frame = frame
+        absent = [pl.lit(None, dtype=dtype).alias(name) for name, dtype in ITEMS.items() if name not in frame.columns]
+        self.frame = frame.with_columns(absent)
         self.items = Vocabulary(frame[ITEM_ID])
 
     def __len__(self) -> int:
@@ -74,6 +76,11 @@ class Catalog:
         return self.frame["duration_seconds"].cast(pl.Float32).fill_null(float("nan")).to_numpy()
 
     @cached_property
+    def safety(self) -> NDArray[np.float32]:
+        """``[I]`` from 0 to 1 how harmless an item is, NaN where unknown."""
+        return self.frame["safety"].cast(pl.Float32).clip(0.0, 1.0).fill_null(float("nan")).to_numpy()
+
+    @cached_property
     def published_at(self) -> NDArray[np.int64]:
         """``[I]`` UTC microseconds, ``NO_TIME`` where unknown."""
         return self.frame["published_at"].dt.timestamp("us").fill_null(NO_TIME).to_numpy()
@@ -109,7 +116,14 @@ class Catalog:
             out |= ~self.frame["language"].is_in(filters.languages).fill_null(value=False).to_numpy()
         if filters.max_maturity is not None:
             out |= ~(self.frame["maturity"] <= filters.max_maturity).fill_null(value=False).to_numpy()
+        if filters.region is not None:
+            out |= ~self._shown_in(filters.region)
         return out
+
+    def _shown_in(self, region: str) -> NDArray[np.bool_]:
+        """``[I]``: which items say that they may be shown there."""
+        own = self.frame["regions"]
+        return (own.list.contains(region) | own.list.contains(EVERYWHERE)).fill_null(value=False).to_numpy()
 
     def _membership(self, column: str, names: Vocabulary) -> sparse.csr_matrix:
         lists = self.frame[column].fill_null([])

@@ -73,7 +73,13 @@ ITEMS: Final[dict[str, pl.DataType]] = {
     "available_from": TIMESTAMP,
     "maturity": pl.Int16(),
     "language": pl.String(),
+    "regions": pl.List(pl.String()),
+    "safety": pl.Float32(),
 }
+"""``maturity`` is the least age in years; ``regions`` are where an item may be shown, :data:`EVERYWHERE` for all; and
+``safety`` says from 0 to 1 how harmless it is. What is null is not known."""
+
+EVERYWHERE: Final = "*"
 
 VIEWERS: Final[dict[str, pl.DataType]] = {
     USER_ID: pl.String(),

@@ -16,7 +16,7 @@ from foveate.data.split import Stage, Targets, Windows, label_stages, windows
 from foveate.features.sets import FeatureSet
 from foveate.fit.training import LabelWindow, training_set
 from foveate.messages import NO_TIME
-from foveate.model import Model
+from foveate.model import Model, learned_vectors
 from foveate.ranking.base import TrainingSet
 from foveate.recipe import Recipe
 from foveate.retrieval.base import CandidateSource, FitContext
@@ -92,7 +92,16 @@ def fit(
     training = training_set(labels, catalog, recipe.counts, recipe.label_draw, recipe.seed)
     _say(progress, f"ranker: {len(training.labels)} candidates of {len(training.groups)} viewers")
     ranker = recipe.ranker.fit(training, recipe.seed)
-    model = Model(recipe, catalog, tuple(last.sources), last.features, ranker, tuple(positive), recipe.clock)
+    model = Model(
+        recipe=recipe,
+        catalog=catalog,
+        sources=tuple(last.sources),
+        features=last.features,
+        ranker=ranker,
+        positive_kinds=tuple(positive),
+        clock=recipe.clock,
+        learned=learned_vectors(last.sources),
+    )
     return Fitted(model, stage, training, fits)
 
 

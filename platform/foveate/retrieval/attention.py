@@ -27,6 +27,11 @@ class AttentionSource(CandidateSource):
         self.encoder = encoder
         self._catalog = catalog
 
+    @property
+    def item_vectors(self) -> NDArray[np.float32]:
+        """``[I, D]``: what the encoder knows each item by."""
+        return self.encoder.item_vectors
+
     def scores(self, queries: Sequence[Query]) -> NDArray[np.float32]:
         """Return ``[B, I]``; all items are alike to a viewer without a history."""
         histories = events_of(queries, len(self._catalog)).histories(self._catalog.duration)

@@ -34,6 +34,11 @@ class CandidateSource(ABC):
     def scores(self, queries: Sequence[Query]) -> NDArray[np.float32]:
         """Return ``[B, I]`` scores of every item, higher is better; finite, and not masked by ``exclude``."""
 
+    @property
+    def item_vectors(self) -> NDArray[np.float32] | None:
+        """``[I, D]``: what the source has learned each item by, None for one that learns no such thing."""
+        return None
+
     @abstractmethod
     def arrays(self) -> Arrays:
         """Return what ``SourceConfig.restore`` needs to make this source again."""

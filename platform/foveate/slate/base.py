@@ -34,7 +34,7 @@ class SlatePolicy(Variant):
         seed
             Of whatever is random.
         """
-        return choose(ranked, size, constraints, self.start, seed, additive=self.additive)
+        return choose(ranked, size, constraints, self.start, seed, additive=self.additive, arrange=self.arrange)
 
     @property
     def additive(self) -> bool:
@@ -44,6 +44,11 @@ class SlatePolicy(Variant):
     def start(self, ranked: SlateInput) -> Worth:
         """Begin one pass over the candidates: the choice takes the worthiest, tells it back, and asks again."""
         raise NotImplementedError
+
+    def arrange(self, ranked: SlateInput) -> Worth | None:
+        """Begin the order in which what was chosen is shown, the worthiest first; None keeps the order of choice."""
+        del ranked
+        return None
 
     @classmethod
     def search_space(cls) -> Space:
@@ -80,10 +85,14 @@ class DiversityPolicy(SlatePolicy):
     def start(self, ranked: SlateInput) -> Worth:
         """Begin one pass over the candidates."""
         # Bringing relevance to one range rounds: without strength the scores themselves decide.
-        return relevance_alone(ranked) if self.additive else self.weigh(ranked, unit_range(ranked.relevance))
+        return relevance_alone(ranked) if self.additive else self.weigh(ranked, self.scale(ranked.relevance))
+
+    def scale(self, relevance_N: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Bring relevance to where strength can weigh it: 0 to 1 over the candidates."""
+        return unit_range(relevance_N)
 
     def weigh(self, ranked: SlateInput, relevance_N: NDArray[np.float32]) -> Worth:
-        """Begin one pass with a strength above 0; ``relevance_N`` is brought to 0 to 1."""
+        """Begin one pass with a strength above 0; ``relevance_N`` is what :meth:`scale` made of it."""
         raise NotImplementedError
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from foveate.slate.constraints import Constraints
 from foveate.slate.greedy import greedy
-from foveate.slate.inputs import Selection, SlateInput, Worth, describe, unit_range
+from foveate.slate.inputs import Selection, SlateInput, Worth, describe, penalised, unit_range
 from foveate.slate.limits import Limits
 from foveate.slate.repair import repair
 from foveate.slate.rules.base import Rule
@@ -30,6 +30,7 @@ def choose(
     seed: int,
     *,
     additive: bool = False,
+    arrange: Callable[[SlateInput], Worth | None] | None = None,
 ) -> Selection:
     """Choose up to ``size`` candidates by worth, ties by item code, never breaking a hard rule.
 
@@ -42,10 +43,18 @@ def choose(
     additive
         Whether an item is worth the same beside any others: then a slate of more worth is looked for where the greedy
         one lies far below what would be shown without constraints.
+    arrange
+        Makes the worth by which what was chosen is ordered, unless windows leave it no such order; None keeps the
+        order of choice.
     """
     order_N = np.argsort(ranked.codes, kind="stable")
-    chooser = _Chooser(ranked.take(order_N), size, constraints.hard, start, seed, additive=additive)
-    chosen, relaxed = chooser.under(constraints.soft)
+    pool = penalised(ranked, constraints.safety_penalty).take(order_N)
+    chooser = _Chooser(pool, size, [rule.drawn(seed) for rule in constraints.hard], start, seed, additive=additive)
+    soft = [rule.drawn(seed) for rule in constraints.soft]
+    chosen, relaxed = chooser.under(soft)
+    worth = arrange(pool) if arrange else None
+    if worth is not None:
+        chosen = chooser.arranged(chosen, worth, soft[: len(soft) - len(relaxed)])
     return describe(ranked, order_N[np.array(chosen, dtype=np.int64)], size, relaxed)
 
 
@@ -82,6 +91,12 @@ class _Chooser:
             if len(picks) == len(longest):
                 return picks, _given_up(soft[kept:])
         return longest, _given_up(soft)
+
+    def arranged(self, picks: list[int], worth: Worth, soft: Sequence[Rule]) -> list[int]:
+        """Return the picks with the worthiest first, as far as the hard and these soft rules let it stand there."""
+        limits = self._limits(soft, len(picks))
+        ordered = greedy(limits, worth, self._sunk_N, len(picks), np.array(picks, dtype=np.int64))
+        return ordered if len(ordered) == len(picks) else picks
 
     def _longest(self, picks: list[int]) -> list[int]:
         """Return the longest slate under the hard rules; ``picks`` is one to start from."""

@@ -26,17 +26,24 @@ class Constraints:
     rules
         Any further ones, from what matters most to what matters least: where not all soft ones can be kept, the last
         is given up first, then the last two, and so on.
+    safety_penalty
+        What an item that is not safe at all loses of its relevance before any policy sees it, as a share of the span
+        between the best and the worst candidate's; one that is half safe loses half of that, and one of unknown safety
+        nothing.
     """
 
     max_per_channel: int | None = 2
     max_per_category: int | None = 4
     rules: tuple[Rule, ...] = ()
+    safety_penalty: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("max_per_channel", "max_per_category"):
             cap = getattr(self, name)
             if cap is not None and cap < 1:
                 raise ConfigError(f"{name} must be at least 1, or null for no cap, got {cap}")
+        if not 0.0 <= self.safety_penalty < float("inf"):
+            raise ConfigError(f"safety_penalty must be 0 or more, got {self.safety_penalty}")
 
     @property
     def hard(self) -> tuple[Rule, ...]:
@@ -56,7 +63,9 @@ class Constraints:
     @property
     def labels(self) -> tuple[str, ...]:
         """Every rule in words."""
-        return tuple(rule.label + (" (soft)" if rule.soft else "") for rule in (*self.hard, *self.soft))
+        told = [rule.label + (" (soft)" if rule.soft else "") for rule in (*self.hard, *self.soft)]
+        penalty = [f"a penalty of {self.safety_penalty:g} for what is not safe"] if self.safety_penalty else []
+        return (*told, *penalty)
 
 
 UNCONSTRAINED = Constraints(None, None)

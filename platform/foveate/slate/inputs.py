@@ -12,12 +12,14 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from foveate.data.vocabulary import Vocabulary
+
 Worth: TypeAlias = Callable[[int | None], NDArray[np.float32]]
 """Told which position was chosen last (None at the start), answers ``[N]`` how much each candidate would add now."""
 
 _ROWS = (
     *("relevance", "vectors", "channel", "category", "codes"),
-    *("categories", "tags", "age_days", "channel_standing"),
+    *("categories", "tags", "age_days", "channel_standing", "safety"),
 )
 
 
@@ -49,6 +51,10 @@ class SlateInput:
         ``[N]`` float32 days since publication, NaN where that or the present moment is unknown.
     channel_standing
         ``[N]`` float32: the share of all channels that hold fewer items than the item's, NaN for an unknown channel.
+    safety
+        ``[N]`` float32 from 0 to 1: how harmless each item is, NaN where unknown.
+    channels
+        The ids behind the codes of ``channel``.
     """
 
     relevance: NDArray[np.float32]
@@ -62,6 +68,8 @@ class SlateInput:
     tags: NDArray[np.bool_]
     age_days: NDArray[np.float32]
     channel_standing: NDArray[np.float32]
+    safety: NDArray[np.float32]
+    channels: Vocabulary
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -103,6 +111,19 @@ def describe(ranked: SlateInput, chosen: NDArray[np.int64], size: int, relaxed: 
         relaxed=relaxed,
         relevance_paid=_mean_relevance(ranked, top) - _mean_relevance(ranked, chosen),
     )
+
+
+def penalised(ranked: SlateInput, penalty: float) -> SlateInput:
+    """Take from each relevance ``penalty`` times what an item lacks in safety, in spans of the finite relevances.
+
+    An item of unknown safety keeps what it has.
+    """
+    lack_N = np.nan_to_num(1.0 - ranked.safety, nan=0.0)
+    finite = ranked.relevance[np.isfinite(ranked.relevance)]
+    if not penalty or not len(finite) or not lack_N.any():
+        return ranked
+    taken_N = penalty * float(np.ptp(finite.astype(np.float64))) * lack_N
+    return replace(ranked, relevance=np.asarray(ranked.relevance - taken_N, dtype=np.float32))
 
 
 def by_relevance(ranked: SlateInput) -> NDArray[np.int64]:

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from foveate.data.schema import ITEMS, TIMESTAMP
+from foveate.data.schema import EVERYWHERE, ITEMS, TIMESTAMP
 from foveate.data.simulate import text
 from foveate.data.simulate.config import DAY, HOUR, SimulateConfig
 from foveate.data.simulate.words import CATEGORY_NAMES, TOPIC_NAMES, TOPICS_PER_CATEGORY
@@ -22,6 +22,11 @@ FORMS = {"short": (28.0, 0.5), "clip": (240.0, 0.5), "long": (960.0, 0.45), "pro
 _FORM_SHARES = (0.42, 0.3, 0.2, 0.08)
 _LANGUAGES, _LANGUAGE_SHARES = ("en", "es", "de"), (0.84, 0.09, 0.07)
 _MATURITY = {"Gaming": 12, "Film": 12, "News": 7, "Comedy": 7}
+_REGIONS = {"en": ["GB", "US"], "es": ["ES", "US"], "de": ["AT", "DE"]}
+_AT_HOME = 0.05
+"""Share of the videos that may only be shown where their language is at home."""
+_LATER = ("regions", "safety")
+_CHECKS_SEED = 1
 _ITEMS_PER_CHANNEL = 14
 _FRESH_DAYS = 3.0
 
@@ -107,8 +112,10 @@ def make_catalogue(config: SimulateConfig, rng: np.random.Generator) -> Catalogu
             "maturity": [18 if a else _MATURITY.get(c[0], 0) for a, c in zip(adult, categories, strict=True)],
             "language": spoken,
         },
-        schema_overrides=ITEMS,
+        schema_overrides={name: dtype for name, dtype in ITEMS.items() if name not in _LATER},
     )
+    clickbait = (channel_bait[channel] + rng.normal(0.0, 0.3, n)).astype(np.float32)
+    frame = frame.with_columns(_checks(spoken, clickbait, adult, config.seed))
     return Catalogue(
         ids=ids,
         topics=topics,
@@ -118,7 +125,7 @@ def make_catalogue(config: SimulateConfig, rng: np.random.Generator) -> Catalogu
         following=following,
         appeal=appeal,
         quality=quality.astype(np.float32),
-        clickbait=(channel_bait[channel] + rng.normal(0.0, 0.3, n)).astype(np.float32),
+        clickbait=clickbait,
         seconds=seconds,
         published=published,
         available=available,
@@ -126,6 +133,19 @@ def make_catalogue(config: SimulateConfig, rng: np.random.Generator) -> Catalogu
         subject=subject,
         frame=frame,
     )
+
+
+def _checks(spoken: list[str], clickbait: NDArray[np.float32], adult: NDArray[np.bool_], seed: int) -> list[pl.Series]:
+    """Return where each video may be shown and how harmless a made-up check found it: bait and adult ones less so.
+
+    They are drawn apart, so that a world of one seed is otherwise what it was without them.
+    """
+    rng = np.random.default_rng([seed, _CHECKS_SEED])
+    at_home = rng.random(len(spoken)) < _AT_HOME
+    regions = [_REGIONS[tongue] if home else [EVERYWHERE] for tongue, home in zip(spoken, at_home, strict=True)]
+    doubt = clickbait + 2.0 * adult + rng.normal(0.0, 0.3, len(spoken))
+    safety = 1.0 / (1.0 + np.exp(2.0 * doubt - 2.5))
+    return [pl.Series("regions", regions, dtype=ITEMS["regions"]), pl.Series("safety", safety, dtype=ITEMS["safety"])]
 
 
 def _times(config: SimulateConfig, rng: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

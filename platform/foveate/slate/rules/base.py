@@ -52,8 +52,13 @@ class Rule(Variant):
         """The rule in words: what an answer names when it was relaxed."""
         raise NotImplementedError
 
+    def drawn(self, seed: int) -> Rule:
+        """Return the rule as it stands for one request: one that asks for parts of a place settles them by chance."""
+        del seed
+        return self
+
     def groups(self, ranked: SlateInput, places: int) -> Groups:
-        """Say what is limited in a slate of ``places``."""
+        """Say what is limited in a slate of ``places``: what holds whatever was drawn, if nothing was drawn yet."""
         raise NotImplementedError
 
 
