@@ -8,6 +8,7 @@
            catalog.parquet          the items
            features.safetensors     what the features remember of the items
            sources/NAME.safetensors what each candidate source has learned
+           learned.safetensors      the items as vectors, where a source learns some
            ranker/*                 the re-ranker, as text
 
 It holds no pickle and no viewer's history: whoever erases a viewer need not break a checksum.
@@ -139,9 +140,10 @@ class Bundle:
             The folder is absent or no bundle; a file was altered, is missing, or does not belong to it; it is of
             another schema version; or this Foveate defines its features otherwise.
         """
-        manifest = read_manifest(path)
-        verify_files(path, manifest)
-        contents = {name: read_verified(path, name, manifest) for name in manifest.files}
+        folder = _one_folder(path)
+        manifest = read_manifest(folder)
+        verify_files(folder, manifest)
+        contents = {name: read_verified(folder, name, manifest) for name in manifest.files}
         try:
             model = read_parts(contents.__getitem__, manifest, parts)
         except (FoveateError, ValueError, KeyError, TypeError, PolarsError, SafetensorError) as error:
@@ -160,10 +162,11 @@ def verify(path: Path) -> Manifest:
     BundleError
         As :meth:`Bundle.load`, but for what only a loaded model can show.
     """
-    manifest = read_manifest(path)
-    verify_files(path, manifest)
+    folder = _one_folder(path)
+    manifest = read_manifest(folder)
+    verify_files(folder, manifest)
     for name in manifest.files:
-        read_verified(path, name, manifest)
+        read_verified(folder, name, manifest)
     return manifest
 
 
@@ -171,3 +174,8 @@ def default_state(bundle: Path) -> Path:
     """Return the file of viewers' events and impressions that lies beside a bundle."""
     bundle = bundle.resolve()
     return bundle.with_name(bundle.name + ".state.sqlite")
+
+
+def _one_folder(path: Path) -> Path:
+    """Follow a link once and for all: it may be led to another bundle while this one is being read."""
+    return path.resolve() if path.is_symlink() else path

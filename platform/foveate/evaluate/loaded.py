@@ -8,6 +8,7 @@ from foveate.data.split import Protocol, Stage, windows
 from foveate.data.vocabulary import Vocabulary
 from foveate.errors import BundleError
 from foveate.messages import NO_TIME
+from foveate.model import Model
 
 _KNOWN_SHARE = 0.5
 """A bundle that knows fewer of the data's items than this was made for another catalogue."""
@@ -20,8 +21,10 @@ SEEN = (
 NOT_KNOWN = "whether this bundle has learned from part of the window is not known: it was trained on other data"
 
 
-def newest_stage(bundle: Bundle, dataset: Dataset, protocol: Protocol) -> Stage:
+def newest_stage(bundle: Bundle, dataset: Dataset, protocol: Protocol, like: Model | None = None) -> Stage:
     """Return the data's test window in the bundle's codes; items that the bundle does not know follow its own.
+
+    How wide the window is and what counts as interest is what ``like`` says, by default the bundle's own model.
 
     Raises
     ------
@@ -34,8 +37,9 @@ def newest_stage(bundle: Bundle, dataset: Dataset, protocol: Protocol) -> Stage:
     items = Vocabulary(model.catalog.items.ids)
     _check_fit(bundle, dataset)
     items.extend(dataset.catalog().items.ids)
-    events = dataset.log().encode(dataset.users(), items, model.recipe.signals, model.positive_kinds)
-    return windows(events, protocol, model.recipe.split).test
+    like = like or model
+    events = dataset.log().encode(dataset.users(), items, like.recipe.signals, like.positive_kinds)
+    return windows(events, protocol, like.recipe.split).test
 
 
 def notes_on(bundle: Bundle, dataset: Dataset, stage: Stage) -> tuple[str, ...]:

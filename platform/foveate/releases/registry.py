@@ -1,0 +1,253 @@
+"""Promoting, rolling back, and asking what serves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+from foveate.bundle import Bundle, Manifest, verify
+from foveate.errors import BundleError, ReleaseError
+from foveate.releases.folder import clear_up, keep, locked, point
+from foveate.releases.history import Action, Entry, Verdict, append, in_force, read_history, standing, unfinished
+
+BUNDLES: Final = "bundles"
+CURRENT: Final = "current"
+HISTORY: Final = "history.jsonl"
+LOCK: Final = "lock"
+
+Judge: TypeAlias = Callable[[Bundle, Sequence[Bundle]], Verdict]
+"""Compares a bundle with the one that serves: that one itself, and after it the twin that once was judged for it."""
+
+Say: TypeAlias = Callable[[str], None]
+
+
+class Releases:
+    """A registry folder.
+
+    Parameters
+    ----------
+    root
+        The folder; :meth:`promote` makes it.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def current(self) -> str | None:
+        """Return the id of the bundle that serves, None where none was ever promoted.
+
+        Raises
+        ------
+        ReleaseError
+            What stands in the link's place is none.
+        """
+        try:
+            return (self.root / CURRENT).readlink().name
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise ReleaseError(f"'{self.root / CURRENT}' is no link to a bundle: {error.strerror}") from error
+
+    def path(self, bundle_id: str) -> Path:
+        """Return where a bundle of this registry lies."""
+        return self.root / BUNDLES / bundle_id
+
+    def history(self) -> tuple[Entry, ...]:
+        """Return everything that was done, oldest first.
+
+        Raises
+        ------
+        ReleaseError
+            The folder is no registry, or its history is damaged.
+        """
+        try:
+            return read_history(self.root / HISTORY)
+        except OSError as error:
+            remedy = "'foveate promote BUNDLE' makes a registry"
+            raise ReleaseError(f"'{self.root}' is no registry: {HISTORY}: {error.strerror}; {remedy}") from error
+
+    def changes(self) -> tuple[Entry, ...]:
+        """Return the promotions and rollbacks that took effect, oldest first."""
+        return in_force(self.history(), self.current())
+
+    def promote(
+        self,
+        bundle: Path,
+        judge: Judge | None,
+        *,
+        twin: Path | None = None,
+        who: str = "",
+        because: str = "",
+        say: Say | None = None,
+    ) -> Entry:
+        """Have a bundle serve, unless the gate refuses it.
+
+        Parameters
+        ----------
+        bundle
+            Its folder; what is kept is a copy.
+        judge
+            The gate; None asks none, and then ``because`` must say why.
+        twin
+            A bundle of the same recipe and data that left the newest window unseen: it is judged in this one's place.
+        who, because
+            For the history.
+        say
+            Called with one line of news a step.
+
+        Returns
+        -------
+        Entry
+            The history's line: ``promote`` or ``refuse``. Where the bundle serves already nothing is done, and the
+            line that brought it is returned.
+
+        Raises
+        ------
+        BundleError
+            The bundle, the twin or the one that serves cannot be used.
+        ReleaseError
+            It cannot be judged or kept.
+        """
+        say = say or _silent
+        if judge is None and not because.strip():
+            raise ReleaseError("a promotion past the gate must say why: add --because TEXT")
+        new = Bundle.load(bundle)
+        double = Bundle.load(twin) if twin else None
+        if double:
+            _check_twin(new.manifest, double.manifest)
+        with self._locked(say, make=True) as before:
+            if new.bundle_id == before:
+                return self._brought(before)
+            verdict = judge(double or new, self._serving(before)) if judge else None
+            action: Action = "promote" if verdict is None or verdict.passed else "refuse"
+            told = {"who": who, "because": because, "gate": verdict, "twin": double and double.bundle_id}
+            entry = _entry(new.manifest, action, before, **told)
+            if action == "refuse":
+                return append(self.root / HISTORY, entry)
+            for one in (double, new):
+                if one:
+                    say(f"keeping bundle {one.bundle_id}")
+                    keep(one.path, one.manifest, self.path(one.bundle_id))
+            return self._put_in_force(entry)
+
+    def rollback(self, to: str | None = None, *, who: str = "", because: str = "", say: Say | None = None) -> Entry:
+        """Have an earlier bundle serve again.
+
+        Parameters
+        ----------
+        to
+            Its id, or how that begins. Left out, it is the last one that served before the current one and was not
+            itself rolled back from; one that is damaged is passed over.
+        who, because, say
+            As for :meth:`promote`.
+
+        Raises
+        ------
+        ReleaseError
+            There is none to go back to.
+        BundleError
+            The bundle named by ``to`` is damaged.
+        """
+        say = say or _silent
+        self.history()
+        with self._locked(say) as before:
+            target = verify(self.path(self._find(to))) if to else self._last_good(say)
+            if target.bundle_id == before:
+                raise ReleaseError(f"bundle {before} serves already; name another with --to")
+            return self._put_in_force(_entry(target, "rollback", before, who=who, because=because))
+
+    @contextmanager
+    def _locked(self, say: Say, *, make: bool = False) -> Iterator[str | None]:
+        """Be the only one at work; yield what serves."""
+        try:
+            if make:
+                self._make()
+            with locked(self.root / LOCK, say):
+                clear_up(self.root, self.root / BUNDLES)
+                current = self.current()
+                self._note_interruption(current)
+                yield current
+        except OSError as error:
+            raise ReleaseError(f"'{error.filename or self.root}': {error.strerror or error}") from error
+
+    def _make(self) -> None:
+        if self.root.is_dir() and any(self.root.iterdir()) and not (self.root / HISTORY).is_file():
+            raise ReleaseError(f"'{self.root}' holds something else than releases; name another --registry")
+        self.root.mkdir(parents=True, exist_ok=True)
+        # First of all: it tells a registry that is only half made from a folder that is none.
+        (self.root / HISTORY).touch()
+        (self.root / BUNDLES).mkdir(exist_ok=True)
+
+    def _note_interruption(self, current: str | None) -> None:
+        lost = unfinished(self.history(), current)
+        if lost:
+            append(self.root / HISTORY, Entry(_now(), "interrupted", lost.bundle, before=current))
+
+    def _put_in_force(self, entry: Entry) -> Entry:
+        append(self.root / HISTORY, entry)
+        point(self.root / CURRENT, Path(BUNDLES) / entry.bundle)
+        return entry
+
+    def _last_good(self, say: Say) -> Manifest:
+        for bundle_id in reversed(standing(self.changes())[:-1]):
+            try:
+                return verify(self.path(bundle_id))
+            except BundleError as error:
+                say(f"passed over: {error}")
+        raise ReleaseError(f"'{self.root}' has no good bundle before the current one; 'foveate bundles' lists them all")
+
+    def _find(self, start: str) -> str:
+        kept = sorted(path.name for path in (self.root / BUNDLES).iterdir() if path.name.startswith(start))
+        if len(kept) != 1:
+            found = f"{len(kept)} bundles begin so" if kept else "there is no such bundle"
+            raise ReleaseError(f"--to '{start}': {found} in '{self.root}'; 'foveate bundles' lists them")
+        return kept[0]
+
+    def _serving(self, current: str | None) -> list[Bundle]:
+        if current is None:
+            return []
+        twin = self._brought(current).twin
+        try:
+            return [Bundle.load(self.path(one)) for one in (current, twin) if one]
+        except BundleError as error:
+            remedy = "roll back first, or promote with --no-gate --because TEXT"
+            raise ReleaseError(f"the bundle that serves cannot be asked: {error}; {remedy}") from error
+
+    def _brought(self, bundle_id: str) -> Entry:
+        """Return the newest line that promoted a bundle: a rollback's knows nothing of gate and twin."""
+        for entry in reversed(self.history()):
+            if entry.action == "promote" and entry.bundle == bundle_id:
+                return entry
+        raise ReleaseError(f"'{self.root / CURRENT}' leads to {bundle_id}, which no line of {HISTORY} promoted")
+
+
+def _check_twin(manifest: Manifest, twin: Manifest) -> None:
+    """Refuse a twin that says nothing of the bundle.
+
+    Raises
+    ------
+    ReleaseError
+        They differ in more than what they left unseen.
+    """
+    for name in ("recipe", "data_hash", "seeds", "positive_kinds"):
+        if getattr(manifest, name) != getattr(twin, name):
+            remedy = "train both from one --config, one with --upto test and one with --upto all"
+            raise ReleaseError(
+                f"--twin {twin.bundle_id} is none of {manifest.bundle_id}: their {name} differ; {remedy}"
+            )
+
+
+def _entry(manifest: Manifest, action: Action, before: str | None, **told: Any) -> Entry:
+    about = {name: getattr(manifest, name) for name in ("metrics", "sweep", "data", "upto")}
+    return Entry(_now(), action, manifest.bundle_id, before, **told, **about)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _silent(line: str) -> None:
+    del line

@@ -1,0 +1,117 @@
+"""``foveate promote``: a bundle becomes the one that serves, if the gate lets it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from foveate.data.dataset import open_dataset
+from foveate.errors import ConfigError
+from foveate_cli.common import folder, json_option, out, registry_option, telling, user_at_host, write_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from foveate.releases import Entry, Judge, Verdict
+
+
+@click.command(short_help="Let a bundle serve, if the gate agrees.")
+@click.argument("bundle", type=click.Path(path_type=Path))
+@folder("--data", "Dataset folder whose newest window decides; not needed with --no-gate.", required=False)
+@registry_option
+@click.option(
+    "--margin",
+    type=click.FloatRange(min=0),
+    default=2.0,
+    show_default=True,
+    help="Per cent of the serving bundle's figure that the new one may lose at most.",
+)
+@folder("--twin", "For a bundle trained with --upto all: its like of --upto test, judged in its place.", required=False)
+@click.option("--no-gate", is_flag=True, help="Promote without asking; needs --because.")
+@click.option("--because", default="", help="Why, for the history.")
+@json_option
+def command(
+    *,
+    bundle: Path,
+    data: Path | None,
+    registry: Path,
+    margin: float,
+    twin: Path | None,
+    no_gate: bool,
+    because: str,
+    json_path: Path | None,
+) -> None:
+    """Copy BUNDLE into the registry and let it serve, in one step that a crash cannot leave half done.
+
+    The gate asks it and the bundle that serves about the same viewers of the newest window. It passes where the lower
+    end of the 95 % interval of the difference in slate NDCG@10, paired over viewers, lies above minus --margin. The
+    first bundle is compared with popularity.
+
+    Exit status: 0 it serves; 1 the gate refused it, and the old one serves on; 2 it could not be judged.
+    """
+    from foveate.releases import Releases  # noqa: PLC0415 - torch costs seconds that --help is spared
+
+    if no_gate and twin:
+        raise ConfigError("--twin is for the gate: leave out --no-gate")
+    releases = Releases(registry)
+    with telling() as say:
+        judge = None if no_gate else _gate(data, margin, say)
+        entry = releases.promote(bundle, judge, twin=twin, who=user_at_host(), because=because, say=say)
+    show(entry, releases.current())
+    path = str(registry / "current")
+    write_json(json_path, {"action": entry.action, "bundle": entry.bundle, "current": path, "entry": _plain(entry)})
+    if entry.action == "refuse":
+        raise click.exceptions.Exit(1)
+    out.print(f"next     foveate serve --bundle {path} --state STATE", markup=False)
+
+
+def show(entry: Entry, current: str | None) -> None:
+    """Print what the gate found and what came of it."""
+    if entry.gate is not None:
+        for line in told(entry.gate):
+            out.print(line, markup=False)
+    before = f"in place of {entry.before}" if entry.before else "as the first of its registry"
+    if entry.action == "refuse":
+        serves = f"{current} serves on" if current else "nothing serves yet"
+        out.print(f"refused  bundle {entry.bundle}: {serves}", markup=False)
+    else:
+        out.print(f"serves   bundle {entry.bundle}, {before}", markup=False)
+
+
+def told(verdict: Verdict) -> list[str]:
+    """Return what the gate found, in lines."""
+    name = "popularity" if verdict.against == "popularity" else f"bundle {verdict.against}"
+    share = "" if verdict.percent is None else f": {verdict.percent:+.1f} % ({verdict.low:+.1f} to {verdict.high:+.1f})"
+    figures = f"{verdict.new:.4f} against {verdict.old:.4f} of {name}{share}"
+    lines = [
+        f"judged   on {verdict.viewers:,} viewers of the newest window of {verdict.data}",
+        f"gate     {verdict.metric} {figures}, margin {verdict.margin:g} %",
+    ]
+    if not verdict.passed:
+        lines.append(f"         {_why(verdict)}")
+    return [*lines, *(f"note     {note}" for note in verdict.notes)]
+
+
+def _why(verdict: Verdict) -> str:
+    if verdict.high is not None and verdict.high < -verdict.margin:
+        return "it is worse by more than the margin"
+    return (
+        "that it is not worse by more than the margin cannot be said: judge on more viewers, or state a wider --margin"
+    )
+
+
+def _gate(data: Path | None, margin: float, say: Callable[[str], None]) -> Judge:
+    from foveate.evaluate.gate import judge  # noqa: PLC0415 - as above
+
+    if data is None:
+        raise ConfigError("which data is the bundle to be judged on? name it with --data, or promote with --no-gate")
+    dataset = open_dataset(data)
+    return lambda new, old: judge(dataset, new, old, margin=margin, say=say)
+
+
+def _plain(entry: Entry) -> object:
+    from foveate.config import to_dict  # noqa: PLC0415 - as above
+
+    return to_dict(entry)
