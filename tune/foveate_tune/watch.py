@@ -103,10 +103,12 @@ class Watch(Callback):
             course.stop(result)
             return
         report = _report(result)
-        settings = draw_in(trial.config)
+        # As the trial itself has it: by now its scheduler may have given it what its next epoch is trained with.
+        config = result.get("config", trial.config)
+        settings = draw_in(config)
         if settings != course.settings:
             report[SETTINGS] = settings
-            self._journal.changed(trial.config)
+            self._journal.changed(config)
             self._say(f"{name} goes on from a better trial's weights  ({told(settings)})")
         self._journal.reported(name, report)
         course.take(report)
