@@ -37,7 +37,7 @@ class Course:
     @classmethod
     def of(cls, known: Known, config: SweepConfig) -> Course:
         """Return the course that the journal tells of."""
-        course = cls(config, draw_in(known.config))
+        course = cls(config, draw_in(known.drawn))
         for report in known.reports:
             course.take(report)
         course.settings = draw_in(known.config)

@@ -54,8 +54,8 @@ class Known:
     ----------
     name, trial_id
         Its own, and the one that the searcher knows it by.
-    config
-        What was drawn, with the number.
+    config, drawn
+        What it runs with, with its number, and what was drawn at first: a scheduler may have changed it since.
     reports
         What it has reported, each step once.
     end
@@ -67,6 +67,7 @@ class Known:
     name: str
     trial_id: str
     config: Mapping[str, Any]
+    drawn: Mapping[str, Any]
     reports: list[Mapping[str, Any]] = field(default_factory=list)
     end: Mapping[str, Any] | None = None
     checkpoint: Folder | None = None
@@ -155,7 +156,7 @@ class Journal:
         if config is None or facts is None:
             # It had not started: the searcher proposes it again.
             return None
-        known = Known(name, str(facts["trial_id"]), config, end=_json(folder, ENDED))
+        known = Known(name, str(facts["trial_id"]), config, drawn=facts["config"], end=_json(folder, ENDED))
         lines = folder.read(RESULT) if folder.holds(RESULT) else ""
         known.reports = list(_whole(lines))
         if known.end is None:
