@@ -64,7 +64,7 @@ def command(
     write_json(json_path, {"action": entry.action, "bundle": entry.bundle, "current": path, "entry": _plain(entry)})
     if entry.action == "refuse":
         raise click.exceptions.Exit(1)
-    out.print(f"next     foveate serve --bundle {path} --state STATE", markup=False)
+    out.print(f"next     foveate serve --bundle {path}{_state(bundle, registry)}", markup=False)
 
 
 def show(entry: Entry, current: str | None) -> None:
@@ -109,6 +109,15 @@ def _gate(data: Path | None, margin: float, say: Callable[[str], None]) -> Judge
         raise ConfigError("which data is the bundle to be judged on? name it with --data, or promote with --no-gate")
     dataset = open_dataset(data)
     return lambda new, old: judge(dataset, new, old, margin=margin, say=say)
+
+
+def _state(bundle: Path, registry: Path) -> str:
+    """Return the option that names viewers' histories, where they lie beside the bundle and not in the registry yet."""
+    from foveate.bundle import default_state  # noqa: PLC0415 - as above
+
+    beside = default_state(bundle)
+    wanted = beside.is_file() and not default_state(registry / "current").is_file()
+    return f" --state {beside}" if wanted else ""
 
 
 def _plain(entry: Entry) -> object:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from foveate.bundle import Bundle, verify
+from foveate.bundle import Bundle, default_state, verify
 from foveate.config import from_dict
 from foveate.data.dataset import Dataset
 from foveate.errors import BundleError, ReleaseError
@@ -69,6 +69,9 @@ def test_a_promoted_bundle_is_a_copy_that_serves(releases: Releases, bundles: li
     )
     assert releases.current() == entry.bundle == Bundle.load(releases.root / "current").bundle_id
     assert releases.history()[-1] == entry
+    # What viewers do outlives the bundle.
+    shared = releases.root.resolve() / "state.sqlite"
+    assert default_state(releases.root / "current") == default_state(releases.path(ids(bundles)[0])) == shared
     # The folder may be moved: the link is relative.
     shutil.move(releases.root, tmp_path / "elsewhere")
     assert verify(tmp_path / "elsewhere" / "current").bundle_id == entry.bundle
@@ -126,6 +129,7 @@ def test_rollbacks_go_back_one_by_one_and_never_to_what_was_rolled_back(
     assert releases.rollback().bundle == a
     with pytest.raises(ReleaseError, match="no good bundle before"):
         releases.rollback()
+    (releases.root / "bundles" / f"{c}.state.sqlite").touch()
     assert releases.rollback(c[:6]).bundle == c
     assert standing(releases.changes()) == [a, c]
     assert releases.rollback().bundle == a

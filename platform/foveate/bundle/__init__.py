@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from polars.exceptions import PolarsError
 from safetensors import SafetensorError
@@ -37,6 +37,10 @@ from foveate.model import Model
 __all__ = ["Bundle", "Manifest", "Part", "default_state", "verify"]
 
 ALL_PARTS = frozenset(Part)
+
+BUNDLES: Final = "bundles"
+HISTORY: Final = "history.jsonl"
+"""What a registry of bundles is known by; see :mod:`foveate.releases`."""
 
 
 @dataclass(frozen=True)
@@ -171,8 +175,14 @@ def verify(path: Path) -> Manifest:
 
 
 def default_state(bundle: Path) -> Path:
-    """Return the file of viewers' events and impressions that lies beside a bundle."""
+    """Return the file of viewers' events and impressions that lies beside a bundle.
+
+    The bundles of one registry share a file: what viewers do outlives the bundle that served them.
+    """
     bundle = bundle.resolve()
+    registry = bundle.parent.parent
+    if bundle.parent.name == BUNDLES and (registry / HISTORY).is_file():
+        return registry / "state.sqlite"
     return bundle.with_name(bundle.name + ".state.sqlite")
 
 

@@ -8,14 +8,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-from foveate.bundle import Bundle, Manifest, verify
+from foveate.bundle import BUNDLES, HISTORY, Bundle, Manifest, verify
 from foveate.errors import BundleError, ReleaseError
 from foveate.releases.folder import clear_up, keep, locked, point
 from foveate.releases.history import Action, Entry, Verdict, append, in_force, read_history, standing, unfinished
 
-BUNDLES: Final = "bundles"
 CURRENT: Final = "current"
-HISTORY: Final = "history.jsonl"
 LOCK: Final = "lock"
 
 Judge: TypeAlias = Callable[[Bundle, Sequence[Bundle]], Verdict]
@@ -200,7 +198,7 @@ class Releases:
         raise ReleaseError(f"'{self.root}' has no good bundle before the current one; 'foveate bundles' lists them all")
 
     def _find(self, start: str) -> str:
-        kept = sorted(path.name for path in (self.root / BUNDLES).iterdir() if path.name.startswith(start))
+        kept = sorted(path.name for path in (self.root / BUNDLES).glob(f"{start}*/"))
         if len(kept) != 1:
             found = f"{len(kept)} bundles begin so" if kept else "there is no such bundle"
             raise ReleaseError(f"--to '{start}': {found} in '{self.root}'; 'foveate bundles' lists them")
