@@ -17,6 +17,7 @@ from foveate.encoder.model import EncoderConfig
 from foveate.encoder.settings import TrainConfig
 from foveate.messages import Query
 from foveate.retrieval.base import CandidateSource, SourceConfig
+from foveate.retrieval.carried import without
 from foveate.retrieval.merge import gather, narrowed
 
 TOLERANCE = 1e-4
@@ -210,3 +211,42 @@ def test_fewer_sources_and_smaller_tops_of_a_union_are_what_they_would_have_foun
                 np.testing.assert_allclose(
                     getattr(found, name), getattr(asked, name), rtol=1e-5, atol=1e-7, err_msg=name
                 )
+
+
+def test_what_carried_a_score_is_told_by_the_history(source: CandidateSource, queries: list[Query]) -> None:
+    items = np.array([1, 4, 7], dtype=np.int32)
+    for query in queries:
+        told = source.carried(query, items)
+        assert told.drops.shape == (len(items), len(told.items))
+        assert np.isfinite(told.drops).all()
+        np.testing.assert_array_equal(told.items, source.read(query))
+        assert set(told.items.tolist()) <= set(query.items[query.positives].tolist())
+        again = source.carried(query, items)
+        np.testing.assert_array_equal(told.drops, again.drops)
+
+
+def test_some_items_score_as_they_do_among_all(source: CandidateSource, queries: list[Query]) -> None:
+    items = np.array([7, 1, 4], dtype=np.int32)
+    np.testing.assert_allclose(source.scores_of(queries, items), source.scores(queries)[:, items], atol=TOLERANCE)
+
+
+def test_without_what_carried_it_a_score_falls(source: CandidateSource, checkerboard: Any) -> None:
+    falls = []
+    for user in range(12):
+        query, answer = checkerboard.query(user), checkerboard.answers[user : user + 1]
+        told = source.carried(query, answer)
+        if source.reads_history:
+            first = told.items[[told.drops[0].argmax()]]
+            one, other = source.scores_of([query, without(query, first)], answer)[:, 0]
+            falls.append(one - other)
+        else:
+            assert not len(told.items)
+    assert not source.reads_history or np.mean(falls) > 0
+
+
+def test_a_look_is_a_share_of_each_item_that_is_read(source: CandidateSource, queries: list[Query]) -> None:
+    for query in queries:
+        shares = source.looked(query)
+        if shares is not None:
+            assert shares.shape == source.read(query).shape
+            assert not len(shares) or abs(shares.sum() - 1) < 1e-4

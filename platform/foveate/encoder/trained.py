@@ -1,6 +1,7 @@
 """A trained encoder at work: histories in, viewer vectors and scores of every item out.
 
-Shapes: ``B`` viewers, ``L`` positions, ``H`` heads, ``I`` items, ``D`` width.
+Shapes: ``B`` viewers, ``L`` positions, ``H`` heads, ``I`` items, ``N`` some of them,
+``D`` width.
 """
 
 from __future__ import annotations
@@ -73,18 +74,29 @@ class TrainedEncoder:
         return user_BD
 
     @torch.inference_mode()
-    def scores(self, histories: Histories, now: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
-        """Return ``[B, I]`` scores of every item; a viewer without a history finds all items alike.
+    def scores(
+        self,
+        histories: Histories,
+        now: NDArray[np.int64] | None = None,
+        items: NDArray[np.int32] | None = None,
+    ) -> NDArray[np.float32]:
+        """Return ``[B, N]`` scores; a viewer without a history finds all items alike.
 
-        The parameters are those of :meth:`encode`.
+        Parameters
+        ----------
+        histories, now
+            As :meth:`encode` takes them.
+        items
+            ``[N]`` codes of what to score; None scores every item.
         """
-        user_BD, item_ID = self.encode(histories, now), self._item_ID
-        scores_BI = np.empty((histories.n_users, len(item_ID)), dtype=np.float32)
+        user_BD = self.encode(histories, now)
+        item_ND = self._item_ID if items is None else self._item_ID[torch.tensor(items, device=self._device).long()]
+        scores_BN = np.empty((histories.n_users, len(item_ND)), dtype=np.float32)
         for start in range(0, histories.n_users, _SCORED):
             part = slice(start, start + _SCORED)
-            scores_BI[part] = _to_numpy(self.model.score(user_BD[part], item_ID))
-        scores_BI[np.diff(histories.offsets) == 0] = 0.0
-        return scores_BI
+            scores_BN[part] = _to_numpy(self.model.score(user_BD[part], item_ND))
+        scores_BN[np.diff(histories.offsets) == 0] = 0.0
+        return scores_BN
 
     @torch.inference_mode()
     def attention(self, histories: Histories, now: NDArray[np.int64] | None = None) -> list[NDArray[np.float32]] | None:

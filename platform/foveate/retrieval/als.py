@@ -1,6 +1,6 @@
 """Viewers and items as short vectors, found by alternating least squares.
 
-Shapes: ``B`` queries, ``I`` items, ``F`` factors, ``H`` distinct items of one history.
+Shapes: ``B`` queries, ``I`` items, ``F`` factors, ``H`` distinct items of one history, ``N`` items.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from foveate.data.catalog import Catalog
 from foveate.messages import Query
 from foveate.retrieval.base import Arrays, CandidateSource, FitContext, SourceConfig
+from foveate.retrieval.carried import Carried
 from foveate.retrieval.sparse import interest_matrix, query_interest
 from foveate.space import Choice, LogUniform, Space
 
@@ -46,11 +47,21 @@ class Factors(CandidateSource):
             user_BF[row] = self._viewer(self._item_IF[history_BI.indices[start:end]])
         return user_BF @ self._item_IF.T
 
+    def carried(self, query: Query, items: NDArray[np.int32]) -> Carried:
+        """Return the terms of each score, one an item of the history (Hu et al., 2008, section 5)."""
+        own = self.read(query)
+        own_HF = self._item_IF[own].astype(np.float64)
+        near_NH = self._item_IF[items] @ np.linalg.solve(self._weighed(own_HF), own_HF.T)
+        return Carried(own, ((1 + self._alpha) * near_NH).astype(np.float32))
+
     def _viewer(self, own_HF: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return ``[F]``, the vector of a viewer of these items (Hu et al., 2008, equation 4)."""
         exact_HF = own_HF.astype(np.float64)
-        weighed_FF = self._gram_FF + self._alpha * (exact_HF.T @ exact_HF)
-        return np.linalg.solve(weighed_FF, (1 + self._alpha) * exact_HF.sum(axis=0))
+        return np.linalg.solve(self._weighed(exact_HF), (1 + self._alpha) * exact_HF.sum(axis=0))
+
+    def _weighed(self, exact_HF: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return ``[F, F]``: the items' products, those of the viewer's own items weighing more."""
+        return self._gram_FF + self._alpha * (exact_HF.T @ exact_HF)
 
     def arrays(self) -> Arrays:
         """Return the item vectors."""

@@ -16,6 +16,7 @@ from foveate.encoder.train import TrainConfig, train_encoder
 from foveate.encoder.trained import TrainedEncoder
 from foveate.messages import Query
 from foveate.retrieval.base import Arrays, CandidateSource, FitContext, SourceConfig
+from foveate.retrieval.carried import liked
 
 
 class AttentionSource(CandidateSource):
@@ -36,6 +37,25 @@ class AttentionSource(CandidateSource):
         """Return ``[B, I]``; all items are alike to a viewer without a history."""
         histories = events_of(queries, len(self._catalog)).histories(self._catalog.duration)
         return self.encoder.scores(histories, np.array([query.now for query in queries], dtype=np.int64))
+
+    def scores_of(self, queries: Sequence[Query], items: NDArray[np.int32]) -> NDArray[np.float32]:
+        """Return ``[B, N]``: the scores of ``items`` alone."""
+        histories = events_of(queries, len(self._catalog)).histories(self._catalog.duration)
+        return self.encoder.scores(histories, np.array([query.now for query in queries], dtype=np.int64), items)
+
+    def read(self, query: Query) -> NDArray[np.int32]:
+        """Return ``[H]`` the distinct items among the events that the encoder reads, the newest first."""
+        return liked(query, self.encoder.config.max_len)
+
+    def looked(self, query: Query) -> NDArray[np.float32] | None:
+        """Return ``[H]`` the encoder's attention, an item's events added up; None where its mixer weighs no events."""
+        histories = events_of([query], len(self._catalog)).histories(self._catalog.duration)
+        shares = self.encoder.attention(histories, np.array([query.now], dtype=np.int64))
+        if shares is None:
+            return None
+        events = query.items[query.positives][-self.encoder.config.max_len :]
+        own = self.read(query)
+        return np.array([shares[0][events == item].sum() for item in own], dtype=np.float32)
 
     def remarks(self, queries: Sequence[Query], items: Sequence[NDArray[np.int32]]) -> list[NDArray[np.float32]]:
         """Return ``[N, 1]`` for each query: what each candidate finds in the events that the encoder reads."""

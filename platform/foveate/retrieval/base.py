@@ -16,6 +16,7 @@ from foveate.data.catalog import Catalog
 from foveate.data.fitting import FitContext
 from foveate.messages import Query
 from foveate.registry import Registry, Variant
+from foveate.retrieval.carried import Carried, by_halves, liked
 
 __all__ = ["Arrays", "CandidateSource", "FitContext", "SourceConfig", "top_k"]
 
@@ -29,6 +30,8 @@ class CandidateSource(ABC):
     name: str
     remark_names: tuple[str, ...] = ()
     """What :meth:`remarks` has to say; as the config's."""
+    reads_history: ClassVar[bool] = True
+    """Whether scores depend on who asks."""
 
     @abstractmethod
     def scores(self, queries: Sequence[Query]) -> NDArray[np.float32]:
@@ -63,6 +66,26 @@ class CandidateSource(ABC):
         """
         del queries
         return [np.empty((len(own), 0), dtype=np.float32) for own in items]
+
+    def scores_of(self, queries: Sequence[Query], items: NDArray[np.int32]) -> NDArray[np.float32]:
+        """Return ``[B, N]``: the columns of :meth:`scores` that belong to ``items``."""
+        return self.scores(queries)[:, items]
+
+    def read(self, query: Query) -> NDArray[np.int32]:
+        """Return ``[H]`` the distinct items of a query's history that scores may depend on, the newest first."""
+        return liked(query) if self.reads_history else liked(query)[:0]
+
+    def carried(self, query: Query, items: NDArray[np.int32]) -> Carried:
+        """Return what each item of the history brings to the scores of ``items``; sources that can tell override it."""
+        return by_halves(lambda asked: self.scores_of(asked, items), query, self.read(query), len(items))
+
+    def looked(self, query: Query) -> NDArray[np.float32] | None:
+        """Return ``[H]``, beside :meth:`read`, the share of its look that went to each; None where it has no such look.
+
+        A share says where the source looked, and not what its answer hangs on: that is :meth:`carried`.
+        """
+        del query
+        return None
 
 
 class SourceConfig(Variant):

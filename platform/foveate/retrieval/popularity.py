@@ -20,6 +20,8 @@ DAY = 86_400_000_000
 class Popular(CandidateSource):
     """One score an item, the same for every viewer."""
 
+    reads_history = False
+
     def __init__(self, name: str, counts_I: NDArray[np.float32]) -> None:
         self.name = name
         self._counts_I = counts_I
