@@ -37,7 +37,13 @@ Upto = Literal["test", "all"]
 @click.command(short_help="Train a model and write its bundle.")
 @folder("--data", "Dataset folder.")
 @folder("--out", "Bundle folder to make; it must not hold anything yet.")
-@place("--from", "Train the winner of this sweep, which 'foveate tune' made: its folder or address.")
+@place("--from", "Train a trial of this sweep, which 'foveate tune' made: its folder or address.")
+@click.option(
+    "--pick",
+    metavar="knee|best|TRIAL",
+    help="Which trial of the sweep: the knee of its Pareto front, the best by its first objective, or one by its name "
+    "or number. [default: the knee of several objectives, the best of one]",
+)
 @click.option(
     "--upto",
     type=click.Choice(["test", "all"]),
@@ -59,11 +65,12 @@ def command(
     overrides: tuple[str, ...],
     address: str | None,
     json_path: Path | None,
+    pick: str | None,
     **other: str | None,
 ) -> None:
     """Train candidate sources and re-ranker, and write them as a bundle with viewers' histories beside it.
 
-    How to train comes from the sweep's winner, from --config with a recipe, or from the defaults; KEY=VALUE changes
+    How to train comes from a trial of a sweep, from --config with a recipe, or from the defaults; KEY=VALUE changes
     settings of the recipe, such as candidates=200.
 
     With --address the data and the bundle must be the same folders on every node.
@@ -72,7 +79,7 @@ def command(
 
     # "from" is a word of Python's own.
     sweep = other["from"]
-    recipe, origin = _recipe(sweep, config, overrides)
+    recipe, origin = _recipe(sweep, config, overrides, pick)
     check_free(out)
     with telling() as say:
         if address is None:
@@ -167,20 +174,22 @@ def show(bundle: Bundle) -> None:
 
 
 def _recipe(
-    sweep: str | Path | None, config: Path | None, overrides: tuple[str, ...]
+    sweep: str | Path | None, config: Path | None, overrides: tuple[str, ...], pick: str | None = None
 ) -> tuple[Recipe, dict[str, Any] | None]:
     """Return how to train, and which sweep and trial say so."""
     from foveate.recipe import Recipe  # noqa: PLC0415
 
     if sweep is None:
+        if pick is not None:
+            raise ConfigError(f"--pick {pick}: of which sweep? name it with --from")
         return read_config(Recipe, config, overrides, base=Recipe()), None
     if config is not None:
         raise ConfigError("--from and --config each say how to train: name one; KEY=VALUE changes either")
-    from foveate_tune.leaderboard import read_winner  # noqa: PLC0415 - Ray starts slowly
+    from foveate_tune.pick import read_pick  # noqa: PLC0415 - Ray starts slowly
 
-    winner = read_winner(sweep)
-    recipe = read_config(Recipe, None, overrides, base=winner.recipe)
-    return recipe, winner.origin
+    picked = read_pick(sweep, pick)
+    recipe = read_config(Recipe, None, overrides, base=picked.recipe)
+    return recipe, picked.origin
 
 
 def _train_there(data: Path, path: Path, recipe: Recipe, origin: dict[str, Any] | None, **how: object) -> None:

@@ -136,9 +136,10 @@ def show(result: SweepResult, data: Path, sweep: str | Path) -> None:
     """Print the leaderboard, what it is worth and what to do next."""
     first = result.first
     out.print(_table(result))
-    best, base = first.text(result.rows[0].metrics), first.text(result.popularity)
+    best, base = first.text(result.winning.metrics), first.text(result.popularity)
     verdict = f"{'above' if result.beats_popularity else 'NOT above'} popularity's {base}"
-    out.print(f"winner  {result.winner} of sweep {result.sweep_id}: {first.name} {best}, {verdict}", markup=False)
+    won = f"{result.winner} of sweep {result.sweep_id}{', the knee' if result.knee else ''}"
+    out.print(f"winner  {won}: {first.name} {best}, {verdict}", markup=False)
     out.print(f"took    {result.seconds:.1f} s; results in {sweep}", markup=False)
     out.print(f"next    foveate train --data {data} --from {shlex.quote(str(sweep))} --out BUNDLE", markup=False)
 
@@ -146,22 +147,18 @@ def show(result: SweepResult, data: Path, sweep: str | Path) -> None:
 def _table(result: SweepResult) -> Table:
     from foveate_tune.leaderboard import told  # noqa: PLC0415
 
-    facts, by = result.facts, result.level.figures
+    facts = result.facts
     title = (
         f"{facts['data']['title']} · validation, {facts['validation_viewers']:,} viewers · {len(result.rows)} trials"
     )
     table = Table(title=escape(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("trial", *(one.name for one in by), "best epoch", "seconds", "ended"):
-        table.add_column(name, justify="left" if name in ("trial", "ended") else "right", no_wrap=True)
+    for name in result.head():
+        table.add_column(name, justify="left" if name in ("trial", "front", "ended") else "right", no_wrap=True)
     table.add_column("settings", min_width=18)
-    for row in result.rows:
-        figures = [one.text(row.metrics) for one in by]
-        epochs = f"{row.best_epoch} of {row.epochs}"
-        ended = row.state if row.reason is None else f"{row.state}: {row.reason}"
-        texts = (row.trial, *figures, epochs, f"{row.seconds:.1f}", ended, told(row.settings))
+    for row, texts in zip(result.rows, result.lines(), strict=True):
+        table.add_row(*map(escape, (*texts, told(row.settings))))
+    for texts in result.rivals():
         table.add_row(*map(escape, texts))
-    for name, baseline in result.baselines.items():
-        table.add_row(name, *(one.text(baseline) for one in by))
     return table
 
 

@@ -7,20 +7,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+import numpy as np
 import yaml
+from numpy.typing import NDArray
 
-from foveate.config import from_dict, to_dict
-from foveate.errors import ConfigError
+from foveate.config import to_dict
 from foveate.recipe import Recipe
-from foveate_tune.folder import Folder, Place
+from foveate_tune.folder import Folder
+from foveate_tune.front import knee, non_dominated
 from foveate_tune.levels.base import Baselines, Level, Objective, compared
 
 LEADERBOARD = "leaderboard.json"
 TABLE = "leaderboard.md"
 WINNER = "winner.yaml"
 RECIPE = "recipe.yaml"
-FACTS = ("foveate", "commit", "data", "seed")
-"""What a bundle is told of the sweep that it comes from, beside the settings that won."""
 
 State = Literal["finished", "stopped early", "out of time", "diverged", "failed"]
 
@@ -42,7 +42,7 @@ class Row:
     seconds
         From its start to its end.
     settings
-        What was drawn, by dotted path within the ``attention`` source.
+        What was drawn, by dotted path.
     checkpoint
         Folder of the kept checkpoint within the sweep's, None without one.
     reason
@@ -72,10 +72,8 @@ class SweepResult:
         What was tuned, and by which figures.
     rows
         Best first.
-    winner
-        Name of the best trial.
     recipe
-        What ``foveate train --from SWEEP`` trains: the winner's encoder for as many epochs as were best.
+        What ``foveate train --from SWEEP`` trains: the winner's.
     baselines
         What simple rivals score on the same viewers and targets.
     seconds
@@ -87,16 +85,36 @@ class SweepResult:
     sweep_id: str
     level: Level
     rows: tuple[Row, ...]
-    winner: str
     recipe: Recipe
     baselines: Baselines
     seconds: float
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def winner(self) -> str:
+        """Name of the trial that is trained where none is picked."""
+        return self.winning.trial
+
+    @property
+    def winning(self) -> Row:
+        """The winner's row."""
+        return winning(self.rows, self.level)
+
+    @property
     def beats_popularity(self) -> bool:
         """Whether the winner foretells better than popularity does."""
-        return self.first.gain(self.rows[0].metrics) > self.first.gain(self.popularity)
+        return self.first.gain(self.winning.metrics) > self.first.gain(self.popularity)
+
+    @property
+    def front(self) -> tuple[str, ...]:
+        """Names of the trials that no other one dominates, best first."""
+        kept = non_dominated(_gains(self.rows, self.level))
+        return tuple(row.trial for row, on_front in zip(self.rows, kept, strict=True) if on_front)
+
+    @property
+    def knee(self) -> str | None:
+        """Name of the trial at the front's knee; None where there is a single objective."""
+        return None if len(self.level.objectives) == 1 else self.winner
 
     @property
     def first(self) -> Objective:
@@ -117,11 +135,16 @@ class SweepResult:
             "metric": self.first.name,
             "objectives": [{"name": one.name, "direction": one.direction} for one in self.level.objectives],
             "winner": self.winner,
+            "best": self.rows[0].trial,
+            "knee": self.knee,
+            "front": list(self.front),
             "beats_popularity": self.beats_popularity,
             "popularity": dict(self.popularity),
             "baselines": {name: dict(figures) for name, figures in self.baselines.items()},
             "seconds": round(self.seconds, 3),
-            "rows": [{"rank": rank, **asdict(row)} for rank, row in enumerate(self.rows, 1)],
+            "rows": [
+                {"rank": rank, "front": row.trial in self.front, **asdict(row)} for rank, row in enumerate(self.rows, 1)
+            ],
         }
 
     def write(self, folder: Folder) -> None:
@@ -132,14 +155,32 @@ class SweepResult:
 
     def table(self) -> str:
         """Return the leaderboard in Markdown, the settings that all trials share left out."""
-        by = self.level.figures
-        head = ["rank", "trial", *(one.name for one in by), "best epoch", "epochs", "seconds", "ended", *self.columns()]
+        columns = self.columns()
+        head = ["rank", *self.head(), *columns]
         lines = [head, ["---"] * len(head)]
-        for rank, row in enumerate(self.rows, 1):
-            lines.append([str(rank), *cells(row, by), *(setting(row, path) for path in self.columns())])
-        for name, figures in self.baselines.items():
-            lines.append(["", name, *(one.text(figures) for one in by), *[""] * (len(head) - 2 - len(by))])
-        return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+        for rank, (row, texts) in enumerate(zip(self.rows, self.lines(), strict=True), 1):
+            lines.append([str(rank), *texts, *(setting(row, path) for path in columns)])
+        lines += [["", *texts, *[""] * (len(head) - 1 - len(texts))] for texts in self.rivals()]
+        return "".join(f"| {' | '.join(text.replace('|', '/') for text in line)} |\n" for line in lines)
+
+    def head(self) -> list[str]:
+        """Return the names of the columns that :meth:`lines` fills."""
+        several = ["front"] if self.knee else []
+        return ["trial", *(one.name for one in self.level.figures), *several, "best epoch", "seconds", "ended"]
+
+    def lines(self) -> list[list[str]]:
+        """Return a line of texts a trial, best first: what Markdown and the terminal show beside the settings."""
+        return [[*self._standing(row), *_course(row)] for row in self.rows]
+
+    def rivals(self) -> list[list[str]]:
+        """Return the first few texts of a line for each baseline."""
+        by = self.level.figures
+        return [[name, *(one.text(figures) for one in by)] for name, figures in self.baselines.items()]
+
+    def _standing(self, row: Row) -> list[str]:
+        figures = [one.text(row.metrics) for one in self.level.figures]
+        marks = dict.fromkeys(self.front, "front") | {self.winner: "knee"}
+        return [row.trial, *figures, *([marks.get(row.trial, "")] if self.knee else [])]
 
     def columns(self) -> list[str]:
         """Return the paths of the settings in which trials differ."""
@@ -147,31 +188,27 @@ class SweepResult:
         return [path for path in paths if len({setting(row, path) for row in self.rows}) > 1]
 
 
-@dataclass(frozen=True)
-class Winner:
-    """What a finished sweep's folder says of its winner, and of the code, data and seed that it comes from."""
-
-    sweep_id: str
-    trial: str
-    recipe: Recipe
-    data_hash: str
-    facts: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def origin(self) -> dict[str, Any]:
-        """What a bundle says of where its settings come from."""
-        return {"sweep": self.sweep_id, "trial": self.trial, **self.facts}
-
-
 def ordered(rows: Sequence[Row], by: tuple[Objective, ...]) -> tuple[Row, ...]:
     """Sort best first: by the first figure, then by the next ones, then by the trial's name."""
     return tuple(sorted(rows, key=lambda row: (*compared(row.metrics, by), row.trial)))
 
 
-def cells(row: Row, by: tuple[Objective, ...]) -> list[str]:
-    """Return a row's name, figures, epochs, seconds and end as texts."""
-    metrics = [one.text(row.metrics) for one in by]
-    return [row.trial, *metrics, str(row.best_epoch), str(row.epochs), f"{row.seconds:.1f}", row.state]
+def winning(rows: Sequence[Row], level: Level) -> Row:
+    """Return the row of the knee, or of the best trial where there is a single objective; ``rows`` come best first."""
+    place = knee(_gains(rows, level)) if len(level.objectives) > 1 else None
+    return rows[place or 0]
+
+
+def _gains(rows: Sequence[Row], level: Level) -> NDArray[np.float64]:
+    """``[T, K]``: the objectives of each trial, those of one that did not come to figures below all others."""
+    figures = [row.metrics if row.best_epoch else {} for row in rows]
+    return np.array([[one.gain(own) for one in level.objectives] for own in figures], dtype=np.float64)
+
+
+def _course(row: Row) -> list[str]:
+    """Return how a trial went, as texts."""
+    ended = row.state if row.reason is None else f"{row.state}: {row.reason}"
+    return [f"{row.best_epoch} of {row.epochs}", f"{row.seconds:.1f}", ended]
 
 
 def told(settings: Mapping[str, Any]) -> str:
@@ -189,28 +226,3 @@ def _told(path: str, value: Any) -> str:
     shown = f"{value:.3g}" if isinstance(value, float) else str(value)
     # A variant's name speaks for itself.
     return shown if isinstance(value, str) else f"{path.rpartition('.')[2]} {shown}"
-
-
-def read_winner(sweep: Place) -> Winner:
-    """Read the winner of a finished sweep from its folder or address.
-
-    Raises
-    ------
-    ConfigError
-        The folder is absent, is no sweep, or its sweep did not end with a winner.
-    """
-    folder = Folder.at(sweep)
-    folder.check_there("make one with 'foveate tune'")
-    if not folder.holds(LEADERBOARD):
-        raise ConfigError(
-            f"--from '{sweep}' has no winner: no {LEADERBOARD} in it, so no sweep has finished there; "
-            "'foveate tune --resume' finishes one that was broken off"
-        )
-    try:
-        board = json.loads(folder.read(LEADERBOARD))
-        recipe = from_dict(Recipe, yaml.safe_load(folder.read(WINNER)))
-        row = next(row for row in board["rows"] if row["trial"] == board["winner"])
-        facts = {name: board.get(name) for name in FACTS} | {"settings": row["settings"]}
-        return Winner(str(board["sweep"]), str(board["winner"]), recipe, str(board["data"]["hash"]), facts)
-    except (OSError, ValueError, KeyError, TypeError, StopIteration, yaml.YAMLError) as error:
-        raise ConfigError(f"--from '{sweep}' is damaged: {error}") from error

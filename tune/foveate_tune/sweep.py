@@ -38,7 +38,7 @@ from foveate_tune.course import over
 from foveate_tune.facts import facts_of
 from foveate_tune.folder import Folder, Place, at_hand
 from foveate_tune.journal import RESULT, TRIALS, Journal
-from foveate_tune.leaderboard import RECIPE, Row, SweepResult
+from foveate_tune.leaderboard import RECIPE, Row, SweepResult, winning
 from foveate_tune.levels.base import Baselines, Problem
 from foveate_tune.plan import planned
 from foveate_tune.remote import run_on_cluster
@@ -158,8 +158,8 @@ def _run_sweep(
     rows = _came_to_an_end(watch.rows())
     _write_recipes(problem, rows, folder)
     seconds = begun.seconds(known) + time.monotonic() - started
-    recipe = _recipe(problem, rows[0])
-    result = SweepResult(begun.sweep_id, config.level, rows, rows[0].trial, recipe, baselines, seconds, facts)
+    recipe = _recipe(problem, winning(rows, config.level))
+    result = SweepResult(begun.sweep_id, config.level, rows, recipe, baselines, seconds, facts)
     result.write(folder)
     return result
 

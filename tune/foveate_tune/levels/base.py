@@ -127,10 +127,16 @@ class Level(Variant):
     """Base of the levels' frozen configs; each file of this package that defines one adds a level."""
 
     variants: ClassVar[Registry[Level]]
-    objectives: ClassVar[tuple[Objective, ...]]
-    """What is tuned for. Schedulers and the leaderboard's order go by the first one."""
-    beside: ClassVar[tuple[Objective, ...]] = ()
-    """What is reported as well, and not tuned for."""
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        """What is tuned for. Schedulers and the leaderboard's order go by the first one."""
+        raise NotImplementedError
+
+    @property
+    def beside(self) -> tuple[Objective, ...]:
+        """What is reported as well, and not tuned for."""
+        return ()
 
     @property
     def figures(self) -> tuple[Objective, ...]:

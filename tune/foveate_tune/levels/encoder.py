@@ -41,8 +41,16 @@ class EncoderLevel(Level):
     """Tunes the ``attention`` source by itself; ``search`` says where to look."""
 
     name: ClassVar[str] = "encoder"
-    objectives: ClassVar[tuple[Objective, ...]] = (Objective("ndcg@10"),)
-    beside: ClassVar[tuple[Objective, ...]] = (Objective("recall@10"),)
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        """NDCG of the next item."""
+        return (Objective("ndcg@10"),)
+
+    @property
+    def beside(self) -> tuple[Objective, ...]:
+        """How often it is among ten."""
+        return (Objective("recall@10"),)
 
     def steps(self, config: SweepConfig) -> int:
         """Return the epochs."""
