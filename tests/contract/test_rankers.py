@@ -156,3 +156,19 @@ def test_impossible_settings_are_refused(settings: dict[str, float]) -> None:
 def test_a_draw_of_nobody_is_refused() -> None:
     with pytest.raises(ConfigError, match="queries"):
         from_dict(LabelDraw, {"queries": 0})
+
+
+def test_contributions_add_up_to_the_score(fitted: tuple[RankerConfig, Ranker], unseen: FeatureMatrix) -> None:
+    _, ranker = fitted
+    told = ranker.contributions(unseen)
+    assert told.shape == (len(unseen.values), len(unseen.names) + 1)
+    np.testing.assert_allclose(told.sum(axis=1), ranker.score(unseen), atol=1e-4)
+    assert np.ptp(told[:, -1]) < 1e-9, "what every score starts from is one number"
+    none = replace(unseen, values=unseen.values[:0])
+    assert ranker.contributions(none).shape == (0, len(unseen.names) + 1)
+
+
+def test_contributions_hold_the_blend_that_trees_start_from(training: TrainingSet, unseen: FeatureMatrix) -> None:
+    config = from_dict(RankerConfig, {"name": "lambdarank", "trees": 5, "members": 2, "min_rows": 5, "blend_weight": 2})
+    ranker = config.fit(training, 0)
+    np.testing.assert_allclose(ranker.contributions(unseen).sum(axis=1), ranker.score(unseen), atol=1e-4)

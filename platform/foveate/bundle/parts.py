@@ -45,6 +45,10 @@ class _NotLoaded(Ranker):
         del features
         raise AssertionError("this process loaded the bundle without its ranker")
 
+    def contributions(self, features: FeatureMatrix) -> NDArray[np.float64]:
+        del features
+        raise AssertionError("this process loaded the bundle without its ranker")
+
     def texts(self) -> Mapping[str, str]:
         raise AssertionError("this process loaded the bundle without its ranker")
 

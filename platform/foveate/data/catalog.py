@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cached_property
 
 import numpy as np
@@ -105,20 +106,31 @@ class Catalog:
 
     def forbidden(self, filters: Filters, now: int) -> NDArray[np.bool_]:
         """``[I]`` bool: what ``filters`` forbid or is not yet available at ``now`` (microseconds or ``NO_TIME``)."""
-        # NO_TIME is a clock that is order only: nothing can be said to lie in its future.
-        out = self.available_from > now if now != NO_TIME else np.zeros(len(self), dtype=bool)
-        if filters.exclude_items:
-            codes = self.items.encode(filters.exclude_items)
-            out[codes[codes != UNKNOWN]] = True
-        if filters.exclude_channels:
-            out |= np.isin(self.channel, self.channels.encode(filters.exclude_channels)) & (self.channel != UNKNOWN)
-        if filters.languages:
-            out |= ~self.frame["language"].is_in(filters.languages).fill_null(value=False).to_numpy()
-        if filters.max_maturity is not None:
-            out |= ~(self.frame["maturity"] <= filters.max_maturity).fill_null(value=False).to_numpy()
-        if filters.region is not None:
-            out |= ~self._shown_in(filters.region)
+        out = np.zeros(len(self), dtype=bool)
+        for _, shut_I in self.shut(filters, now):
+            out |= shut_I
         return out
+
+    def shut(self, filters: Filters, now: int) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+        """Yield the name of each rule that shuts items out, with ``[I]`` bool which ones; see :meth:`forbidden`."""
+        # NO_TIME is a clock that is order only: nothing can be said to lie in its future.
+        if now != NO_TIME:
+            yield "not_available", self.available_from > now
+        if filters.exclude_items:
+            yield "excluded_item", np.isin(np.arange(len(self)), self.items.encode(filters.exclude_items))
+        if filters.exclude_channels:
+            shut_I = np.isin(self.channel, self.channels.encode(filters.exclude_channels))
+            yield "excluded_channel", shut_I & (self.channel != UNKNOWN)
+        if filters.languages:
+            own = self.frame["language"]
+            yield "language", _unless(own.is_in(filters.languages))
+        if filters.max_maturity is not None:
+            yield (
+                "maturity",
+                _unless(self.frame["maturity"] <= filters.max_maturity),
+            )
+        if filters.region is not None:
+            yield "region", ~self._shown_in(filters.region)
 
     def _shown_in(self, region: str) -> NDArray[np.bool_]:
         """``[I]``: which items say that they may be shown there."""
@@ -132,3 +144,8 @@ class Catalog:
         indptr = np.concatenate([[0], np.cumsum(counts)])
         codes = names.encode(flat)
         return sparse.csr_matrix((np.ones(len(codes), dtype=bool), codes, indptr), shape=(len(self), len(names)))
+
+
+def _unless(allowed_I: pl.Series) -> NDArray[np.bool_]:
+    """Return where a column does not say yes."""
+    return np.asarray(~allowed_I.fill_null(value=False).to_numpy())

@@ -70,6 +70,13 @@ class Ranker(ABC):
         """Return ``[N]`` scores, higher is better; a row's score does not depend on the other rows."""
 
     @abstractmethod
+    def contributions(self, features: FeatureMatrix) -> NDArray[np.float64]:
+        """Return ``[N, F + 1]``: what each column adds to each score, and last what every score starts from.
+
+        A row adds up to the score.
+        """
+
+    @abstractmethod
     def texts(self) -> Mapping[str, str]:
         """Return what ``RankerConfig.restore`` needs, as texts by file name."""
 

@@ -84,6 +84,13 @@ class LinearBlend(Ranker):
             total += weight * column(features, name)
         return total.astype(np.float32)
 
+    def contributions(self, features: FeatureMatrix) -> NDArray[np.float64]:
+        """Return the terms of the weighted sums, which start from 0."""
+        out = np.zeros((len(features.values), len(features.names) + 1))
+        for name, weight in self.weights.items():
+            out[:, features.names.index(name)] = weight * column(features, name).astype(np.float64)
+        return out
+
     def texts(self) -> Mapping[str, str]:
         """Return the weights as JSON."""
         return {_FILE: json.dumps(self.weights)}

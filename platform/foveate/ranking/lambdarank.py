@@ -130,8 +130,7 @@ class BoostedRanker(Ranker):
         ConfigError
             The columns are not those that the ranker was trained on.
         """
-        if features.names != self.names:
-            raise ConfigError("the feature columns are not those that the ranker was trained on: train again")
+        self._check(features)
         if not len(features.values):
             return np.empty(0, dtype=np.float32)
         total = np.zeros(len(features.values))
@@ -139,6 +138,32 @@ class BoostedRanker(Ranker):
             total += booster.predict(features.values, raw_score=True, num_threads=1)
         blended = self.blend_weight * column(features, BLEND) + total / len(self.boosters)
         return blended.astype(np.float32)
+
+    def contributions(self, features: FeatureMatrix) -> NDArray[np.float64]:
+        """Return the mean of the members' Shapley values over their trees, with the blend they started from.
+
+        Source: Lundberg et al., From local explanations to global understanding with explainable AI for trees (2020),
+        algorithm 2, as LightGBM computes it.
+
+        Raises
+        ------
+        ConfigError
+            The columns are not those that the ranker was trained on.
+        """
+        self._check(features)
+        out = np.zeros((len(features.values), len(self.names) + 1))
+        if not len(out):
+            return out
+        for booster in self.boosters:
+            out += booster.predict(features.values, pred_contrib=True, num_threads=1)
+        out /= len(self.boosters)
+        if self.blend_weight:
+            out[:, self.names.index(BLEND)] += self.blend_weight * column(features, BLEND)
+        return out
+
+    def _check(self, features: FeatureMatrix) -> None:
+        if features.names != self.names:
+            raise ConfigError("the feature columns are not those that the ranker was trained on: train again")
 
     def texts(self) -> Mapping[str, str]:
         """Return each member as LightGBM's own text."""
