@@ -150,15 +150,25 @@ class Journal:
         """Return all trials in the order of their numbers, with reports that only their checkpoints tell of."""
         return [known for name in self.trials.folders("trial-") if (known := self._known(name)) is not None]
 
-    def _known(self, name: str) -> Known | None:
+    def seen(self) -> list[Known]:
+        """Return all trials as their files tell of them, and touch nothing: for who looks on while the sweep runs."""
+        return [known for name in self.trials.folders("trial-") if (known := self._read(name)) is not None]
+
+    def _read(self, name: str) -> Known | None:
         folder = self.trials / name
         config, facts = _json(folder, PARAMS), _json(folder, FACTS)
         if config is None or facts is None:
             # It had not started: the searcher proposes it again.
             return None
         known = Known(name, str(facts["trial_id"]), config, drawn=facts["config"], end=_json(folder, ENDED))
+        known.reports = list(_whole(folder.read(RESULT) if folder.holds(RESULT) else ""))
+        return known
+
+    def _known(self, name: str) -> Known | None:
+        folder, known = self.trials / name, self._read(name)
+        if known is None:
+            return None
         lines = folder.read(RESULT) if folder.holds(RESULT) else ""
-        known.reports = list(_whole(lines))
         if known.end is None:
             self._look_for_checkpoint(known, folder)
         if lines != (text := "".join(f"{json.dumps(report)}\n" for report in known.reports)):

@@ -1,0 +1,1 @@
+"""One picture a file: each says what there is to see, in words too."""

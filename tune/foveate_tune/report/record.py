@@ -1,0 +1,173 @@
+"""What a sweep's folder holds, finished or not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import yaml
+
+from foveate.config import from_dict
+from foveate.errors import ConfigError
+from foveate_tune.config import SweepConfig
+from foveate_tune.course import Course, over
+from foveate_tune.folder import Folder
+from foveate_tune.journal import Journal, Known
+from foveate_tune.leaderboard import LEADERBOARD
+from foveate_tune.levels.base import Baselines, Objective, compared
+from foveate_tune.resume import SWEEP
+
+UNFINISHED: Final = "unfinished"
+"""The state of a trial that has not ended, whether it still trains or its sweep was broken off."""
+VERDICT: Final = "verdict.json"
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """One trial.
+
+    Parameters
+    ----------
+    name, metrics, best_epoch, seconds, settings, reason
+        As in :class:`foveate_tune.leaderboard.Row`.
+    state
+        How it ended, or ``UNFINISHED``.
+    epochs
+        What it reported, each epoch once and in order.
+    """
+
+    name: str
+    state: str
+    metrics: Mapping[str, float]
+    best_epoch: int
+    seconds: float
+    settings: Mapping[str, Any]
+    epochs: tuple[Mapping[str, Any], ...]
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class SweepRecord:
+    """A sweep.
+
+    Parameters
+    ----------
+    name
+        Of its folder.
+    facts
+        What ``sweep.yaml`` says besides the config: data, versions, seed.
+    config
+        What was asked.
+    trials
+        Best first; those without a figure last.
+    baselines
+        What simple rivals score on the same viewers, by name; empty while the sweep is unfinished.
+    seconds
+        Of the whole sweep; None while it is unfinished.
+    verdict
+        What the test against rivals came to, None where none was made.
+    """
+
+    name: str
+    facts: Mapping[str, Any]
+    config: SweepConfig
+    trials: tuple[TrialRecord, ...]
+    baselines: Baselines
+    seconds: float | None
+    verdict: Mapping[str, Any] | None
+
+    @property
+    def finished(self) -> bool:
+        """Whether the sweep came to its end."""
+        return self.seconds is not None
+
+    @property
+    def figures(self) -> tuple[Objective, ...]:
+        """All that trials are compared by; the first is what they are ordered by."""
+        return self.config.level.figures
+
+    @property
+    def first(self) -> Objective:
+        """What trials are ordered by."""
+        return self.figures[0]
+
+    @property
+    def metric(self) -> str:
+        """Its name."""
+        return self.first.name
+
+    @property
+    def steps(self) -> int:
+        """How often a trial reports at most."""
+        return self.config.level.steps(self.config)
+
+    @property
+    def measured(self) -> tuple[TrialRecord, ...]:
+        """The trials that have a figure and did not diverge, best first."""
+        return tuple(trial for trial in self.trials if self.metric in trial.metrics and trial.state != "diverged")
+
+    def columns(self) -> list[str]:
+        """Return the paths of the settings in which trials differ."""
+        paths = dict.fromkeys(path for trial in self.trials for path in trial.settings)
+        return [path for path in paths if len({str(trial.settings.get(path)) for trial in self.trials}) > 1]
+
+
+def read_sweep(folder: Folder) -> SweepRecord:
+    """Read a sweep's folder.
+
+    Raises
+    ------
+    ConfigError
+        It is absent, no sweep's or damaged, this code does not know what it was asked, or no trial has reported yet.
+    """
+    folder.check_there("make one with 'foveate tune'")
+    if not folder.holds(SWEEP):
+        raise ConfigError(f"'{folder}' holds no sweep: no {SWEEP} in it; begin one with 'foveate tune --out'")
+    try:
+        record = _read(folder)
+    except ConfigError as error:
+        raise ConfigError(f"the sweep in '{folder}' cannot be read: {error}") from error
+    except (ValueError, KeyError, TypeError, AttributeError, OSError, yaml.YAMLError) as error:
+        raise ConfigError(f"the sweep in '{folder}' is damaged: {type(error).__name__}: {error}") from error
+    if not any(trial.epochs or trial.reason for trial in record.trials):
+        raise ConfigError(f"no trial of the sweep in '{folder}' has reported anything yet: try again after an epoch")
+    return record
+
+
+def _read(folder: Folder) -> SweepRecord:
+    facts = dict(yaml.safe_load(folder.read(SWEEP)))
+    config = from_dict(SweepConfig, facts.pop("config"))
+    board = _json(folder, LEADERBOARD) or {}
+    trials = [_trial(known, config) for known in Journal(folder, {}).seen()]
+    by = config.level.figures
+    return SweepRecord(
+        name=folder.name,
+        facts=facts,
+        config=config,
+        trials=tuple(sorted(trials, key=lambda trial: (*compared(trial.metrics, by), trial.name))),
+        baselines=board.get("baselines", {}),
+        seconds=float(board["seconds"]) if board else None,
+        verdict=_json(folder, VERDICT),
+    )
+
+
+def _trial(known: Known, config: SweepConfig) -> TrialRecord:
+    course = Course.of(known, config)
+    row = course.row(known.name, None)
+    return TrialRecord(
+        name=row.trial,
+        state=row.state if over(known, config) else UNFINISHED,
+        metrics=row.metrics,
+        best_epoch=row.best_epoch,
+        seconds=row.seconds,
+        settings=row.settings,
+        epochs=tuple(course.epochs),
+        reason=row.reason,
+    )
+
+
+def _json(folder: Folder, name: str) -> dict[str, Any] | None:
+    found: dict[str, Any] | None = json.loads(folder.read(name)) if folder.holds(name) else None
+    return found
