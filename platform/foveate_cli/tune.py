@@ -29,6 +29,7 @@ from foveate_cli.common import (
 )
 
 if TYPE_CHECKING:
+    from foveate_tune.config import SweepConfig
     from foveate_tune.leaderboard import SweepResult
 
 _SHORT = ("trials", "concurrent", "workers", "cpus", "gpus", "epochs", "max_seconds", "seed")
@@ -51,6 +52,14 @@ _SHORT = ("trials", "concurrent", "workers", "cpus", "gpus", "epochs", "max_seco
     type=click.Choice(["auto", "offline", "none"]),
     help="Weights & Biases: auto is online where a key is set, else offline. [default: auto]",
 )
+@click.option(
+    "--dry-run", is_flag=True, help="Say what would run, where, for how long and at what cost; start nothing."
+)
+@click.option(
+    "--cost-per-hour",
+    type=click.FloatRange(min=0),
+    help="With --dry-run: price of a GPU hour, or of a CPU hour where no trial takes a GPU.",
+)
 @config_options
 @address_option
 @json_option
@@ -64,6 +73,8 @@ def command(
     address: str | None,
     json_path: Path | None,
     tracking: str | None,
+    dry_run: bool,
+    cost_per_hour: float | None,
     **short: Any,
 ) -> None:
     """Sweep attention mixers, scorers and settings with Ray Tune, and crown the best on validation.
@@ -77,13 +88,15 @@ def command(
     A sweep that was broken off stays: --resume SWEEP finishes it. Resume sweeps of people you trust alone.
     """
     if resume is not None:
-        if out or config or overrides or tracking or any(value is not None for value in short.values()):
+        if out or config or overrides or tracking or dry_run or any(value is not None for value in short.values()):
             raise ConfigError(
                 "--resume goes on with what the sweep was asked: only --data, --address and --json go with it"
             )
         _resume(resume, data, address, json_path)
         return
-    if out is None:
+    if cost_per_hour is not None and not dry_run:
+        raise ConfigError("--cost-per-hour is for --dry-run: name both")
+    if out is None and not dry_run:
         raise ConfigError("where to? name a sweep folder to make with --out, or one to go on with by --resume")
     from foveate_tune.config import SweepConfig  # noqa: PLC0415 - Ray and torch cost seconds that --help is spared
     from foveate_tune.sweep import run_sweep  # noqa: PLC0415
@@ -95,10 +108,33 @@ def command(
     if source is None:
         raise ConfigError("which data? name a dataset folder with --data, or data in the config")
     settings = dataclasses.replace(settings, data=source)
+    if dry_run or out is None:
+        _forecast(settings, source, out, address=address, cost_per_hour=cost_per_hour, json_path=json_path)
+        return
     with _telling_how_to_go_on(out), stoppable():
         result = run_sweep(settings, source, out, address=address, progress=_say)
     show(result, source, out)
     write_json(json_path, result.to_json())
+
+
+def _forecast(
+    settings: SweepConfig,
+    data: Path,
+    sweep: str | None,
+    *,
+    address: str | None,
+    cost_per_hour: float | None,
+    json_path: Path | None,
+) -> None:
+    from foveate_tune.folder import Folder  # noqa: PLC0415 - as above
+    from foveate_tune.forecast import forecast  # noqa: PLC0415
+
+    if sweep is not None:
+        Folder.at(sweep).check_free()
+    told = forecast(settings, data, address=address, cost_per_hour=cost_per_hour, progress=_say)
+    for label, text in told.lines():
+        out.print(f"{label:9} {text}", markup=False)
+    write_json(json_path, told.to_json())
 
 
 def _resume(sweep: str, data: Path | None, address: str | None, json_path: Path | None) -> None:

@@ -107,6 +107,19 @@ def foveate(verb: str, data: Dataset, out: Path, address: str, *words: str) -> s
     )
 
 
+def test_a_dry_run_counts_what_fits_on_the_nodes(nodes: Nodes, small_world: Dataset, tmp_path: Path) -> None:
+    told = tmp_path / "told.json"
+    words = ["--trials", "6", "--concurrent", "9", "--dry-run", "--json", str(told)]
+    done = foveate("tune", small_world, tmp_path / "sweep", nodes.address, *words)
+    assert done.returncode == 0, done.stderr
+    assert nodes.alive() == 2
+    said = json.loads(told.read_text())
+    assert (said["fit"], said["at_once"], said["trials"]) == (2, 2, 6)
+    assert said["machines"] == [{"cpus": 1.0, "gpus": 0.0}] * 2
+    assert f"the cluster at {nodes.address}, 2 nodes: 1 CPU" in done.stdout
+    assert [path.name for path in tmp_path.iterdir()] == ["told.json"]
+
+
 def test_a_sweep_runs_on_the_nodes_and_leaves_them_up(swept: Path, nodes: Nodes) -> None:
     rows = json.loads((swept / "leaderboard.json").read_text())["rows"]
     assert [row["state"] for row in rows] == ["finished", "finished"]

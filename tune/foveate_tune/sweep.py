@@ -149,7 +149,11 @@ def _run_sweep(
     for line in _told(baselines, problem):
         say(line)
     make({"sweep": begun.sweep_id, **facts, "config": to_dict(begun.asked)})
-    with cluster(address, need), at_hand(folder) as here, tracker(config.tracking, here, say) as tracking:
+    with (
+        cluster(address, need, config.workers),
+        at_hand(folder) as here,
+        tracker(config.tracking, here, say) as tracking,
+    ):
         watch = Watch(tracking, journal, begun.sweep_id, facts, config=config, say=say)
         watch.remember(known)
         if begun.facts:

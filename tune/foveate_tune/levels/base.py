@@ -114,6 +114,14 @@ class Problem(ABC):
             It cannot go on.
         """
 
+    def pilot(self, seconds: float, cpus: int) -> float | None:
+        """Return about how long a step takes of what the sweep starts from, tried for so many seconds.
+
+        None where that cannot be told so soon.
+        """
+        del seconds, cpus
+        return None
+
     @abstractmethod
     def recipe(self, draw: Draw, best: int) -> Recipe:
         """Return the recipe that trains a draw; ``best`` is the step whose figures count, 0 where there is none."""

@@ -24,6 +24,7 @@ from foveate.recipe import Recipe
 from foveate.retrieval.attention import Attention
 from foveate.retrieval.popularity import count_items
 from foveate_tune.levels.base import Baselines, Level, Objective, Problem, Report
+from foveate_tune.pilot import seconds_per_epoch
 from foveate_tune.search import draw_of
 from foveate_tune.space import VARIANTS, Draw, SearchSpace, apply_draw, build_space
 
@@ -122,6 +123,10 @@ class EncoderProblem(Problem):
         train = dataclasses.replace(source.train, epochs=steps, threads=cpus)
         kept = resume / CHECKPOINT if resume else None
         train_encoder(source.encoder, train, self.context, on_epoch=on_epoch, resume=kept)
+
+    def pilot(self, seconds: float, cpus: int) -> float:
+        """Train the recipe's own ``attention`` source for a while."""
+        return seconds_per_epoch(self._source({}), self.context, cpus=cpus, seconds=seconds)
 
     def recipe(self, draw: Draw, best: int) -> Recipe:
         """Return the recipe with its ``attention`` source replaced, or put first where it has none.

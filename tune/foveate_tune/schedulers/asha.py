@@ -41,6 +41,16 @@ class Asha(SchedulerConfig):
         if self.reduction <= 1:
             raise ValueError(f"reduction must be above 1, got {self.reduction}")
 
+    def expected(self, steps: int) -> float:
+        """Return how many steps a trial is let take on average, were each rung's best share known at once."""
+        rung, share, total = min(self.grace_epochs, steps), 1.0, 0.0
+        reached = 0
+        while reached < steps:
+            total += share * (rung - reached)
+            reached, share = rung, share / self.reduction
+            rung = min(steps, max(rung + 1, int(rung * self.reduction)))
+        return total
+
     def build(self, trials: Trials) -> TrialScheduler:
         """Make the scheduler."""
         grace = min(self.grace_epochs, trials.steps)

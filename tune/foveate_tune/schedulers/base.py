@@ -64,6 +64,10 @@ class SchedulerConfig(Variant):
         """
         raise NotImplementedError
 
+    def expected(self, steps: int) -> float:
+        """Return how many steps a trial is let take on average."""
+        return float(steps)
+
     def recall(self, scheduler: TrialScheduler, trial_id: str, reports: Sequence[Mapping[str, Any]]) -> None:
         """Tell a scheduler that was made anew what a trial had reported before; what remembers nothing needs nothing.
 

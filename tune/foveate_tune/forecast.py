@@ -1,0 +1,216 @@
+"""What a sweep would do, told without doing it: how much, where, for how long and at what price."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from foveate.data.dataset import open_dataset
+from foveate.space import Choice, Domain, Space
+from foveate_cluster.ray_cluster import check_address
+from foveate_tune.cluster import Node, Resources, check_local, cluster, nodes, this_machine
+from foveate_tune.config import SweepConfig
+from foveate_tune.plan import Plan, planned
+
+PILOT_SECONDS: Final = 5.0
+"""How long the settings that the sweep starts from are tried at most, to time them."""
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """A sweep that was not run.
+
+    Parameters
+    ----------
+    trials, combinations
+        How many settings would be tried, of how many that there are; None where there is no end of them.
+    searcher, scheduler
+        Their names.
+    variants, settings
+        By path: the names to choose from, and the domains. A variant's own settings stand as ``PATH=NAME.SETTING``.
+    cpus, gpus, workers
+        Resources of each worker of a trial, and how many there are.
+    where, machines
+        On what: its name, and each node's CPUs and GPUs.
+    fit, at_once
+        How many trials fit at once, and how many would run at once.
+    epochs, most_epochs, expected_epochs
+        Most of one trial, most of all, and about how many of all with the scheduler.
+    epoch_seconds
+        About how long an epoch takes, measured here with the settings that the sweep starts from; None if unknown.
+    seconds, cpu_hours, gpu_hours
+        What is expected of the whole sweep.
+    price
+        What that costs, where an hour's price was told.
+    """
+
+    trials: int
+    combinations: int | None
+    searcher: str
+    scheduler: str
+    variants: Mapping[str, Sequence[str]]
+    settings: Mapping[str, str]
+    cpus: int
+    gpus: float
+    workers: int
+    where: str
+    machines: Sequence[Node]
+    fit: int
+    at_once: int
+    epochs: int
+    most_epochs: int
+    expected_epochs: int
+    epoch_seconds: float | None
+    seconds: float | None
+    cpu_hours: float | None
+    gpu_hours: float | None
+    price: float | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return asdict(self)
+
+    def lines(self) -> list[tuple[str, str]]:
+        """Return it for people: what is told, and what it is."""
+        total = "endlessly many combinations" if self.combinations is None else f"{self.combinations:,} combinations"
+        space = [(path, ", ".join(names)) for path, names in self.variants.items()] + list(self.settings.items())
+        kinds = "; ".join(dict.fromkeys(_resources(node.cpus, node.gpus) for node in self.machines))
+        many = f", {len(self.machines)} nodes" if len(self.machines) > 1 else ""
+        each = _resources(self.cpus * self.workers, self.gpus * self.workers)
+        workers = f" in {self.workers} workers" if self.workers > 1 else ""
+        most, about = f"{self.most_epochs:,}", f"{self.expected_epochs:,}"
+        return [
+            ("trials", f"{self.trials:,} of {total}, proposed by {self.searcher}, stopped by {self.scheduler}"),
+            *(("searched" if number == 0 else "", f"{path}: {told}") for number, (path, told) in enumerate(space)),
+            ("a trial", f"{each}{workers}, at most {self.epochs} epochs"),
+            ("runs on", f"{self.where}{many}: {kinds}"),
+            ("at once", f"{self.at_once} of the {self.fit} that fit"),
+            ("epochs", f"at most {most} in all" + (f", about {about} expected" if about != most else "")),
+            *self._estimates(),
+        ]
+
+    def _estimates(self) -> list[tuple[str, str]]:
+        if self.seconds is None or self.epoch_seconds is None:
+            return [("time", "not known before it runs")]
+        measured = f"an epoch took about {self.epoch_seconds:.3g} s here with the settings that it starts from"
+        hours = f"{self.cpu_hours:.3g} CPU hours" + (f" and {self.gpu_hours:.3g} GPU hours" if self.gpu_hours else "")
+        price = "" if self.price is None else f", {self.price:.2f} in all"
+        return [
+            ("time", f"about {_told_time(self.seconds)}, an estimate: {measured}; others may take many times as long"),
+            ("cost", f"about {hours}{price}"),
+        ]
+
+
+def forecast(
+    config: SweepConfig,
+    data: Path,
+    *,
+    address: str | None = None,
+    cost_per_hour: float | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Forecast:
+    """Say what a sweep would do, and refuse it for whatever it would be refused for.
+
+    Parameters
+    ----------
+    address
+        The cluster whose nodes are counted; None counts what this machine has.
+    cost_per_hour
+        Of one GPU where trials take one, else of one CPU.
+
+    Raises
+    ------
+    ConfigError, DataError
+        The user's mistake.
+    """
+    say = progress or (lambda _: None)
+    check_address(address)
+    need = Resources(config.cpus, config.gpus)
+    if address is None:
+        check_local(need, config.workers)
+    problem = config.level.prepare(open_dataset(data), config, say)
+    plan = planned(config, problem)
+    machines = _machines(address, need, config.workers)
+    say("timing an epoch")
+    epoch_seconds = problem.pilot(PILOT_SECONDS, config.cpus)
+    return _forecast(config, plan, machines, epoch_seconds, address=address, cost_per_hour=cost_per_hour)
+
+
+def _machines(address: str | None, need: Resources, workers: int) -> list[Node]:
+    if address is None:
+        return [this_machine()]
+    with cluster(address, need, workers):
+        return nodes()
+
+
+def _forecast(
+    config: SweepConfig,
+    plan: Plan,
+    machines: Sequence[Node],
+    epoch_seconds: float | None,
+    *,
+    address: str | None,
+    cost_per_hour: float | None,
+) -> Forecast:
+    trials, epochs = plan.searcher.count, config.level.steps(config)
+    fit = sum(node.places(Resources(config.cpus, config.gpus)) for node in machines) // config.workers
+    at_once = min(fit, config.concurrent, trials)
+    each = config.scheduler.expected(epochs)
+    busy = None if epoch_seconds is None else trials * min(each * epoch_seconds, config.max_seconds)
+    hours = None if busy is None else busy / 3600 * config.workers
+    cpu_hours, gpu_hours = (None, None) if hours is None else (hours * config.cpus, hours * config.gpus)
+    priced = gpu_hours if config.gpus else cpu_hours
+    return Forecast(
+        trials=trials,
+        combinations=plan.space.size(),
+        searcher=type(config.search.searcher).name,
+        scheduler=type(config.scheduler).name,
+        variants={path: tuple(names) for path, names in plan.space.branches.items()},
+        settings={path: _told(domain) for path, domain in _every_setting(plan).items()},
+        cpus=config.cpus,
+        gpus=config.gpus,
+        workers=config.workers,
+        where="this machine" if address is None else f"the cluster at {address}",
+        machines=tuple(machines),
+        fit=fit,
+        at_once=at_once,
+        epochs=epochs,
+        most_epochs=trials * epochs,
+        expected_epochs=math.ceil(trials * each),
+        epoch_seconds=epoch_seconds,
+        seconds=None if busy is None else busy / at_once,
+        cpu_hours=cpu_hours,
+        gpu_hours=gpu_hours,
+        price=None if cost_per_hour is None or priced is None else priced * cost_per_hour,
+    )
+
+
+def _every_setting(plan: Plan) -> Space:
+    space = plan.space
+    found = [
+        (space.label(path, names), domain)
+        for names in space.combinations()
+        for path, domain in space.domains(names).items()
+    ]
+    return dict(sorted(found, key=lambda pair: ("=" in pair[0], pair[0])))
+
+
+def _resources(cpus: float, gpus: float) -> str:
+    told = f"{cpus:g} CPU{'s' * (cpus != 1)}"
+    return f"{told} and {gpus:g} GPU{'s' * (gpus != 1)}" if gpus else told
+
+
+def _told(domain: Domain) -> str:
+    if isinstance(domain, Choice):
+        return ", ".join(map(str, domain.values))
+    kind = {"Uniform": "", "LogUniform": ", by orders of magnitude", "IntRange": ", whole"}[type(domain).__name__]
+    return f"{domain.low:g} to {domain.high:g}{kind}"
+
+
+def _told_time(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
