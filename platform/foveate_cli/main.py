@@ -12,7 +12,7 @@ import foveate_cli
 from foveate import __version__
 from foveate.errors import FoveateError
 
-_NOT_VERBS = frozenset({"main", "common"})
+_NOT_VERBS = frozenset({"main", "common", "__main__"})
 
 
 class Verbs(click.Group):
@@ -21,13 +21,14 @@ class Verbs(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of the verbs."""
         del ctx
-        return sorted(m.name for m in pkgutil.iter_modules(foveate_cli.__path__) if m.name not in _NOT_VERBS)
+        modules = [m.name for m in pkgutil.iter_modules(foveate_cli.__path__) if m.name not in _NOT_VERBS]
+        return sorted(name.replace("_", "-") for name in modules)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a verb; its module calls its click command ``command``."""
         if cmd_name not in self.list_commands(ctx):
             return None
-        command: click.Command = importlib.import_module(f"foveate_cli.{cmd_name}").command
+        command: click.Command = importlib.import_module(f"foveate_cli.{cmd_name.replace('-', '_')}").command
         return command
 
 

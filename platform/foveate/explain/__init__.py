@@ -1,0 +1,22 @@
+"""Why an item stands in a slate, and why another does not.
+
+An explanation has three parts, each made where its arrays are: what carried the item (:mod:`.history`, beside the
+sources), what ranker, policy and rules made of it (:mod:`.ranking`, beside the ranker), and the words
+(:mod:`.sentences`, beside the catalogue). :func:`explain` and :func:`why_not` do all of it in this process.
+"""
+
+from foveate.explain.answers import Contribution, HistoryItem, ItemExplanation, Look, SlateExplanation, WhyNot
+from foveate.explain.slate import explain, explain_item
+from foveate.explain.why_not import why_not
+
+__all__ = [
+    "Contribution",
+    "HistoryItem",
+    "ItemExplanation",
+    "Look",
+    "SlateExplanation",
+    "WhyNot",
+    "explain",
+    "explain_item",
+    "why_not",
+]

@@ -1,0 +1,101 @@
+"""``foveate explain``: why each item of a viewer's slate stands in it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from pathlib import Path
+from textwrap import shorten
+from typing import Any
+
+import click
+
+from foveate_cli.common import folder, json_option, out, write_json
+
+_TITLE = 48
+
+
+@click.command(short_help="Why each item of a slate stands in it.")
+@folder("--bundle", "The bundle to recommend with.")
+@click.option("--user", "user_id", required=True, metavar="ID", help="The viewer.")
+@click.option("--item", "item_id", metavar="ID", help="Tell of this item of the slate alone.")
+@click.option(
+    "-k", "size", type=click.IntRange(1, 1000), help="How many items; as the bundle's recipe says by default."
+)
+@folder("--state", "Viewers' histories. Default: <bundle>.state.sqlite beside the bundle.", required=False)
+@click.option("--seed", type=int, help="Seed of whatever is random; drawn by default.")
+@json_option
+def command(
+    *,
+    bundle: Path,
+    user_id: str,
+    item_id: str | None,
+    size: int | None,
+    state: Path | None,
+    seed: int | None,
+    json_path: Path | None,
+) -> None:
+    """Say why each item of a viewer's slate stands in it.
+
+    For each: what of the history carried it and how far that is to be believed, what its features add to its score, and
+    what policy and rules made of its rank.
+
+    Faithfulness: of as many items drawn at random from the history, how often taking them out lowers the score less
+    than taking out those that are named does; 0.5 is chance. Attention says where the encoder looked, not why.
+    """
+    from foveate.bundle import Bundle, default_state  # noqa: PLC0415
+    from foveate.explain import explain, explain_item  # noqa: PLC0415
+    from foveate.messages import RecommendRequest  # noqa: PLC0415
+    from foveate.pipeline import make_context  # noqa: PLC0415
+    from foveate.state.sqlite import SqliteState, utc_micros  # noqa: PLC0415
+
+    loaded = Bundle.load(bundle)
+    request = RecommendRequest(user_id, k=size or loaded.model.recipe.slate_size, seed=seed)
+    context = make_context(request, loaded.bundle_id, clock=utc_micros)
+    with SqliteState(state or default_state(bundle), create=False) as viewers:
+        _, explanation = explain(loaded.model, viewers, request, context)
+    items = explanation.items if item_id is None else (explain_item(explanation, item_id),)
+    stamp = " [simulated]" if loaded.manifest.simulated else ""
+    out.print(f"For {user_id}, by bundle {loaded.bundle_id}{stamp}", markup=False)
+    for item in items:
+        _print(asdict(item))
+    if not items:
+        out.print("Nothing is left to recommend: everything was seen, or is not yet available.")
+    head = {"user_id": user_id, "bundle_id": loaded.bundle_id, "simulated": loaded.manifest.simulated}
+    told = [finite(asdict(item)) for item in items]
+    pinned = {"state_version": explanation.state_version, "now": context.now, "seed": context.seed}
+    write_json(json_path, {**head, **pinned, "items": told})
+
+
+def finite(value: Any) -> Any:
+    """Return plain values with None for every number that JSON cannot hold."""
+    if isinstance(value, dict):
+        return {key: finite(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _print(item: dict[str, Any]) -> None:
+    _line(f"{item['position'] + 1:3d}  {_called(item)}  (score {item['score']:.3f}, rank {item['rank']})", indent="\n")
+    _line(item["sentence"])
+    if item["history"]:
+        parts = [f"{_called(one)} {one['share']:.0%}" for one in item["history"][:5]]
+        _line(f"carried by, as {item['carried_by']} scores it: {', '.join(parts)}{_faith(item['faithfulness'])}")
+    if item["attention"]:
+        parts = [f"{_called(one)} {one['share']:.0%}" for one in item["attention"]]
+        _line(f"attention looked at: {', '.join(parts)}{_faith(item['attention_faithfulness'])}")
+    parts = [f"{one['feature']} {one['value']:+.3f}" for one in item["contributions"]]
+    _line(f"score: {', '.join(parts)}, others {item['others']:+.3f}, base {item['base']:+.3f}")
+
+
+def _line(text: str, indent: str = "     ") -> None:
+    out.print(f"{indent}{text}", markup=False)
+
+
+def _called(one: dict[str, Any]) -> str:
+    return shorten(one["title"], _TITLE, placeholder="…") if one["title"] else str(one["item_id"])
+
+
+def _faith(value: float | None) -> str:
+    return "" if value is None else f" (faithfulness {value:.2f})"

@@ -1,0 +1,61 @@
+"""``foveate why-not``: where a video fell on its way to a viewer's slate."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+
+import click
+
+from foveate_cli.common import folder, json_option, out, write_json
+from foveate_cli.explain import finite
+
+
+@click.command("why-not", short_help="Why an item is not in a slate.")
+@folder("--bundle", "The bundle to recommend with.")
+@click.option("--user", "user_id", required=True, metavar="ID", help="The viewer.")
+@click.option("--item", "item_id", required=True, metavar="ID", help="The item.")
+@click.option(
+    "-k", "size", type=click.IntRange(1, 1000), help="How many items; as the bundle's recipe says by default."
+)
+@click.option(
+    "--max-maturity", type=click.IntRange(0, 99), help="Highest minimum age that the request allows, in years."
+)
+@click.option("--region", metavar="NAME", help="Where the viewer is.")
+@folder("--state", "Viewers' histories. Default: <bundle>.state.sqlite beside the bundle.", required=False)
+@click.option("--seed", type=int, help="Seed of whatever is random; drawn by default.")
+@json_option
+def command(
+    *,
+    bundle: Path,
+    user_id: str,
+    item_id: str,
+    size: int | None,
+    max_maturity: int | None,
+    region: str | None,
+    state: Path | None,
+    seed: int | None,
+    json_path: Path | None,
+) -> None:
+    """Say where an item fell on its way to a viewer's slate.
+
+    It was unknown to the catalogue, filtered, not retrieved by any source, ranked below the slate, or displaced by a
+    rule or the policy; or it is in the slate.
+    """
+    from foveate.bundle import Bundle, default_state  # noqa: PLC0415
+    from foveate.explain import why_not  # noqa: PLC0415
+    from foveate.messages import Filters, RecommendRequest  # noqa: PLC0415
+    from foveate.pipeline import make_context  # noqa: PLC0415
+    from foveate.state.sqlite import SqliteState, utc_micros  # noqa: PLC0415
+
+    loaded = Bundle.load(bundle)
+    filters = Filters(max_maturity=max_maturity, region=region)
+    request = RecommendRequest(user_id, k=size or loaded.model.recipe.slate_size, filters=filters, seed=seed)
+    context = make_context(request, loaded.bundle_id, clock=utc_micros)
+    with SqliteState(state or default_state(bundle), create=False) as viewers:
+        answer = why_not(loaded.model, viewers, request, context, item_id)
+    out.print(answer.sentence, markup=False)
+    told = {field.name: getattr(answer, field.name) for field in fields(answer)}
+    head = {"user_id": user_id, "bundle_id": loaded.bundle_id, "simulated": loaded.manifest.simulated}
+    ranks = {"source_ranks": dict(answer.source_ranks)}
+    write_json(json_path, finite({**head, **told, **ranks, "now": context.now, "seed": context.seed}))
