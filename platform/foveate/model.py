@@ -125,7 +125,7 @@ class Model:
     def slate_input(self, ranked: Ranked) -> SlateInput:
         """Return the candidates as a policy sees them."""
         catalog, items, query = self.catalog, ranked.candidates.items, ranked.query
-        shares, tags, taste = Rows.of(self._category_shares, items), Rows.of(catalog.tags, items), self.taste(query)
+        shares, tags, taste = Rows.of(self.category_shares, items), Rows.of(catalog.tags, items), self.taste(query)
         columns = np.union1d(shares.used(), np.flatnonzero(taste)).astype(np.int32)
         return SlateInput(
             relevance=ranked.scores,
@@ -145,7 +145,7 @@ class Model:
 
     def taste(self, query: Query) -> NDArray[np.float32]:
         """Return ``[C]`` the share of each category in what the viewer liked, of sum 1, or 0 where nothing is known."""
-        shares = self._category_shares
+        shares = self.category_shares
         weight_C = Rows.of(shares, query.items[query.positives]).sums(shares.shape[1])
         return np.asarray(weight_C / max(weight_C.sum(), np.finfo(np.float64).tiny), dtype=np.float32)
 
@@ -170,7 +170,7 @@ class Model:
         return np.asarray(rows.dense(rows.used()), dtype=np.float32)
 
     @cached_property
-    def _category_shares(self) -> sparse.csr_matrix:
+    def category_shares(self) -> sparse.csr_matrix:
         """``[I, C]``: each item's categories in equal shares."""
         categories = self.catalog.categories.astype(np.float32)
         counts = np.asarray(categories.sum(axis=1)).ravel()

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from foveate.evaluate.panel import Panel
+from foveate.evaluate.panel import Panel, request_seed
 from foveate.features.candidate import z_scores
 from foveate.messages import Candidates, Ranked
 from foveate.metrics import Floats, mid_ranks_among, mid_ranks_many
@@ -146,8 +146,9 @@ def _by_slate(
     ranks, lists = [], []
     for viewer, own in enumerate(ranked):
         pool = model.slate_input(own)
-        selection = policy.select(pool, PLACES, constraints, seed)
-        would_show = policy.select(pool, PLACES, UNCONSTRAINED, seed).chosen
+        drawn = request_seed(own.query, seed)
+        selection = policy.select(pool, PLACES, constraints, drawn)
+        would_show = policy.select(pool, PLACES, UNCONSTRAINED, drawn).chosen
         caps.add(
             selection,
             would_break=bool(broken(pool, would_show, constraints.hard, PLACES)),

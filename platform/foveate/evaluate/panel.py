@@ -5,6 +5,7 @@ Shapes: ``B`` viewers, ``T`` targets of all of them.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -53,6 +54,11 @@ class Panel:
     def of(self, viewer: int) -> slice:
         """Return where one viewer's targets lie."""
         return slice(int(self.offsets[viewer]), int(self.offsets[viewer + 1]))
+
+
+def request_seed(query: Query, seed: int) -> int:
+    """Return the seed of a viewer's request: what rules draw differs from viewer to viewer, not from run to run."""
+    return zlib.crc32(f"{seed}/{query.user_id}".encode())
 
 
 def panel_of(stage: Stage, catalog: Catalog, *, most: int = 0, seed: int = 0) -> Panel:

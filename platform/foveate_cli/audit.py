@@ -1,0 +1,179 @@
+"""``foveate audit``: what a bundle does to viewers and creators, and what more diversity would change and cost."""
+
+from __future__ import annotations
+
+from math import isfinite
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich import box
+from rich.markup import escape
+from rich.table import Table
+
+from foveate.bundle import Bundle
+from foveate.data.dataset import open_dataset
+from foveate.errors import ConfigError
+from foveate_cli.common import folder, json_option, out, telling, write_json
+
+if TYPE_CHECKING:
+    from foveate.audit import Audit, Group, Point
+
+
+@click.command(short_help="Popularity bias, exposure, calibration, and what diversity changes.")
+@folder("--bundle", "The bundle to audit.")
+@folder("--data", "Dataset folder: what it holds after the newest cut is what slates are judged by.")
+@click.option("--policy", metavar="NAME", help="The policy whose strength is varied; the bundle's own by default.")
+@click.option(
+    "--strength",
+    "strengths",
+    type=click.FloatRange(0, 1),
+    multiple=True,
+    help="A strength to try, from 0 to 1; may be given again. Default: eight from 0 to 1.",
+)
+@click.option("--rules/--no-rules", default=True, show_default=True, help="Whether slates keep the bundle's rules.")
+@click.option(
+    "--viewers", type=click.IntRange(min=0), default=2000, show_default=True, help="Ask so many at most; 0 asks all."
+)
+@click.option("--html", type=click.Path(path_type=Path), help="Write the plots to this file, which needs no network.")
+@json_option
+def command(
+    *,
+    bundle: Path,
+    data: Path,
+    policy: str | None,
+    strengths: tuple[float, ...],
+    rules: bool,
+    viewers: int,
+    html: Path | None,
+    json_path: Path | None,
+) -> None:
+    """Tell what a bundle does to viewers and creators, and what more diversity would change and cost.
+
+    How popular what is shown is beside what viewers like, how places are dealt to channels and videos, how far slates
+    stray from each group's mix of categories, and how all that moves with the strength of diversity.
+
+    Groups are thirds of the viewers: by how much they liked (light, medium, heavy), and by how much of that is among
+    the most popular fifth of the videos (niche, diverse, mainstream). NDCG@10 stands beside each, so that the price
+    shows. Definitions and their sources stand in foveate/audit/measures.py.
+    """
+    from foveate.audit import STRENGTHS, audit  # noqa: PLC0415 - brings the sources and torch along
+
+    loaded, dataset = Bundle.load(bundle), open_dataset(data)
+    with telling() as say:
+        answer = audit(
+            loaded,
+            dataset,
+            policy=policy,
+            strengths=strengths or STRENGTHS,
+            rules=rules,
+            most=viewers,
+            progress=say,
+        )
+    show(answer)
+    write_json(json_path, answer.to_json())
+    if html is not None:
+        _write_page(html, answer)
+
+
+def show(answer: Audit) -> None:
+    """Print what moves along the strength, the groups, and who is shown."""
+    stamp = " [simulated]" if answer.simulated else ""
+    title = f"bundle {answer.bundle} on {answer.data}{stamp}: slates of {answer.places} for {answer.viewers:,} viewers"
+    out.print(escape(title))
+    out.print(f"rules: {', '.join(answer.rules) or 'none'}", markup=False)
+    out.print(_price(answer))
+    out.print(_fairness(answer))
+    out.print(_groups(answer))
+    if answer.decile_items:
+        out.print(_deciles(answer))
+    for note in answer.notes:
+        out.print(note, markup=False)
+
+
+def _price(answer: Audit) -> Table:
+    heads = ("NDCG@10", "change", "unlike by category", "by vector", "price")
+    table = _by_strength(f"what the strength of {answer.policy} costs and buys", heads)
+    for point in answer.points:
+        cells = [
+            _number(point.everyone.ndcg, ".4f"),
+            _number(point.ndcg_change.percent.mean, "+.1f", " %"),
+            *(_number(value, ".3f") for value in (point.ild_by_category, point.ild_by_vector, point.relevance_paid)),
+        ]
+        _add(table, answer, point, cells)
+    return table
+
+
+def _fairness(answer: Audit) -> Table:
+    heads = ("coverage", "Gini", "popularity lift", "off the mix", "small channels")
+    table = _by_strength("who and what is shown", heads)
+    for point in answer.points:
+        small = sum(point.deciles[: len(point.deciles) // 2]) if point.deciles else float("nan")
+        cells = [
+            *(_number(value, ".3f") for value in (point.coverage, point.gini)),
+            _number(100 * point.everyone.lift, "+.0f", " %"),
+            _number(point.everyone.miscalibration, ".3f"),
+            _number(100 * small, ".1f", " %"),
+        ]
+        _add(table, answer, point, cells)
+    return table
+
+
+def _by_strength(title: str, heads: tuple[str, ...]) -> Table:
+    table = _table(title)
+    for head in ("strength", *heads):
+        table.add_column(head, justify="right", no_wrap=True)
+    return table
+
+
+def _add(table: Table, answer: Audit, point: Point, cells: list[str]) -> None:
+    table.add_row(f"{point.strength:g}", *cells, style="bold" if point.strength == answer.strength else None)
+
+
+def _groups(answer: Audit) -> Table:
+    table = _table(f"groups of viewers at strength {answer.own.strength:g}")
+    table.add_column("group", no_wrap=True)
+    for head in ("viewers", "NDCG\n@10", "popularity\nliked", "shown", "lift", "off the\nmix"):
+        table.add_column(head, justify="right", no_wrap=True)
+    for kind, groups in answer.own.groups.items():
+        for name, group in groups.items():
+            table.add_row(f"{kind}: {name}", *_cells(group))
+    table.add_row("everyone", *_cells(answer.own.everyone), style="bold")
+    return table
+
+
+def _cells(group: Group) -> list[str]:
+    popular = (_number(100 * value, ".2f", " %") for value in (group.liked_popularity, group.shown_popularity))
+    lift, off = _number(100 * group.lift, "+.0f", " %"), _number(group.miscalibration, ".3f")
+    return [f"{group.viewers:,}", _number(group.ndcg, ".4f"), *popular, lift, off]
+
+
+def _deciles(answer: Audit) -> Table:
+    own, last = answer.own, answer.points[-1]
+    columns = {"of the catalogue": answer.decile_items, "of what was liked": answer.decile_liked}
+    columns |= {f"of places at {own.strength:g}": own.deciles, f"at {last.strength:g}": last.deciles}
+    table = _table("shares by size of channel, the smallest tenth of the channels first")
+    for head in ("tenth", *columns):
+        table.add_column(head, justify="right", no_wrap=True)
+    for place, shares in enumerate(zip(*columns.values(), strict=True)):
+        table.add_row(str(place + 1), *(_number(100 * share, ".1f", " %") for share in shares))
+    return table
+
+
+def _table(title: str) -> Table:
+    return Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+
+
+def _number(value: float, form: str, unit: str = "") -> str:
+    return f"{value:{form}}{unit}" if isfinite(value) else "-"
+
+
+def _write_page(path: Path, answer: Audit) -> None:
+    from foveate.audit.page import page  # noqa: PLC0415 - plotly starts slowly
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(page(answer), encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"--html '{path}': {error.strerror}") from error
+    out.print(f"plots: {path}", markup=False)
