@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -28,6 +28,9 @@ from foveate.messages import NO_TIME, Query
 from foveate.recipe import Recipe
 from foveate.slate.inputs import SlateInput
 from foveate.state.sqlite import SqliteState
+
+if TYPE_CHECKING:
+    from foveate_tune.leaderboard import SweepResult
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -190,3 +193,18 @@ def small_bundle(small_world: Dataset, tmp_path_factory: pytest.TempPathFactory)
     with SqliteState(default_state(bundle.path)) as state:
         state.import_events(small_world.events)
     return bundle
+
+
+@pytest.fixture(scope="session")
+def small_sweep(small_world: Dataset, tmp_path_factory: pytest.TempPathFactory) -> tuple[SweepResult, Path]:
+    """A sweep of four trials of three epochs on the small world, tracked in files alone, and its folder."""
+    # Ray and W&B take seconds to import, which most tests are spared.
+    from foveate_tune.config import SweepConfig
+    from foveate_tune.sweep import run_sweep
+
+    out = tmp_path_factory.mktemp("tune") / "sweep"
+    assert small_world.path
+    settings = {"trials": 4, "epochs": 3, "tracking": {"mode": "offline"}}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("WANDB_API_KEY", raising=False)
+        return run_sweep(from_dict(SweepConfig, settings), small_world.path, out), out

@@ -5,8 +5,8 @@ const CONFIG = {
   responsive: true,
   displaylogo: false,
   showSendToCloud: false,
-  // A finger has no other way to what the bar offers, but it would lie on the legend.
-  displayModeBar: window.matchMedia("(hover: hover)").matches ? "hover" : false,
+  // On a narrow screen it would lie on the legend.
+  displayModeBar: window.matchMedia("(min-width: 600px)").matches ? "hover" : false,
   modeBarButtons: [["toImage", "zoomIn2d", "zoomOut2d", "resetScale2d"]],
 };
 
