@@ -7,14 +7,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from click.testing import CliRunner
 
 from foveate.config import from_dict
 from foveate.data.dataset import Dataset
+from foveate.data.simulate.config import SimulateConfig
+from foveate.data.simulate.world import simulate_dataset
 from foveate.encoder.checkpoint import load_checkpoint
+from foveate.errors import ConfigError
+from foveate_cli.main import cli
 from foveate_tune.config import SweepConfig
+from foveate_tune.folder import Folder
 from foveate_tune.leaderboard import SweepResult
+from foveate_tune.report.record import read_sweep
 from foveate_tune.space import MIXER, SCORER
 from foveate_tune.sweep import run_sweep
+from foveate_tune.verdict import judge
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
@@ -86,3 +95,44 @@ def test_a_row_tells_the_settings_of_its_best_epoch(population: tuple[SweepResul
         assert kept.facts["epochs_done"] == row.best_epoch
         assert kept.group("model")["items.weight"].shape[1] == row.settings["encoder.width"]
         assert {MIXER, SCORER} <= set(row.settings)
+
+
+def test_its_winner_is_compared_with_the_default_on_the_window_that_no_trial_saw(
+    population: tuple[SweepResult, Path, list[str]], small_world: Dataset, tmp_path: Path
+) -> None:
+    result, out, _ = population
+    recipe = tmp_path / "popular.yaml"
+    source = {"name": "attention", "encoder": {"mixer": "mean_pool", "width": 8}, "train": {"epochs": 1}}
+    recipe.write_text(yaml.safe_dump({"sources": [source]}))
+    against = ["--against", "default", "--against", str(recipe), "--seeds", "2", "--json", str(tmp_path / "told.json")]
+    command = ["compare", str(out), "--data", str(small_world.path), *against]
+    ran = CliRunner().invoke(cli, command, catch_exceptions=False, standalone_mode=False)
+    told = json.loads((out / "verdict.json").read_text())
+    assert told == json.loads((tmp_path / "told.json").read_text())
+    ours, default, weak = told["contenders"]
+    assert (told["sweep"], told["trial"], told["window"], told["seeds"]) == (
+        result.sweep_id,
+        result.winner,
+        "test",
+        [0, 1],
+    )
+    assert (ours["epochs"], ours["searched_epochs"]) == (result.rows[0].best_epoch, 4 * EPOCHS)
+    assert 1 <= default["epochs"] <= EPOCHS
+    assert weak["epochs"] == 1
+    for rival, compared in zip((default, weak), told["comparisons"], strict=True):
+        assert compared["against"] == rival["name"]
+        gains = [a - b for a, b in zip(ours["by_seed"], rival["by_seed"], strict=True)]
+        assert compared["by_seed"] == pytest.approx(gains)
+        assert compared["difference"]["mean"] == pytest.approx(ours["mean"]["mean"] - rival["mean"]["mean"])
+        assert f"{result.winner} is {compared['verdict']}" in ran.output
+    assert weak["mean"]["mean"] < ours["mean"]["mean"]
+    assert read_sweep(Folder.at(out)).verdict == told
+
+
+def test_a_comparison_on_other_data_is_refused(population: tuple[SweepResult, Path, list[str]], tmp_path: Path) -> None:
+    other = simulate_dataset(SimulateConfig(viewers=60, items=60, days=8, seed=1), tmp_path / "other")
+    assert other.path
+    with pytest.raises(ConfigError, match="was made on other data"):
+        judge(population[1], other.path, ["default"])
+    with pytest.raises(ConfigError, match="make one with 'foveate tune'"):
+        judge(tmp_path / "none", other.path, ["default"])

@@ -1,0 +1,75 @@
+"""``foveate compare``: whether a sweep's winner is really better than its rivals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich import box
+from rich.markup import escape
+from rich.table import Table
+
+from foveate_cli.common import folder, json_option, out, telling, write_json
+
+if TYPE_CHECKING:
+    from foveate_tune.verdict import VerdictReport
+
+
+@click.command(short_help="Test whether a sweep's winner is better.")
+@click.argument("sweep")
+@folder("--data", "Dataset folder.")
+@click.option(
+    "--against",
+    multiple=True,
+    default=("default",),
+    show_default=True,
+    help="A rival: default (the shipped encoder), another finished sweep, or a recipe file. May be repeated.",
+)
+@click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="Trainings of each.")
+@click.option("--pick", help="Which trial of the sweep: best, knee, or its name or number. [default: the winner]")
+@json_option
+def command(
+    *, sweep: str, data: Path, against: tuple[str, ...], seeds: int, pick: str | None, json_path: Path | None
+) -> None:
+    """Train the winner of SWEEP and its rivals with several seeds each, and compare them on the test's window.
+
+    Each learns from all that lies before the window; all rank the whole catalogue for the same viewers. A paired
+    bootstrap over viewers, widened by what differs between seeds, says whether the winner is better, worse or not distinguishable. What it says is
+    kept in the sweep's folder as verdict.json.
+
+    The window is opened for this: settings that are changed after reading it are no longer chosen on validation alone.
+    """
+    from foveate_tune.verdict import judge  # noqa: PLC0415 - torch costs seconds that --help is spared
+
+    with telling() as say:
+        report = judge(sweep, data, against, seeds=seeds, pick=pick, say=say)
+    show(report)
+    write_json(json_path, report.to_json())
+
+
+def show(report: VerdictReport) -> None:
+    """Print what each came to, and what the winner is against each rival."""
+    told = report.to_json()
+    facts = f"{told['data']['title']} · {told['protocol']}, test window, {told['viewers']:,} viewers"
+    title = f"{facts} · seeds {', '.join(map(str, report.seeds))}"
+    table = Table(title=escape(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("encoder", told["metric"], "by seed", "epochs", "searched"):
+        table.add_column(name, justify="left" if name == "encoder" else "right")
+    for standing in report.standings:
+        contender, mean = standing.contender, standing.mean
+        searched = "-" if contender.searched_epochs is None else f"{contender.searched_epochs:,}"
+        table.add_row(
+            escape(contender.name),
+            f"{mean.mean:.4f} [dim]{mean.low:.4f}-{mean.high:.4f}[/dim]",
+            ", ".join(f"{value:.4f}" for value in standing.by_seed),
+            str(contender.source.train.epochs),
+            searched,
+        )
+    out.print(table)
+    for standing, result in zip(report.standings[1:], report.comparisons, strict=True):
+        gain, share = result.difference.absolute, result.difference.percent
+        figures = f"{gain.mean:+.4f} ({gain.low:+.4f} to {gain.high:+.4f}), {share.mean:+.1f} %, p {result.p:.3f}"
+        than = "from" if result.verdict == "not distinguishable" else "than"
+        out.print(f"{report.trial} is {result.verdict} {than} {standing.contender.name}: {figures}", markup=False)
+    out.print(f"by {told['rule']}", markup=False)
