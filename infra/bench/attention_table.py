@@ -42,6 +42,8 @@ from lab.held_out import BEAUTY, asked, full_ranking, leave_one_out, open_or_imp
 BENCH = Path(__file__).resolve().parent
 TIMED, WARM_UP = 100, 5
 """Requests that are timed, and those before them that are not."""
+TIMED_ROWS, TIMED_EPOCHS = 16_384, 3
+"""Training that is timed; its first epoch is not."""
 
 
 @dataclass(frozen=True)
@@ -87,12 +89,17 @@ class Trial:
     seconds: float
 
     @property
+    def training(self) -> FitContext:
+        """Nothing is held out for stopping early: each takes the whole budget and is measured once, at its end."""
+        return replace(self.context, validation=None)
+
+    @property
     def asked(self) -> Validation:
         """The viewers that every row is measured on."""
         return asked(self.context, self.source.train.validation_viewers)
 
     def measured_on(self, variant: Variant) -> dict[str, Any]:
-        """Return all that a row depends on, as plain values."""
+        """Return all that a row's quality depends on, as plain values."""
         return {
             "encoder": to_dict(variant.encoder),
             "train": to_dict(self.source.train),
@@ -122,28 +129,41 @@ def variants(base: EncoderConfig, only: Sequence[str] = ()) -> Iterator[Variant]
 
 def measured(variant: Variant, trial: Trial) -> Row:
     """Train one variant and measure it."""
-    reports: list[EpochReport] = []
+    done = 0
 
     def told(report: EpochReport) -> bool:
-        reports.append(report)
+        nonlocal done
+        done = report.epoch
         return not trial.seconds or time.perf_counter() - started < trial.seconds
 
     started = time.perf_counter()
-    # Nothing is held out for stopping early: each takes the whole budget and is measured once, at its end.
-    training = replace(trial.context, validation=None)
-    encoder = train_encoder(variant.encoder, trial.source.train, training, on_epoch=told)
+    encoder = train_encoder(variant.encoder, trial.source.train, trial.training, on_epoch=told)
     every = sum(parameter.numel() for parameter in encoder.model.parameters())
-    return Row(
+    row = Row(
         mixer=variant.mixer,
         matched=variant.matched,
         metrics=trial.asked.measure(encoder),
         parameters=every - encoder.model.items.weight.numel(),
         with_items=every,
-        epochs=len(reports),
-        rows_per_second=statistics.median(report.rows_per_second for report in reports),
-        request_ms=request_ms(encoder, trial),
+        epochs=done,
+        rows_per_second=0.0,
+        request_ms=0.0,
         measured_on=trial.measured_on(variant),
     )
+    return timed(row, variant, trial)
+
+
+def timed(row: Row, variant: Variant, trial: Trial) -> Row:
+    """Return the row with both speeds measured, on a training of a few seconds."""
+    speeds: list[float] = []
+
+    def told(report: EpochReport) -> bool:
+        speeds.append(report.rows_per_second)
+        return True
+
+    brief = replace(trial.source.train, epochs=TIMED_EPOCHS, epoch_rows=TIMED_ROWS)
+    encoder = train_encoder(variant.encoder, brief, trial.training, on_epoch=told)
+    return replace(row, rows_per_second=statistics.median(speeds[1:]), request_ms=request_ms(encoder, trial))
 
 
 def request_ms(encoder: TrainedEncoder, trial: Trial) -> float:
@@ -185,9 +205,9 @@ def table(rows: Sequence[Row], popular: dict[str, float], trial: Trial, command:
         f"Data: {trial.data}, leave-one-out on the last item but one of {len(trial.asked.users):,} viewers. "
         f"Budget: {budget}; threads: {train.threads}; torch {torch.__version__}; seed {trial.context.seed}. "
         "Nothing is tuned for any one row. "
-        "*Parameters* leave the item vectors out, *all* counts them. *Request* is the median of encoding one viewer "
-        f"and scoring every item. Popularity reaches NDCG@10 {popular['ndcg@10']:.4f} and Recall@10 "
-        f"{popular['recall@10']:.4f}."
+        "*Parameters* leave the item vectors out, *all* counts them. *Rows/s* is training. *Request* is the median of "
+        f"encoding one viewer and scoring every item. Popularity reaches "
+        f"NDCG@10 {popular['ndcg@10']:.4f} and Recall@10 {popular['recall@10']:.4f}."
     )
     lines = [
         "# Every way to share out attention, at one budget",
@@ -227,13 +247,19 @@ def fill_in(trial: Trial, options: argparse.Namespace) -> None:
     wanted = list(variants(base, options.only))
     for number, variant in enumerate(wanted, start=1):
         key = trial.key(variant)
-        note = ", kept" if key in rows else ""
-        row = rows[key] = rows.get(key) or measured(variant, trial)
+        row, note = _kept_or_measured(variant, trial, rows.get(key), again=options.again)
+        rows[key] = row
         told = f"NDCG@10 {row.metrics['ndcg@10']:.4f}, {row.rows_per_second:,.0f} rows/s, {row.request_ms:.2f} ms"
         print(f"{number}/{len(wanted)} {row.mixer} x {row.matched}: {told}{note}", flush=True)
         payload = {"popularity": popular, "rows": [asdict(row) for row in rows.values()]}
         write(options.json, json.dumps(payload, indent=1) + "\n")
         write(options.out, table(list(rows.values()), popular, trial, options.command))
+
+
+def _kept_or_measured(variant: Variant, trial: Trial, kept: Row | None, *, again: bool) -> tuple[Row, str]:
+    if kept is None:
+        return measured(variant, trial), ""
+    return (timed(kept, variant, trial), ", timed again") if again else (kept, ", kept")
 
 
 def base_source(options: argparse.Namespace) -> Attention:
@@ -256,11 +282,15 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=0.0, help="end a variant's training after so long; 0: never")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
     parser.add_argument("--seed", type=int, default=0)
+    again_help = "time the kept rows again, without training them anew: for when the machine has nothing else to do"
+    parser.add_argument("--again", action="store_true", help=again_help)
     only_help = "measure only rows whose mixer and scorer or head are named; may be given several times"
     parser.add_argument("--only", action="append", default=[], metavar="NAME", help=only_help)
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="settings of all, such as encoder.width=64")
     options = parser.parse_args()
-    options.command = shlex.join(["python", "infra/bench/attention_table.py", *sys.argv[1:]])
+    options.command = shlex.join(
+        ["python", "infra/bench/attention_table.py", *(word for word in sys.argv[1:] if word != "--again")]
+    )
     data = options.data or real_data() / BEAUTY
     if not data.exists():
         print(f"skipped: there is no {data}; set FOVEATE_DATA to the folder that holds {BEAUTY}, or give --data")

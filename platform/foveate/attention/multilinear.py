@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from foveate.attention.base import Scorer, ScorerConfig
@@ -11,10 +12,11 @@ from foveate.space import Choice, Space
 
 
 class MultilinearScorer(Scorer):
-    """``w . tanh(W [u; v] + b)``, the additive form of attention.
+    """``w . tanh(W [u; v / |v|] + b)``, the additive form of attention.
 
     The bend is needed: ``w . W [u; v]`` is a part for the viewer plus a part for the item, and would rank all items
-    alike for every viewer.
+    alike for every viewer. So a fresh ``W`` fills the bend: with item vectors as small as fresh ones are, and a usual
+    start, the sum stays where ``tanh`` is straight, and training ranks by popularity for many epochs.
 
     Source: Bahdanau et al., Neural Machine Translation by Jointly Learning to Align and Translate (2015), section
     A.1.2.
@@ -27,11 +29,14 @@ class MultilinearScorer(Scorer):
         self.of_user = nn.Linear(width, hidden)
         self.of_item = nn.Linear(width, hidden, bias=False)
         self.out = nn.Linear(hidden, 1, bias=False)
+        # An encoder's viewers come from a LayerNorm, each coordinate about one; a direction's add up to one.
+        nn.init.normal_(self.of_user.weight, std=width**-0.5)
+        nn.init.normal_(self.of_item.weight)
 
     def forward(self, user_BD: Tensor, item_ND: Tensor) -> Tensor:
         """Return scores ``[B, N]``."""
         # W [u; v] is a map of u plus a map of v, so each side passes once and not once a pair.
-        hidden_BNM = (self.of_user(user_BD)[:, None] + self.of_item(item_ND)).tanh()
+        hidden_BNM = (self.of_user(user_BD)[:, None] + self.of_item(F.normalize(item_ND, dim=-1))).tanh()
         score_BN: Tensor = self.out(hidden_BNM)[..., 0]
         return score_BN
 
