@@ -35,8 +35,8 @@ def command(
     """Train the winner of SWEEP and its rivals with several seeds each, and compare them on the test's window.
 
     Each learns from all that lies before the window; all rank the whole catalogue for the same viewers. A paired
-    bootstrap over viewers, widened by what differs between seeds, says whether the winner is better, worse or not distinguishable. What it says is
-    kept in the sweep's folder as verdict.json.
+    bootstrap over viewers, widened by what differs between seeds, says whether the winner is better, worse or not
+    distinguishable; it is kept in the sweep's folder as verdict.json.
 
     The window is opened for this: settings that are changed after reading it are no longer chosen on validation alone.
     """
