@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from foveate_cli.main import cli
 from foveate_tune.config import SweepConfig
 from foveate_tune.folder import Folder
 from foveate_tune.leaderboard import SweepResult
+from foveate_tune.report.base import Picture
 from foveate_tune.report.record import read_sweep
 from foveate_tune.space import MIXER, SCORER
 from foveate_tune.sweep import run_sweep
@@ -126,7 +128,16 @@ def test_its_winner_is_compared_with_the_default_on_the_window_that_no_trial_saw
         assert compared["difference"]["mean"] == pytest.approx(ours["mean"]["mean"] - rival["mean"]["mean"])
         assert f"{result.winner} is {compared['verdict']}" in ran.output
     assert weak["mean"]["mean"] < ours["mean"]["mean"]
-    assert read_sweep(Folder.at(out)).verdict == told
+    record = read_sweep(Folder.at(out))
+    assert record.verdict == told
+    picture = Picture.variants["verdict"]()
+    panel = picture.draw(record)
+    assert panel is not None
+    assert panel.figure is not None
+    assert panel.table is not None
+    assert [row[0] for row in panel.table.rows] == [ours["name"], "default", "popular"]
+    assert all(one["verdict"] in panel.caption for one in told["comparisons"])
+    assert picture.draw(dataclasses.replace(record, verdict=None)) is None
 
 
 def test_a_comparison_on_other_data_is_refused(population: tuple[SweepResult, Path, list[str]], tmp_path: Path) -> None:
