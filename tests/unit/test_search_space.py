@@ -74,7 +74,7 @@ def test_a_kept_variant_keeps_what_the_base_says_of_it(small_draw_base: dict[str
     ],
 )
 def test_domains_are_read_as_written(written: object, domain: object) -> None:
-    assert read_domain(written, "x") == domain
+    assert read_domain(written, "search.settings.x") == domain
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_domains_are_read_as_written(written: object, domain: object) -> None:
 )
 def test_a_domain_that_is_none_is_refused(written: object) -> None:
     with pytest.raises(ConfigError, match=r"search\.settings\.x"):
-        read_domain(written, "x")
+        read_domain(written, "search.settings.x")
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ def read_pick(sweep: Place, pick: str | None = None) -> Pick:
     folder.check_there("make one with 'foveate tune'")
     if not folder.holds(LEADERBOARD):
         raise ConfigError(
-            f"--from '{sweep}' has no winner: no {LEADERBOARD} in it, so no sweep has finished there; "
+            f"'{sweep}' has no winner: no {LEADERBOARD} in it, so no sweep has finished there; "
             "'foveate tune --resume' finishes one that was broken off"
         )
     try:
@@ -69,7 +69,7 @@ def read_pick(sweep: Place, pick: str | None = None) -> Pick:
         facts = {name: board.get(name) for name in _FACTS} | {"settings": row["settings"]}
         return Pick(str(board["sweep"]), str(row["trial"]), recipe, str(board["data"]["hash"]), facts)
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
-        raise ConfigError(f"--from '{sweep}' is damaged: {error}") from error
+        raise ConfigError(f"the sweep in '{sweep}' is damaged: {error}") from error
 
 
 def _row(board: Mapping[str, Any], pick: str | None) -> Mapping[str, Any]:

@@ -143,17 +143,37 @@ def build_space(config: SearchConfig) -> SearchSpace:
         A variant is not known, or a domain is written in a way that cannot be read or is empty.
     """
     branches = {
-        MIXER: _Branch("search.mixers", MixerConfig.variants, config.mixers),
-        SCORER: _Branch("search.scorers", ScorerConfig.variants, config.scorers),
+        MIXER: Branch("search.mixers", MixerConfig.variants, config.mixers),
+        SCORER: Branch("search.scorers", ScorerConfig.variants, config.scorers),
     }
     if config.losses:
-        branches[LOSS] = _Branch("search.losses", LossConfig.variants, config.losses)
-    shared = dict(_domains(config.settings))
-    spaces = {path: branch.spaces(_of_variants(path, branch.kind, shared)) for path, branch in branches.items()}
+        branches[LOSS] = Branch("search.losses", LossConfig.variants, config.losses)
+    return conditional("search.settings", config.settings, branches)
+
+
+def conditional(where: str, settings: Mapping[str, Any], branches: Mapping[str, Branch]) -> SearchSpace:
+    """Read domains as a config lays them out, and join them with the variants' own search spaces.
+
+    Parameters
+    ----------
+    where
+        The place of ``settings`` in the config, for messages.
+    branches
+        The kinds of variants to choose from, by the path of each.
+
+    Raises
+    ------
+    ConfigError
+        As :func:`build_space`.
+    """
+    shared = dict(_domains(where, settings))
+    spaces = {
+        path: branch.spaces(where, _of_variants(where, path, branch, shared)) for path, branch in branches.items()
+    }
     return SearchSpace(shared, spaces)
 
 
-def read_domain(value: Any, path: str) -> Domain:
+def read_domain(value: Any, where: str) -> Domain:
     """Read a domain as a search config writes it.
 
     Raises
@@ -161,7 +181,6 @@ def read_domain(value: Any, path: str) -> Domain:
     ConfigError
         It is none, or holds nothing.
     """
-    where = f"search.settings.{path}"
     if isinstance(value, (list, tuple)):
         if not value:
             raise ConfigError(f"{where}: the list of values is empty")
@@ -175,7 +194,7 @@ def read_domain(value: Any, path: str) -> Domain:
 
 
 def apply_draw(draw: Draw, base: Mapping[str, Any], branches: Collection[str]) -> dict[str, Any]:
-    """Return the settings of the ``attention`` source with a draw put in.
+    """Return settings with a draw put in.
 
     A variant that ``base`` names too keeps what ``base`` says of it where the draw says nothing.
     """
@@ -197,17 +216,17 @@ def apply_draw(draw: Draw, base: Mapping[str, Any], branches: Collection[str]) -
     return settings
 
 
-def _domains(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Domain]]:
+def _domains(where: str, settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Domain]]:
     for key, value in settings.items():
-        group = isinstance(value, Mapping) and value and not set(value) & set(_RANGES)
-        if group:
-            yield from _domains(value, f"{prefix}{key}.")
+        path = f"{prefix}{key}"
+        if isinstance(value, Mapping) and value and not set(value) & set(_RANGES):
+            yield from _domains(where, value, f"{path}.")
         else:
-            yield f"{prefix}{key}", read_domain(value, f"{prefix}{key}")
+            yield path, read_domain(value, f"{where}.{path}")
 
 
 @dataclass(frozen=True)
-class _Branch:
+class Branch:
     """One kind of variants: where a config names those to choose from, all that there are, and the names."""
 
     where: str
@@ -216,9 +235,10 @@ class _Branch:
 
     @property
     def kind(self) -> str:
+        """What a variant is called in messages."""
         return self.known.kind
 
-    def spaces(self, told: Space) -> dict[str, Space]:
+    def spaces(self, where: str, told: Space) -> dict[str, Space]:
         """Return each variant's own space; ``told`` are domains that the config gives to those which have them."""
         if len(set(self.names)) < len(self.names):
             raise ConfigError(f"{self.where}: a name stands twice")
@@ -228,17 +248,17 @@ class _Branch:
             raise ConfigError(f"{self.where}: {error}") from error
         for key in told:
             if not any(_has(variant, key) for variant in chosen.values()):
-                raise ConfigError(f"search.settings: no {self.kind} that is searched has a setting '{key}'")
+                raise ConfigError(f"{where}: no {self.kind} that is searched has a setting '{key}'")
         return {
             name: {**variant.search_space(), **{key: told[key] for key in told if _has(variant, key)}}
             for name, variant in chosen.items()
         }
 
 
-def _of_variants(path: str, kind: str, shared: Space) -> Space:
+def _of_variants(where: str, path: str, branch: Branch, shared: Space) -> Space:
     """Take the settings of one kind of variants out of ``shared``: only some variants may have them."""
     if path in shared:
-        raise ConfigError(f"search.settings.{path}: a {kind} is searched by name in search.mixers, scorers or losses")
+        raise ConfigError(f"{where}.{path}: a {branch.kind} is searched by name, in {branch.where}")
     own = [key for key in shared if key.startswith(f"{path}.")]
     return {key.removeprefix(f"{path}."): shared.pop(key) for key in own}
 

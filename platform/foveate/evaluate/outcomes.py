@@ -104,22 +104,23 @@ def answer(subject: Subject, panel: Panel, seed: int, progress: Callable[[str], 
     done = 0
     for batch in panel.batches(size):
         for source in subject.sources:
-            outcomes.add(source.name, *_by_source(source, batch))
+            outcomes.add(source.name, *by_source(source, batch))
         candidates = model.candidates(batch.queries)
         ranked = model.rank(batch.queries, candidates)
         blends = [z_scores(c.scores).mean(axis=1) for c in candidates]
-        outcomes.add(BLEND, *_by_candidates(blends, candidates, batch))
+        outcomes.add(BLEND, *by_candidates(blends, candidates, batch))
         for name, ranker in subject.rankers.items():
             scores = score_each(ranker, [r.features for r in ranked])
-            outcomes.add(name, *_by_candidates(scores, candidates, batch))
-        outcomes.add(TWO_STAGE, *_by_candidates([r.scores for r in ranked], candidates, batch))
+            outcomes.add(name, *by_candidates(scores, candidates, batch))
+        outcomes.add(TWO_STAGE, *by_candidates([r.scores for r in ranked], candidates, batch))
         outcomes.add(SLATE, *_by_slate(model, ranked, batch, seed, outcomes.caps))
         done += len(batch.queries)
         progress(f"asked {done:,} of {len(panel.queries):,} viewers")
     return outcomes
 
 
-def _by_source(source: CandidateSource, batch: Panel) -> tuple[Floats, list[Codes]]:
+def by_source(source: CandidateSource, batch: Panel) -> tuple[Floats, list[Codes]]:
+    """Return ``[T]`` ranks by one source alone, and what each viewer would be shown."""
     scores_BI = source.scores(batch.queries)
     excludes = [query.exclude for query in batch.queries]
     ranks_T = np.full(len(batch.targets), np.inf)
@@ -128,9 +129,10 @@ def _by_source(source: CandidateSource, batch: Panel) -> tuple[Floats, list[Code
     return ranks_T, [top_k(row_I, exclude, PLACES) for row_I, exclude in zip(scores_BI, excludes, strict=True)]
 
 
-def _by_candidates(
+def by_candidates(
     scores: Sequence[NDArray[np.floating]], candidates: Sequence[Candidates], batch: Panel
 ) -> tuple[Floats, list[Codes]]:
+    """Return ``[T]`` ranks among each viewer's candidates by their scores, and what the viewer would be shown."""
     ranks = [
         mid_ranks_among(scores_N, c.items, batch.targets[batch.of(viewer)])
         for viewer, (scores_N, c) in enumerate(zip(scores, candidates, strict=True))
@@ -155,12 +157,13 @@ def _by_slate(
             breaks=bool(broken(pool, selection.chosen, constraints.hard, PLACES)),
         )
         shown = own.candidates.items[selection.chosen]
-        ranks.append(_places_of(batch.targets[batch.of(viewer)], shown))
+        ranks.append(places_of(batch.targets[batch.of(viewer)], shown))
         lists.append(shown)
     return np.concatenate(ranks), lists
 
 
-def _places_of(targets: Codes, slate: Codes) -> Floats:
+def places_of(targets: Codes, slate: Codes) -> Floats:
+    """Return the place of each of one viewer's targets in a slate, ``inf`` for one that is not in it."""
     found_TK = targets[:, None] == slate[None, :]
     return np.where(found_TK.any(axis=1), found_TK.argmax(axis=1) if len(slate) else 0, np.inf)
 

@@ -187,6 +187,18 @@ def measure(
     return rows, comparisons, best
 
 
+def means(outcome: Outcome, offsets: NDArray[np.int64], catalog: Catalog) -> dict[str, float]:
+    """Return the metrics of one model's answers, NaN where one cannot be known.
+
+    Parameters
+    ----------
+    offsets
+        ``[B + 1]`` of the panel's targets.
+    """
+    per_viewer = {name: _mean(values) for name, values in _figures([outcome], offsets, catalog).values.items()}
+    return {**per_viewer, COVERAGE: metrics.coverage(outcome.all_lists(), len(catalog))}
+
+
 def _figures(outcomes: Sequence[Outcome], offsets: NDArray[np.int64], catalog: Catalog) -> _Figures:
     by_seed: dict[str, list[Floats]] = {name: [] for name in (*_PER_VIEWER, DIVERSITY)}
     for outcome in outcomes:

@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
-from foveate.fit.run import Fitted, Upto, final_stage, fit, fit_model, ranker_stages
+from foveate.fit.run import Fitted, Upto, final_stage, fit, fit_model, fit_windows, positive_kinds, ranker_stages
 
-__all__ = ["Fitted", "Upto", "final_stage", "fit", "fit_model", "ranker_stages"]
+__all__ = [
+    "Fitted",
+    "Upto",
+    "final_stage",
+    "fit",
+    "fit_model",
+    "fit_windows",
+    "positive_kinds",
+    "ranker_stages",
+]

@@ -80,14 +80,10 @@ def fit(
     TrainingError
         A source cannot be fitted, or no source retrieved anything that a viewer went on to like.
     """
-    catalog = dataset.catalog()
-    positive = recipe.signals.positive or dataset.manifest.positive_kinds
-    events = dataset.log().encode(dataset.users(), catalog.items, recipe.signals, positive)
-    cut = windows(events, recipe.protocol, recipe.split)
-    stage = final_stage(cut, events, upto)
+    catalog, positive = dataset.catalog(), positive_kinds(dataset, recipe)
     fits = dict(after.fits) if after else {}
-    labels = _fit_labels(ranker_stages(cut, recipe, upto), recipe, catalog, fits, progress)
-    last = _fit_window(stage, recipe, catalog, fits, progress)
+    labels, last = fit_windows(dataset, recipe, catalog, upto=upto, fits=fits, progress=progress)
+    stage = last.stage
     _say(progress, "ranker: candidates and features of the label windows")
     training = training_set(labels, catalog, recipe.counts, recipe.label_draw, recipe.seed)
     _say(progress, f"ranker: {len(training.labels)} candidates of {len(training.groups)} viewers")
@@ -103,6 +99,32 @@ def fit(
         learned=learned_vectors(last.sources),
     )
     return Fitted(model, stage, training, fits)
+
+
+def fit_windows(
+    dataset: Dataset,
+    recipe: Recipe,
+    catalog: Catalog,
+    *,
+    upto: Upto,
+    fits: dict[str, LabelWindow] | None = None,
+    progress: Progress | None = None,
+) -> tuple[list[LabelWindow], LabelWindow]:
+    """Fit sources and features: of the windows that label the ranker, oldest first, and of all that lies before them.
+
+    Parameters and errors are those of :func:`fit`; ``fits`` are windows that need not be fitted again, and keeps those
+    that were.
+    """
+    events = dataset.log().encode(dataset.users(), catalog.items, recipe.signals, positive_kinds(dataset, recipe))
+    cut = windows(events, recipe.protocol, recipe.split)
+    fits = {} if fits is None else fits
+    labels = _fit_labels(ranker_stages(cut, recipe, upto), recipe, catalog, fits, progress)
+    return labels, _fit_window(final_stage(cut, events, upto), recipe, catalog, fits, progress)
+
+
+def positive_kinds(dataset: Dataset, recipe: Recipe) -> tuple[str, ...]:
+    """Return the event kinds that count as interest: those of the recipe, or else of the dataset."""
+    return tuple(recipe.signals.positive or dataset.manifest.positive_kinds)
 
 
 def ranker_stages(cut: Windows, recipe: Recipe, upto: Upto) -> list[Stage]:

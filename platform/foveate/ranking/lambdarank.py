@@ -14,7 +14,7 @@ from foveate.errors import ConfigError, TrainingError
 from foveate.features.candidate import BLEND
 from foveate.messages import FeatureMatrix
 from foveate.ranking.base import Ranker, RankerConfig, TrainingSet, column
-from foveate.space import IntRange, LogUniform, Space
+from foveate.space import Choice, IntRange, LogUniform, Space
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,13 @@ class LambdaRank(RankerConfig):
     @classmethod
     def search_space(cls) -> Space:
         """Return the settings worth sweeping."""
-        return {"trees": IntRange(50, 400), "leaves": IntRange(4, 31), "learning_rate": LogUniform(0.02, 0.1)}
+        return {
+            "trees": IntRange(50, 400),
+            "leaves": IntRange(4, 31),
+            "learning_rate": LogUniform(0.02, 0.1),
+            "min_rows": IntRange(20, 200),
+            "members": Choice((1, 2, 3)),
+        }
 
     def fit(self, training: TrainingSet, seed: int) -> Ranker:
         """Grow the trees.

@@ -23,6 +23,7 @@ from foveate.metrics import mid_ranks, ndcg_at, recall_at
 from foveate.recipe import Recipe
 from foveate.retrieval.attention import Attention
 from foveate.retrieval.popularity import count_items
+from foveate_tune.chosen import attention_of, with_attention
 from foveate_tune.levels.base import Baselines, Level, Objective, Problem, Report
 from foveate_tune.pilot import seconds_per_epoch
 from foveate_tune.search import draw_of
@@ -70,7 +71,7 @@ class EncoderLevel(Level):
         stage = windows(events, recipe.protocol, recipe.split).selection
         histories = stage.history.histories(catalog.duration)
         context = FitContext(histories, catalog, stage.now, config.seed, validation=stage.targets.first())
-        problem = EncoderProblem(self, recipe, context, to_dict(_attention(recipe)))
+        problem = EncoderProblem(self, recipe, context, to_dict(attention_of(recipe) or Attention()))
         if not problem.viewers:
             raise DataError("no viewer with a history likes anything new in the selection's window: widen the split")
         return problem
@@ -135,13 +136,7 @@ class EncoderProblem(Problem):
         """
         source = self._source(draw)
         tuned = dataclasses.replace(source, train=dataclasses.replace(source.train, epochs=max(1, best)))
-        sources = list(self.base.sources)
-        names = [type(own).name for own in sources]
-        if Attention.name in names:
-            sources[names.index(Attention.name)] = tuned
-        else:
-            sources.insert(0, tuned)
-        return dataclasses.replace(self.base, sources=tuple(sources))
+        return with_attention(self.base, tuned)
 
     def baselines(self) -> Baselines:
         """Return popularity's figures."""
@@ -175,7 +170,3 @@ class EncoderProblem(Problem):
         except ValueError as error:
             raise ConfigError(f"search: {error}") from error
         return source
-
-
-def _attention(recipe: Recipe) -> Attention:
-    return next((source for source in recipe.sources if isinstance(source, Attention)), Attention())
