@@ -175,7 +175,8 @@ class Watch(Callback):
     def _line(self, name: str, course: Course, report: Mapping[str, Any]) -> str:
         end = f" [{course.state}]" if course.state != "finished" else ""
         figures = [f"{one.name} {one.text(report)}" for one in self._level.objectives]
-        measured = ", ".join(figures + [f"loss {report['loss']:.3f}"] * ("loss" in report))
+        loss = [f"loss {report['loss']:.3f}"] if "loss" in report else []
+        measured = ", ".join(figures + loss)
         steps = self._level.steps(self._config)
         return f"{name} epoch {report[EPOCH]}/{steps}: {measured}{end}  ({told(course.settings)})"
 
