@@ -62,7 +62,9 @@ def compare(config: SweepConfig, data: Path, out: Path, seeds: int) -> None:
     plain = from_dict(SweepConfig, {"scheduler": "none"}).scheduler
     searcher = from_dict(SweepConfig, {"search": {"searcher": "random"}}).search.searcher
     search = replace(config.search, searcher=searcher)
-    random = swept(replace(config, scheduler=plain, search=search, trials=trials), data, out / "random", "random")
+    # A seed of its own: otherwise it would draw what Optuna draws before it begins to learn.
+    rival = replace(config, scheduler=plain, search=search, trials=trials, seed=config.seed + 1)
+    random = swept(rival, data, out / "random", "random")
     pairs = {(row.settings["encoder.mixer"], row.settings["encoder.scorer"]) for row in tuned.rows}
     if len(pairs) < PAIRS:
         print(f"NOTE: the sweep tried {len(pairs)} pairs of mixer and scorer, {PAIRS} were asked for")
