@@ -15,7 +15,7 @@ from foveate.slate.constraints import Constraints
 from foveate.slate.greedy import greedy
 from foveate.slate.inputs import Selection, SlateInput, Worth, describe, penalised, unit_range
 from foveate.slate.limits import Limits
-from foveate.slate.repair import repair
+from foveate.slate.repair import Effort, repair
 from foveate.slate.rules.base import Rule
 
 _NEAR = 0.8
@@ -48,7 +48,9 @@ def choose(
         order of choice.
     """
     order_N = np.argsort(ranked.codes, kind="stable")
-    pool = penalised(ranked, constraints.safety_penalty).take(order_N)
+    pool = penalised(ranked, constraints.safety_penalty)
+    if (np.diff(order_N) != 1).any():
+        pool = pool.take(order_N)
     chooser = _Chooser(pool, size, [rule.drawn(seed) for rule in constraints.hard], start, seed, additive=additive)
     soft = [rule.drawn(seed) for rule in constraints.soft]
     chosen, relaxed = chooser.under(soft)
@@ -73,6 +75,7 @@ class _Chooser:
         self._start = start
         self._seed = seed
         self._additive = additive
+        self._effort = Effort()
         self._sunk_N = ~np.isfinite(ranked.relevance)
         self._places = min(size, len(ranked))
         # A hard floor keeps its places among those that were asked for, however few candidates there are.
@@ -138,7 +141,7 @@ class _Chooser:
     def _repaired(self, limits: Limits, picks: Sequence[int], places: int) -> list[int] | None:
         if not limits.may_fill(places):
             return None
-        found = repair(limits, picks, places, self._worth_N, self._seed, keep=not self._additive)
+        found = repair(limits, picks, places, self._worth_N, self._seed, keep=not self._additive, effort=self._effort)
         if found is None:
             return None
         # The policy orders what the repair has found, unless windows leave it no other order.

@@ -64,20 +64,27 @@ class _Open:
             self._against_N += limits.members[group]
         self._leaving: defaultdict[int, list[int]] = defaultdict(list)
         self._place = 0
+        self._bar_N = np.where(self._against_N == 0, np.float32(0.0), _CLOSED)
 
     def best(self, worth_N: NDArray[np.float32]) -> int | None:
-        position = int(np.where(self._against_N == 0, worth_N, _CLOSED).argmax())
+        position = int((worth_N + self._bar_N).argmax())
         return position if self._against_N[position] == 0 else None
 
     def take(self, position: int) -> None:
         self._against_N[position] += 1
-        for group in self._limits.members[:, position].nonzero()[0].tolist():
+        self._bar_N[position] = _CLOSED
+        turned = False
+        for group in self._limits.members[:, position].nonzero()[0].tolist() if self._most_G else ():
             self._recent_G[group] += 1
             if self._recent_G[group] == self._most_G[group]:
                 self._against_N += self._limits.members[group]
+                turned = True
             self._leaving[self._place + self._window_G[group]].append(group)
         self._place += 1
         for group in self._leaving.pop(self._place, ()):
             if self._recent_G[group] == self._most_G[group]:
                 self._against_N -= self._limits.members[group]
+                turned = True
             self._recent_G[group] -= 1
+        if turned:
+            self._bar_N = np.where(self._against_N == 0, np.float32(0.0), _CLOSED)

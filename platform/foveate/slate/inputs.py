@@ -105,9 +105,11 @@ class Selection:
 def describe(ranked: SlateInput, chosen: NDArray[np.int64], size: int, relaxed: tuple[str, ...]) -> Selection:
     """Compare a slate with what pure relevance would have shown in ``size`` places."""
     top = by_relevance(ranked)[:size]
+    shown_N = np.zeros(len(ranked), dtype=bool)
+    shown_N[chosen] = True
     return Selection(
         chosen=chosen,
-        displaced=top[~np.isin(top, chosen)],
+        displaced=top[~shown_N[top]],
         relaxed=relaxed,
         relevance_paid=_mean_relevance(ranked, top) - _mean_relevance(ranked, chosen),
     )

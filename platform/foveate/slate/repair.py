@@ -2,8 +2,9 @@
 
 It starts from the greedy picks, filled up regardless of the limits, and makes the change that removes most excess,
 again and again; what was just taken out stays out for a while, so that the search leaves a dead end. Among equal
-changes the one that costs least worth is made. Where that leads nowhere it starts
-again from another slate.
+changes the one that costs least worth is made. Where that leads nowhere it starts again from another slate. A slate's
+searches share an :class:`Effort`, so that the worst takes a few milliseconds; it counts steps and not time, for a
+replay must come to the same slate on any machine.
 Source: Minton et al., Minimizing conflicts (1992), section 2, with the short memory of Glover, Tabu search (1989).
 
 Excess is counted by window and group: how many members more than allowed, summed. Shapes: ``N`` candidates, ``G``
@@ -21,18 +22,42 @@ from numpy.typing import NDArray
 from foveate.slate.limits import Limits
 
 _RANDOM_STARTS = 1
-_PATIENCE = 30
+_PATIENCE = 8
 """Steps without less excess than before after which a search gives up."""
 
 _EXCHANGES, _EXCHANGE_PATIENCE = 16, 4
 _PAIRS = 64
 """How many swaps are tried a step."""
 
+EFFORT = 30.0
+"""Of one slate: some milliseconds, whatever its size. More finds hardly any slate more."""
+_STEP, _CELLS = 0.5, 16_000.0
+"""What a step costs at least, and how many pairs of place and candidate cost 1 more."""
+
 _NO_MOVE = np.float32(np.inf)
 
 
+class Effort:
+    """How much searching is left for one slate: a step costs the more, the more it has to look at."""
+
+    def __init__(self, left: float = EFFORT) -> None:
+        self._left = left
+
+    def spend(self, cells: int) -> bool:
+        """Pay for one step over so many pairs of place and candidate; False where nothing is left."""
+        self._left -= _STEP + cells / _CELLS
+        return self._left >= 0.0
+
+
 def repair(
-    limits: Limits, picks: Sequence[int], places: int, worth: NDArray[np.float32], seed: int, *, keep: bool
+    limits: Limits,
+    picks: Sequence[int],
+    places: int,
+    worth: NDArray[np.float32],
+    seed: int,
+    *,
+    keep: bool,
+    effort: Effort,
 ) -> list[int] | None:
     """Return ``places`` positions within the limits, close to ``picks``; None where none are found.
 
@@ -46,8 +71,10 @@ def repair(
         Of how long what was taken out stays out, and of where the search starts again.
     keep
         Whether picks stay where the limits do not drive them out; if not, the slate of most worth is looked for.
+    effort
+        What the search may cost.
     """
-    search = _Search(limits, places, worth, seed)
+    search = _Search(limits, places, worth, seed, effort)
     best: NDArray[np.int64] | None = None
     for slate in search.starts(picks):
         search.slate = slate
@@ -64,7 +91,8 @@ def repair(
 
 
 class _Search:
-    def __init__(self, limits: Limits, places: int, worth_N: NDArray[np.float32], seed: int) -> None:
+    def __init__(self, limits: Limits, places: int, worth_N: NDArray[np.float32], seed: int, effort: Effort) -> None:
+        self._effort, self._cells = effort, places * len(worth_N)
         self._members_GN = limits.members.astype(np.float32)
         self._most_G = limits.most.astype(np.float32)
         self._windows = list(limits.by_window(places))
@@ -93,6 +121,8 @@ class _Search:
         self._closed_until_N[:] = 0
         least, least_at = np.inf, 0
         for step in count():
+            if not self._effort.spend(self._cells):
+                return False
             excess_LN = self._excess_of_standing()
             own_L = np.take_along_axis(excess_LN, self.slate[:, None], axis=1)[:, 0]
             if not own_L.any():
@@ -111,6 +141,8 @@ class _Search:
         for entering in self._by_worth_N[: len(self.slate) + _EXCHANGES]:
             if entering in self.slate:
                 continue
+            if not self._effort.spend(self._cells):
+                return
             before, excess_L = self.slate.copy(), self._excess_of_standing()[:, entering]
             self.slate[int((2.0 * excess_L + self._worth_N[self.slate]).argmin())] = entering
             settled = self.settle(_EXCHANGE_PATIENCE, stays=int(entering))
@@ -121,6 +153,8 @@ class _Search:
         """Take better candidates for those not in ``keep``, as long as the slate stays within its limits."""
         free = np.array([position not in keep for position in self.slate.tolist()])
         for _ in range(int(free.sum())):
+            if not self._effort.spend(self._cells):
+                return
             gain_LN = self._worth_N[None, :] - self._worth_N[self.slate][:, None]
             gain_LN[self._excess_of_standing() > 0] = 0.0
             gain_LN[~free] = 0.0
