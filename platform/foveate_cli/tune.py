@@ -50,7 +50,8 @@ _SHORT = ("trials", "concurrent", "workers", "cpus", "gpus", "epochs", "max_seco
 @click.option(
     "--tracking",
     type=click.Choice(["auto", "offline", "none"]),
-    help="Weights & Biases: auto is online where a key is set, else offline. [default: auto]",
+    help="Weights & Biases: auto is online where a key is set, else offline; TensorBoard's files come with both. "
+    "none writes neither. [default: auto]",
 )
 @click.option(
     "--dry-run", is_flag=True, help="Say what would run, where, for how long and at what cost; start nothing."
@@ -103,6 +104,7 @@ def command(
 
     told = [f"{name}={short[name]}" for name in _SHORT if short[name] is not None]
     told += [f"tracking.mode={tracking}"] if tracking else []
+    told += ["tracking.tensorboard=false"] if tracking == "none" else []
     settings = read_config(SweepConfig, config, [*told, *overrides], base=SweepConfig())
     source = data or settings.data
     if source is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import struct
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,6 @@ import pytest
 import ray
 import yaml
 from click.testing import CliRunner
-from wandb.proto import wandb_internal_pb2
 
 from foveate.bundle import Bundle, default_state
 from foveate.config import from_dict, load_yaml
@@ -41,21 +39,6 @@ def sweep(small_sweep: tuple[SweepResult, Path]) -> tuple[SweepResult, Path]:
 def reports(out: Path, trial: str) -> list[dict[str, Any]]:
     lines = (out / "trials" / trial / "result.json").read_text().splitlines()
     return [json.loads(line) for line in lines]
-
-
-def wandb_records(file: Path) -> list[Any]:
-    """Read an offline run: LevelDB's log format (blocks of 32 KiB, records of 7 bytes of header) holding protobufs."""
-    data, place, held, records = file.read_bytes(), 7, b"", []
-    while place + 7 <= len(data):
-        if 32768 - place % 32768 < 7:
-            place += 32768 - place % 32768
-            continue
-        _, size, kind = struct.unpack("<IHB", data[place : place + 7])
-        held, place = held + data[place + 7 : place + 7 + size], place + 7 + size
-        if kind in (1, 4):
-            records.append(wandb_internal_pb2.Record.FromString(held))
-            held = b""
-    return records
 
 
 def test_four_trials_differ_and_are_ordered(sweep: tuple[SweepResult, Path]) -> None:
@@ -102,23 +85,6 @@ def test_every_trial_keeps_a_checkpoint_without_pickle(sweep: tuple[SweepResult,
         assert load_checkpoint(file).group("model")
 
 
-def test_wandb_files_hold_what_was_reported(sweep: tuple[SweepResult, Path]) -> None:
-    result, out = sweep
-    files = sorted(out.glob("wandb/offline-run-*/*.wandb"))
-    assert len(files) == len(result.rows)
-    for file in files:
-        records = wandb_records(file)
-        trial = next(r.run.run_id for r in records if r.WhichOneof("record_type") == "run").partition("-")[2]
-        history = [
-            {(item.key or item.nested_key[0]): json.loads(item.value_json) for item in record.history.item}
-            for record in records
-            if record.WhichOneof("record_type") == "history"
-        ]
-        told = reports(out, trial)
-        assert [row["_step"] for row in history] == list(range(1, len(told) + 1))
-        assert [row[METRIC] for row in history] == pytest.approx([one[METRIC] for one in told])
-
-
 def test_the_winners_recipe_is_a_recipe(sweep: tuple[SweepResult, Path]) -> None:
     result, out = sweep
     recipe = from_dict(Recipe, load_yaml(out / "winner.yaml"))
@@ -151,11 +117,12 @@ def test_the_winner_becomes_a_bundle(small_world: Dataset, sweep: tuple[SweepRes
         train_bundle(small_world.path, tmp_path / "bundle", sweep=out)
 
 
-def test_tracking_none_writes_no_wandb_file(small_world: Dataset, tmp_path: Path) -> None:
+def test_tracking_none_writes_nothing_of_it(small_world: Dataset, tmp_path: Path) -> None:
     assert small_world.path
-    quiet = from_dict(SweepConfig, {"trials": 1, "epochs": 1, "tracking": {"mode": "none"}})
+    quiet = from_dict(SweepConfig, {"trials": 1, "epochs": 1, "tracking": {"mode": "none", "tensorboard": False}})
     run_sweep(quiet, small_world.path, tmp_path / "sweep")
     assert not list(tmp_path.rglob("*wandb*"))
+    assert not list(tmp_path.rglob("*tensorboard*"))
 
 
 def test_a_loss_that_explodes_is_said_and_leaves_nothing(small_world: Dataset, tmp_path: Path) -> None:

@@ -47,20 +47,26 @@ class SearchConfig:
 
 @dataclass(frozen=True)
 class TrackingConfig:
-    """What Weights & Biases is told.
+    """What Weights & Biases is told, and what is written for TensorBoard.
 
     Parameters
     ----------
     mode
         ``auto``: online where a key is set, else offline. ``offline``: files under ``SWEEP/wandb`` alone. ``none``:
-        nothing at all.
+        no Weights & Biases.
     project, group
         Where the runs are filed; a group that is left out is the name of the sweep's folder.
+    tags
+        What the runs are marked with, besides what they are: trial, sweep or bundle, and simulated.
+    tensorboard
+        Whether ``SWEEP/tensorboard`` gets TensorBoard's files.
     """
 
     mode: Literal["auto", "offline", "none"] = "auto"
     project: str = "foveate"
     group: str | None = None
+    tags: tuple[str, ...] = ()
+    tensorboard: bool = True
 
 
 def _default_level() -> Level:

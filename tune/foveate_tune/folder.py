@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -256,10 +256,11 @@ def _soon(ask: Callable[[], T]) -> T:
 
 
 @contextmanager
-def at_hand(folder: Folder) -> Iterator[Path]:
+def at_hand(folder: Folder, names: Sequence[str]) -> Iterator[Path]:
     """Yield a folder of this machine for what can be written nowhere else: the folder itself, if it lies here.
 
-    For any other one a folder beside it, which is brought there when the block ends, however it does.
+    For any other one a folder beside it, which is brought there when the block ends, however it does; what is there
+    already under ``names`` is brought here first.
     """
     if folder.local is not None:
         yield folder.local
@@ -267,6 +268,9 @@ def at_hand(folder: Folder) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="foveate-") as scratch:
         here = Path(scratch) / folder.name
         here.mkdir()
+        for name in filter(folder.holds, names):
+            there = (folder / name).path
+            copy_files(there, str(here / name), source_filesystem=folder.filesystem, use_threads=False)
         try:
             yield here
         finally:

@@ -6,9 +6,11 @@
           searcher.json         what the searcher has to remember
           trials/trial-NNN/     each trial: recipe.yaml, params.json, facts.json, result.json (a line an epoch),
                                 checkpoint_*/ and, when it is over, ended.json
-          wandb/                W&B's files, unless tracking is none
+          wandb/                W&B's files, unless tracking.mode is none
+          tensorboard/          TensorBoard's files, unless tracking.tensorboard is false
           leaderboard.json      every trial, best first; there only when the sweep is complete
           leaderboard.md        the same for people
+          report.html           what 'foveate report' makes of all that
           winner.yaml           the recipe that 'foveate train --from SWEEP' trains
 
 All of it lies in one folder, or at one address of a store.
@@ -44,7 +46,7 @@ from foveate_tune.plan import planned
 from foveate_tune.remote import run_on_cluster
 from foveate_tune.resume import SWEEP, Begun, taken_up
 from foveate_tune.running import run_trials
-from foveate_tune.tracking import tracker
+from foveate_tune.trackers import WHERE, tracker
 from foveate_tune.watch import Watch
 
 Say = Callable[[str], None]
@@ -151,7 +153,7 @@ def _run_sweep(
     make({"sweep": begun.sweep_id, **facts, "config": to_dict(begun.asked)})
     with (
         cluster(address, need, config.workers),
-        at_hand(folder) as here,
+        at_hand(folder, WHERE) as here,
         tracker(config.tracking, here, say) as tracking,
     ):
         watch = Watch(tracking, journal, begun.sweep_id, facts, config=config, say=say)
@@ -159,11 +161,12 @@ def _run_sweep(
         if begun.facts:
             say(f"{len(known) - len(left)} trials are over, {len(left)} go on, of {plan.searcher.count}")
         run_trials(config, problem, plan=plan, watch=watch, sweep=folder, journal=journal, known=known, begun=left)
-    rows = _came_to_an_end(watch.rows())
+        rows = _came_to_an_end(watch.rows())
+        seconds = begun.seconds(known) + time.monotonic() - started
+        recipe = _recipe(problem, winning(rows, config.level))
+        result = SweepResult(begun.sweep_id, config.level, rows, recipe, baselines, seconds, facts)
+        tracking.conclude(result)
     _write_recipes(problem, rows, folder)
-    seconds = begun.seconds(known) + time.monotonic() - started
-    recipe = _recipe(problem, winning(rows, config.level))
-    result = SweepResult(begun.sweep_id, config.level, rows, recipe, baselines, seconds, facts)
     result.write(folder)
     return result
 

@@ -18,7 +18,7 @@ from foveate_tune.course import SETTINGS, Course, over
 from foveate_tune.journal import CHECKPOINT, EPOCH, SECONDS, TOGETHER, Journal, Known, named
 from foveate_tune.leaderboard import Row, ordered, told
 from foveate_tune.levels.base import plain
-from foveate_tune.tracking import Tracker
+from foveate_tune.trackers import Tracker
 from foveate_tune.trial import FAILURE, STORAGE, TELEMETRY, draw_in
 
 
