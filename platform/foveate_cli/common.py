@@ -85,12 +85,13 @@ def address_option(command: F) -> F:
     """Add ``--address ADDRESS`` of a running Ray cluster."""
     return click.option(
         "--address",
-        callback=_before_joining,
+        callback=before_joining,
         help="Run on this Ray cluster, such as auto or HOST:6379, instead of starting one here.",
     )(command)
 
 
-def _before_joining(context: click.Context, parameter: click.Parameter, address: str | None) -> str | None:
+def before_joining(context: click.Context, parameter: click.Parameter, address: str | None) -> str | None:
+    """Have Ray show its token, before it is imported."""
     del context, parameter
     if address is not None:
         prepare_to_join()

@@ -61,6 +61,12 @@ _SHORT = ("trials", "concurrent", "workers", "cpus", "gpus", "epochs", "max_seco
     type=click.FloatRange(min=0),
     help="With --dry-run: price of a GPU hour, or of a CPU hour where no trial takes a GPU.",
 )
+@click.option(
+    "--submit",
+    is_flag=True,
+    help="Hand the sweep to the cluster whose dashboard is --address, such as http://HOST:8265, and follow it there.",
+)
+@folder("--wheel", "With --submit: Foveate's code as a built wheel. [default: the code that runs here]", required=False)
 @config_options
 @address_option
 @json_option
@@ -76,6 +82,8 @@ def command(
     tracking: str | None,
     dry_run: bool,
     cost_per_hour: float | None,
+    submit: bool,
+    wheel: Path | None,
     **short: Any,
 ) -> None:
     """Sweep attention mixers, scorers and settings with Ray Tune, and crown the best on validation.
@@ -86,15 +94,27 @@ def command(
     With --address the data and the sweep folder must be the same folders on every node. A store's address may bring
     options: s3://BUCKET/SWEEP?region=eu-west-1&endpoint_override=HOST:PORT.
 
+    With --submit the sweep runs on without this terminal; Foveate's code travels along, and its dependencies must be
+    installed there. Ctrl-C leaves it running: 'foveate job' follows, stops and lists what was submitted.
+
     A sweep that was broken off stays: --resume SWEEP finishes it. Resume sweeps of people you trust alone.
     """
+    if submit and address is None:
+        raise ConfigError("--submit: to which cluster? name its dashboard with --address http://HOST:8265")
     if resume is not None:
         if out or config or overrides or tracking or dry_run or any(value is not None for value in short.values()):
             raise ConfigError(
                 "--resume goes on with what the sweep was asked: only --data, --address and --json go with it"
             )
-        _resume(resume, data, address, json_path)
+        if submit and address is not None:
+            _submit(_resume_words(resume, data), resume, address, wheel, json_path)
+        else:
+            _resume(resume, data, address, json_path)
         return
+    if wheel is not None and not submit:
+        raise ConfigError("--wheel is for --submit: name both")
+    if submit and dry_run:
+        raise ConfigError("--dry-run starts nothing: leave out --submit, and name the cluster as ray://HOST:10001")
     if cost_per_hour is not None and not dry_run:
         raise ConfigError("--cost-per-hour is for --dry-run: name both")
     if out is None and not dry_run:
@@ -113,10 +133,32 @@ def command(
     if dry_run or out is None:
         _forecast(settings, source, out, address=address, cost_per_hour=cost_per_hour, json_path=json_path)
         return
+    if submit and address is not None:
+        from foveate_tune.submit import tune_words  # noqa: PLC0415 - as above
+
+        _submit(tune_words(settings, source.resolve(), _absolute(out)), out, address, wheel, json_path)
+        return
     with _telling_how_to_go_on(out), stoppable():
         result = run_sweep(settings, source, out, address=address, progress=_say)
     show(result, source, out)
     write_json(json_path, result.to_json())
+
+
+def _submit(words: list[str], sweep: str, address: str, wheel: Path | None, json_path: Path | None) -> None:
+    """Run ``foveate WORDS`` on a cluster and show its log: news, and at its end the leaderboard."""
+    from foveate_cli.job import submit  # noqa: PLC0415 - as above
+
+    job = submit(words, address, wheel)
+    write_json(json_path, {"job": job, "sweep": _absolute(sweep)})
+
+
+def _resume_words(sweep: str, data: Path | None) -> list[str]:
+    moved = ["--data", str(data.resolve())] if data else []
+    return ["tune", "--resume", _absolute(sweep), *moved, "--address", "auto"]
+
+
+def _absolute(place: str) -> str:
+    return place if "://" in place else str(Path(place).resolve())
 
 
 def _forecast(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import ray
 import torch
@@ -13,6 +13,7 @@ import torch
 from foveate.errors import ConfigError
 from foveate_cluster.edges import environment
 from foveate_cluster.ray_cluster import ray_cluster, usable_cpus
+from foveate_tune.config import SweepConfig
 
 _ENVIRONMENT = {
     # Ctrl-C must reach the sweep as KeyboardInterrupt, which ends it in order.
@@ -28,10 +29,23 @@ _ENVIRONMENT = {
 
 @dataclass(frozen=True)
 class Resources:
-    """What one piece of work takes; ``gpus`` may be a fraction."""
+    """What one piece of work takes; ``gpus`` may be a fraction, ``custom`` goes by a cluster's own names."""
 
     cpus: int = 1
     gpus: float = 0.0
+    custom: Mapping[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, config: SweepConfig) -> Resources:
+        """Return what one worker of a trial takes."""
+        return cls(config.cpus, config.gpus, config.resources)
+
+    def told(self, times: int = 1) -> str:
+        """Return what so many of them take, in words."""
+        gpus = [f"{self.gpus * times:g} GPUs"] if self.gpus else []
+        return _listed(
+            f"{self.cpus * times} CPUs", *gpus, *(f"{n * times:g} {name}" for name, n in self.custom.items())
+        )
 
 
 @dataclass(frozen=True)
@@ -40,12 +54,19 @@ class Node:
 
     cpus: float
     gpus: float
+    custom: Mapping[str, float] = field(default_factory=dict)
 
     def places(self, need: Resources) -> int:
         """Return how many pieces of work fit at once; each has its share of one GPU to itself."""
-        by_cpu = int(self.cpus // need.cpus) if need.cpus else None
-        by_gpu = int(self.gpus) * int(1 / need.gpus + 1e-9) if need.gpus else None
-        return min((places for places in (by_cpu, by_gpu) if places is not None), default=1)
+        by_cpu = [int(self.cpus // need.cpus)] if need.cpus else []
+        by_gpu = [int(self.gpus) * int(1 / need.gpus + 1e-9)] if need.gpus else []
+        by_custom = [int(self.custom.get(name, 0.0) / amount + 1e-9) for name, amount in need.custom.items()]
+        return min([*by_cpu, *by_gpu, *by_custom], default=1)
+
+    def told(self, need: Resources) -> str:
+        """Return what it has of CPUs, GPUs and whatever else ``need`` names, in words."""
+        custom = (f"{self.custom.get(name, 0.0):g} {name}" for name in need.custom)
+        return _listed(f"{self.cpus:g} CPUs", f"{self.gpus:g} GPUs", *custom)
 
 
 def check_local(need: Resources, workers: int = 1) -> None:
@@ -67,7 +88,12 @@ def this_machine() -> Node:
 def nodes() -> list[Node]:
     """Return what the nodes of the cluster have that this process is connected to."""
     alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
-    return [Node(float(has.get("CPU", 0)), float(has.get("GPU", 0))) for has in alive]
+    return [Node(float(has.get("CPU", 0)), float(has.get("GPU", 0)), _custom(has)) for has in alive]
+
+
+def _custom(has: Mapping[str, float]) -> dict[str, float]:
+    rays = ("CPU", "GPU", "memory", "object_store_memory")
+    return {name: float(amount) for name, amount in has.items() if name not in rays and ":" not in name}
 
 
 @contextmanager
@@ -95,15 +121,21 @@ def check_nodes(need: Resources, workers: int, machines: Sequence[Node], where: 
     found = sum(machine.places(need) for machine in machines)
     if found >= workers:
         return
-    asked = f"{need.cpus * workers} CPUs" + (f" and {need.gpus * workers:g} GPUs" if need.gpus else "")
-    kinds = dict.fromkeys(f"{machine.cpus:g} CPUs and {machine.gpus:g} GPUs" for machine in machines)
+    asked = need.told(workers)
+    kinds = dict.fromkeys(machine.told(need) for machine in machines)
     has = f"{where} has {next(iter(kinds))}" if len(kinds) == 1 else f"the nodes of {where} have {'; '.join(kinds)}"
     if len(machines) > 1 and len(kinds) == 1:
         has = f"each node of {where} has {next(iter(kinds))}"
     if workers > 1:
         asked += f" in {workers} workers"
         has += f", room for {found} of them"
-    raise ConfigError(f"one trial asks for {asked}, but {has}: lower {'workers, ' * (workers > 1)}cpus or gpus")
+    what = f"{'workers, ' * (workers > 1)}cpus or gpus" if not need.custom else "what it asks for"
+    raise ConfigError(f"one trial asks for {asked}, but {has}: lower {what}")
+
+
+def _listed(*parts: str) -> str:
+    *most, last = parts
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 @contextmanager

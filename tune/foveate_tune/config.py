@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -95,6 +96,9 @@ class SweepConfig:
         of its own.
     cpus, gpus
         Resources of one worker; ``gpus`` is one at most and may be a fraction.
+    resources
+        Custom resources of one worker, by the names that the cluster's nodes give them: ``{slot: 0.5}``. An amount
+        below 1 may be a fraction.
     epochs
         Most epochs of a trial.
     max_seconds
@@ -116,6 +120,7 @@ class SweepConfig:
     workers: int = 1
     cpus: int = 1
     gpus: float = 0.0
+    resources: Mapping[str, float] = field(default_factory=dict)
     epochs: int = 6
     max_seconds: float = 600.0
     seed: int = 0
@@ -130,5 +135,14 @@ class SweepConfig:
             raise ValueError(f"checkpoints must be 0 or more, got {self.checkpoints}")
         if not 0 <= self.gpus <= 1:
             raise ValueError(f"a worker takes one GPU or a fraction, got gpus={self.gpus:g}: set workers for several")
+        for name, amount in self.resources.items():
+            _check_resource(name, amount)
         if self.max_seconds <= 0:
             raise ValueError(f"max_seconds must be above 0, got {self.max_seconds}")
+
+
+def _check_resource(name: str, amount: float) -> None:
+    if name.lower() in ("cpu", "gpu", "memory"):
+        raise ValueError(f"resources: '{name}' is none of the cluster's own making: set cpus and gpus")
+    if not (amount > 0 and math.isfinite(amount)) or (amount > 1 and amount % 1):
+        raise ValueError(f"resources: {name} must be a fraction of 1 or a whole number, got {amount:g}")

@@ -12,6 +12,8 @@ from foveate.data.dataset import Dataset
 from foveate_tune.config import SweepConfig
 from foveate_tune.levels.base import Problem
 
+COMMIT_FILE: Final = "commit.txt"
+"""Says in the package where code stands that left its checkout."""
 _GIT_SECONDS: Final = 5.0
 
 
@@ -31,6 +33,8 @@ def facts_of(config: SweepConfig, dataset: Dataset, problem: Problem) -> dict[st
 def commit() -> str | None:
     """Return the commit that this code stands at, ``+`` behind it where files were changed; None outside a checkout."""
     folder = Path(foveate.__file__).parent
+    if (folder / COMMIT_FILE).is_file():
+        return (folder / COMMIT_FILE).read_text(encoding="utf-8")
     # An installed package may lie in somebody's checkout without belonging to it.
     if _git(folder, "ls-files", "__init__.py") != "__init__.py":
         return None

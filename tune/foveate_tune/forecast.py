@@ -31,8 +31,8 @@ class Forecast:
         Their names.
     variants, settings
         By path: the names to choose from, and the domains. A variant's own settings stand as ``PATH=NAME.SETTING``.
-    cpus, gpus, workers
-        Resources of each worker of a trial, and how many there are.
+    cpus, gpus, resources, workers
+        What each worker of a trial takes, and how many there are.
     where, machines
         On what: its name, and each node's CPUs and GPUs.
     fit, at_once
@@ -55,6 +55,7 @@ class Forecast:
     settings: Mapping[str, str]
     cpus: int
     gpus: float
+    resources: Mapping[str, float]
     workers: int
     where: str
     machines: Sequence[Node]
@@ -77,9 +78,10 @@ class Forecast:
         """Return it for people: what is told, and what it is."""
         total = "endlessly many combinations" if self.combinations is None else f"{self.combinations:,} combinations"
         space = [(path, ", ".join(names)) for path, names in self.variants.items()] + list(self.settings.items())
-        kinds = "; ".join(dict.fromkeys(_resources(node.cpus, node.gpus) for node in self.machines))
+        kinds = "; ".join(dict.fromkeys(self._has(node) for node in self.machines))
         many = f", {len(self.machines)} nodes" if len(self.machines) > 1 else ""
-        each = _resources(self.cpus * self.workers, self.gpus * self.workers)
+        custom = {name: amount * self.workers for name, amount in self.resources.items()}
+        each = _resources(self.cpus * self.workers, self.gpus * self.workers, custom)
         workers = f" in {self.workers} workers" if self.workers > 1 else ""
         most, about = f"{self.most_epochs:,}", f"{self.expected_epochs:,}"
         return [
@@ -91,6 +93,9 @@ class Forecast:
             ("epochs", f"at most {most} in all" + (f", about {about} expected" if about != most else "")),
             *self._estimates(),
         ]
+
+    def _has(self, node: Node) -> str:
+        return _resources(node.cpus, node.gpus, {name: node.custom.get(name, 0.0) for name in self.resources})
 
     def _estimates(self) -> list[tuple[str, str]]:
         if self.seconds is None or self.epoch_seconds is None:
@@ -128,7 +133,7 @@ def forecast(
     """
     say = progress or (lambda _: None)
     check_address(address)
-    need = Resources(config.cpus, config.gpus)
+    need = Resources.of(config)
     if address is None:
         check_local(need, config.workers)
     problem = config.level.prepare(open_dataset(data), config, say)
@@ -156,7 +161,7 @@ def _forecast(
     cost_per_hour: float | None,
 ) -> Forecast:
     trials, epochs = plan.searcher.count, config.level.steps(config)
-    fit = sum(node.places(Resources(config.cpus, config.gpus)) for node in machines) // config.workers
+    fit = sum(node.places(Resources.of(config)) for node in machines) // config.workers
     at_once = min(fit, config.concurrent, trials)
     each = config.scheduler.expected(epochs)
     busy = None if epoch_seconds is None else trials * min(each * epoch_seconds, config.max_seconds)
@@ -172,6 +177,7 @@ def _forecast(
         settings={path: _told(domain) for path, domain in _every_setting(plan).items()},
         cpus=config.cpus,
         gpus=config.gpus,
+        resources=config.resources,
         workers=config.workers,
         where="this machine" if address is None else f"the cluster at {address}",
         machines=tuple(machines),
@@ -198,9 +204,9 @@ def _every_setting(plan: Plan) -> Space:
     return dict(sorted(found, key=lambda pair: ("=" in pair[0], pair[0])))
 
 
-def _resources(cpus: float, gpus: float) -> str:
-    told = f"{cpus:g} CPU{'s' * (cpus != 1)}"
-    return f"{told} and {gpus:g} GPU{'s' * (gpus != 1)}" if gpus else told
+def _resources(cpus: float, gpus: float, custom: Mapping[str, float]) -> str:
+    own = [f"{cpus:g} CPU{'s' * (cpus != 1)}"] + ([f"{gpus:g} GPU{'s' * (gpus != 1)}"] if gpus else [])
+    return " and ".join([*own, *(f"{amount:g} {name}" for name, amount in custom.items())])
 
 
 def _told(domain: Domain) -> str:

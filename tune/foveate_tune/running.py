@@ -9,6 +9,7 @@ from typing import Any, Final
 from ray import tune
 from ray.tune.experiment import Trial
 
+from foveate_tune.cluster import Resources
 from foveate_tune.config import SweepConfig
 from foveate_tune.folder import Folder
 from foveate_tune.journal import SECONDS, TRIALS, Journal, Known, named
@@ -98,9 +99,10 @@ def _trainable(config: SweepConfig, problem: Problem, trials: Folder, begun: Seq
             if one.checkpoint is not None
         }
         train = tune.with_parameters(train_trial, problem=problem, epochs=steps, cpus=config.cpus, begun=checkpoints)
-        return tune.with_resources(train, {"cpu": config.cpus, "gpu": config.gpus})
-    settings = {"epochs": steps, "workers": config.workers, "cpus": config.cpus, "gpus": config.gpus}
-    together = tune.with_parameters(train_together, problem=problem, trials=trials, **settings)
+        return tune.with_resources(train, {"cpu": config.cpus, "gpu": config.gpus, **config.resources})
+    together = tune.with_parameters(
+        train_together, problem=problem, trials=trials, epochs=steps, workers=config.workers, need=Resources.of(config)
+    )
     # Its workers take their own CPUs and GPUs; it does nothing but wait, and Ray wants it to ask for something.
     return tune.with_resources(together, {"cpu": 0, "memory": 1})
 

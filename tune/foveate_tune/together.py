@@ -12,6 +12,7 @@ from ray import train, tune
 from ray.train.torch import TorchTrainer
 from ray.tune.integration.ray_train import TuneReportCallback
 
+from foveate_tune.cluster import Resources
 from foveate_tune.folder import Folder
 from foveate_tune.journal import TOGETHER
 from foveate_tune.levels.base import Problem
@@ -19,7 +20,7 @@ from foveate_tune.trial import run_draw
 
 
 def train_together(
-    config: Mapping[str, Any], *, problem: Problem, trials: Folder, epochs: int, workers: int, cpus: int, gpus: float
+    config: Mapping[str, Any], *, problem: Problem, trials: Folder, epochs: int, workers: int, need: Resources
 ) -> None:
     """Train what a draw says in several processes; Ray Tune calls this in a process that only waits for them.
 
@@ -31,16 +32,18 @@ def train_together(
         Folder of the sweep's trials; this one's keeps its checkpoint.
     workers
         How many processes.
-    cpus, gpus
-        Resources of each.
+    need
+        What each takes.
     """
     first = problem.level.objectives[0]
     own = trials / str(tune.get_context().get_trial_name())
     trainer = TorchTrainer(
         _member,
-        train_loop_config={"config": dict(config), "problem": ray.put(problem), "epochs": epochs, "cpus": cpus},
+        train_loop_config={"config": dict(config), "problem": ray.put(problem), "epochs": epochs, "cpus": need.cpus},
         scaling_config=train.ScalingConfig(
-            num_workers=workers, use_gpu=gpus > 0, resources_per_worker={"CPU": cpus, **({"GPU": gpus} if gpus else {})}
+            num_workers=workers,
+            use_gpu=need.gpus > 0,
+            resources_per_worker={"CPU": need.cpus, **({"GPU": need.gpus} if need.gpus else {}), **need.custom},
         ),
         run_config=train.RunConfig(
             name=TOGETHER,

@@ -1,0 +1,89 @@
+"""``foveate job``: sweeps that were handed to a cluster."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from foveate_cli.common import before_joining, news, out, stoppable
+
+_DASHBOARD = "http://127.0.0.1:8265"
+_dashboard = click.option(
+    "--address",
+    default=_DASHBOARD,
+    show_default=True,
+    callback=before_joining,
+    help="The cluster's dashboard.",
+)
+
+
+@click.group(short_help="Follow, stop and list submitted sweeps.")
+def command() -> None:
+    """Look after sweeps that 'foveate tune --submit' handed to a cluster."""
+
+
+@command.command()
+@click.argument("job")
+@_dashboard
+def follow(*, job: str, address: str) -> None:
+    """Show the log of JOB from its beginning, and go on until it ends. Ctrl-C leaves it running."""
+    from foveate_tune.submit import Jobs  # noqa: PLC0415 - Ray takes long to import
+
+    jobs = Jobs(address)
+    with _detaching(job, address):
+        jobs.follow(job, _print)
+
+
+@command.command()
+@click.argument("job")
+@_dashboard
+def stop(*, job: str, address: str) -> None:
+    """Stop JOB. Its sweep stays, and 'foveate tune --resume' goes on with it."""
+    from foveate_tune.submit import Jobs  # noqa: PLC0415 - as above
+
+    ran = Jobs(address).stop(job)
+    out.print(f"{job} {'is stopped' if ran else 'had ended before'}", markup=False)
+
+
+@command.command("list")
+@_dashboard
+def list_(*, address: str) -> None:
+    """List the sweeps that were handed to the cluster, the oldest first."""
+    from foveate_tune.submit import Jobs  # noqa: PLC0415 - as above
+
+    for job in Jobs(address).jobs():
+        out.print(f"{job.job_id}  {job.status:<9}  {job.began}  foveate {job.words}", markup=False)
+
+
+def submit(words: Sequence[str], address: str, wheel: Path | None) -> str:
+    """Hand ``foveate WORDS`` to a cluster and follow it to its end; return the job's id."""
+    from foveate_tune.submit import Jobs  # noqa: PLC0415 - as above
+
+    jobs = Jobs(address)
+    news.print("packing Foveate's code")
+    job = jobs.submit(words, wheel=wheel, width=shutil.get_terminal_size().columns)
+    news.print(f"job {job} is on the cluster; Ctrl-C leaves it there", markup=False)
+    with _detaching(job, jobs.address):
+        jobs.follow(job, _print)
+    return job
+
+
+@contextmanager
+def _detaching(job: str, address: str) -> Iterator[None]:
+    where = "" if address == _DASHBOARD else f" --address {address}"
+    try:
+        with stoppable():
+            yield
+    except KeyboardInterrupt:
+        news.print(f"{job} goes on without you:", markup=False)
+        for verb in ("follow", "stop"):
+            news.print(f"  foveate job {verb} {job}{where}", markup=False, soft_wrap=True)
+        raise
+
+
+def _print(line: str) -> None:
+    out.print(line, markup=False)
