@@ -17,6 +17,13 @@ _FILTERS: Mapping[str, str] = {
     "region": "it is not known to be allowed in the region of the request",
 }
 
+_WORDS: Mapping[str, str] = {
+    BLEND: "its scores by all sources together",
+    "best_rank": "its best rank by any source",
+    "offers": "how many sources offer it",
+    "target_attention": "what it finds in your history when it is the one that looks",
+}
+
 _COLUMNS = (
     (score_column(""), "its score by {}"),
     (rank_column(""), "its rank by {}"),
@@ -120,12 +127,10 @@ def shown(said: str, position: int) -> str:
 
 def feature_words(name: str) -> str:
     """Return a column of the ranker in words."""
-    if name == BLEND:
-        return "its scores by all sources together"
     for prefix, words in _COLUMNS:
         if name.startswith(prefix):
             return words.format(name.removeprefix(prefix))
-    return name.replace("_", " ")
+    return _WORDS.get(name, name.replace("_", " "))
 
 
 def listed(words: Sequence[str]) -> str:

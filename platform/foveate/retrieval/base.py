@@ -16,7 +16,7 @@ from foveate.data.catalog import Catalog
 from foveate.data.fitting import FitContext
 from foveate.messages import Query
 from foveate.registry import Registry, Variant
-from foveate.retrieval.carried import Carried, by_halves, liked
+from foveate.retrieval.carried import Carried, by_thirds, liked
 
 __all__ = ["Arrays", "CandidateSource", "FitContext", "SourceConfig", "top_k"]
 
@@ -77,7 +77,7 @@ class CandidateSource(ABC):
 
     def carried(self, query: Query, items: NDArray[np.int32]) -> Carried:
         """Return what each item of the history brings to the scores of ``items``; sources that can tell override it."""
-        return by_halves(lambda asked: self.scores_of(asked, items), query, self.read(query), len(items))
+        return by_thirds(lambda asked: self.scores_of(asked, items), query, self.read(query), len(items))
 
     def looked(self, query: Query) -> NDArray[np.float32] | None:
         """Return ``[H]``, beside :meth:`read`, the share of its look that went to each; None where it has no such look.

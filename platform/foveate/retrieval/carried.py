@@ -1,6 +1,6 @@
-"""Which items of a history carry a source's score, found by taking halves of the history away.
+"""Which items of a history carry a source's score, found by taking thirds of the history away.
 
-Shapes: ``B`` queries, ``H`` distinct items of one history, ``N`` items that are scored, ``P`` pairs of halves.
+Shapes: ``B`` queries, ``H`` distinct items of one history, ``N`` items that are scored, ``R`` histories with gaps.
 """
 
 from __future__ import annotations
@@ -17,11 +17,15 @@ from foveate.messages import Query
 Score: TypeAlias = Callable[[Sequence[Query]], NDArray[np.float32]]
 """Scores the same ``N`` items for each of ``B`` queries: ``[B, N]``."""
 
-_PAIRS = 64
-"""Pairs of halves, at least: two for each item of a history of 32."""
+_CUTS = 64
+"""How often a history is cut into thirds, at least; as often as it has items where they are more.
 
-_RIDGE = 2.0
-"""Keeps the answer small where there are hardly more pairs than items."""
+Chosen on the selection window of MovieLens-100K among halves, thirds and single items, by how often what is named first
+matters more than what is newest.
+"""
+
+_RIDGE = 4.0
+"""Keeps the answer small where there are hardly more answers than items."""
 
 
 @dataclass(frozen=True)
@@ -47,24 +51,19 @@ def liked(query: Query, newest: int = 0) -> NDArray[np.int32]:
     return items[np.sort(first)]
 
 
-def only(query: Query, items: NDArray[np.int32]) -> Query:
-    """Return the query as if the viewer had met nothing but ``items``."""
-    return _kept(query, np.isin(query.items, items))
-
-
 def without(query: Query, items: NDArray[np.int32]) -> Query:
     """Return the query as if the viewer had never met ``items``."""
     return _kept(query, ~np.isin(query.items, items))
 
 
-def by_halves(score: Score, query: Query, items: NDArray[np.int32], n_scored: int) -> Carried:
-    """Measure what each history item brings to each score: whatever the source, by asking it about half histories.
+def by_thirds(score: Score, query: Query, items: NDArray[np.int32], n_scored: int) -> Carried:
+    """Measure what each history item brings to each score: whatever the source, by asking it about parts of a history.
 
-    Each half is asked about together with the other half, so that what lies even between them cancels out. The drops
-    are the least-squares fit of all answers, and thus estimate each item's Banzhaf value: the mean fall of the score
-    when it is taken out of a random part of the history. Two items of which each stands in for the other both count,
-    which taking out one at a time would miss. Sources: Hammer and Holzman, Approximations of pseudo-Boolean functions
-    (1992), section 3; Wang and Jia, Data Banzhaf (2023), section 4.
+    Again and again the history is cut into three random parts, and each part is left out once. The drops are the
+    least-squares fit of all answers, and thus estimate each item's weighted Banzhaf value: the mean fall of the score
+    when it is taken out of a history that a random third is missing from. Two items of which each stands in for the
+    other both count, which taking out one at a time would miss. Sources: Hammer and Holzman, Approximations of
+    pseudo-Boolean functions (1992), section 3; Li and Yu, Robust data valuation with weighted Banzhaf values (2023).
 
     Parameters
     ----------
@@ -75,17 +74,26 @@ def by_halves(score: Score, query: Query, items: NDArray[np.int32], n_scored: in
     """
     if not len(items):
         return Carried(items, np.zeros((n_scored, 0), dtype=np.float32))
-    pairs = max(_PAIRS, len(items))
-    halves_PH = np.tile(np.arange(len(items)) < len(items) // 2, (pairs, 1))
-    # The same halves every time: the same question gets the same answer.
-    gone_PH = np.random.default_rng(0).permuted(halves_PH, axis=1)
-    asked = [only(query, items[kept_H]) for kept_PH in (~gone_PH, gone_PH) for kept_H in kept_PH]
-    scores = score(asked).astype(np.float64)
-    fall_PN = scores[pairs:] - scores[:pairs]
-    sign_PH = np.where(gone_PH, 1.0, -1.0)
-    gram_HH = sign_PH.T @ sign_PH + _RIDGE * np.eye(len(items))
-    drops_HN = np.linalg.solve(gram_HH, sign_PH.T @ fall_PN)
+    cuts = max(_CUTS, len(items))
+    thirds = np.tile(np.arange(len(items)) % 3, (cuts, 1))
+    # The same cuts every time: the same question gets the same answer.
+    part = np.random.default_rng(0).permuted(thirds, axis=1)
+    gone_RH = np.concatenate([part == third for third in range(3)])
+    score_RN = score(_with_gaps(query, items, gone_RH)).astype(np.float64)
+    # Each item is gone from a third of the histories.
+    gone_RH, fall_RN = gone_RH - 1 / 3, score_RN.mean(axis=0) - score_RN
+    gram_HH = gone_RH.T @ gone_RH + _RIDGE * np.eye(len(items))
+    drops_HN = np.linalg.solve(gram_HH, gone_RH.T @ fall_RN)
     return Carried(items, drops_HN.T.astype(np.float32))
+
+
+def _with_gaps(query: Query, items: NDArray[np.int32], gone_RH: NDArray[np.bool_]) -> list[Query]:
+    """Return ``R`` queries as if the viewer had met nothing but ``items`` without those that are gone."""
+    order_H = np.argsort(items)
+    place = np.minimum(np.searchsorted(items, query.items, sorter=order_H), len(items) - 1)
+    held = items[order_H[place]] == query.items
+    base = _kept(query, held)
+    return [_kept(base, ~gone_E) for gone_E in gone_RH[:, order_H[place[held]]]]
 
 
 def _kept(query: Query, rows: NDArray[np.bool_]) -> Query:
