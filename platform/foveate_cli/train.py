@@ -73,6 +73,8 @@ def command(
     How to train comes from a trial of a sweep, from --config with a recipe, or from the defaults; KEY=VALUE changes
     settings of the recipe, such as candidates=200.
 
+    A bundle from a sweep is also written to W&B as an artifact, in the sweep's group and mode.
+
     With --address the data and the bundle must be the same folders on every node.
     """
     from foveate.bundle import Bundle  # noqa: PLC0415 - torch costs seconds that --help is spared
@@ -92,6 +94,10 @@ def command(
             call = (data.resolve(), out.resolve(), recipe, origin)
             run_on_cluster(_train_there, *call, upto=upto, parent=there, address=address, progress=say)
             bundle = Bundle.load(out)
+        if sweep is not None:
+            from foveate_tune.trackers import keep_bundle  # noqa: PLC0415 - Ray starts slowly
+
+            keep_bundle(sweep, bundle, say)
     show(bundle)
     write_json(json_path, {"bundle": str(out), "bundle_id": bundle.bundle_id, "metrics": dict(bundle.manifest.metrics)})
 

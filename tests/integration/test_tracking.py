@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import struct
 import subprocess
@@ -17,13 +18,14 @@ import pytest
 from tensorboardX.proto.event_pb2 import Event
 from wandb.proto import wandb_internal_pb2
 
+from foveate.bundle import Bundle
 from foveate.config import from_dict
 from foveate.data.dataset import Dataset
 from foveate_cluster.ray_cluster import ray_cluster
 from foveate_tune.config import SweepConfig, TrackingConfig
 from foveate_tune.leaderboard import SweepResult
 from foveate_tune.sweep import resume_sweep, run_sweep
-from foveate_tune.trackers import tracker
+from foveate_tune.trackers import keep_bundle, tracker
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
@@ -148,6 +150,38 @@ def test_tensorboard_is_told_every_epoch_and_the_settings(small_sweep: tuple[Swe
         assert b"_hparams_/session_start_info" in content
         assert str(row.settings["encoder.mixer"]).encode() in content
     assert result.winner.encode() in hparams(sweep, result.sweep_id)
+
+
+def test_a_bundle_of_the_sweep_becomes_an_artifact(
+    small_sweep: tuple[SweepResult, Path], small_bundle: Bundle, tmp_path: Path
+) -> None:
+    result, swept = small_sweep
+    sweep, said = tmp_path / "sweep", list[str]()
+    sweep.mkdir()
+    shutil.copy(swept / "sweep.yaml", sweep)
+    keep_bundle(sweep, small_bundle, said.append)
+    assert said == []
+    [(run, [records])] = runs(sweep).items()
+    assert run == f"{result.sweep_id}-{small_bundle.bundle_id}"
+    assert set(kinds(records, "run")[0].tags) == {"bundle", "simulated"}
+    [artifact] = kinds(records, "artifact")
+    files = [file for file in small_bundle.path.rglob("*") if file.is_file()]
+    assert {entry.path for entry in artifact.manifest.contents} == {
+        file.relative_to(small_bundle.path).as_posix() for file in files
+    }
+    summary = {item.key: item.value_json for one in kinds(records, "summary") for item in one.update}
+    assert json.loads(summary["selection/two-stage/ndcg@10"]) == 0.1
+
+
+def test_a_bundle_of_an_untracked_sweep_is_kept_from_wandb(small_bundle: Bundle, tmp_path: Path) -> None:
+    said: list[str] = []
+    (tmp_path / "sweep.yaml").write_text("sweep: abc\nconfig: {tracking: {mode: none}}\n")
+    keep_bundle(tmp_path, small_bundle, said.append)
+    assert said == []
+    assert [file.name for file in tmp_path.iterdir()] == ["sweep.yaml"]
+    keep_bundle(tmp_path / "nowhere", small_bundle, said.append)
+    [line] = said
+    assert line.startswith("tracking: the bundle was not written to W&B")
 
 
 def assert_each_once(sweep: Path, run: str, epochs: int) -> None:

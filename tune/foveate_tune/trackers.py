@@ -7,8 +7,14 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+import yaml
+
+from foveate.bundle import Bundle
+from foveate.config import from_dict
 from foveate_tune.config import TrackingConfig
+from foveate_tune.folder import Folder, Place, at_hand
 from foveate_tune.leaderboard import SweepResult
+from foveate_tune.resume import SWEEP
 
 Say = Callable[[str], None]
 
@@ -82,3 +88,35 @@ def tracker(config: TrackingConfig, folder: Path, say: Say) -> Iterator[Tracker]
 
             trackers.append(stack.enter_context(tensorboard(folder, say)))
         yield Trackers(trackers)
+
+
+def keep_bundle(sweep: Place, bundle: Bundle, say: Say) -> None:
+    """Write a bundle that was trained from a sweep to W&B, as an artifact of a run in the sweep's group.
+
+    Nothing where the sweep itself told W&B nothing. Viewers' histories lie beside the bundle, and stay there.
+    """
+    folder, manifest = Folder.at(sweep), bundle.manifest
+    try:
+        asked = yaml.safe_load(folder.read(SWEEP))
+        config = from_dict(TrackingConfig, asked["config"]["tracking"])
+        if config.mode == "none":
+            return
+        from foveate_tune.tracking import wandb_tracker  # noqa: PLC0415 - as above
+
+        with at_hand(folder, ()) as here, wandb_tracker(config, here, say) as tracking:
+            if tracking is not None:
+                data = {"title": manifest.data, "hash": manifest.data_hash, "simulated": manifest.simulated}
+                facts = {"bundle": bundle.bundle_id, "data": data, "upto": manifest.upto, **dict(manifest.sweep or {})}
+                tracking.keep(f"{asked['sweep']}-{bundle.bundle_id}", bundle.path, facts, _flat(manifest.metrics))
+    except Exception as error:  # the bundle is there, whatever becomes of its copy
+        say(f"tracking: the bundle was not written to W&B: {error}")
+
+
+def _flat(metrics: Mapping[str, Mapping[str, Mapping[str, float]]]) -> dict[str, float]:
+    """Return figures by a path, such as ``validation/two-stage/ndcg@10``."""
+    return {
+        f"{window}/{model}/{name}": value
+        for window, models in metrics.items()
+        for model, figures in models.items()
+        for name, value in figures.items()
+    }

@@ -102,7 +102,9 @@ class WandbTracker:
         with self._guarded():
             if run in self._runs:
                 artifact = wandb.Artifact(f"bundle-{run}", type="model", metadata=dict(facts))
-                artifact.add_dir(str(bundle))
+                # File by file: a whole folder at once is announced on the terminal.
+                for file in sorted(file for file in bundle.rglob("*") if file.is_file()):
+                    artifact.add_file(str(file), name=file.relative_to(bundle).as_posix())
                 self._runs[run].log_artifact(artifact)
                 self.finish(run, metrics)
 
