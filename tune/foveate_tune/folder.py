@@ -23,6 +23,7 @@ T = TypeVar("T")
 
 _ANSWER_SECONDS: Final = 10.0
 """How long a store may take to answer the first time."""
+_REMEDY: Final = "look at the address, its options and the credentials"
 
 
 @dataclass(frozen=True)
@@ -186,8 +187,7 @@ class Folder:
         except (OSError, ArrowException) as error:
             if self.local is not None:
                 raise ConfigError(f"'{self}' cannot be made: {reason(error)}") from error
-            remedy = "look at the address, its options and the credentials"
-            raise ConfigError(f"'{self}': the store cannot be used ({reason(error)}): {remedy}") from error
+            raise ConfigError(f"'{self}': the store cannot be used ({reason(error)}): {_REMEDY}") from error
 
 
 class _told:  # noqa: N801 - reads as a function
@@ -216,7 +216,10 @@ def reason(error: BaseException) -> str:
 
 def _opened(address: str) -> tuple[FileSystem, str]:
     try:
-        filesystem, path = FileSystem.from_uri(address)
+        # Where a region is not told, Arrow asks for it right away.
+        filesystem, path = _soon(lambda: FileSystem.from_uri(address))
+    except OSError as error:
+        raise ConfigError(f"'{address}': the store cannot be used ({reason(error)}): {_REMEDY}") from error
     except (ArrowException, ValueError) as error:
         if "Unrecognized filesystem type" not in str(error):
             raise ConfigError(f"'{address}' is no address of a store: {reason(error)}") from error

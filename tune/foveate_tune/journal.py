@@ -94,25 +94,20 @@ class Journal:
         self._facts = dict(facts)
         self.trials = sweep / TRIALS
         self.broken: StorageError | None = None
-        """Why nothing could be written any more, where it could not: Ray tells no more than that something failed."""
+        """Why nothing could be written any more, where it could not: the sweep stops in order when it sees this."""
 
     @contextmanager
     def storing(self) -> Iterator[None]:
-        """Have what storage fails with within the block remembered, and raised as one kind of error.
+        """Leave the block where storage fails in it, and remember why in :attr:`broken`.
 
-        Raises
-        ------
-        StorageError
-            As said.
+        An error that was thrown into Ray Tune would leave its processes behind.
         """
         try:
             yield
         except StorageError as error:
             self.broken = self.broken or error
-            raise
         except (OSError, ArrowException) as error:
             self.broken = self.broken or StorageError(f"'{self.trials}' cannot be written: {reason(error)}")
-            raise self.broken from error
 
     def proposed(self, config: Mapping[str, Any], trial_id: str, searcher: Mapping[str, Any]) -> None:
         """Keep a trial before it starts, and then what the searcher knows by now."""

@@ -68,6 +68,8 @@ class Remembered(Searcher):
         proposal = self._inside.suggest(trial_id)
         if isinstance(proposal, dict):
             self._journal.proposed(proposal, trial_id, self._inside.state())
+            # What is not kept does not start.
+            return None if self._journal.broken else proposal
         return proposal
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:

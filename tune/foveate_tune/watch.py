@@ -98,6 +98,8 @@ class Watch(Callback):
         if STORAGE in result:
             with self._journal.storing():
                 raise StorageError(result[STORAGE])
+        if self._journal.broken:
+            return
         if course.epochs and result[EPOCH] <= course.epochs[-1][EPOCH]:
             # Its process was lost between this report and its checkpoint, and it has trained the epoch again.
             course.stop(result)
@@ -133,15 +135,18 @@ class Watch(Callback):
         self._say(f"{named(trial.config)} lost its process and {where}")
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """Close the trial's run."""
+        """Close the trial's run; one that ends because nothing can be kept any more has not come to its end."""
         del iteration, trials, info
         self._course(trial)
-        self._end(named(trial.config))
+        if not self._journal.broken:
+            self._end(named(trial.config))
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Keep why a trial broke."""
         del iteration, trials, info
         name, course = named(trial.config), self._course(trial)
+        if self._journal.broken:
+            return
         course.state, course.reason = "failed", _last_line(trial)
         self._end(name)
         self._say(f"{name} failed: {course.reason}")
