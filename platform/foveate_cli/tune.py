@@ -91,6 +91,9 @@ def command(
     KEY=VALUE sets anything of the config, such as search.mixers=[gated] scheduler.grace_epochs=3 scheduler=none
     search.settings.encoder.width=[32,64,128] recipe.protocol=leave-one-out.
 
+    level.name=slate level.encoder=SWEEP tunes the second stage instead, on the encoder that another sweep chose:
+    candidates and their mix, ranker, diversity and caps, for relevance, coverage, variety and time at once.
+
     With --address the data and the sweep folder must be the same folders on every node. A store's address may bring
     options: s3://BUCKET/SWEEP?region=eu-west-1&endpoint_override=HOST:PORT.
 
@@ -220,6 +223,12 @@ def show(result: SweepResult, data: Path, sweep: str | Path) -> None:
     verdict = f"{'above' if result.beats_popularity else 'NOT above'} popularity's {base}"
     won = f"{result.winner} of sweep {result.sweep_id}{', the knee' if result.knee else ''}"
     out.print(f"winner  {won}: {first.name} {best}, {verdict}", markup=False)
+    if result.knee:
+        out.print(
+            f"front   {len(result.front)} of {len(result.rows)} trials; --pick best takes {result.rows[0].trial}, "
+            "--pick TRIAL any other",
+            markup=False,
+        )
     out.print(f"took    {result.seconds:.1f} s; results in {sweep}", markup=False)
     out.print(f"next    foveate train --data {data} --from {shlex.quote(str(sweep))} --out BUNDLE", markup=False)
 

@@ -19,7 +19,7 @@ from foveate_tune.pick import read_pick
 ENCODER: Final = Attention.name
 
 
-def with_encoder(place: str | None, recipe: Recipe, say: Callable[[str], None]) -> Recipe:
+def with_encoder(place: str | None, recipe: Recipe, data_hash: str, say: Callable[[str], None]) -> Recipe:
     """Return ``recipe`` with the ``attention`` source of another one.
 
     Parameters
@@ -27,8 +27,10 @@ def with_encoder(place: str | None, recipe: Recipe, say: Callable[[str], None]) 
     place
         A finished sweep, a bundle or a recipe file; None leaves the recipe its own. Only settings are taken: the
         encoder is trained anew, on no more than a trial may know.
+    data_hash
+        Of the data that the second stage is tuned on.
     say
-        Called with where they come from.
+        Called with where the settings come from.
 
     Raises
     ------
@@ -41,7 +43,7 @@ def with_encoder(place: str | None, recipe: Recipe, say: Callable[[str], None]) 
                 f"the recipe has no '{ENCODER}' source: give it one, or name one's sweep by level.encoder"
             )
         return recipe
-    other, told = _recipe_at(place)
+    other, told, chosen_on = _recipe_at(place)
     source = attention_of(other)
     if source is None:
         raise ConfigError(f"level.encoder '{place}' has no '{ENCODER}' source")
@@ -50,7 +52,7 @@ def with_encoder(place: str | None, recipe: Recipe, say: Callable[[str], None]) 
             raise ConfigError(
                 f"level.encoder '{place}' was chosen with another {name}: set recipe.{name} as it stands there"
             )
-    say(f"encoder of {told}")
+    say(f"encoder of {told}{'' if chosen_on in (None, data_hash) else ', which was chosen on other data'}")
     return with_attention(recipe, source)
 
 
@@ -67,16 +69,16 @@ def with_attention(recipe: Recipe, attention: Attention) -> Recipe:
     return dataclasses.replace(recipe, sources=tuple(sources))
 
 
-def _recipe_at(place: str) -> tuple[Recipe, str]:
-    """Return a recipe, and in words where it comes from."""
+def _recipe_at(place: str) -> tuple[Recipe, str, str | None]:
+    """Return a recipe, in words where it comes from, and the hash of its data, None where that is not known."""
     if "://" not in place and Path(place).is_file():
-        return from_dict(Recipe, load_yaml(Path(place))), f"the recipe '{place}'"
+        return from_dict(Recipe, load_yaml(Path(place))), f"the recipe '{place}'", None
     folder = Folder.at(place)
     folder.check_there("name a finished sweep, a bundle or a recipe file by level.encoder")
     if folder.holds(LEADERBOARD):
         picked = read_pick(place)
-        return picked.recipe, f"{picked.trial} of sweep {picked.sweep_id}"
+        return picked.recipe, f"{picked.trial} of sweep {picked.sweep_id}", picked.data_hash
     if folder.local is not None and folder.holds("manifest.json"):
         manifest = verify(folder.local)
-        return from_dict(Recipe, manifest.recipe), f"bundle {manifest.bundle_id}"
+        return from_dict(Recipe, manifest.recipe), f"bundle {manifest.bundle_id}", manifest.data_hash
     raise ConfigError(f"level.encoder '{place}' is neither a finished sweep, nor a bundle, nor a recipe file")

@@ -145,7 +145,7 @@ class SlateLevel(Level):
         if config.workers > 1:
             raise ConfigError("one process trains a slate's trial: set workers=1")
         most = max(config.recipe.candidates, *self._candidates(config))
-        recipe = with_encoder(self.encoder, config.recipe, say)
+        recipe = with_encoder(self.encoder, config.recipe, dataset.manifest.content_hash, say)
         catalog = dataset.catalog()
         if "ild@10" in self.tune_for and not catalog.categories.nnz:
             raise ConfigError("no video of the catalogue has a category to be diverse in: leave ild@10 out of tune_for")

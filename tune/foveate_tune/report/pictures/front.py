@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
+import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from foveate_tune.front import non_dominated
 from foveate_tune.levels.base import Objective
 from foveate_tune.report.base import Panel, Picture
 from foveate_tune.report.drawing import QUIET, WINNER, figure, hover
@@ -34,8 +36,8 @@ class Front(Picture):
         trials = [t for t in sweep.measured if all(axis.name in _figures(t) for axis in axes)]
         if not trials:
             return Panel("No trial has a figure yet.")
-        front = set(pareto([[one.gain(_figures(trial)) for one in (first, *axes)] for trial in trials]))
-        points = [(trial, place in front) for place, trial in enumerate(trials)]
+        gains = [[one.gain(_figures(trial)) for one in (first, *axes)] for trial in trials]
+        points = list(zip(trials, non_dominated(np.array(gains)).tolist(), strict=True))
         figure_ = make_subplots(rows=1, cols=len(axes), shared_yaxes=True, horizontal_spacing=0.06)
         figure_.update_layout(figure().layout)
         for column, axis in enumerate(axes, 1):
@@ -43,15 +45,6 @@ class Front(Picture):
         figure_.update_yaxes(title={"text": f"{first.name} (validation)"}, col=1)
         names = [trial.name for trial, is_on in points if is_on]
         return Panel(_caption(sweep, names, axes, trials), figure_, width=300 * len(axes))
-
-
-def pareto(points: Sequence[Sequence[float]]) -> list[int]:
-    """Return the places of the points that no other is at least as high as in everything and higher in something."""
-
-    def beaten(one: Sequence[float], other: Sequence[float]) -> bool:
-        return other != one and all(b >= a for a, b in zip(one, other, strict=True))
-
-    return [i for i, one in enumerate(points) if not any(beaten(one, other) for other in points)]
 
 
 def _figures(trial: TrialRecord) -> dict[str, float]:
