@@ -20,7 +20,7 @@ class HistoryItem:
     title
         None where the catalogue has none.
     drop
-        By how much the source's score falls without it.
+        What it adds to the source's score: exactly, where that is a sum over the history, and measured elsewhere.
     share
         ``drop`` as a share of all falls; those of the whole history sum to one.
     """

@@ -37,7 +37,8 @@ class Carried:
     items
         ``[H]`` int32 item codes of the history, each once, the newest first.
     drops
-        ``[N, H]`` float32: by how much a score falls without each, in the source's own units; negative where it rises.
+        ``[N, H]`` float32: what each adds to each score, in the source's own units: its term, where the score is a sum
+        over the history, and elsewhere by how much the score falls without it. Negative where it takes from it.
     """
 
     items: NDArray[np.int32]
