@@ -22,6 +22,7 @@ from foveate.data.dataset import Dataset
 from foveate.data.schema import USER_ID
 from foveate.errors import ConfigError, TrainingError
 from foveate_cli.common import config_options, json_option, news, out, read_config, stoppable, telling, write_json
+from foveate_cli.live import following
 
 if TYPE_CHECKING:
     from foveate.bundle import Bundle
@@ -159,7 +160,8 @@ def _sweep(story: Story, settings: SweepConfig) -> SweepResult:
 
     data, target = story.folder / "data", story.folder / "sweep"
     with story.chapter("sweep", f"Ray Tune sweeps {settings.trials} attention variants, judged on validation alone"):
-        result = run_sweep(replace(settings, data=data), data, target, progress=_say)
+        with following() as say:
+            result = run_sweep(replace(settings, data=data), data, target, progress=say)
         show(result, data, target)
     if not result.beats_popularity:
         raise TrainingError("the sweep's winner does not beat popularity on validation: give it more epochs=N")

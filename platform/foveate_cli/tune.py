@@ -27,6 +27,7 @@ from foveate_cli.common import (
     stoppable,
     write_json,
 )
+from foveate_cli.live import following
 
 if TYPE_CHECKING:
     from foveate_tune.config import SweepConfig
@@ -141,8 +142,8 @@ def command(
 
         _submit(tune_words(settings, source.resolve(), _absolute(out)), out, address, wheel, json_path)
         return
-    with _telling_how_to_go_on(out), stoppable():
-        result = run_sweep(settings, source, out, address=address, progress=_say)
+    with _telling_how_to_go_on(out), stoppable(), following() as say:
+        result = run_sweep(settings, source, out, address=address, progress=say)
     show(result, source, out)
     write_json(json_path, result.to_json())
 
@@ -195,8 +196,8 @@ def _resume(sweep: str, data: Path | None, address: str | None, json_path: Path 
         out.print(done, markup=False)
         return
     source = taken_up(folder, data).data
-    with _telling_how_to_go_on(sweep), stoppable():
-        result = resume_sweep(sweep, dataset_path=source, address=address, progress=_say)
+    with _telling_how_to_go_on(sweep), stoppable(), following() as say:
+        result = resume_sweep(sweep, dataset_path=source, address=address, progress=say)
     show(result, source, sweep)
     write_json(json_path, result.to_json())
 

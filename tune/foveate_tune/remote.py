@@ -13,6 +13,7 @@ from ray.util.queue import Queue
 from foveate import errors
 from foveate.errors import FoveateError
 from foveate_tune.cluster import Resources, cluster
+from foveate_tune.news import News, tell
 
 T = TypeVar("T")
 
@@ -89,8 +90,11 @@ def _news(progress: Callable[[str], None] | None) -> Iterator[tuple[dict[str, An
     queue = Queue(actor_options={"num_cpus": 0})
 
     def drain() -> None:
-        for line in queue.get_nowait_batch(queue.qsize()):
-            progress(line)
+        for item in queue.get_nowait_batch(queue.qsize()):
+            if isinstance(item, str):
+                progress(item)
+            else:
+                tell(progress, item)
 
     try:
         yield {"progress": _Line(queue)}, drain
@@ -106,6 +110,10 @@ class _Line:
 
     def __call__(self, line: str) -> None:
         self._queue.put(line)
+
+    def show(self, news: News) -> None:
+        """Send figures too: who listens at the other end knows whether to draw them."""
+        self._queue.put(news)
 
 
 def _guarded(function: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> T | _Refused:

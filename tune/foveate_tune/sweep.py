@@ -42,6 +42,7 @@ from foveate_tune.folder import Folder, Place, at_hand
 from foveate_tune.journal import RESULT, TRIALS, Journal
 from foveate_tune.leaderboard import RECIPE, Row, SweepResult, winning
 from foveate_tune.levels.base import Baselines, Problem
+from foveate_tune.news import SweepPlan, tell
 from foveate_tune.plan import planned
 from foveate_tune.remote import run_on_cluster
 from foveate_tune.resume import SWEEP, Begun, taken_up
@@ -133,7 +134,7 @@ def _run_sweep(
 ) -> SweepResult:
     started = time.monotonic()
     config = begun.config
-    need = Resources(config.cpus, config.gpus)
+    need = Resources.of(config)
     if address is None and not ray.is_initialized():
         check_local(need, config.workers)
     dataset = open_dataset(begun.data)
@@ -157,6 +158,7 @@ def _run_sweep(
         tracker(config.tracking, here, say) as tracking,
     ):
         watch = Watch(tracking, journal, begun.sweep_id, facts, config=config, say=say)
+        tell(say, SweepPlan.of(config, plan.searcher.count))
         watch.remember(known)
         if begun.facts:
             say(f"{len(known) - len(left)} trials are over, {len(left)} go on, of {plan.searcher.count}")

@@ -18,6 +18,7 @@ from foveate_tune.course import SETTINGS, Course, over
 from foveate_tune.journal import CHECKPOINT, EPOCH, SECONDS, TOGETHER, Journal, Known, named
 from foveate_tune.leaderboard import Row, ordered, told
 from foveate_tune.levels.base import plain
+from foveate_tune.news import RUNNING, TrialNews, tell
 from foveate_tune.trackers import Tracker
 from foveate_tune.trial import FAILURE, STORAGE, TELEMETRY, draw_in
 
@@ -75,6 +76,7 @@ class Watch(Callback):
                     self._start(one.name)
                     self._end(one.name)
                 self._ended.add(one.name)
+            self._tell(one.name)
         self._checkpoints.of_ended({name: self.courses[name] for name in self._ended})
 
     def rows(self) -> tuple[Row, ...]:
@@ -88,6 +90,7 @@ class Watch(Callback):
         del iteration, trials, info
         self._course(trial)
         self._start(named(trial.config))
+        self._tell(named(trial.config))
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
@@ -111,12 +114,12 @@ class Watch(Callback):
         if settings != course.settings:
             report[SETTINGS] = settings
             self._journal.changed(config)
-            self._say(f"{name} goes on from a better trial's weights  ({told(settings)})")
+            self._tell(name, f"{name} goes on from a better trial's weights  ({told(settings)})")
         self._journal.reported(name, report)
         course.take(report)
         self._log(name, report)
         failed = f"{name} {course.state}: {course.reason}"
-        self._say(failed if FAILURE in report else self._line(name, course, report))
+        self._tell(name, failed if FAILURE in report else self._line(name, course, report))
 
     def on_trial_save(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Let go of the checkpoints that the newest one has made needless; Ray would go back to it now."""
@@ -140,6 +143,7 @@ class Watch(Callback):
         self._course(trial)
         if not self._journal.broken:
             self._end(named(trial.config))
+            self._tell(named(trial.config))
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Keep why a trial broke."""
@@ -149,7 +153,7 @@ class Watch(Callback):
             return
         course.state, course.reason = "failed", _last_line(trial)
         self._end(name)
-        self._say(f"{name} failed: {course.reason}")
+        self._tell(name, f"{name} failed: {course.reason}")
 
     def _start(self, name: str) -> None:
         """Open a trial's run, and tell it all epochs: it knows itself which of them it has already."""
@@ -169,6 +173,24 @@ class Watch(Callback):
         self._journal.ended(name, course.state, course.reason)
         with self._journal.storing():
             self._checkpoints.of_ended({one: self.courses[one] for one in self._ended})
+
+    def _tell(self, name: str, line: str = "") -> None:
+        """Tell where a trial stands, in figures and in words."""
+        course = self.courses[name]
+        over = name in self._ended or course.state != "finished"
+        latest = course.epochs[-1] if course.epochs else {}
+        news = TrialNews(
+            trial=name,
+            state=course.state if over else RUNNING,
+            epoch=len(course.epochs),
+            seconds=float(latest.get(SECONDS, 0.0)),
+            latest=plain(latest, self._level.figures),
+            best=plain(course.best() or {}, self._level.figures),
+            rows_per_second=latest.get("rows_per_second"),
+            settings=told(course.settings),
+            line=line,
+        )
+        tell(self._say, news)
 
     def _course(self, trial: Trial) -> Course:
         """Return what is known of a trial; one that breaks before it starts is first heard of by its error."""
