@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from dataclasses import asdict
 from pathlib import Path
@@ -44,7 +45,7 @@ def command(
     than taking out those that are named does; 0.5 is chance. Attention says where the encoder looked, not why.
     """
     from foveate.bundle import Bundle, default_state  # noqa: PLC0415
-    from foveate.explain import explain, explain_item  # noqa: PLC0415
+    from foveate.explain import LocalExplainStages, explain, explain_item  # noqa: PLC0415
     from foveate.messages import RecommendRequest  # noqa: PLC0415
     from foveate.pipeline import make_context  # noqa: PLC0415
     from foveate.state.sqlite import SqliteState, utc_micros  # noqa: PLC0415
@@ -53,7 +54,8 @@ def command(
     request = RecommendRequest(user_id, k=size or loaded.model.recipe.slate_size, seed=seed)
     context = make_context(request, loaded.bundle_id, clock=utc_micros)
     with SqliteState(state or default_state(bundle), create=False) as viewers:
-        _, explanation = explain(loaded.model, viewers, request, context)
+        stages = LocalExplainStages(loaded.model, viewers)
+        _, explanation = asyncio.run(explain(request, context, stages, loaded.model.catalog))
     items = explanation.items if item_id is None else (explain_item(explanation, item_id),)
     stamp = " [simulated]" if loaded.manifest.simulated else ""
     out.print(f"For {user_id}, by bundle {loaded.bundle_id}{stamp}", markup=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import fields
 from pathlib import Path
 
@@ -43,7 +44,7 @@ def command(
     rule or the policy; or it is in the slate.
     """
     from foveate.bundle import Bundle, default_state  # noqa: PLC0415
-    from foveate.explain import why_not  # noqa: PLC0415
+    from foveate.explain import LocalExplainStages, why_not  # noqa: PLC0415
     from foveate.messages import Filters, RecommendRequest  # noqa: PLC0415
     from foveate.pipeline import make_context  # noqa: PLC0415
     from foveate.state.sqlite import SqliteState, utc_micros  # noqa: PLC0415
@@ -53,7 +54,8 @@ def command(
     request = RecommendRequest(user_id, k=size or loaded.model.recipe.slate_size, filters=filters, seed=seed)
     context = make_context(request, loaded.bundle_id, clock=utc_micros)
     with SqliteState(state or default_state(bundle), create=False) as viewers:
-        answer = why_not(loaded.model, viewers, request, context, item_id)
+        stages = LocalExplainStages(loaded.model, viewers)
+        answer = asyncio.run(why_not(request, context, stages, loaded.model, item_id))
     out.print(answer.sentence, markup=False)
     told = {field.name: getattr(answer, field.name) for field in fields(answer)}
     head = {"user_id": user_id, "bundle_id": loaded.bundle_id, "simulated": loaded.manifest.simulated}

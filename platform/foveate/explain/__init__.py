@@ -2,17 +2,21 @@
 
 An explanation has three parts, each made where its arrays are: what carried the item (:mod:`.history`, beside the
 sources), what ranker, policy and rules made of it (:mod:`.ranking`, beside the ranker), and the words
-(:mod:`.sentences`, beside the catalogue). :func:`explain` and :func:`why_not` do all of it in this process.
+(:mod:`.sentences`, beside the catalogue). :func:`explain` and :func:`why_not` put them together in the order of a
+request, in this process (:class:`LocalExplainStages`) or over Ray Serve.
 """
 
 from foveate.explain.answers import Contribution, HistoryItem, ItemExplanation, Look, SlateExplanation, WhyNot
 from foveate.explain.slate import explain, explain_item
+from foveate.explain.stages import ExplainStages, LocalExplainStages
 from foveate.explain.why_not import why_not
 
 __all__ = [
     "Contribution",
+    "ExplainStages",
     "HistoryItem",
     "ItemExplanation",
+    "LocalExplainStages",
     "Look",
     "SlateExplanation",
     "WhyNot",

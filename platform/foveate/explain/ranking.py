@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveate.messages import Ranked
-from foveate.model import Chosen, Model
+from foveate.model import Model
 from foveate.ranking.base import best_first
 from foveate.slate.base import SlatePolicy
 from foveate.slate.constraints import UNCONSTRAINED, Constraints
@@ -52,15 +52,15 @@ class Weighed:
     moved_by: tuple[str, ...]
 
 
-def weigh(model: Model, ranked: Ranked, chosen: Chosen, size: int, seed: int) -> list[Weighed]:
+def weigh(model: Model, ranked: Ranked, size: int, seed: int) -> list[Weighed]:
     """Say what features, policy and rules made of each item of a slate.
 
     Parameters
     ----------
-    chosen
-        What ``model.select(ranked, size, seed)`` answered.
+    size, seed
+        With which the slate is chosen.
     """
-    rows = chosen.positions
+    rows = model.select(ranked, size, seed).positions
     added_KF = model.ranker.contributions(replace(ranked.features, values=ranked.features.values[rows]))
     rank_N = ranks(ranked)
     reasons = Reasons(model, ranked, size, seed)

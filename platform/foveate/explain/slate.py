@@ -3,48 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from foveate.data.catalog import Catalog
 from foveate.errors import NotFoundError
 from foveate.explain.answers import Contribution, HistoryItem, ItemExplanation, Look, SlateExplanation
-from foveate.explain.history import NAMED, Story, stories
-from foveate.explain.ranking import Weighed, weigh
+from foveate.explain.history import NAMED, Story
+from foveate.explain.ranking import Weighed
 from foveate.explain.sentences import Names, why
+from foveate.explain.stages import ExplainStages, R
 from foveate.messages import RecommendRequest, RequestContext, Slate, SlateItem
-from foveate.model import Model
-from foveate.pipeline import hydrate, select
-from foveate.state.base import ViewerState
 
 _TOLD = 10
 """How many items of the history are told of, at most."""
 
 
-def explain(
-    model: Model, state: ViewerState, request: RecommendRequest, context: RequestContext
+async def explain(
+    request: RecommendRequest, context: RequestContext, stages: ExplainStages[R], catalog: Catalog
 ) -> tuple[Slate, SlateExplanation]:
     """Make a slate, the one that ``recommend`` makes, and say why each item stands in it."""
-    [(query, version)] = hydrate(model, state, [request], [context])
-    candidates = model.candidates([query])
-    [ranked] = model.rank([query], candidates)
-    [slate] = select(model, [request], [ranked], [context])
-    chosen = model.select(ranked, request.k, context.seed)
-    carried = stories(model.sources, query, ranked.candidates, chosen.items)
-    weighed = weigh(model, ranked, chosen, request.k, context.seed)
-    cold = not query.positives.any()
-    return slate, told(model.catalog, slate, version, carried, weighed, cold=cold)
+    [(query, version)] = await stages.hydrate([request], [context])
+    [candidates] = await stages.retrieve([query], [context])
+    [ranked] = await stages.rank([query], [candidates], [context])
+    [chosen] = await stages.select([request], [ranked], [context])
+    slate = replace(chosen, state_version=version)
+    items = catalog.items.encode([item.item_id for item in slate.items])
+    carried = await stages.stories(query, candidates, items, context)
+    weighed = await stages.weigh(request, ranked, context)
+    return slate, told(catalog, slate, carried, weighed, cold=not query.positives.any())
 
 
 def told(
-    catalog: Catalog, slate: Slate, version: int, carried: Sequence[Story], weighed: Sequence[Weighed], *, cold: bool
+    catalog: Catalog, slate: Slate, carried: Sequence[Story], weighed: Sequence[Weighed], *, cold: bool
 ) -> SlateExplanation:
     """Put the parts of an explanation into ids, titles and words.
 
     Parameters
     ----------
-    version
-        Of the history that was read.
     carried, weighed
         One each an item of the slate.
     cold
@@ -53,7 +50,7 @@ def told(
     names = Names(catalog)
     parts = zip(slate.items, carried, weighed, strict=True)
     items = [_item(names, item, story, own, cold=cold) for item, story, own in parts]
-    return SlateExplanation(slate.user_id, slate.bundle_id, version, tuple(items))
+    return SlateExplanation(slate.user_id, slate.bundle_id, slate.state_version, tuple(items))
 
 
 def explain_item(explanation: SlateExplanation, item_id: str) -> ItemExplanation:

@@ -2,116 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-import numpy as np
-
-from foveate.data.catalog import Catalog
-from foveate.data.vocabulary import UNKNOWN
 from foveate.explain.answers import WhyNot
-from foveate.explain.ranking import Reasons, ranks
-from foveate.explain.sentences import Names, displaced, not_retrieved, ranked_below, shown, shut_out
-from foveate.messages import Candidates, Query, Ranked, RecommendRequest, RequestContext
+from foveate.explain.judging import before_retrieval, in_retrieval
+from foveate.explain.stages import ExplainStages, R
+from foveate.messages import RecommendRequest, RequestContext
 from foveate.model import Model
-from foveate.pipeline import hydrate
-from foveate.recipe import Recipe
-from foveate.retrieval.base import CandidateSource
-from foveate.state.base import ViewerState
-
-SEEN = "seen"
 
 
-def why_not(
-    model: Model, state: ViewerState, request: RecommendRequest, context: RequestContext, item_id: str
+async def why_not(
+    request: RecommendRequest, context: RequestContext, stages: ExplainStages[R], model: Model, item_id: str
 ) -> WhyNot:
     """Say where an item falls on its way to the slate that ``recommend`` makes for the same request and context.
 
     Parameters
     ----------
+    model
+        Its catalogue and recipe are read.
     item_id
         Any id, one that the catalogue does not hold included.
     """
-    [(query, _)] = hydrate(model, state, [request], [context])
+    [(query, _)] = await stages.hydrate([request], [context])
     answer = before_retrieval(model.catalog, query, context, item_id)
     if answer is not None:
         return answer
-    places = source_ranks(model.sources, query, model.catalog.items.code(item_id))
-    [candidates] = model.candidates([query])
+    places = await stages.source_ranks(query, model.catalog.items.code(item_id), context)
+    [candidates] = await stages.retrieve([query], [context])
     answer = in_retrieval(model.catalog, model.recipe, candidates, item_id, places)
     if answer is not None:
         return answer
-    [ranked] = model.rank([query], [candidates])
-    return replace(in_slate(model, ranked, request.k, context.seed, item_id), source_ranks=places)
-
-
-def before_retrieval(catalog: Catalog, query: Query, context: RequestContext, item_id: str) -> WhyNot | None:
-    """Say that an item is not known or was shut out, None where sources are asked about it."""
-    code = catalog.items.code(item_id)
-    if code == UNKNOWN:
-        return WhyNot(item_id, None, "unknown", f"The catalogue of this bundle holds no item '{item_id}'.")
-    names = Names(catalog)
-    met = (SEEN,) if code in query.items else ()
-    shut = tuple(name for name, shut_I in catalog.shut(context.filters, context.now) if shut_I[code])
-    if not (met or shut):
-        return None
-    by = (*met, *shut)
-    return WhyNot(item_id, names.title(code), "filtered", shut_out(names.said(code), by), by=by)
-
-
-def source_ranks(sources: Sequence[CandidateSource], query: Query, code: int) -> dict[str, int]:
-    """Return an item's place from 1 among all that are open to the viewer, by each source, ties by code."""
-    open_I: np.ndarray[tuple[int], np.dtype[np.bool_]] | None = None
-    found = {}
-    for source in sources:
-        [scores_I] = source.scores([query])
-        if open_I is None:
-            open_I = np.ones(len(scores_I), dtype=bool)
-            open_I[query.exclude] = False
-        ties = scores_I[:code][open_I[:code]] == scores_I[code]
-        found[source.name] = 1 + int((scores_I[open_I] > scores_I[code]).sum()) + int(ties.sum())
-    return found
-
-
-def in_retrieval(
-    catalog: Catalog, recipe: Recipe, candidates: Candidates, item_id: str, places: Mapping[str, int]
-) -> WhyNot | None:
-    """Say that no source offered an item, None where one did."""
-    code, names = catalog.items.code(item_id), Names(catalog)
-    if code in candidates.items:
-        return None
-    counts = dict(zip(candidates.sources, recipe.counts, strict=True))
-    sentence = not_retrieved(names.said(code), places, counts)
-    return WhyNot(item_id, names.title(code), "not_retrieved", sentence, source_ranks=places)
-
-
-def in_slate(model: Model, ranked: Ranked, size: int, seed: int, item_id: str) -> WhyNot:
-    """Say what ranker, policy and rules made of a candidate.
-
-    Parameters
-    ----------
-    size, seed
-        With which the slate is chosen.
-    """
-    code, names = model.catalog.items.code(item_id), Names(model.catalog)
-    row = int(np.searchsorted(ranked.candidates.items, code))
-    chosen = model.select(ranked, size, seed)
-    rank, score = int(ranks(ranked)[row]), float(ranked.scores[row])
-    said, count = names.said(code), len(ranked.scores)
-    fact = WhyNot(item_id, names.title(code), "ranked", "", candidates=count, rank=rank, score=score)
-    if row in chosen.positions:
-        place = int(np.flatnonzero(chosen.positions == row)[0])
-        return replace(fact, where="shown", sentence=shown(said, place), position=place)
-    if row not in chosen.selection.displaced:
-        return replace(fact, sentence=ranked_below(said, rank, count, size))
-    reasons = Reasons(model, ranked, size, seed)
-    by, other = reasons.of(row, shown=False), reasons.instead(row, chosen.positions)
-    taker = None if other is None else int(ranked.candidates.items[other])
-    there = None if taker is None else names.said(taker)
-    return replace(
-        fact,
-        where="displaced",
-        sentence=displaced(said, rank, by, there),
-        by=by,
-        instead=None if taker is None else names.item_id(taker),
-    )
+    [ranked] = await stages.rank([query], [candidates], [context])
+    return replace(await stages.judge(request, ranked, context, item_id), source_ranks=places)
