@@ -13,6 +13,8 @@ from foveate.features.candidate import candidate_columns, candidate_values
 from foveate.messages import Candidates, FeatureMatrix
 from foveate.ranking.base import LabelDraw, Ranker, RankerConfig, TrainingSet, best_first, column, score_each
 from foveate.ranking.blend import ZScoreBlend
+from foveate.ranking.lambdarank import BoostedRanker, LambdaRank
+from foveate.ranking.trees import Trees
 
 NAMES = list(RankerConfig.variants)
 COLUMNS = candidate_columns(("good", "noise"))
@@ -172,3 +174,26 @@ def test_contributions_hold_the_blend_that_trees_start_from(training: TrainingSe
     config = from_dict(RankerConfig, {"name": "lambdarank", "trees": 5, "members": 2, "min_rows": 5, "blend_weight": 2})
     ranker = config.fit(training, 0)
     np.testing.assert_allclose(ranker.contributions(unseen).sum(axis=1), ranker.score(unseen), atol=1e-4)
+
+
+@pytest.mark.parametrize("leaves", [2, 15, 31, 40])
+def test_trees_read_by_bits_come_to_the_leaves_that_lightgbm_walks_to(leaves: int) -> None:
+    """Values lie at thresholds, between them and beyond; trees of more than 32 leaves are left to LightGBM."""
+    rng = np.random.default_rng(leaves)
+    names = (*(f"f{column}" for column in range(5)), "blend")
+    values = rng.normal(size=(600, 6)).round(1).astype(np.float32)
+    values[:, 5] = 1.5
+    labels = (values[:, 0] + values[:, 1] * values[:, 2] + rng.normal(size=600) > 0.5).astype(np.int8)
+    training = TrainingSet(
+        FeatureMatrix(names, "schema", values), labels, np.full(60, 10), np.zeros(60, dtype=np.int64)
+    )
+    config = LambdaRank(trees=25, leaves=leaves, members=2, min_rows=3, l2=0.1)
+    ranker = config.fit(training, 0)
+    assert isinstance(ranker, BoostedRanker)
+    assert (Trees.of(ranker.boosters) is None) == (leaves > 32)
+    asked = np.concatenate([values, rng.normal(size=(700, 6)).astype(np.float32) * 5, np.zeros((1, 6), np.float32)])
+    walked = np.mean([one.predict(asked, raw_score=True) for one in ranker.boosters], axis=0)
+    np.testing.assert_allclose(ranker.score(FeatureMatrix(names, "schema", asked)), walked, rtol=1e-6, atol=1e-6)
+    asked[3, 2] = np.nan
+    walked = np.mean([one.predict(asked, raw_score=True) for one in ranker.boosters], axis=0)
+    np.testing.assert_allclose(ranker.score(FeatureMatrix(names, "schema", asked)), walked, rtol=1e-6, atol=1e-6)

@@ -10,6 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy import sparse
 
+from foveate.data.once import Once
 from foveate.data.schema import EVERYWHERE, ITEM_ID, ITEMS
 from foveate.data.vocabulary import UNKNOWN, Vocabulary
 from foveate.messages import NO_TIME, Filters
@@ -18,7 +19,7 @@ _DAY = 86_400e6
 """Microseconds."""
 
 
-class Catalog:
+class Catalog(Once):
     """The item table, in the order of the item vocabulary.
 
     Parameters

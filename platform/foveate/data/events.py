@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from foveate.data.once import Once
 from foveate.data.schema import EVENT_KINDS, WATCH
 from foveate.messages import NO_TIME
 
@@ -18,7 +19,7 @@ _WATCH, _LIKE = EVENT_KINDS.index(WATCH), EVENT_KINDS.index("like")
 
 
 @dataclass(frozen=True)
-class Events:
+class Events(Once):
     """Every event, sorted by viewer and, for one viewer, oldest first.
 
     All arrays are ``[E]``. ``kind`` is a position in :data:`foveate.data.schema.EVENT_KINDS`; ``time`` is UTC
@@ -55,6 +56,9 @@ class Events:
 
     def offsets(self) -> NDArray[np.int64]:
         """``[U + 1]``: the events of viewer ``u`` are ``offsets[u]:offsets[u + 1]``."""
+        return self.once("offsets", self._offsets)
+
+    def _offsets(self) -> NDArray[np.int64]:
         counts = np.bincount(self.user, minlength=self.n_users)
         return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
 

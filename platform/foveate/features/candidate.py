@@ -5,10 +5,14 @@ Shapes: ``N`` candidates of one query, ``S`` sources, ``R`` remarks.
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 from numpy.typing import NDArray
 
 from foveate.messages import Candidates
+
+_SIDES: Final = ("left", "right")
 
 BLEND = "blend"
 """The mean of the z-scores: the plain blend that a ranker has to beat."""
@@ -70,9 +74,9 @@ def log_ranks(scores_NS: NDArray[np.float32]) -> NDArray[np.float64]:
     out = np.empty(scores_NS.shape)
     for column, scores_N in enumerate(scores_NS.T):
         ordered = np.sort(scores_N)
-        above = len(ordered) - np.searchsorted(ordered, scores_N, side="right")
-        ties = np.searchsorted(ordered, scores_N, side="right") - np.searchsorted(ordered, scores_N, side="left") - 1
-        out[:, column] = np.log1p(above + 0.5 * ties)
+        below_N, upto_N = (np.searchsorted(ordered, scores_N, side=side) for side in _SIDES)
+        # Above lie those that are not among the first ``upto``; half of the ties but itself count as well.
+        out[:, column] = np.log1p(len(ordered) - 0.5 * (below_N + upto_N + 1))
     return out
 
 

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from foveate.data.catalog import Catalog
 from foveate.data.events import Events
+from foveate.data.once import Once
 from foveate.messages import NO_TIME, Query
 from foveate.registry import Registry, Variant
 
@@ -45,7 +46,7 @@ class Event:
 
 
 @dataclass(frozen=True)
-class FeatureRows:
+class FeatureRows(Once):
     """Moments to read features at.
 
     Candidate ``item`` shown to ``user`` when ``position`` of their events had happened, at ``now``. All arrays are

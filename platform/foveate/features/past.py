@@ -7,12 +7,14 @@ all moments, ``E`` events, ``I`` items.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
 from foveate.data.events import Events
+from foveate.data.once import Once
 from foveate.features.core import FeatureRows, fold_order
 from foveate.messages import NO_TIME
 
@@ -20,12 +22,14 @@ MICROSECONDS_PER_HOUR = 3_600_000_000
 UNKNOWN_VALUE = -1.0
 """What a feature answers where nothing is known."""
 
+T = TypeVar("T", bound=np.generic)
+
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Moments:
+class Moments(Once):
     """The distinct moments of some rows: ``of_row`` is ``[R]``, the rest ``[G]``."""
 
     of_row: Ints
@@ -39,6 +43,10 @@ class Moments:
 
 def moments_of(rows: FeatureRows) -> Moments:
     """Group neighbouring rows of one viewer, position and now."""
+    return rows.once("moments", lambda: _moments_of(rows))
+
+
+def _moments_of(rows: FeatureRows) -> Moments:
     changes = (np.diff(rows.user) != 0) | (np.diff(rows.position) != 0) | (np.diff(rows.now) != 0)
     first = np.flatnonzero(np.concatenate([[len(rows) > 0], changes])) if len(rows) else np.empty(0, np.int64)
     of_row = np.repeat(np.arange(len(first)), np.diff(np.append(first, len(rows))))
@@ -64,6 +72,12 @@ class Recent:
 
 def recent(events: Events, moments: Moments, last: int | None = None) -> Recent:
     """Return the up to ``last`` newest events before each moment, all of them for None."""
+    # Moments may be asked of another log: that a log is kept beside what is found in it keeps its id its own.
+    _, found = moments.once(("recent", id(events), last), lambda: (events, _recent(events, moments, last)))
+    return found
+
+
+def _recent(events: Events, moments: Moments, last: int | None) -> Recent:
     start = events.offsets()[moments.user]
     end = start + moments.position
     begin = start if last is None else np.maximum(start, end - last)
@@ -115,24 +129,36 @@ class Tokens:
         return owner.astype(np.int64), self.flat[self.indptr[items][owner] + within]
 
 
-def totals_by_key(keys: Ints, weights: Floats, wanted: Ints) -> Floats:
-    """Return the sum of ``weights`` over each of the ``wanted`` keys, 0 where a key does not occur."""
-    known, inverse = np.unique(keys, return_inverse=True)
-    if len(known) == 0:
-        return np.zeros(len(wanted))
-    summed = sums(inverse, len(known), weights)
-    place = np.minimum(np.searchsorted(known, wanted), len(known) - 1)
-    return np.where(known[place] == wanted, summed[place], 0.0)
+class ByKey:
+    """Sums and smallest values over keys, read off at other keys.
 
+    Parameters
+    ----------
+    keys
+        Of the things that are summed.
+    wanted
+        Where the sums are read off; one that is no key gets nothing.
+    """
 
-def smallest_by_key(keys: Ints, values: Ints, wanted: Ints, otherwise: int) -> Ints:
-    """Return the smallest of ``values`` for each of the ``wanted`` keys, ``otherwise`` where a key does not occur."""
-    order = np.lexsort((values, keys))
-    keys, values = keys[order], values[order]
-    if len(keys) == 0:
-        return np.full(len(wanted), otherwise, dtype=np.int64)
-    place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-    return np.where(keys[place] == wanted, values[place], otherwise)
+    def __init__(self, keys: Ints, wanted: Ints) -> None:
+        self.known, self._group = np.unique(keys, return_inverse=True)
+        place = self.known.searchsorted(wanted)
+        # One group more, which nothing is in.
+        self._place = np.where(np.append(self.known, -1)[place] == wanted, place, len(self.known))
+
+    def totals(self, weights: Floats | NDArray[np.bool_] | None = None) -> Floats:
+        """Return the sum of ``weights`` (ones for None) of each of the ``known`` keys."""
+        return sums(self._group, len(self.known), weights)
+
+    def smallest(self, values: Ints) -> Ints:
+        """Return the smallest of ``values`` of each of the ``known`` keys."""
+        least = np.full(len(self.known), np.iinfo(np.int64).max)
+        np.minimum.at(least, self._group, values)
+        return least
+
+    def read(self, of_known: NDArray[T], otherwise: float) -> NDArray[T]:
+        """Return what each of the ``known`` keys has at the wanted ones, ``otherwise`` where one is not known."""
+        return np.append(of_known, np.asarray(otherwise, dtype=of_known.dtype))[self._place]
 
 
 class ItemTimeline:

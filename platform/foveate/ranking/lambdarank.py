@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 import lightgbm as lgb
@@ -14,6 +15,7 @@ from foveate.errors import ConfigError, TrainingError
 from foveate.features.candidate import BLEND
 from foveate.messages import FeatureMatrix
 from foveate.ranking.base import Ranker, RankerConfig, TrainingSet, column
+from foveate.ranking.trees import Trees
 from foveate.space import Choice, IntRange, LogUniform, Space
 
 
@@ -128,6 +130,10 @@ class BoostedRanker(Ranker):
     def __init__(self, boosters: Sequence[lgb.Booster], names: tuple[str, ...], blend_weight: float) -> None:
         self.boosters, self.names, self.blend_weight = tuple(boosters), names, blend_weight
 
+    @cached_property
+    def _trees(self) -> Trees | None:
+        return Trees.of(self.boosters)
+
     def score(self, features: FeatureMatrix) -> NDArray[np.float32]:
         """Return the mean of the members' answers.
 
@@ -139,10 +145,7 @@ class BoostedRanker(Ranker):
         self._check(features)
         if not len(features.values):
             return np.empty(0, dtype=np.float32)
-        total = np.zeros(len(features.values))
-        for booster in self.boosters:
-            total += booster.predict(features.values, raw_score=True, num_threads=1)
-        blended = self.blend_weight * column(features, BLEND) + total / len(self.boosters)
+        blended = self.blend_weight * column(features, BLEND) + self._sums(features.values) / len(self.boosters)
         return blended.astype(np.float32)
 
     def contributions(self, features: FeatureMatrix) -> NDArray[np.float64]:
@@ -170,6 +173,12 @@ class BoostedRanker(Ranker):
     def _check(self, features: FeatureMatrix) -> None:
         if features.names != self.names:
             raise ConfigError("the feature columns are not those that the ranker was trained on: train again")
+
+    def _sums(self, values_NF: NDArray[np.float32]) -> NDArray[np.float64]:
+        if self._trees is not None and np.isfinite(values_NF).all():
+            return self._trees.sums(values_NF)
+        walked = [booster.predict(values_NF, raw_score=True, num_threads=1) for booster in self.boosters]
+        return np.asarray(np.sum(walked, axis=0), dtype=np.float64)
 
     def texts(self) -> Mapping[str, str]:
         """Return each member as LightGBM's own text."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from foveate.data.catalog import Catalog
 from foveate.data.events import Events
 from foveate.features.core import Event, Feature, FeatureRows, State
-from foveate.features.past import Floats, Tokens, moments_of, ratio, recent, smallest_by_key, sums, totals_by_key
+from foveate.features.past import ByKey, Tokens, moments_of, ratio, recent, sums
 from foveate.messages import Query
 
 LAST_EVENTS = 50
@@ -42,26 +42,23 @@ class Affinity(Feature):
         return np.array([_read_one(state, int(item)) for item in items], dtype=np.float32).reshape(len(items), 3)
 
     def as_of(self, events: Events, catalog: Catalog, rows: FeatureRows) -> NDArray[np.float32]:
-        tokens, moments = self.tokens(catalog), moments_of(rows)
+        tokens, moments = self._tokens(catalog), moments_of(rows)
         past = recent(events, moments, LAST_EVENTS)
         owner, token = tokens.explode(events.item[past.event])
-        keys = past.moment[owner] * tokens.size + token
         row, row_token = tokens.explode(rows.item)
-        wanted = moments.of_row[row] * tokens.size + row_token
-
-        def met(weights: NDArray[np.generic]) -> Floats:
-            return totals_by_key(keys, weights[past.event][owner].astype(np.float64), wanted)
-
-        share = ratio(
-            met(events.positive), sums(past.moment, len(moments), events.positive[past.event])[moments.of_row[row]]
-        )
-        weight = ratio(met(events.weight), met(np.ones(len(events))))
-        counts = sums(row, len(rows))
-        age = smallest_by_key(keys, past.age[owner], wanted, LAST_EVENTS)
+        event = past.event[owner]
+        met = ByKey(past.moment[owner] * tokens.size + token, moments.of_row[row] * tokens.size + row_token)
+        liked = sums(past.moment, len(moments), events.positive[past.event])
+        share = ratio(met.totals(events.positive[event]), liked[met.known // max(1, tokens.size)])
+        weight = ratio(met.totals(events.weight[event].astype(np.float64)), met.totals())
         since = np.full(len(rows), LAST_EVENTS, dtype=np.int64)
-        np.minimum.at(since, row, age)
-        means = [ratio(sums(row, len(rows), column), counts) for column in (share, weight)]
+        np.minimum.at(since, row, met.read(met.smallest(past.age[owner]), LAST_EVENTS))
+        counts = np.maximum(sums(row, len(rows)), 1.0)
+        means = [sums(row, len(rows), met.read(own, 0.0)) / counts for own in (share, weight)]
         return np.stack([*means, np.log1p(since)], axis=1).astype(np.float32)
+
+    def _tokens(self, catalog: Catalog) -> Tokens:
+        return catalog.once((type(self).name, "tokens"), lambda: self.tokens(catalog))
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from foveate.data.events import Events
 from foveate.data.schema import EVENT_KINDS, WATCH
 from foveate.data.vocabulary import UNKNOWN
 from foveate.features.core import Event, Feature, FeatureRows, State
-from foveate.features.past import UNKNOWN_VALUE, moments_of, ratio, recent, sums, totals_by_key
+from foveate.features.past import UNKNOWN_VALUE, ByKey, moments_of, ratio, recent, sums
 from foveate.messages import Query
 
 WATCH_CODE = EVENT_KINDS.index(WATCH)
@@ -58,14 +58,15 @@ class ChannelWatch(Feature):
     def as_of(self, events: Events, catalog: Catalog, rows: FeatureRows) -> NDArray[np.float32]:
         moments = moments_of(rows)
         past = recent(events, moments, LAST_EVENTS)
-        seconds = catalog.duration.astype(np.float64)[events.item]
-        past = past.where(((events.kind == WATCH_CODE) & (seconds > 0))[past.event])
-        shares = np.clip(events.value[past.event] / seconds[past.event], 0.0, LONGEST_RATIO)
+        seconds = catalog.duration[events.item[past.event]]
+        watched = (events.kind[past.event] == WATCH_CODE) & (seconds > 0)
+        past, seconds = past.where(watched), seconds[watched].astype(np.float64)
+        shares = np.clip(events.value[past.event] / seconds, 0.0, LONGEST_RATIO)
         everywhere = ratio(sums(past.moment, len(moments), shares), sums(past.moment, len(moments)), UNKNOWN_VALUE)
         channel, wanted = catalog.channel[events.item[past.event]], catalog.channel[rows.item]
         size, known = len(catalog.channels) + 1, channel != UNKNOWN
         keys = (past.moment * size + channel)[known]
         wanted_keys = np.where(wanted != UNKNOWN, moments.of_row * size + wanted, UNKNOWN)
-        total = totals_by_key(keys, shares[known], wanted_keys)
-        own = ratio(total, totals_by_key(keys, np.ones(len(keys)), wanted_keys), UNKNOWN_VALUE)
+        met = ByKey(keys, wanted_keys)
+        own = met.read(ratio(met.totals(shares[known]), met.totals(), UNKNOWN_VALUE), UNKNOWN_VALUE)
         return np.stack([own, everywhere[moments.of_row]], axis=1).astype(np.float32)

@@ -46,7 +46,7 @@ class TasteMatch(Feature):
         return _distance(state["fact"][items], np.full(len(items), mean))
 
     def as_of(self, events: Events, catalog: Catalog, rows: FeatureRows) -> NDArray[np.float32]:
-        fact, moments = self.fact(catalog), moments_of(rows)
+        fact, moments = catalog.once((type(self).name, "fact"), lambda: self.fact(catalog)), moments_of(rows)
         past = _last_positives(events, rows)
         facts = fact[events.item[past.event]]
         past, facts = past.where(~np.isnan(facts)), facts[~np.isnan(facts)]

@@ -1,0 +1,19 @@
+"""What is worked out of a thing that does not change, and kept with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class Once:
+    """Base of things that keep what others make of them: it lives as long as they do, and no longer."""
+
+    def once(self, key: Hashable, make: Callable[[], T]) -> T:
+        """Return what ``make`` made when it was first asked for under ``key``."""
+        kept: dict[Hashable, T] = self.__dict__.setdefault("_made", {})
+        if key not in kept:
+            kept[key] = make()
+        return kept[key]
