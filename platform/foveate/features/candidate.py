@@ -71,13 +71,17 @@ def z_scores(scores_NS: NDArray[np.float32]) -> NDArray[np.float64]:
 
 def log_ranks(scores_NS: NDArray[np.float32]) -> NDArray[np.float64]:
     """Log of 1 + each candidate's rank by each source, best 0, ties at mid-rank."""
-    out = np.empty(scores_NS.shape)
-    for column, scores_N in enumerate(scores_NS.T):
-        ordered = np.sort(scores_N)
-        below_N, upto_N = (np.searchsorted(ordered, scores_N, side=side) for side in _SIDES)
+    columns_SN = np.ascontiguousarray(scores_NS.T)
+    order_SN = np.argsort(-columns_SN, axis=1, kind="stable")
+    ordered_SN = np.take_along_axis(columns_SN, order_SN, axis=1)
+    ranks_SN = np.empty(columns_SN.shape)
+    np.put_along_axis(ranks_SN, order_SN, np.arange(columns_SN.shape[1], dtype=np.float64)[None, :], axis=1)
+    for source in np.flatnonzero((ordered_SN[:, 1:] == ordered_SN[:, :-1]).any(axis=1)):
+        ascending_N = ordered_SN[source, ::-1]
+        below_N, upto_N = (ascending_N.searchsorted(columns_SN[source], side=side) for side in _SIDES)
         # Above lie those that are not among the first ``upto``; half of the ties but itself count as well.
-        out[:, column] = np.log1p(len(ordered) - 0.5 * (below_N + upto_N + 1))
-    return out
+        ranks_SN[source] = len(ascending_N) - 0.5 * (below_N + upto_N + 1)
+    return np.asarray(np.log1p(ranks_SN.T))
 
 
 def _sunk(scores_NS: NDArray[np.float32]) -> NDArray[np.float32]:
