@@ -139,6 +139,8 @@ class WandbTracker:
             disable_git=True,
             disable_code=True,
             disable_job_creation=True,
+            # The list of all packages costs a run more than its epochs do; the run's config names the version.
+            x_save_requirements=False,
             init_timeout=_INIT_SECONDS,
             finish_timeout=_FINISH_SECONDS,
         )
