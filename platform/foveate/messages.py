@@ -172,8 +172,8 @@ class Slate:
     """The answer to one request.
 
     ``relaxed`` names the soft rules that were given up, in that order; ``relevance_paid`` is how far the mean score
-    lies below that of the best scores, given up for diversity and constraints, and None in a record, which does not
-    keep it; ``state_version`` is the version of the history that was read.
+    lies below that of the best scores, given up for diversity and constraints, and None in a record of an older
+    Foveate, which did not keep it; ``state_version`` is the version of the history that was read.
     """
 
     request_id: str

@@ -50,7 +50,9 @@ def served(request_id: str = "r1", user: str = "u") -> ServedRequest:
         SlateItem("x", 0, 0.1, ("attention", "popularity"), np.array([1.5, np.nan, -2], dtype=np.float32)),
         SlateItem("y\u0000é", 1, -3.25, (), np.array([], dtype=np.float32)),
     )
-    return ServedRequest(request, context, Slate(request_id, user, "b1", "mmr-1", "f1", items, ("freshness",), 42))
+    return ServedRequest(
+        request, context, Slate(request_id, user, "b1", "mmr-1", "f1", items, ("freshness",), 0.25, 42)
+    )
 
 
 def same_history(one: ViewerHistory, other: ViewerHistory) -> bool:
@@ -113,7 +115,16 @@ def test_a_served_request_comes_back_whole(sink: ImpressionSink) -> None:
     back, wrote = sink.read("r1"), served("r1")
     assert back.request == wrote.request
     assert back.context == wrote.context
-    for name in ("request_id", "user_id", "bundle_id", "policy_id", "feature_schema", "relaxed", "state_version"):
+    for name in (
+        "request_id",
+        "user_id",
+        "bundle_id",
+        "policy_id",
+        "feature_schema",
+        "relaxed",
+        "relevance_paid",
+        "state_version",
+    ):
         assert getattr(back.slate, name) == getattr(wrote.slate, name)
     for one, other in zip(back.slate.items, wrote.slate.items, strict=True):
         assert (one.item_id, one.position, one.score, one.sources) == (

@@ -35,6 +35,8 @@ class MaxSum(DiversityPolicy):
 
     name: ClassVar[str] = "max_sum"
 
+    strength: float = 0.15
+
     @classmethod
     def search_space(cls) -> Space:
         """Return the settings worth sweeping."""

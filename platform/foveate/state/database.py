@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from foveate.errors import StateError
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 APPLICATION_ID: Final = 0x464F5645
 """Marks the file as ours: a database of another program is refused, never written to."""
 
@@ -50,7 +50,8 @@ CREATE TABLE IF NOT EXISTS requests (
     state_version INTEGER NOT NULL,
     request TEXT NOT NULL,
     context TEXT NOT NULL,
-    relaxed TEXT NOT NULL
+    relaxed TEXT NOT NULL,
+    relevance_paid REAL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS requests_by_user ON requests (user_id);
 CREATE TABLE IF NOT EXISTS impressions (
@@ -76,6 +77,9 @@ CREATE TABLE IF NOT EXISTS bundles (
     path TEXT NOT NULL
 ) STRICT;
 """
+_UPGRADES: Final = {1: "ALTER TABLE requests ADD COLUMN relevance_paid REAL"}
+"""What makes a file of an older version one of the next."""
+
 # AUTOINCREMENT: a rowid is never given twice, so an erased event cannot lend its version to a later one.
 
 
@@ -166,12 +170,25 @@ class Database:
         tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
         if tables and owner != APPLICATION_ID:
             raise StateError(f"state '{self.path}' is the database of another program; name another file")
+        if tables and found in _UPGRADES:
+            found = self._upgrade(connection)
         if tables and found != SCHEMA_VERSION:
             versions = f"version {found}, this Foveate reads {SCHEMA_VERSION}"
             raise StateError(f"state '{self.path}' is of schema {versions}; name another file")
         if not tables:
             _enter_wal(connection)
             self._create(connection)
+
+    def _upgrade(self, connection: sqlite3.Connection) -> int:
+        connection.execute("BEGIN IMMEDIATE")
+        # Another process may have done it while this one waited for its turn.
+        version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+        while version in _UPGRADES:
+            connection.execute(_UPGRADES[version])
+            version += 1
+        connection.execute(f"PRAGMA user_version={version}")
+        connection.execute("COMMIT")
+        return version
 
     def _create(self, connection: sqlite3.Connection) -> None:
         connection.execute("BEGIN IMMEDIATE")
