@@ -115,7 +115,7 @@ def test_a_dry_run_counts_what_fits_on_the_nodes(nodes: Nodes, small_world: Data
     assert nodes.alive() == 2
     said = json.loads(told.read_text())
     assert (said["fit"], said["at_once"], said["trials"]) == (2, 2, 6)
-    assert said["machines"] == [{"cpus": 1.0, "gpus": 0.0}] * 2
+    assert said["machines"] == [{"cpus": 1.0, "gpus": 0.0, "custom": {}}] * 2
     assert f"the cluster at {nodes.address}, 2 nodes: 1 CPU" in done.stdout
     assert [path.name for path in tmp_path.iterdir()] == ["told.json"]
 
