@@ -152,7 +152,7 @@ def test_a_trial_that_fits_no_node_is_refused(nodes: Nodes, small_world: Dataset
     done = foveate("tune", small_world, tmp_path / "sweep", nodes.address, "--cpus", "2")
     assert done.returncode == 2
     assert "one trial asks for 2 CPUs" in done.stderr
-    assert "the largest node of the cluster has 1 CPUs" in done.stderr
+    assert "each node of the cluster has 1 CPUs" in done.stderr
     assert not (tmp_path / "sweep").exists()
 
 
