@@ -13,6 +13,7 @@ from foveate import __version__
 from foveate.bundle import Bundle
 from foveate.data.vocabulary import UNKNOWN
 from foveate.errors import NotFoundError
+from foveate.explain import SlateExplanation, WhyNot
 from foveate.messages import RecommendRequest, RequestContext, Slate
 from foveate.state.base import ViewerEvent
 from foveate.state.sqlite import utc_micros
@@ -21,6 +22,7 @@ from foveate_serve.config import ServeConfig
 from foveate_serve.faults import FAULTS, NotReadyError, add_faults
 from foveate_serve.holder import Status
 from foveate_serve.limits import BodyLimit
+from foveate_serve.wire_explain import WhyNotOut, why_not_out
 
 logger = logging.getLogger("ray.serve")
 
@@ -32,6 +34,14 @@ class Gateway(Protocol):
 
     async def recommend(self, request: RecommendRequest) -> tuple[Slate, RequestContext, Bundle]:
         """Answer one request; also the pinned context and the bundle that answered."""
+        ...
+
+    async def explain(self, request: RecommendRequest) -> tuple[tuple[Slate, SlateExplanation], RequestContext, Bundle]:
+        """Answer one request as :meth:`recommend` does, and say why each item stands in the slate."""
+        ...
+
+    async def why_not(self, request: RecommendRequest, item_id: str) -> tuple[WhyNot, RequestContext, Bundle]:
+        """Say where an item falls on its way to a viewer's slate."""
         ...
 
     def record(self, request: RecommendRequest, context: RequestContext, slate: Slate) -> None:
@@ -86,11 +96,20 @@ def _add_answers(api: FastAPI, gateway: Gateway) -> None:
     @api.post("/v1/recommend", summary="A slate for one viewer", tags=["slates"])
     async def recommend(body: wire.RecommendIn) -> wire.SlateOut:
         request = body.message()
-        slate, context, bundle = await gateway.recommend(request)
+        if body.explain:
+            (slate, told), context, bundle = await gateway.explain(request)
+        else:
+            slate, context, bundle = await gateway.recommend(request)
+            told = None
         gateway.record(request, context, slate)
         catalog = bundle.model.catalog
         rows = [catalog.frame.row(catalog.items.code(item.item_id), named=True) for item in slate.items]
-        return wire.slate_out(slate, context, rows)
+        return wire.slate_out(slate, context, rows, told)
+
+    @api.post("/v1/why-not", summary="Why an item is not in a viewer's slate", tags=["slates"])
+    async def why_not(body: wire.WhyNotIn) -> WhyNotOut:
+        answer, context, bundle = await gateway.why_not(body.message(), body.item_id)
+        return why_not_out(answer, context.request_id, body.user_id, bundle.bundle_id)
 
     @api.get("/v1/items/{item_id:path}", summary="One item of the catalogue", tags=["catalogue"])
     async def item(item_id: str) -> wire.ItemOut:

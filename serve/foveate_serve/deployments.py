@@ -7,17 +7,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy as np
 from fastapi import FastAPI
+from numpy.typing import NDArray
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
 from foveate.bundle import Bundle, Part
 from foveate.config import from_dict
-from foveate.messages import Candidates, Query, RecommendRequest, RequestContext, Slate
+from foveate.explain import SlateExplanation, WhyNot, explain, why_not
+from foveate.explain.history import Story, stories
+from foveate.explain.judging import judge, source_ranks
+from foveate.explain.ranking import Weighed, weigh
+from foveate.messages import Candidates, Query, Ranked, RecommendRequest, RequestContext, Slate
+from foveate.model import Model
 from foveate.pipeline import Contexts, Requests, make_context, recommend, select
 from foveate.state.base import ServedRequest, ViewerEvent
 from foveate.state.impressions import SqliteImpressions
@@ -30,6 +37,8 @@ from foveate_serve.stages import RemoteStages, ToRank
 from foveate_serve.writer import ImpressionWriter
 
 logger = logging.getLogger("ray.serve")
+
+T = TypeVar("T")
 
 INGRESS, RETRIEVER, RANKER = "ingress", "retriever", "ranker"
 BUNDLE_KEY = "bundle"
@@ -54,6 +63,18 @@ class Retriever:
         # Torch would hold the event loop, and with it every other request of this replica.
         return await asyncio.to_thread(model.candidates, queries)
 
+    async def stories(
+        self, query: Query, candidates: Candidates, items: NDArray[np.int32], context: RequestContext
+    ) -> list[Story]:
+        """Say what carried ``items``, which are among ``candidates``."""
+        sources = self._holder.bundle(context.bundle_id).model.sources
+        return await asyncio.to_thread(stories, sources, query, candidates, items)
+
+    async def source_ranks(self, query: Query, code: int, context: RequestContext) -> dict[str, int]:
+        """Return an item's place by each source."""
+        sources = self._holder.bundle(context.bundle_id).model.sources
+        return await asyncio.to_thread(source_ranks, sources, query, code)
+
     def status(self) -> Status:
         """Return what this replica holds."""
         return self._holder.status()
@@ -73,6 +94,16 @@ class Ranker:
         """Return each request's slate by the bundle that its context pins."""
         bundle = self._holder.bundle(_pinned(contexts))
         return await asyncio.to_thread(_rank_and_select, bundle, requests, to_rank, contexts)
+
+    async def weigh(self, request: RecommendRequest, to_rank: ToRank, context: RequestContext) -> list[Weighed]:
+        """Say what features, policy and rules made of each item of the slate."""
+        model = self._holder.bundle(context.bundle_id).model
+        return await asyncio.to_thread(lambda: weigh(model, _ranked(model, to_rank), request.k, context.seed))
+
+    async def judge(self, request: RecommendRequest, to_rank: ToRank, context: RequestContext, item_id: str) -> WhyNot:
+        """Say what ranker, policy and rules made of a candidate."""
+        model = self._holder.bundle(context.bundle_id).model
+        return await asyncio.to_thread(lambda: judge(model, _ranked(model, to_rank), request.k, context.seed, item_id))
 
     def status(self) -> Status:
         """Return what this replica holds."""
@@ -127,15 +158,31 @@ class Ingress:
         TimeoutError
             The deadline has passed.
         """
+        return await self._by_held(request, lambda context, stages, _: recommend(request, context, stages))
+
+    async def explain(self, request: RecommendRequest) -> tuple[tuple[Slate, SlateExplanation], RequestContext, Bundle]:
+        """Answer one request, and say why each item stands in the slate; raises as :meth:`recommend` does."""
+        return await self._by_held(
+            request, lambda context, stages, model: explain(request, context, stages, model.catalog)
+        )
+
+    async def why_not(self, request: RecommendRequest, item_id: str) -> tuple[WhyNot, RequestContext, Bundle]:
+        """Say where an item falls on its way to a viewer's slate; raises as :meth:`recommend` does."""
+        return await self._by_held(
+            request, lambda context, stages, model: why_not(request, context, stages, model, item_id)
+        )
+
+    async def _by_held(
+        self, request: RecommendRequest, ask: Callable[[RequestContext, RemoteStages, Model], Awaitable[T]]
+    ) -> tuple[T, RequestContext, Bundle]:
+        """Ask by the current bundle, or by the one before where a replica has not got it yet."""
         for bundle in self._holder.held:
             context = make_context(request, bundle.bundle_id, clock=utc_micros, budget=self.config.deadline_ms * 1000)
             stages = RemoteStages(bundle.model, self._state, self._retriever, self._ranker, utc_micros)
             try:
-                slate = await recommend(request, context, stages)
+                return await ask(context, stages, bundle.model), context, bundle
             except BundleNotHeldError as error:
                 logger.warning("%s: trying the bundle before it", error)
-                continue
-            return slate, context, bundle
         raise BundleNotHeldError("no bundle is held by every replica yet: try again")
 
     def record(self, request: RecommendRequest, context: RequestContext, slate: Slate) -> None:
@@ -188,6 +235,11 @@ def _pinned(contexts: Contexts) -> str:
 def _rank_and_select(bundle: Bundle, requests: Requests, to_rank: Sequence[ToRank], contexts: Contexts) -> list[Slate]:
     ranked = bundle.model.rank([one.query for one in to_rank], [one.candidates for one in to_rank])
     return select(bundle.model, requests, ranked, contexts)
+
+
+def _ranked(model: Model, to_rank: ToRank) -> Ranked:
+    [ranked] = model.rank([to_rank.query], [to_rank.candidates])
+    return ranked
 
 
 def build(args: dict[str, Any]) -> serve.Application:

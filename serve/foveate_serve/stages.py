@@ -7,10 +7,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from ray.exceptions import RayActorError
 from ray.serve.handle import DeploymentHandle
 
-from foveate.messages import Candidates, Query, Slate
+from foveate.explain import WhyNot
+from foveate.explain.history import Story
+from foveate.explain.ranking import Weighed
+from foveate.messages import Candidates, Query, RecommendRequest, RequestContext, Slate
 from foveate.model import Model
 from foveate.pipeline import Contexts, Requests, hydrate
 from foveate.state.base import ViewerState
@@ -25,7 +30,7 @@ class ToRank:
 
 
 class RemoteStages:
-    """:class:`~foveate.pipeline.Stages` of one bundle, for the ingress.
+    """The stages of a request and of its explanation by one bundle, for the ingress.
 
     Parameters
     ----------
@@ -74,6 +79,28 @@ class RemoteStages:
         arguments = (list(requests), list(ranked), list(contexts))
         slates: list[Slate] = await self._call(self._ranker.answer, contexts, *arguments)
         return slates
+
+    async def stories(
+        self, query: Query, candidates: Candidates, items: NDArray[np.int32], context: RequestContext
+    ) -> list[Story]:
+        """Ask the sources what carried ``items``, which are among ``candidates``."""
+        told: list[Story] = await self._call(self._retriever.stories, [context], query, candidates, items, context)
+        return told
+
+    async def weigh(self, request: RecommendRequest, ranked: ToRank, context: RequestContext) -> list[Weighed]:
+        """Say what features, policy and rules made of each item of the slate."""
+        told: list[Weighed] = await self._call(self._ranker.weigh, [context], request, ranked, context)
+        return told
+
+    async def source_ranks(self, query: Query, code: int, context: RequestContext) -> dict[str, int]:
+        """Ask every source for an item's place among all that are open to the viewer."""
+        told: dict[str, int] = await self._call(self._retriever.source_ranks, [context], query, code, context)
+        return told
+
+    async def judge(self, request: RecommendRequest, ranked: ToRank, context: RequestContext, item_id: str) -> WhyNot:
+        """Say what ranker, policy and rules made of a candidate."""
+        told: WhyNot = await self._call(self._ranker.judge, [context], request, ranked, context, item_id)
+        return told
 
     async def _call(self, method: DeploymentHandle[Any], contexts: Contexts, *args: Any) -> Any:
         """Call a replica; a lost one is replaced by another, once. Ends at the earliest deadline."""

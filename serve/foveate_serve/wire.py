@@ -11,22 +11,18 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
+from pydantic import AwareDatetime, ConfigDict, Field, field_validator
 
 from foveate.data.schema import EVENT_KINDS
+from foveate.explain import SlateExplanation
 from foveate.messages import Filters, RecommendRequest, RequestContext, Slate, SlateItem
 from foveate.state.base import ViewerEvent
 from foveate.state.impressions import impression_id
 from foveate_serve.holder import Status
+from foveate_serve.wire_base import Id, Wire
+from foveate_serve.wire_explain import ExplanationOut, explanation_out
 
-Id = Annotated[str, Field(min_length=1, max_length=256)]
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-class Wire(BaseModel):
-    """Base of everything on the wire: an unknown field is refused, and a number is never read from a text."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class FiltersIn(Wire):
@@ -53,17 +49,8 @@ class FiltersIn(Wire):
         )
 
 
-class RecommendIn(Wire):
-    """Asks a slate for one viewer."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {"user_id": "u17", "k": 10},
-                {"user_id": "u17", "k": 5, "surface": "after_watch", "filters": {"max_maturity": 12}, "seed": 1},
-            ]
-        }
-    )
+class AskIn(Wire):
+    """What a slate is asked for with."""
 
     user_id: Id = Field(description="The viewer; an unknown one gets a cold slate.")
     k: int = Field(default=10, ge=1, le=100, description="How many items.")
@@ -96,6 +83,29 @@ class RecommendIn(Wire):
         )
 
 
+class RecommendIn(AskIn):
+    """Asks a slate for one viewer."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"user_id": "u17", "k": 10},
+                {"user_id": "u17", "k": 5, "surface": "after_watch", "filters": {"max_maturity": 12}, "seed": 1},
+            ]
+        }
+    )
+
+    explain: bool = Field(default=False, description="Say why each item stands in the slate; takes longer.")
+
+
+class WhyNotIn(AskIn):
+    """Asks why an item is not in a viewer's slate."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"user_id": "u17", "item_id": "v3"}]})
+
+    item_id: Id = Field(description="The item, of the catalogue or not.")
+
+
 class ItemOut(Wire):
     """One item of the catalogue."""
 
@@ -120,6 +130,7 @@ class SlateItemOut(Wire):
     sources: list[str] = Field(description="The candidate sources that had it among their best.")
     title: str | None
     channel_id: str | None
+    explanation: ExplanationOut | None = Field(default=None, description="Where 'explain' asked for it.")
 
 
 class SlateOut(Wire):
@@ -248,8 +259,11 @@ def item_out(row: dict[str, Any]) -> ItemOut:
     return ItemOut(**{**fields, "categories": row["categories"] or [], "tags": row["tags"] or []})
 
 
-def slate_out(slate: Slate, context: RequestContext, rows: Sequence[dict[str, Any]]) -> SlateOut:
+def slate_out(
+    slate: Slate, context: RequestContext, rows: Sequence[dict[str, Any]], explained: SlateExplanation | None = None
+) -> SlateOut:
     """Build the answer; ``rows`` are the catalogue's, one an item of the slate."""
+    told = [explanation_out(one) for one in explained.items] if explained else [None] * len(slate.items)
     return SlateOut(
         request_id=slate.request_id,
         user_id=slate.user_id,
@@ -262,11 +276,13 @@ def slate_out(slate: Slate, context: RequestContext, rows: Sequence[dict[str, An
         seed=context.seed,
         relaxed=list(slate.relaxed),
         relevance_paid=slate.relevance_paid,
-        items=[_slate_item(slate.request_id, item, row) for item, row in zip(slate.items, rows, strict=True)],
+        items=[_slate_item(slate.request_id, *one) for one in zip(slate.items, rows, told, strict=True)],
     )
 
 
-def _slate_item(request_id: str, item: SlateItem, row: dict[str, Any]) -> SlateItemOut:
+def _slate_item(
+    request_id: str, item: SlateItem, row: dict[str, Any], explanation: ExplanationOut | None
+) -> SlateItemOut:
     return SlateItemOut(
         item_id=item.item_id,
         impression_id=impression_id(request_id, item.position),
@@ -275,4 +291,5 @@ def _slate_item(request_id: str, item: SlateItem, row: dict[str, Any]) -> SlateI
         sources=list(item.sources),
         title=row["title"],
         channel_id=row["channel_id"],
+        explanation=explanation,
     )

@@ -19,6 +19,7 @@ import pytest
 from ray.dashboard.modules.serve.sdk import ServeSubmissionClient
 
 from foveate.bundle import Bundle, default_state
+from foveate.explain import LocalExplainStages, explain, why_not
 from foveate.messages import RecommendRequest, Slate
 from foveate.pipeline import LocalStages, make_context, recommend
 from foveate.replay import replay
@@ -201,6 +202,47 @@ def test_a_bad_request_is_refused_as_json(server: Server, case: tuple[str, str, 
     assert said in answer.json()["error"]["message"]
     assert "Traceback" not in answer.text
     assert ".py" not in answer.text
+
+
+def test_a_served_slate_is_explained_as_offline(server: Server, viewers: list[str]) -> None:
+    for user in (*viewers[:3], "a stranger"):
+        answer = server.ask(user, k=5, seed=1, explain=True)
+        assert answer.status_code == 200, answer.text
+        served = answer.json()["items"]
+        assert [one["item_id"] for one in served] == [
+            one["item_id"] for one in server.ask(user, k=5, seed=1).json()["items"]
+        ]
+        request = RecommendRequest(user, k=5, now=NOW_MICROS, seed=1)
+        context = make_context(request, server.bundle.bundle_id, clock=lambda: NOW_MICROS)
+        with SqliteState(server.state) as state:
+            stages = LocalExplainStages(server.bundle.model, state)
+            _, offline = asyncio.run(explain(request, context, stages, server.bundle.model.catalog))
+        for one, item in zip(served, offline.items, strict=True):
+            told = one["explanation"]
+            assert (told["sentence"], told["rank"]) == (item.sentence, item.rank)
+            assert [own["item_id"] for own in told["history"][:3]] == [own.item_id for own in item.history[:3]]
+            whole = told["base"] + told["others"] + sum(part["value"] for part in told["contributions"])
+            assert whole == pytest.approx(one["score"], abs=TOLERANCE)
+    assert server.ask(viewers[0]).json()["items"][0]["explanation"] is None
+
+
+def test_why_not_is_answered_as_offline(server: Server, viewers: list[str]) -> None:
+    catalog, where = server.bundle.model.catalog, set()
+    request = RecommendRequest(viewers[0], k=5, now=NOW_MICROS, seed=1)
+    context = make_context(request, server.bundle.bundle_id, clock=lambda: NOW_MICROS)
+    for item in (*catalog.items.ids[:25], "no such item"):
+        body = {"user_id": viewers[0], "k": 5, "now": NOW, "seed": 1, "item_id": item}
+        answer = server.http.post("/v1/why-not", json=body)
+        assert answer.status_code == 200, answer.text
+        with SqliteState(server.state) as state:
+            stages = LocalExplainStages(server.bundle.model, state)
+            offline = asyncio.run(why_not(request, context, stages, server.bundle.model, item))
+        served = answer.json()
+        assert (served["where"], served["sentence"]) == (offline.where, offline.sentence)
+        assert served["source_ranks"] == dict(offline.source_ranks)
+        where.add(offline.where)
+    assert {"unknown", "filtered"} < where
+    assert where & {"not_retrieved", "ranked", "displaced", "shown"}
 
 
 def test_an_item_is_described(server: Server) -> None:

@@ -74,6 +74,38 @@ def test_recommend_prints_a_table_and_writes_json(folder: Path, foveate: Callabl
     assert "'a [red]stranger' has no history here: this is a cold slate" in cold.out
 
 
+def test_explain_and_why_not_say_the_same_as_the_library_and_write_json(
+    folder: Path, foveate: Callable[..., Run]
+) -> None:
+    with SqliteState(folder / "small.state.sqlite") as state:
+        user = state.users(1)[0]
+        seen = state.history(user).item_ids[0]
+    asked = ("--bundle", "small", "--user", user, "-k", "3", "--seed", "1", "--json", "out.json")
+    run = foveate("explain", *asked)
+    assert run.status == 0, run.err
+    payload = json.loads((folder / "out.json").read_text())
+    assert len(payload["items"]) == 3
+    for item in payload["items"]:
+        assert item["sentence"] in run.out
+        whole = item["base"] + item["others"] + sum(one["value"] for one in item["contributions"])
+        assert abs(whole - item["score"]) < 1e-4
+    first = payload["items"][0]["item_id"]
+    one = foveate("explain", *asked, "--item", first)
+    assert one.out.count("score: ") == 1
+    assert len(json.loads((folder / "out.json").read_text())["items"]) == 1
+    answers = {}
+    for item_id in (seen, first, "no [such] item"):
+        run = foveate("why-not", *asked, "--item", item_id)
+        assert run.status == 0, run.err
+        answer = json.loads((folder / "out.json").read_text())
+        assert answer["sentence"] in run.out
+        answers[item_id] = answer["where"]
+    assert list(answers.values()) == ["filtered", "shown", "unknown"]
+    refused = foveate("explain", *asked, "--item", seen)
+    assert refused.status == 2
+    assert "why-not" in refused.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Literal, TypeAlias
 
 Where: TypeAlias = Literal["unknown", "filtered", "not_retrieved", "ranked", "displaced", "shown"]
@@ -138,7 +137,7 @@ class WhyNot:
     where: Where
     sentence: str
     by: tuple[str, ...] = ()
-    source_ranks: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    source_ranks: Mapping[str, int] = field(default_factory=dict)
     candidates: int | None = None
     rank: int | None = None
     score: float | None = None
