@@ -50,6 +50,8 @@ def run_trials(
     """
     recall = partial(config.scheduler.recall, plan.scheduler)
     searcher = Remembered(plan.searcher, journal, known, begun, recall)
+    if journal.broken is not None:
+        raise journal.broken
     if not searcher.left:
         return
     first = config.level.objectives[0]
@@ -71,7 +73,7 @@ def run_trials(
             name=TRIALS,
             storage_path=sweep.path,
             storage_filesystem=sweep.filesystem,
-            stop={SECONDS: config.max_seconds},
+            stop=_Stop(config.max_seconds, journal),
             # Checkpoints go when the journal says that they are not needed any more.
             checkpoint_config=tune.CheckpointConfig(num_to_keep=None),
             failure_config=tune.FailureConfig(max_failures=MAX_FAILURES),
@@ -79,14 +81,26 @@ def run_trials(
             verbose=0,
         ),
     )
-    try:
-        tuner.fit()
-    except Exception as error:
-        if journal.broken is not None:
-            raise journal.broken from error
-        raise
+    tuner.fit()
+    if journal.broken is not None:
+        raise journal.broken
     # Ray's own notes of the sweep, pickles among them: the journal tells all that is needed.
     (sweep / TRIALS).clear()
+
+
+class _Stop(tune.Stopper):
+    """Stops a trial whose time is over, and all of them when nothing can be kept any more."""
+
+    def __init__(self, max_seconds: float, journal: Journal) -> None:
+        self._max_seconds = max_seconds
+        self._journal = journal
+
+    def __call__(self, trial_id: str, result: Mapping[str, Any]) -> bool:
+        del trial_id
+        return bool(result[SECONDS] >= self._max_seconds)
+
+    def stop_all(self) -> bool:
+        return self._journal.broken is not None
 
 
 def _trainable(config: SweepConfig, problem: Problem, trials: Folder, begun: Sequence[Known]) -> Any:
