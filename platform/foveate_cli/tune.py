@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from foveate_tune.config import SweepConfig
     from foveate_tune.leaderboard import SweepResult
 
+_PAPER, _GAP, _SETTINGS = 110, 3, 18
+"""Columns of a file or a pipe, between two columns of a table, and of settings at least."""
 _SHORT = ("trials", "concurrent", "workers", "cpus", "gpus", "epochs", "max_seconds", "seed")
 
 
@@ -219,7 +221,7 @@ def _telling_how_to_go_on(sweep: str) -> Iterator[None]:
 def show(result: SweepResult, data: Path, sweep: str | Path) -> None:
     """Print the leaderboard, what it is worth and what to do next."""
     first = result.first
-    out.print(_table(result))
+    out.print(_table(result, out.width if out.is_terminal else max(out.width, _PAPER)))
     best, base = first.text(result.winning.metrics), first.text(result.popularity)
     verdict = f"{'above' if result.beats_popularity else 'NOT above'} popularity's {base}"
     won = f"{result.winner} of sweep {result.sweep_id}{', the knee' if result.knee else ''}"
@@ -234,7 +236,7 @@ def show(result: SweepResult, data: Path, sweep: str | Path) -> None:
     out.print(f"next    foveate train --data {data} --from {shlex.quote(str(sweep))} --out BUNDLE", markup=False)
 
 
-def _table(result: SweepResult) -> Table:
+def _table(result: SweepResult, width: int) -> Table:
     from foveate_tune.leaderboard import told  # noqa: PLC0415
 
     facts = result.facts
@@ -244,9 +246,16 @@ def _table(result: SweepResult) -> Table:
     table = Table(title=escape(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for name in result.head():
         table.add_column(name, justify="left" if name in ("trial", "front", "ended") else "right", no_wrap=True)
-    table.add_column("settings", min_width=18)
+    taken = sum(max(map(len, texts)) + _GAP for texts in zip(result.head(), *result.lines(), strict=True))
+    # Figures that are cut off say nothing: where room is scarce settings stay out, and at last lines are wrapped.
+    roomy = width - taken >= _SETTINGS
+    table.width = width if roomy else taken
+    if roomy:
+        table.add_column("settings", min_width=_SETTINGS)
+    else:
+        table.caption_justify, table.caption = "left", "settings are in leaderboard.md"
     for row, texts in zip(result.rows, result.lines(), strict=True):
-        table.add_row(*map(escape, (*texts, told(row.settings))))
+        table.add_row(*map(escape, (*texts, told(row.settings)) if roomy else texts))
     for texts in result.rivals():
         table.add_row(*map(escape, texts))
     return table

@@ -7,7 +7,7 @@ from typing import Any
 
 from foveate.config import to_dict
 from foveate.registry import Variant
-from foveate_tune.config import SearchConfig, SweepConfig
+from foveate_tune.config import SweepConfig
 from foveate_tune.report.drawing import counted, duration
 from foveate_tune.report.record import SweepRecord
 
@@ -17,7 +17,7 @@ def facts(sweep: SweepRecord) -> list[tuple[str, str]]:
     config, told = sweep.config, sweep.facts
     data = _part(told, "data")
     slots = f"{config.concurrent} at once at most"
-    budget = f"{counted(sweep.steps, 'epoch')}, {duration(config.max_seconds)} at most"
+    budget = f"{counted(sweep.steps, 'epoch' if sweep.steps > 1 else 'report')}, {duration(config.max_seconds)} at most"
     found = [
         ("sweep", told.get("sweep")),
         ("data", data.get("title")),
@@ -25,8 +25,8 @@ def facts(sweep: SweepRecord) -> list[tuple[str, str]]:
         ("protocol", f"{told.get('protocol')}, validation only"),
         ("viewers", f"{int(told.get('validation_viewers', 0)):,}"),
         ("level", _variant(config.level)),
-        ("search", _searched(config.search)),
-        ("scheduler", _variant(config.scheduler)),
+        ("search", _searched(sweep)),
+        ("scheduler", _variant(config.scheduler) if sweep.steps > 1 else "none: a trial reports once"),
         ("trials", f"{len(sweep.trials)} of {config.trials}, {slots}"),
         ("budget of a trial", budget),
         ("resources of a trial", _resources(config)),
@@ -64,13 +64,11 @@ def _variant(variant: Variant) -> str:
     return f"{variant.name} ({settings})" if settings else variant.name
 
 
-def _searched(search: SearchConfig) -> str:
-    parts = [_variant(search.searcher)]
-    for names, kind in ((search.mixers, "mixer"), (search.scorers, "scorer")):
-        parts.append(counted(len(names), kind) if names else f"every {kind}")
-    return ", ".join(parts + [counted(len(search.losses), "loss")] * bool(search.losses))
+def _searched(sweep: SweepRecord) -> str:
+    return f"{_variant(sweep.config.search.searcher)}; {counted(len(sweep.columns()), 'setting')} varied"
 
 
 def _resources(config: SweepConfig) -> str:
-    told = f"{counted(config.cpus, 'CPU')}, {config.gpus:g} GPU"
+    custom = [f"{amount:g} {name}" for name, amount in config.resources.items()]
+    told = ", ".join([counted(config.cpus, "CPU"), f"{config.gpus:g} GPU", *custom])
     return told if config.workers == 1 else f"{config.workers} processes of {told} each"

@@ -7,13 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+import numpy as np
 import yaml
+from numpy.typing import NDArray
 
 from foveate.config import from_dict
 from foveate.errors import ConfigError
 from foveate_tune.config import SweepConfig
 from foveate_tune.course import Course, over
 from foveate_tune.folder import Folder
+from foveate_tune.front import knee, non_dominated
 from foveate_tune.journal import Journal, Known
 from foveate_tune.leaderboard import LEADERBOARD
 from foveate_tune.levels.base import Baselines, Objective, compared
@@ -107,6 +110,28 @@ class SweepRecord:
     def measured(self) -> tuple[TrialRecord, ...]:
         """The trials that have a figure and did not diverge, best first."""
         return tuple(trial for trial in self.trials if self.metric in trial.metrics and trial.state != "diverged")
+
+    @property
+    def front(self) -> frozenset[str]:
+        """Names of the trials that no other one dominates."""
+        kept = non_dominated(self._gains())
+        return frozenset(trial.name for trial, is_on in zip(self.trials, kept, strict=True) if is_on)
+
+    @property
+    def winner(self) -> TrialRecord:
+        """The trial that is trained where none is picked: the knee of several objectives, the best of one."""
+        place = knee(self._gains()) if len(self.config.level.objectives) > 1 else None
+        return self.trials[place or 0]
+
+    @property
+    def title(self) -> str:
+        """What the winner is called."""
+        return "knee" if len(self.config.level.objectives) > 1 else "best"
+
+    def _gains(self) -> NDArray[np.float64]:
+        objectives = self.config.level.objectives
+        figures = [trial.metrics if trial.best_epoch else {} for trial in self.trials]
+        return np.array([[one.gain(own) for one in objectives] for own in figures], dtype=np.float64)
 
     def columns(self) -> list[str]:
         """Return the paths of the settings in which trials differ."""

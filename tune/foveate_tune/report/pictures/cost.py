@@ -51,8 +51,9 @@ class Cost(Picture):
 
 
 def reserved(config: SweepConfig) -> dict[str, float]:
-    """Return how many CPUs and GPUs one trial holds while it trains, by what their use is counted in."""
-    return {"CPU seconds": config.workers * config.cpus, "GPU seconds": config.workers * config.gpus}
+    """Return how much one trial holds while it trains, of CPUs, GPUs and more, by what its use is counted in."""
+    held = {"CPU": config.cpus, "GPU": config.gpus, **config.resources}
+    return {f"{name} seconds": config.workers * amount for name, amount in held.items()}
 
 
 def _cost(seconds: float, sweep: SweepRecord) -> str:

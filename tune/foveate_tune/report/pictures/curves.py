@@ -20,8 +20,10 @@ class Curves(Picture):
     title: ClassVar[str] = "Learning curves"
     place: ClassVar[int] = 30
 
-    def draw(self, sweep: SweepRecord) -> Panel:
-        """Draw the metric by epoch."""
+    def draw(self, sweep: SweepRecord) -> Panel | None:
+        """Draw the metric by epoch; nothing where a trial reports once."""
+        if sweep.steps == 1:
+            return None
         lines = [(trial, _points(trial, sweep.metric)) for trial in sweep.trials]
         lines = [(trial, points) for trial, points in lines if points]
         if max((len(points) for _, points in lines), default=0) < 2:
@@ -31,7 +33,7 @@ class Curves(Picture):
             legend={"traceorder": "reversed"},
             yaxis={"title": {"text": f"{sweep.metric} (validation)"}},
         )
-        best = sweep.trials[0].name
+        best = sweep.winner.name
         named: set[str] = set()
         # The best comes last, so that it lies on top.
         for trial, points in reversed(lines):

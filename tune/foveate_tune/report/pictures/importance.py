@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
@@ -99,7 +100,10 @@ def importances(settings: Settings, values: Sequence[float]) -> dict[str, float]
         )
         for one, value in zip(settings, values, strict=True)
     )
-    found = optuna.importance.get_param_importances(study, params=[p for p in domains if not domains[p].single()])
+    with warnings.catch_warnings():
+        # That trials are few is said beside the picture.
+        warnings.simplefilter("ignore")
+        found = optuna.importance.get_param_importances(study, params=[p for p in domains if not domains[p].single()])
     return {path: float(share) for path, share in found.items()}
 
 

@@ -21,10 +21,13 @@ class Leaderboard(Picture):
         paths = sweep.columns()
         names = short_names(paths)
         metrics = [one.name for one in sweep.figures]
+        several = len(sweep.config.level.objectives) > 1
+        marks = dict.fromkeys(sweep.front, "front") | {sweep.winner.name: "knee"}
         columns = [
             Column("rank", "d"),
             Column("trial"),
             *(Column(one.name + (one.unit and f", {one.unit}"), f".{one.digits}f") for one in sweep.figures),
+            *([Column("front")] if several else []),
             Column("best epoch", "d"),
             Column("epochs", "d"),
             Column("seconds", ".1f"),
@@ -36,6 +39,7 @@ class Leaderboard(Picture):
                 rank,
                 trial.name,
                 *(trial.metrics.get(name) for name in metrics),
+                *([marks.get(trial.name)] if several else []),
                 trial.best_epoch or None,
                 len(trial.epochs) or None,
                 trial.seconds,
@@ -47,7 +51,7 @@ class Leaderboard(Picture):
         blank = [None] * (len(columns) - 2 - len(metrics))
         for name, figures in sweep.baselines.items():
             rows.append([None, name, *(figures.get(metric) for metric in metrics), *blank])
-        return Panel(_caption(sweep), table=Table(columns, rows, marked=0))
+        return Panel(_caption(sweep), table=Table(columns, rows, marked=sweep.trials.index(sweep.winner)))
 
 
 def _form(sweep: SweepRecord, path: str) -> str:
@@ -57,15 +61,15 @@ def _form(sweep: SweepRecord, path: str) -> str:
 
 
 def _caption(sweep: SweepRecord) -> str:
-    best = sweep.trials[0]
-    first = sweep.first
-    if first.name not in best.metrics:
+    winner, first = sweep.winner, sweep.first
+    if first.name not in winner.metrics:
         return "No trial has a figure yet."
-    lead = f"{best.name} is best: {first.name} {first.text(best.metrics)} on validation after epoch {best.best_epoch}"
+    figures = ", ".join(f"{one.name} {one.text(winner.metrics)}" for one in sweep.config.level.objectives)
+    lead = f"{winner.name} is the {sweep.title}: {figures} on validation"
     base = sweep.baselines.get("popularity", {})
-    above = "above" if first.gain(best.metrics) > first.gain(base) else "NOT above"
-    against = f", {above} popularity's {first.text(base)}" if first.name in base else ""
+    above = "above" if first.gain(winner.metrics) > first.gain(base) else "NOT above"
+    against = f"; its {first.name} is {above} popularity's {first.text(base)}" if first.name in base else ""
     return (
-        f"{lead}{against}. Figures are those of each trial's best epoch; the best of many trials flatters itself, so"
-        " the test window is left to 'foveate evaluate'. Click a heading to sort."
+        f"{lead}{against}. Rows are in the order of {first.name}, each trial with its best epoch. The best of many"
+        " trials flatters itself, so the test window is left to 'foveate evaluate'. Click a heading to sort."
     )

@@ -45,27 +45,36 @@ class Parallel(Picture):
             return Panel("It takes two trials with different settings to compare them.")
         names = short_names(columns)
         axes = [_axis(names[path], [trial.settings.get(path) for trial in trials]) for path in paths]
-        axes.append(_numeric(sweep.metric, [trial.metrics[sweep.metric] for trial in trials]))
+        axes += [_numeric(one.name, [t.metrics[one.name] for t in trials]) for one in sweep.config.level.objectives]
         figure_ = figure(
             xaxis={"range": [-0.25, len(axes) - 0.55], "visible": False, "fixedrange": True},
             yaxis={"range": [-0.08, 1.16], "visible": False, "fixedrange": True},
             margin={"l": 8, "r": 8, "t": 16, "b": 8},
             legend={"traceorder": "reversed"},
         )
-        good = math.ceil(len(trials) / 4)
-        for rank, trial in reversed(list(enumerate(trials))):
-            figure_.add_scatter(**_line(trial, [axis.heights[rank] for axis in axes], sweep, _group(rank, good)),
-                                showlegend=rank in (0, 1, good) and good > rank - 1)  # fmt: skip
+        good = {trial.name for trial in trials[: math.ceil(len(trials) / 4)]}
+        named: set[str] = set()
+        # What matters comes last, so that it lies on top.
+        order = sorted(range(len(trials)), key=lambda rank: (trials[rank] is sweep.winner, -rank))
+        for rank in order:
+            group = _group(trials[rank], sweep, good)
+            figure_.add_scatter(
+                **_line(trials[rank], [axis.heights[rank] for axis in axes], sweep, group),
+                showlegend=group[0] not in named,
+            )
+            named.add(group[0])
         for place, axis in enumerate(axes):
             _write(figure_, place, axis)
         rare = [names[path] for path in columns if path not in paths]
-        return Panel(_caption(good, len(trials), rare), figure_, height=400, width=120 * len(axes))
+        widest = max(len(axis.label) for axis in axes)
+        caption = _caption(sweep, len(good), len(trials), rare)
+        return Panel(caption, figure_, height=400, width=max(110, 9 * widest) * len(axes))
 
 
-def _group(rank: int, good: int) -> tuple[str, str, float]:
-    if rank == 0:
-        return "best", WINNER, 3.0
-    return ("best quarter", GOOD, 1.8) if rank < good else ("others", QUIET, 1.0)
+def _group(trial: TrialRecord, sweep: SweepRecord, good: set[str]) -> tuple[str, str, float]:
+    if trial is sweep.winner:
+        return f"{sweep.title}: {trial.name}", WINNER, 3.0
+    return ("best quarter", GOOD, 1.8) if trial.name in good else ("others", QUIET, 1.0)
 
 
 def _line(
@@ -76,7 +85,7 @@ def _line(
         "x": list(range(len(heights))),
         "y": heights,
         "mode": "lines",
-        "name": f"best: {trial.name}" if name == "best" else name,
+        "name": name,
         "legendgroup": name,
         "line": {"color": colour, "width": width},
         "hovertemplate": f"{hover(trial, sweep)}<extra></extra>",
@@ -121,6 +130,7 @@ def _numeric(label: str, values: list[float]) -> Axis:
     return Axis(label, [(value - bottom) / span for value in scale], ticks)
 
 
-def _caption(good: int, trials: int, rare: list[str]) -> str:
-    lead = f"Each line is a trial; the best {good} of {trials} stand out. Where they run together, a setting matters."
+def _caption(sweep: SweepRecord, good: int, trials: int, rare: list[str]) -> str:
+    lead = f"Each line is a trial; the best {good} of {trials} by {sweep.metric} stand out."
+    lead += " Where they run together, a setting matters."
     return f"{lead} Left out, for few trials have them: {', '.join(rare)}." if rare else lead

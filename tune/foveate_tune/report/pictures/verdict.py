@@ -43,7 +43,7 @@ class Verdict(Picture):
                 hovertext=[f"{one['verdict']}: {_gain(one)}"],
                 hovertemplate="%{hovertext}<extra></extra>",
             )
-        figure_.update_xaxes(title={"text": f"{verdict['metric']} of {verdict['trial']} less the rival's (test)"})
+        figure_.update_xaxes(title={"text": f"gain in {verdict['metric']} over the rival (test)"})
         figure_.update_yaxes(type="category", automargin=True)
         return Panel(_caption(verdict), figure_, _table(verdict), height=110 + 50 * len(compared))
 
