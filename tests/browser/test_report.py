@@ -25,6 +25,7 @@ DRAWN = {
     "importance": ".barlayer .point path",
     "parallel": ".scatterlayer .trace path.js-line",
     "cost": ".barlayer .point path",
+    "verdict": ".scatterlayer .trace path.point",
 }
 """What a plot's marks are in the page."""
 FLAGS = (
@@ -213,3 +214,23 @@ def test_a_sweep_that_was_broken_off_is_shown_as_far_as_it_came(browser: Browser
     assert "This sweep is not finished" in browser.ask("return document.querySelector('.notice').textContent")
     assert browser.cells("ended")[browser.cells("trial").index(last.name)] == "unfinished"
     assert all(browser.drawn(plot) > 0 for plot in PLOTS)
+
+
+def test_a_verdict_is_drawn_with_its_intervals(browser: Browser, swept: Path, tmp_path: Path) -> None:
+    judged = shutil.copytree(swept, tmp_path / "judged")
+    winner = rows(judged)[0]["trial"]
+    interval = {"mean": 0.01, "low": -0.02, "high": 0.04}
+    chosen = {"mean": interval, "by_seed": [0.1, 0.2], "epochs": 3, "searched_epochs": 9, "chosen": "by hand"}
+    comparison = {"against": "default", "verdict": "not distinguishable", "difference": interval, "p": 0.5}
+    told = {"trial": winner, "metric": "ndcg@10", "viewers": 91, "seeds": [0, 1], "rule": "a rule"}
+    contenders = [{"name": name, **chosen} for name in (winner, "default")]
+    verdict = {**told, "contenders": contenders, "comparisons": [comparison]}
+    (judged / "verdict.json").write_text(json.dumps(verdict))
+    CliRunner().invoke(cli, ["report", str(judged)], catch_exceptions=False)
+    browser.complaints()
+    browser.open(judged / "report.html")
+    assert browser.drawn("verdict") == 1
+    assert browser.box("verdict")["height"] > 100
+    words = browser.ask("return document.querySelector('#verdict').textContent")
+    assert f"{winner} is not distinguishable from default" in words
+    assert browser.complaints() == []
