@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pyarrow.fs import copy_files
 from tensorboardX.proto.event_pb2 import Event
 from wandb.proto import wandb_internal_pb2
 
@@ -23,9 +24,10 @@ from foveate.config import from_dict
 from foveate.data.dataset import Dataset
 from foveate_cluster.ray_cluster import ray_cluster
 from foveate_tune.config import SweepConfig, TrackingConfig
+from foveate_tune.folder import Folder, at_hand
 from foveate_tune.leaderboard import SweepResult
 from foveate_tune.sweep import resume_sweep, run_sweep
-from foveate_tune.trackers import keep_bundle, tracker
+from foveate_tune.trackers import WHERE, keep_bundle, tracker
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
@@ -229,6 +231,19 @@ def test_a_file_that_was_cut_off_in_the_midst_is_gone_on_from(tmp_path: Path) ->
     [first, second] = [history(records) for records in runs(tmp_path)["s-trial-000"]]
     assert [one["_step"] for one in first + second] == [1, 2, 3]
     assert [one[METRIC] for one in first + second] == pytest.approx([2.1, 3.2, 3.3])
+
+
+def test_runs_of_a_sweep_on_a_store_are_continued_too(tmp_path: Path) -> None:
+    store = Folder.at("memory://tracked/sweep")
+    store.make()
+    for steps in (2, 3):
+        with at_hand(store, WHERE) as here, tracker(TrackingConfig("offline"), here, print) as tracking:
+            tracking.start("s-trial-000", {"width": 32})
+            for step in range(1, steps + 1):
+                tracking.log("s-trial-000", {METRIC: step / 10}, step)
+            tracking.finish("s-trial-000", {})
+    copy_files(store.path, str(tmp_path), source_filesystem=store.filesystem, use_threads=False)
+    assert_each_once(tmp_path, "s-trial-000", 3)
 
 
 @pytest.fixture(scope="module")
