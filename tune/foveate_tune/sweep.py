@@ -188,8 +188,9 @@ def _made(folder: Folder) -> Iterator[Callable[[Mapping[str, Any]], None]]:
         yield make
     except StorageError:
         raise
-    except FoveateError:
-        if made and not _reported(folder):
+    except FoveateError as error:
+        # Where no trial came to figures, there is nothing to keep or to go on with.
+        if made and (isinstance(error, TrainingError) or not _reported(folder)):
             folder.remove()
         raise
 
