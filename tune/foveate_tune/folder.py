@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeAlias, TypeVar
+from urllib.parse import urlsplit
 
 from pyarrow import ArrowException
 from pyarrow.fs import FileSelector, FileSystem, FileType, FSSpecHandler, LocalFileSystem, PyFileSystem, copy_files
@@ -49,14 +50,14 @@ class Folder:
         Raises
         ------
         ConfigError
-            Nobody knows addresses of that kind.
+            It names a store alone, or nobody knows addresses of that kind.
         """
         text = str(place)
         if "://" not in text:
             return cls(LocalFileSystem(), str(Path(text).resolve()), text)
-        filesystem, path = _opened(text)
-        if not path.strip("/"):
+        if not urlsplit(text).path.strip("/"):
             raise ConfigError(f"'{text}' names no folder: add one, as in s3://bucket/sweep")
+        filesystem, path = _opened(text)
         return cls(filesystem, path.rstrip("/"), text)
 
     @property
