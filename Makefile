@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test check bench clean
+.PHONY: help install demo test soak check bench clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -22,6 +22,9 @@ demo: $(STAMP)  ## simulate, sweep, train, serve and ask; ARGS=--once stops afte
 
 test: $(STAMP)  ## run every test
 	$(BIN)/pytest $(ARGS)
+
+soak: $(STAMP)  ## run the tests that take too long for every change
+	$(BIN)/pytest -m soak $(ARGS)
 
 check: $(STAMP)  ## lint, types, floors of the house, layout
 	$(BIN)/ruff check .

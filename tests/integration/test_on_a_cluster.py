@@ -127,6 +127,7 @@ def test_a_sweep_runs_on_the_nodes_and_leaves_them_up(swept: Path, nodes: Nodes)
     assert nodes.alive() == 2
 
 
+@pytest.mark.soak
 def test_a_client_sweeps_from_outside_and_hears_of_every_epoch(
     nodes: Nodes, small_world: Dataset, tmp_path: Path
 ) -> None:

@@ -160,6 +160,7 @@ def test_a_mistake_is_found_before_anything_starts(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.soak
 def test_a_trial_can_be_trained_by_several_processes(small_world: Dataset, tmp_path: Path) -> None:
     settings = {**SETTINGS, "trials": 1, "epochs": 2, "workers": 2, "concurrent": 1, "tracking": {"mode": "none"}}
     assert small_world.path

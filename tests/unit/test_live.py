@@ -126,9 +126,9 @@ def test_on_a_terminal_the_table_moves_and_goes(monkeypatch: pytest.MonkeyPatch)
 
     def read() -> None:
         while chunk := os.read(ours, 65536):
+            seen.append(chunk)
             if chunk.endswith(b"\0"):
                 return
-            seen.append(chunk)
 
     reader = threading.Thread(target=read)
     reader.start()
