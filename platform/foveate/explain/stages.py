@@ -12,9 +12,7 @@ from foveate.explain.history import Story, stories
 from foveate.explain.judging import judge, source_ranks
 from foveate.explain.ranking import Weighed, weigh
 from foveate.messages import Candidates, Query, Ranked, RecommendRequest, RequestContext
-from foveate.model import Model
 from foveate.pipeline import LocalStages, Stages
-from foveate.state.base import ViewerState
 
 R = TypeVar("R")
 
@@ -52,26 +50,22 @@ class LocalExplainStages(LocalStages):
         Where histories are read.
     """
 
-    def __init__(self, model: Model, state: ViewerState) -> None:
-        super().__init__(model, state)
-        self._own = model
-
     async def stories(
         self, query: Query, candidates: Candidates, items: NDArray[np.int32], context: RequestContext
     ) -> list[Story]:
         """Ask the sources what carried ``items``, which are among ``candidates``."""
         del context
-        return stories(self._own.sources, query, candidates, items)
+        return stories(self._model.sources, query, candidates, items)
 
     async def weigh(self, request: RecommendRequest, ranked: Ranked, context: RequestContext) -> list[Weighed]:
         """Say what features, policy and rules made of each item of the slate."""
-        return weigh(self._own, ranked, request.k, context.seed)
+        return weigh(self._model, ranked, request.k, context.seed)
 
     async def source_ranks(self, query: Query, code: int, context: RequestContext) -> dict[str, int]:
         """Ask every source for an item's place among all that are open to the viewer."""
         del context
-        return source_ranks(self._own.sources, query, code)
+        return source_ranks(self._model.sources, query, code)
 
     async def judge(self, request: RecommendRequest, ranked: Ranked, context: RequestContext, item_id: str) -> WhyNot:
         """Say what ranker, policy and rules made of a candidate."""
-        return judge(self._own, ranked, request.k, context.seed, item_id)
+        return judge(self._model, ranked, request.k, context.seed, item_id)

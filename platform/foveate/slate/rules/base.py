@@ -47,6 +47,9 @@ class Rule(Variant):
 
     soft: bool = False
 
+    def __post_init__(self) -> None:
+        """See that the settings can be kept to."""
+
     @property
     def label(self) -> str:
         """The rule in words: what an answer names when it was relaxed."""
@@ -72,6 +75,7 @@ class Floor(Rule):
     least: int = 1
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.least < 1:
             raise ConfigError(f"least must be at least 1, got {self.least}")
 

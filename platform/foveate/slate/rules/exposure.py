@@ -14,6 +14,7 @@ from foveate.data.vocabulary import UNKNOWN
 from foveate.errors import ConfigError
 from foveate.slate.inputs import SlateInput
 from foveate.slate.rules.base import Groups, Rule
+from foveate.slate.rules.small_channel import OfSmallChannels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +33,7 @@ class ExposureFloor(Rule):
     share: float = 0.1
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0.0 < self.share < 1.0:
             raise ConfigError(f"share must lie between 0 and 1, got {self.share}")
 
@@ -69,30 +71,15 @@ class _Drawn(Rule):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExposureOfSmall(ExposureFloor):
-    """At least a share ``share`` of places for small channels: fewer than ``quantile`` of all channels are smaller.
-
-    A channel's size is the number of its items in the catalogue. An unknown channel is not small.
-    """
+class ExposureOfSmall(OfSmallChannels, ExposureFloor):
+    """At least a share ``share`` of places for small channels: fewer than ``quantile`` of all channels are smaller."""
 
     name: ClassVar[str] = "exposure_of_small"
-
-    quantile: float = 0.5
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0.0 < self.quantile <= 1.0:
-            raise ConfigError(f"quantile must lie above 0 and up to 1, got {self.quantile}")
 
     @property
     def label(self) -> str:
         """The rule in words."""
-        return f"a share of {self.share:g} for the smallest {100 * self.quantile:g} % of channels"
-
-    def members(self, ranked: SlateInput) -> NDArray[np.bool_]:
-        """``[N]``: which candidates are of a small channel."""
-        # NaN is not below anything.
-        return np.asarray(ranked.channel_standing < self.quantile)
+        return f"a share of {self.share:g} for {self.group}"
 
 
 @dataclass(frozen=True, kw_only=True)
