@@ -15,7 +15,6 @@ import shlex
 import statistics
 import sys
 import tempfile
-import textwrap
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -37,6 +36,7 @@ from foveate.recipe import Recipe
 from foveate.retrieval.attention import Attention
 from foveate.retrieval.base import SourceConfig
 from foveate.retrieval.popularity import count_items
+from lab.attention_page import Row, stored, table, write
 from lab.held_out import BEAUTY, asked, full_ranking, leave_one_out, open_or_import, real_data
 
 BENCH = Path(__file__).resolve().parent
@@ -53,30 +53,6 @@ class Variant:
     mixer: str
     matched: str
     encoder: EncoderConfig
-
-
-@dataclass(frozen=True)
-class Row:
-    """What a variant came to.
-
-    ``parameters`` are those beside the item vectors, ``with_items`` all; ``rows_per_second`` of training;
-    ``request_ms`` the median of encoding one viewer and scoring every item.
-    """
-
-    mixer: str
-    matched: str
-    metrics: dict[str, float]
-    parameters: int
-    with_items: int
-    epochs: int
-    rows_per_second: float
-    request_ms: float
-    measured_on: dict[str, Any]
-
-    @property
-    def key(self) -> str:
-        """Two rows of one key are the same measurement."""
-        return json.dumps(self.measured_on, sort_keys=True)
 
 
 @dataclass(frozen=True)
@@ -185,23 +161,11 @@ def popularity(trial: Trial) -> dict[str, float]:
     return full_ranking(everyone_U1, counts_I1, trial.context, trial.source.train.validation_viewers)
 
 
-def stored(path: Path) -> list[Row]:
-    return [Row(**row) for row in json.loads(path.read_text())["rows"]] if path.exists() else []
-
-
-def write(path: Path, text: str) -> None:
-    """Write whole or not at all: the command may be stopped at any time."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    staged = path.with_name(f".{path.name}.part")
-    staged.write_text(text)
-    staged.replace(path)
-
-
-def table(rows: Sequence[Row], popular: dict[str, float], trial: Trial, command: str) -> str:
-    """Return the markdown, the best rows first."""
+def about(trial: Trial, popular: dict[str, float]) -> str:
+    """Return what the rows have in common, in words."""
     train = trial.source.train
     budget = f"{train.epochs} epochs" + (f" or {trial.seconds:g} s, whichever ends first" if trial.seconds else "")
-    told = (
+    return (
         f"Data: {trial.data}, leave-one-out on the last item but one of {len(trial.asked.users):,} viewers. "
         f"Budget: {budget}; threads: {train.threads}; torch {torch.__version__}; seed {trial.context.seed}. "
         "Nothing is tuned for any one row. "
@@ -209,33 +173,6 @@ def table(rows: Sequence[Row], popular: dict[str, float], trial: Trial, command:
         f"encoding one viewer and scoring every item. Popularity reaches "
         f"NDCG@10 {popular['ndcg@10']:.4f} and Recall@10 {popular['recall@10']:.4f}."
     )
-    lines = [
-        "# Every way to share out attention, at one budget",
-        "",
-        f"Made by `{command}`.",
-        *textwrap.wrap(told, 120),
-        "",
-        "| mixer | scorer or head | NDCG@10 | Recall@10 | beats popularity | parameters | all | rows/s | request ms |",
-        "| --- | --- | ---: | ---: | :---: | ---: | ---: | ---: | ---: |",
-    ]
-    best_first = sorted(rows, key=lambda row: -row.metrics["ndcg@10"])
-    return "\n".join([*lines, *(_line(row, popular) for row in best_first)]) + "\n"
-
-
-def _line(row: Row, popular: dict[str, float]) -> str:
-    beats = "yes" if row.metrics["ndcg@10"] > popular["ndcg@10"] else "no"
-    cells = [
-        row.mixer,
-        row.matched,
-        f"{row.metrics['ndcg@10']:.4f}",
-        f"{row.metrics['recall@10']:.4f}",
-        beats,
-        f"{row.parameters:,}",
-        f"{row.with_items:,}",
-        f"{row.rows_per_second:,.0f}",
-        f"{row.request_ms:.2f}",
-    ]
-    return f"| {' | '.join(cells)} |"
 
 
 def fill_in(trial: Trial, options: argparse.Namespace) -> None:
@@ -253,7 +190,7 @@ def fill_in(trial: Trial, options: argparse.Namespace) -> None:
         print(f"{number}/{len(wanted)} {row.mixer} x {row.matched}: {told}{note}", flush=True)
         payload = {"popularity": popular, "rows": [asdict(row) for row in rows.values()]}
         write(options.json, json.dumps(payload, indent=1) + "\n")
-        write(options.out, table(list(rows.values()), popular, trial, options.command))
+        write(options.out, table(list(rows.values()), popular, about(trial, popular), options.command))
 
 
 def _kept_or_measured(variant: Variant, trial: Trial, kept: Row | None, *, again: bool) -> tuple[Row, str]:
