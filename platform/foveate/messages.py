@@ -30,6 +30,8 @@ class Filters:
         Highest minimum age allowed, in years. An item of unknown maturity is not shown when this is set: the safe side.
     region
         Where the viewer is. An item that does not say that it may be shown there is not shown when this is set.
+    shown_before
+        Marks (see ``Catalog.marks``) of the items on earlier pages of the same slate.
     """
 
     exclude_items: tuple[str, ...] = ()
@@ -37,11 +39,35 @@ class Filters:
     languages: tuple[str, ...] = ()
     max_maturity: int | None = None
     region: str | None = None
+    shown_before: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PastEvent:
+    """One thing that an anonymous visitor did in this session; as kind None: interest of any kind."""
+
+    item_id: str
+    kind: str | None = None
+    value: float = 1.0
+    occurred_at: int | None = None
+    """UTC microseconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecommendRequest:
-    """What a client asks: ``k`` items for one viewer on one surface."""
+    """What a client asks: ``k`` items on one surface, for a viewer or for a session.
+
+    Parameters
+    ----------
+    user_id
+        The viewer; empty for an anonymous visitor.
+    history
+        What an anonymous visitor has done, oldest first; None where a viewer asks.
+    related_to
+        The item that a slate is to be related to, on the surfaces that start from one.
+    diversity
+        Strength from 0 to 1 in place of the recipe's, where its policy has one.
+    """
 
     user_id: str
     k: int = 10
@@ -50,6 +76,9 @@ class RecommendRequest:
     now: int | None = None
     """UTC microseconds; None takes the server's clock. Setting it makes a slate reproducible."""
     seed: int | None = None
+    history: tuple[PastEvent, ...] | None = None
+    related_to: str | None = None
+    diversity: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +94,8 @@ class RequestContext:
     surface: str
     seed: int
     filters: Filters
+    trace: str = ""
+    """The span of this request for other processes, as a W3C ``traceparent``; empty where nothing traces it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +204,8 @@ class Slate:
 
     ``relaxed`` names the soft rules that were given up, in that order; ``relevance_paid`` is how far the mean score
     lies below that of the best scores, given up for diversity and constraints, and None in a record of an older
-    Foveate, which did not keep it; ``state_version`` is the version of the history that was read.
+    Foveate, which did not keep it; ``state_version`` is the version of the history that was read; ``degraded`` names
+    the stages that something stood in for, and why, such as ``ranker_slow``.
     """
 
     request_id: str
@@ -185,3 +217,4 @@ class Slate:
     relaxed: tuple[str, ...] = ()
     relevance_paid: float | None = None
     state_version: int = 0
+    degraded: tuple[str, ...] = ()

@@ -19,7 +19,7 @@ from foveate.data.rows import Rows
 from foveate.data.schema import EVENT_KINDS
 from foveate.data.vocabulary import UNKNOWN
 from foveate.features.sets import Clock, FeatureSet
-from foveate.messages import Candidates, Filters, Query, Ranked, ViewerHistory
+from foveate.messages import NO_TIME, Candidates, Filters, Query, Ranked, ViewerHistory
 from foveate.ranking.base import Ranker, score_each
 from foveate.recipe import Recipe
 from foveate.retrieval.base import CandidateSource
@@ -72,6 +72,9 @@ class Model:
     learned
         ``[I, D]`` float32 of unit length (or zero): the item vectors of the first source that learns some, None where
         none does. They stay when the sources are left out.
+    trending
+        ``[I]`` float32: the items' scores by the first source that scores alike for everyone, None where none does. A
+        process without the sources answers by it when they cannot be reached.
     """
 
     recipe: Recipe
@@ -82,6 +85,7 @@ class Model:
     positive_kinds: tuple[str, ...]
     clock: Clock
     learned: NDArray[np.float32] | None = None
+    trending: NDArray[np.float32] | None = None
 
     def query(self, history: ViewerHistory, filters: Filters, now: int) -> Query:
         """Encode a viewer at a moment.
@@ -198,6 +202,27 @@ def learned_vectors(sources: Sequence[CandidateSource]) -> NDArray[np.float32] |
             lengths_I1 = np.linalg.norm(vectors_ID, axis=1, keepdims=True)
             return np.asarray(vectors_ID / np.where(lengths_I1 > 0, lengths_I1, 1.0), dtype=np.float32)
     return None
+
+
+def trending_scores(sources: Sequence[CandidateSource]) -> NDArray[np.float32] | None:
+    """Return the scores of the first source that scores alike for everyone."""
+    nobody = nobody_at(NO_TIME)
+    return next((source.scores([nobody])[0] for source in sources if not source.reads_history), None)
+
+
+def nobody_at(now: int) -> Query:
+    """Return the query of a viewer of whom nothing is known."""
+    none = np.empty(0, dtype=np.int32)
+    return Query(
+        user_id="",
+        items=none,
+        times=none.astype(np.int64),
+        kinds=none.astype(np.int8),
+        values=none.astype(np.float32),
+        positives=none.astype(np.bool_),
+        exclude=none,
+        now=now,
+    )
 
 
 def _unit_rows(matrix: sparse.csr_matrix) -> sparse.csr_matrix:

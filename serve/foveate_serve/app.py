@@ -23,10 +23,10 @@ from foveate.errors import ConfigError, ServingError
 from foveate.state.sqlite import SqliteState
 from foveate_serve.cluster import LOOPBACK, cluster, local_cpus
 from foveate_serve.config import ServeConfig
-from foveate_serve.deployments import deployment_settings
+from foveate_serve.graph import deployment_settings
+from foveate_serve.names import APPLICATION
 
-APPLICATION: Final = "foveate"
-_IMPORT_PATH: Final = "foveate_serve.deployments:build"
+_IMPORT_PATH: Final = "foveate_serve.graph:build"
 _POLL_S: Final = 0.1
 _STOP_TIMEOUT_S: Final = 15.0
 _EVERYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
@@ -219,7 +219,7 @@ def _check_room(config: ServeConfig) -> None:
     ConfigError
         The replicas ask for more CPUs than there are.
     """
-    asked = sum(size.replicas * size.cpus for size in (config.ingress, config.retriever, config.ranker))
+    asked = sum(size.replicas * size.cpus for size in config.deployments.values())
     if asked > local_cpus():
         remedy = "lower replicas or cpus, or serve on a cluster with --address"
         raise ConfigError(f"the replicas ask for {asked:g} CPUs, but there are {local_cpus()} here: {remedy}")

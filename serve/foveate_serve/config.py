@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
 
 from foveate.errors import ConfigError
+from foveate_serve.names import INGRESS, RANKER, RETRIEVER
+
+Topology: TypeAlias = Literal["split", "fused"]
 
 
 @dataclass(frozen=True)
@@ -15,14 +20,15 @@ class DeploymentConfig:
     ----------
     replicas
         How many copies answer.
-    cpus
-        CPUs that Ray sets aside for each; a replica computes on as many threads, at least one.
+    cpus, gpus
+        CPUs and GPUs that Ray sets aside for each; a replica computes on as many threads as CPUs, at least one.
     max_ongoing_requests
-        How many requests one replica works on at a time; more wait before it.
+        How many requests one replica works on at a time. More wait before it; at the ingress they are turned away.
     """
 
     replicas: int = 1
     cpus: float = 0.25
+    gpus: float = 0.0
     max_ongoing_requests: int = 64
 
     def __post_init__(self) -> None:
@@ -30,6 +36,8 @@ class DeploymentConfig:
             raise ConfigError("replicas and max_ongoing_requests must be at least 1")
         if not 0 < self.cpus <= 1024:
             raise ConfigError(f"cpus must lie above 0 and be at most 1024, got {self.cpus}")
+        if not 0 <= self.gpus <= 1024:
+            raise ConfigError(f"gpus must lie between 0 and 1024, got {self.gpus}")
 
 
 @dataclass(frozen=True)
@@ -40,18 +48,27 @@ class ServeConfig:
     ----------
     host, port
         Where HTTP listens; port 0 takes a free one. The default is reachable from this machine alone.
+    topology
+        ``split``: ingress, retriever and ranker each in replicas of their own; ``fused``: all of them in each of the
+        ingress's replicas, so that nothing travels between processes. The slates are the same.
+    largest_batch
+        Most requests that a stage answers in one go. None waits for others: those are answered together that came while
+        the stage was at work.
     deadline_ms
-        Milliseconds after which a request is answered with an error instead of a slate.
+        Milliseconds that a request has. A stage that takes too much of them is done without; where nothing can be done
+        without, the request is answered with an error.
     max_body_bytes
         Largest request body that is read.
     start_timeout_s
         Seconds to wait until every replica is ready.
     ingress, retriever, ranker
-        Sizes of the three deployments; the ranker also chooses the slate.
+        Sizes of the deployments; the ranker also chooses the slate. ``fused`` has the ingress alone.
     """
 
     host: str = "127.0.0.1"
     port: int = 8000
+    topology: Topology = "split"
+    largest_batch: int = 32
     deadline_ms: int = 2000
     max_body_bytes: int = 1_000_000
     start_timeout_s: float = 120.0
@@ -64,5 +81,13 @@ class ServeConfig:
             raise ConfigError("host must not be empty: 127.0.0.1 for this machine alone, 0.0.0.0 for all")
         if not 0 <= self.port <= 65535:
             raise ConfigError(f"port must lie between 0 and 65535, got {self.port}")
+        if self.largest_batch < 1:
+            raise ConfigError(f"largest_batch must be 1 or more, got {self.largest_batch}")
         if self.deadline_ms < 1 or self.max_body_bytes < 1 or self.start_timeout_s <= 0:
             raise ConfigError("deadline_ms, max_body_bytes and start_timeout_s must be above 0")
+
+    @property
+    def deployments(self) -> Mapping[str, DeploymentConfig]:
+        """The sizes of the deployments that the topology has, by name."""
+        own = {INGRESS: self.ingress}
+        return own if self.topology == "fused" else {**own, RETRIEVER: self.retriever, RANKER: self.ranker}

@@ -9,6 +9,7 @@
            features.safetensors     what the features remember of the items
            sources/NAME.safetensors what each candidate source has learned
            learned.safetensors      the items as vectors, where a source learns some
+           trending.safetensors     what everyone watches, for when no source can be asked
            ranker/*                 the re-ranker, as text
 
 It holds no pickle and no viewer's history: whoever erases a viewer need not break a checksum.

@@ -16,6 +16,7 @@ _WHAT_LIES_WHERE = """\
 | `sources/*.safetensors` | what each candidate source has learned |
 | `features.safetensors` | what the features remember of the items |
 | `learned.safetensors` | the items as vectors, for policies that ask how alike two are |
+| `trending.safetensors` | what everyone watches, for when no source can be asked |
 | `ranker/*` | the re-ranker, as text |
 
 No viewer's history is in here, and no pickle. The folder never changes: with one byte altered it is refused."""

@@ -28,6 +28,7 @@ CATALOG = "catalog.parquet"
 RECIPE = "recipe.yaml"
 FEATURES = "features.safetensors"
 LEARNED = "learned.safetensors"
+TRENDING = "trending.safetensors"
 RANKER_FOLDER = "ranker/"
 
 
@@ -68,6 +69,7 @@ def write_parts(model: Model) -> dict[str, bytes]:
         RECIPE: recipe.encode(),
         FEATURES: _pack(model.features.arrays()),
         **({} if model.learned is None else {LEARNED: _pack({"items": model.learned})}),
+        **({} if model.trending is None else {TRENDING: _pack({"items": model.trending})}),
         **{source_file(source.name): _pack(source.arrays()) for source in model.sources},
         **{RANKER_FOLDER + name: text.encode() for name, text in model.ranker.texts().items()},
     }
@@ -103,9 +105,14 @@ def read_parts(read: Callable[[str], bytes], manifest: Manifest, parts: Set[Part
         ranker=_ranker(read, recipe, manifest) if has_ranker else _NotLoaded(),
         positive_kinds=manifest.positive_kinds,
         clock=recipe.clock,
-        # A bundle of an older Foveate has none.
-        learned=safetensors.load(read(LEARNED))["items"] if LEARNED in manifest.files else None,
+        # A bundle of an older Foveate has neither.
+        learned=_items(read, LEARNED, manifest),
+        trending=_items(read, TRENDING, manifest),
     )
+
+
+def _items(read: Callable[[str], bytes], name: str, manifest: Manifest) -> NDArray[np.float32] | None:
+    return safetensors.load(read(name))["items"] if name in manifest.files else None
 
 
 def _sources(read: Callable[[str], bytes], recipe: Recipe, catalog: Catalog) -> list[CandidateSource]:

@@ -57,6 +57,12 @@ def candidate_values(candidates: Candidates) -> NDArray[np.float32]:
     return np.concatenate(columns, axis=1).astype(np.float32)
 
 
+def blend(candidates: Candidates) -> NDArray[np.float32]:
+    """Return ``[N]``: the mean of the sources' z-scores, as :data:`BLEND` holds it."""
+    column = candidate_columns(candidates.sources, candidates.remark_names).index(BLEND)
+    return candidate_values(candidates)[:, column]
+
+
 def z_scores(scores_NS: NDArray[np.float32]) -> NDArray[np.float64]:
     """Bring each source's scores to mean 0 and deviation 1 over the candidates; a source that ties all answers 0."""
     scores = _sunk(scores_NS).astype(np.float64)

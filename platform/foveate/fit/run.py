@@ -16,7 +16,7 @@ from foveate.data.split import Stage, Targets, Windows, label_stages, windows
 from foveate.features.sets import FeatureSet
 from foveate.fit.training import LabelWindow, training_set
 from foveate.messages import NO_TIME
-from foveate.model import Model, learned_vectors
+from foveate.model import Model, learned_vectors, trending_scores
 from foveate.ranking.base import TrainingSet
 from foveate.recipe import Recipe
 from foveate.retrieval.base import CandidateSource, FitContext
@@ -97,6 +97,7 @@ def fit(
         positive_kinds=tuple(positive),
         clock=recipe.clock,
         learned=learned_vectors(last.sources),
+        trending=trending_scores(last.sources),
     )
     return Fitted(model, stage, training, fits)
 

@@ -1,0 +1,88 @@
+"""The graph that Serve builds: ingress, retriever and ranker, each with replicas of its own, or all in one replica.
+
+The bundle comes by ``user_config``, so that a new one is applied to running replicas.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ray import serve
+
+from foveate.config import from_dict
+from foveate_serve.config import DeploymentConfig, ServeConfig
+from foveate_serve.holder import BundleHolder, Status
+from foveate_serve.ingress import Ingress
+from foveate_serve.loading import load_ranker, load_sources
+from foveate_serve.names import BUNDLE_KEY, INGRESS, RANKER, RETRIEVER
+from foveate_serve.ranker import Ranker
+from foveate_serve.retriever import Retriever
+
+
+class _Holding:
+    """A replica that takes bundles as Serve tells it."""
+
+    _holder: BundleHolder
+
+    async def reconfigure(self, user_config: Mapping[str, str]) -> None:
+        """Take the bundle that ``user_config`` names."""
+        await self._holder.take(Path(user_config[BUNDLE_KEY]))
+
+    def status(self) -> Status:
+        """Return what this replica holds."""
+        return self._holder.status()
+
+
+class RetrieverReplica(_Holding, Retriever):
+    """A retriever in a replica of its own."""
+
+    def __init__(self, largest: int) -> None:
+        super().__init__(BundleHolder(RETRIEVER, load_sources), largest)
+
+
+class RankerReplica(_Holding, Ranker):
+    """A ranker in a replica of its own."""
+
+    def __init__(self, largest: int) -> None:
+        super().__init__(BundleHolder(RANKER, load_ranker), largest)
+
+
+def build(args: dict[str, Any]) -> serve.Application:
+    """Build the graph: what Serve's config names as ``import_path``.
+
+    Parameters
+    ----------
+    args
+        ``config``, a :class:`~foveate_serve.config.ServeConfig` as plain values, and ``state``, a file.
+    """
+    config = from_dict(ServeConfig, args["config"])
+    ingress = serve.deployment(name=INGRESS)(serve.ingress()(Ingress))
+    if config.topology == "fused":
+        return ingress.bind(args["config"], args["state"])
+    retriever = serve.deployment(name=RETRIEVER)(RetrieverReplica).bind(config.largest_batch)
+    ranker = serve.deployment(name=RANKER)(RankerReplica).bind(config.largest_batch)
+    return ingress.bind(args["config"], args["state"], retriever, ranker)
+
+
+def deployment_settings(config: ServeConfig, bundle: Path) -> list[dict[str, Any]]:
+    """Return the deployments' part of Serve's config; a change of the bundle or of replicas is applied in place."""
+    return [_settings(name, size, bundle) for name, size in config.deployments.items()]
+
+
+def _settings(name: str, size: DeploymentConfig, bundle: Path) -> dict[str, Any]:
+    return {
+        "name": name,
+        "num_replicas": size.replicas,
+        # The ingress itself turns requests away that are too many: Serve is not to let them wait before it.
+        "max_ongoing_requests": size.max_ongoing_requests if name != INGRESS else _NEVER_REACHED,
+        # Ray sets the replica's OMP_NUM_THREADS, which torch and LightGBM heed, to its whole CPUs, at least one.
+        "ray_actor_options": {"num_cpus": size.cpus, "num_gpus": size.gpus},
+        "user_config": {BUNDLE_KEY: str(bundle)},
+        "graceful_shutdown_wait_loop_s": 0.2,
+        "graceful_shutdown_timeout_s": 10.0,
+    }
+
+
+_NEVER_REACHED = 100_000

@@ -1,0 +1,149 @@
+"""The ingress: pins the context, reads the viewer's history, asks the other stages, records what was shown."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from fastapi import FastAPI
+from ray.serve.handle import DeploymentHandle
+
+from foveate.bundle import Bundle
+from foveate.config import from_dict
+from foveate.explain import SlateExplanation, WhyNot, explain, why_not
+from foveate.messages import RecommendRequest, RequestContext, Slate
+from foveate.model import Model
+from foveate.pipeline import make_context, recommend
+from foveate.state.base import ServedRequest, ViewerEvent
+from foveate.state.impressions import SqliteImpressions
+from foveate.state.sqlite import SqliteState, utc_micros
+from foveate_serve.api import build_api
+from foveate_serve.config import ServeConfig
+from foveate_serve.holder import BundleHolder, BundleNotHeldError, Status
+from foveate_serve.hydrator import Hydrator
+from foveate_serve.loading import load_all, load_catalogue
+from foveate_serve.names import BUNDLE_KEY, INGRESS, RANKER, RETRIEVER
+from foveate_serve.peers import Elsewhere, Here, Peer
+from foveate_serve.ranker import Ranker
+from foveate_serve.retriever import Retriever
+from foveate_serve.stages import Guarded, ServedStages
+from foveate_serve.writer import ImpressionWriter
+
+logger = logging.getLogger("ray.serve")
+
+T = TypeVar("T")
+
+
+class Ingress:
+    """Answers HTTP.
+
+    Parameters
+    ----------
+    config
+        A :class:`~foveate_serve.config.ServeConfig` as plain values.
+    state
+        The file of viewers' events and impressions, on this node.
+    retriever, ranker
+        Handles of the other two deployments; without them this replica does their work as well.
+    """
+
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        state: str,
+        retriever: DeploymentHandle[Any] | None = None,
+        ranker: DeploymentHandle[Any] | None = None,
+    ) -> None:
+        self.config = from_dict(ServeConfig, config)
+        self._state = SqliteState(Path(state))
+        self._impressions = SqliteImpressions(Path(state))
+        self._writer = ImpressionWriter(self._impressions)
+        self._alone = retriever is None and ranker is None
+        self._holder = BundleHolder(INGRESS, self._load)
+        self._hydrator = Hydrator(self._state, self.config.largest_batch)
+        self._retriever = Guarded(_peer(RETRIEVER, retriever) or Here(RETRIEVER, self._own(Retriever)))
+        self._ranker = Guarded(_peer(RANKER, ranker) or Here(RANKER, self._own(Ranker)))
+
+    def _own(self, stage: Callable[[BundleHolder, int], T]) -> T:
+        return stage(self._holder, self.config.largest_batch)
+
+    def _load(self, path: Path) -> Bundle:
+        bundle = load_all(path) if self._alone else load_catalogue(path)
+        self._impressions.remember_bundle(bundle.bundle_id, path)
+        return bundle
+
+    async def reconfigure(self, user_config: Mapping[str, str]) -> None:
+        """Take the bundle that ``user_config`` names."""
+        await self._holder.take(Path(user_config[BUNDLE_KEY]))
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        """Build the HTTP interface; Serve calls this once a replica."""
+        return build_api(self, self._writer.running)
+
+    async def recommend(self, request: RecommendRequest) -> tuple[Slate, RequestContext, Bundle]:
+        """Answer one request by the current bundle, or by the one before where a replica has not got it yet.
+
+        Raises
+        ------
+        BundleNotHeldError
+            The replicas hold no bundle in common.
+        TimeoutError
+            The deadline has passed.
+        """
+
+        async def ask(context: RequestContext, stages: ServedStages, model: Model) -> Slate:
+            del model
+            slate = await recommend(request, context, stages)
+            return replace(slate, degraded=tuple(stages.degraded))
+
+        return await self._by_held(request, ask)
+
+    async def explain(self, request: RecommendRequest) -> tuple[tuple[Slate, SlateExplanation], RequestContext, Bundle]:
+        """Answer one request, and say why each item stands in the slate; raises as :meth:`recommend` does."""
+        return await self._by_held(
+            request, lambda context, stages, model: explain(request, context, stages, model.catalog)
+        )
+
+    async def why_not(self, request: RecommendRequest, item_id: str) -> tuple[WhyNot, RequestContext, Bundle]:
+        """Say where an item falls on its way to a viewer's slate; raises as :meth:`recommend` does."""
+        return await self._by_held(
+            request, lambda context, stages, model: why_not(request, context, stages, model, item_id)
+        )
+
+    async def _by_held(
+        self, request: RecommendRequest, ask: Callable[[RequestContext, ServedStages, Model], Awaitable[T]]
+    ) -> tuple[T, RequestContext, Bundle]:
+        """Ask by the current bundle, or by the one before where a replica has not got it yet."""
+        for bundle in self._holder.held:
+            context = make_context(request, bundle.bundle_id, clock=utc_micros, budget=self.config.deadline_ms * 1000)
+            stages = ServedStages(bundle.model, self._hydrator, self._retriever, self._ranker, utc_micros)
+            try:
+                return await ask(context, stages, bundle.model), context, bundle
+            except BundleNotHeldError as error:
+                logger.warning("%s: trying the bundle before it", error)
+        raise BundleNotHeldError("no bundle is held by every replica yet: try again")
+
+    def record(self, request: RecommendRequest, context: RequestContext, slate: Slate) -> None:
+        """Keep what was shown, after the reply."""
+        self._writer.add(ServedRequest(request, context, slate))
+
+    async def append(self, events: Sequence[ViewerEvent]) -> int:
+        """Add to viewers' histories; returns how many events were new."""
+        return await asyncio.to_thread(self._state.append, events)
+
+    def current(self) -> Bundle | None:
+        """Return the bundle in use, None before there is one."""
+        return self._holder.held[0] if self._holder.held else None
+
+    async def status(self) -> list[Status]:
+        """Return what every replica holds, this one first; a replica that does not answer counts as a problem."""
+        others = await asyncio.gather(*(one.peer.status() for one in (self._retriever, self._ranker)))
+        return [self._holder.status(), *(status for group in others for status in group)]
+
+
+def _peer(name: str, handle: DeploymentHandle[Any] | None) -> Peer | None:
+    return None if handle is None else Elsewhere(name, handle)

@@ -1,0 +1,58 @@
+"""The candidate sources as a stage: batched, by whichever bundle a request pins."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foveate.explain.history import Story, stories
+from foveate.explain.judging import source_ranks
+from foveate.messages import Candidates, Query, RequestContext
+from foveate_serve.batcher import Batcher
+from foveate_serve.grouped import by_bundle
+from foveate_serve.holder import BundleHolder
+
+Call = tuple[Query, RequestContext]
+
+
+class Retriever:
+    """Asks the candidate sources.
+
+    Parameters
+    ----------
+    holder
+        The bundles of this replica.
+    largest
+        Most requests of one batch.
+    """
+
+    def __init__(self, holder: BundleHolder, largest: int) -> None:
+        self._holder = holder
+        self._batcher: Batcher[Call, Candidates] = Batcher("retriever", self._work, largest)
+
+    async def retrieve(self, query: Query, context: RequestContext) -> Candidates:
+        """Return a query's candidates by the bundle that its context pins."""
+        return await self._batcher.ask((query, context))
+
+    async def stories(
+        self, query: Query, candidates: Candidates, items: NDArray[np.int32], context: RequestContext
+    ) -> list[Story]:
+        """Say what carried ``items``, which are among ``candidates``."""
+        sources = self._holder.bundle(context.bundle_id).model.sources
+        return await asyncio.to_thread(stories, sources, query, candidates, items)
+
+    async def source_ranks(self, query: Query, code: int, context: RequestContext) -> dict[str, int]:
+        """Return an item's place by each source."""
+        sources = self._holder.bundle(context.bundle_id).model.sources
+        return await asyncio.to_thread(source_ranks, sources, query, code)
+
+    def _work(self, calls: Sequence[Call]) -> list[Candidates]:
+        return by_bundle(
+            self._holder,
+            calls,
+            pinned=lambda call: call[1].bundle_id,
+            work=lambda bundle, own: bundle.model.candidates([query for query, _ in own]),
+        )

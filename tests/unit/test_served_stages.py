@@ -1,0 +1,222 @@
+"""The stages behind an ingress: deadlines, lost replicas, and what stands in for a stage. Real bundle, real store."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Generator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from ray.exceptions import ActorDiedError
+from ray.serve.handle import DeploymentHandle
+
+from foveate.bundle import Bundle, default_state
+from foveate.errors import StateError
+from foveate.messages import Filters, RecommendRequest, Slate, ViewerHistory
+from foveate.pipeline import LocalStages, make_context, recommend
+from foveate.state.sqlite import SqliteState, utc_micros
+from foveate_serve.holder import BundleHolder, BundleNotHeldError
+from foveate_serve.hydrator import Hydrator
+from foveate_serve.peers import Elsewhere, Here
+from foveate_serve.ranker import Ranker
+from foveate_serve.retriever import Retriever
+from foveate_serve.stages import Guarded, ServedStages, StageLostError
+
+REQUEST = RecommendRequest("u3", k=5, seed=1)
+BUDGET = 300_000
+
+
+class Response:
+    """What a handle's call gives: awaited for the answer, cancelled when nobody waits."""
+
+    def __init__(self, work: Awaitable[Any]) -> None:
+        self.task = asyncio.ensure_future(work)
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        return self.task.__await__()
+
+    def cancel(self) -> None:
+        self.task.cancel()
+
+
+class Handle:
+    """A handle whose n-th call does the n-th piece of work."""
+
+    def __init__(self, *work: Callable[[], Awaitable[Any]]) -> None:
+        self.work = list(work)
+        self.responses: list[Response] = []
+        self.answer = self
+
+    def remote(self, *args: Any) -> Response:
+        self.responses.append(Response(self.work.pop(0)()))
+        return self.responses[-1]
+
+    def peer(self) -> Elsewhere:
+        return Elsewhere("ranker", cast("DeploymentHandle[Any]", self))
+
+
+async def slow() -> Any:
+    await asyncio.sleep(60)
+
+
+async def quick() -> str:
+    return "done"
+
+
+async def lost() -> Any:
+    raise ActorDiedError
+
+
+class Broken:
+    """A stage of which every method fails."""
+
+    def __init__(self, work: Callable[[], Awaitable[Any]]) -> None:
+        self.work = work
+        self.calls = 0
+
+    def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
+        async def method(*args: Any) -> Any:
+            self.calls += 1
+            return await self.work()
+
+        return method
+
+
+class Ground:
+    """The stages of a bundle in this process, any of which may be replaced."""
+
+    def __init__(self, bundle: Bundle, **replaced: Any) -> None:
+        self.bundle = bundle
+        holder = BundleHolder("ingress", lambda path: bundle)
+        asyncio.run(holder.take(Path()))
+        self.retriever = Guarded(Here("retriever", replaced.get("retriever") or Retriever(holder, 8)))
+        self.ranker = Guarded(Here("ranker", replaced.get("ranker") or Ranker(holder, 8)))
+        self.state = replaced.get("state") or SqliteState(default_state(bundle.path))
+
+    def ask(self, request: RecommendRequest = REQUEST, times: int = 1) -> tuple[Slate, list[str]]:
+        async def asked() -> tuple[Slate, list[str]]:
+            hydrator = Hydrator(self.state, 8)
+            for _ in range(times):
+                context = make_context(request, self.bundle.bundle_id, clock=utc_micros, budget=BUDGET)
+                stages = ServedStages(self.bundle.model, hydrator, self.retriever, self.ranker, utc_micros)
+                slate = await recommend(request, context, stages)
+            return slate, stages.degraded
+
+        return asyncio.run(asked())
+
+
+@pytest.fixture
+def in_process(small_bundle: Bundle) -> Slate:
+    stages = LocalStages(small_bundle.model, SqliteState(default_state(small_bundle.path)))
+    context = make_context(REQUEST, small_bundle.bundle_id, clock=utc_micros)
+    return asyncio.run(recommend(REQUEST, context, stages))
+
+
+def ids(slate: Slate) -> list[str]:
+    return [item.item_id for item in slate.items]
+
+
+def test_a_cancelled_call_ends_the_work() -> None:
+    async def ask() -> Handle:
+        handle = Handle(slow)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await handle.peer().ask("answer")
+        await asyncio.sleep(0)
+        return handle
+
+    [response] = asyncio.run(ask()).responses
+    assert response.task.cancelled()
+
+
+def test_a_lost_replica_is_asked_again_once() -> None:
+    async def ask(*work: Callable[[], Awaitable[Any]]) -> int:
+        handle = Handle(*work)
+        assert await handle.peer().ask("answer") == "done"
+        return len(handle.responses)
+
+    assert asyncio.run(ask(quick)) == 1
+    assert asyncio.run(ask(lost, quick)) == 2
+    with pytest.raises(ActorDiedError):
+        asyncio.run(ask(lost, lost, quick))
+
+
+def test_whole_stages_answer_as_the_pipeline_does_in_process(small_bundle: Bundle, in_process: Slate) -> None:
+    slate, degraded = Ground(small_bundle).ask()
+    assert not degraded
+    assert ids(slate) == ids(in_process)
+
+
+@pytest.mark.parametrize(("work", "reason"), [(slow, "ranker_slow"), (lost, "ranker_lost")])
+def test_without_the_ranker_the_order_of_retrieval_answers(
+    small_bundle: Bundle, work: Callable[[], Awaitable[Any]], reason: str
+) -> None:
+    slate, degraded = Ground(small_bundle, ranker=Broken(work)).ask()
+    assert degraded == [reason]
+    assert len(set(ids(slate))) == 5
+    assert slate.feature_schema == ""
+
+
+@pytest.mark.parametrize(("work", "reason"), [(slow, "retriever_slow"), (lost, "retriever_lost")])
+def test_without_the_retriever_what_everyone_watches_answers(
+    small_bundle: Bundle, work: Callable[[], Awaitable[Any]], reason: str
+) -> None:
+    ranker = Broken(quick)
+    seen = set(SqliteState(default_state(small_bundle.path)).history("u3").item_ids)
+    slate, degraded = Ground(small_bundle, retriever=Broken(work), ranker=ranker).ask()
+    assert degraded == [reason]
+    assert ranker.calls == 0
+    assert all(item.sources == ("trending",) for item in slate.items)
+    assert len(ids(slate)) == 5
+    assert not seen & set(ids(slate))
+
+
+def test_what_a_request_forbids_stays_forbidden_without_the_retriever(small_bundle: Bundle) -> None:
+    ground = Ground(small_bundle, retriever=Broken(lost))
+    first, _ = ground.ask()
+    again = RecommendRequest("u3", k=5, seed=1, filters=Filters(exclude_items=tuple(ids(first))))
+    assert not set(ids(first)) & set(ids(ground.ask(again)[0]))
+
+
+def test_a_stage_that_failed_some_requests_is_not_waited_for_by_the_next(small_bundle: Bundle) -> None:
+    ranker = Broken(lost)
+    ground = Ground(small_bundle, ranker=ranker)
+    slate, degraded = ground.ask(times=20)
+    assert degraded == ["ranker_lost"]
+    assert len(slate.items) == 5
+    assert 3 <= ranker.calls < 20
+
+
+def test_a_store_that_is_gone_makes_the_viewer_new(small_bundle: Bundle) -> None:
+    class Gone:
+        def history(self, user_id: str, version: int | None = None) -> ViewerHistory:
+            raise StateError("the disk is gone")
+
+    slate, degraded = Ground(small_bundle, state=Gone()).ask()
+    assert degraded == ["history_unavailable"]
+    assert len(slate.items) == 5
+    assert slate.state_version == 0
+
+
+def test_a_bundle_that_is_not_held_is_no_failure_of_the_stage(small_bundle: Bundle) -> None:
+    async def other() -> Any:
+        raise BundleNotHeldError("not here")
+
+    ground = Ground(small_bundle, ranker=Broken(other))
+    with pytest.raises(BundleNotHeldError):
+        ground.ask()
+    assert ground.ranker.breaker.may_ask()
+
+
+def test_a_slate_without_a_ranker_is_not_explained(small_bundle: Bundle) -> None:
+    async def asked() -> None:
+        ground_stages.degraded.append("ranker_slow")
+        await ground_stages.weigh(REQUEST, cast("Any", None), context)
+
+    ground = Ground(small_bundle)
+    context = make_context(REQUEST, small_bundle.bundle_id, clock=utc_micros, budget=BUDGET)
+    hydrator = Hydrator(ground.state, 8)
+    ground_stages = ServedStages(small_bundle.model, hydrator, ground.retriever, ground.ranker, utc_micros)
+    with pytest.raises(StageLostError, match="ranker_slow"):
+        asyncio.run(asked())
