@@ -1,0 +1,11 @@
+"""What an operator sees of a running server: metrics, traces and log lines that name their request.
+
+A replica holds one :class:`~foveate_serve.sight.sight.Sight` and tells it what it does; where that goes is decided
+once, when the replica starts. The names of everything stand in :mod:`foveate_serve.sight.names`.
+"""
+
+from __future__ import annotations
+
+from foveate_serve.sight.sight import Sight
+
+__all__ = ["Sight"]
