@@ -217,7 +217,7 @@ def _show(answer: dict[str, Any], title: str) -> None:
         first, *others = item["sources"]
         origin = f"{first} and {len(others)} more" if others else first
         texts = (item["item_id"], item["title"] or "", item["channel_id"] or "", origin)
-        table.add_row(str(item["position"] + 1), *map(escape, texts))
+        table.add_row(str(item["rank"]), *map(escape, texts))
     out.print(table)
 
 

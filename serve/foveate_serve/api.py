@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol
@@ -17,14 +18,25 @@ from foveate.explain import SlateExplanation, WhyNot
 from foveate.messages import RecommendRequest, RequestContext, Slate
 from foveate.state.base import ViewerEvent
 from foveate.state.sqlite import utc_micros
-from foveate_serve import wire
+from foveate_serve.answers import item_out, ready_out, slate_out, why_not_out
+from foveate_serve.admission import Admission, OnlyThisMachine, is_loopback
 from foveate_serve.config import ServeConfig
-from foveate_serve.faults import FAULTS, NotReadyError, add_faults
+from foveate_serve.faults import NotReadyError, add_faults
 from foveate_serve.holder import Status
 from foveate_serve.limits import BodyLimit
-from foveate_serve.wire_explain import WhyNotOut, why_not_out
+from foveate_serve.openapi import add_problem_pages, complete
+from foveate_serve.problems import documented
+from foveate_serve.wire import ItemOut, SlateOut
+from foveate_serve.wire_ask import RecommendIn, WhyNotIn
+from foveate_serve.wire_events import EventsIn, EventsOut
+from foveate_serve.wire_explain import WhyNotOut
+from foveate_serve.wire_health import LiveOut, ReadyOut
 
 logger = logging.getLogger("ray.serve")
+
+_BODY = ("malformed", "body_too_large", "invalid_request")
+_BUSY = ("internal", "not_ready", "overloaded")
+_STAGES = (*_BUSY, "state_unavailable", "replica_lost", "deadline_exceeded")
 
 
 class Gateway(Protocol):
@@ -83,36 +95,53 @@ def build_api(gateway: Gateway, running: Callable[[], AbstractAsyncContextManage
         version=__version__,
         description="Video recommendation by attention: a slate for a viewer, and why each item stands in it.",
         lifespan=lifespan,
-        responses=FAULTS,
     )
+    # The one that is added last is asked first.
     api.add_middleware(BodyLimit, limit=gateway.config.max_body_bytes)
+    api.add_middleware(Admission, limit=gateway.config.ingress.max_ongoing_requests)
+    if is_loopback(gateway.config.host):
+        api.add_middleware(OnlyThisMachine)
     add_faults(api)
-    _add_answers(api, gateway)
+    _add_slates(api, gateway)
+    _add_catalogue(api, gateway)
     _add_health(api, gateway)
+    add_problem_pages(api)
+    complete(api)
     return api
 
 
-def _add_answers(api: FastAPI, gateway: Gateway) -> None:
-    @api.post("/v1/recommend", summary="A slate for one viewer", tags=["slates"])
-    async def recommend(body: wire.RecommendIn) -> wire.SlateOut:
+def _add_slates(api: FastAPI, gateway: Gateway) -> None:
+    told = documented(*_BODY, *_STAGES, "not_found")
+
+    @api.post("/v1/recommend", summary="A slate on one surface", tags=["slates"], responses=told)
+    async def recommend(body: RecommendIn) -> SlateOut:
+        began = time.perf_counter()
         request = body.message()
         if body.explain:
-            (slate, told), context, bundle = await gateway.explain(request)
+            (slate, explained), context, bundle = await gateway.explain(request)
         else:
             slate, context, bundle = await gateway.recommend(request)
-            told = None
+            explained = None
         gateway.record(request, context, slate)
         catalog = bundle.model.catalog
         rows = [catalog.frame.row(catalog.items.code(item.item_id), named=True) for item in slate.items]
-        return wire.slate_out(slate, context, rows, told)
+        took_ms = (time.perf_counter() - began) * 1e3
+        return slate_out(request, context, slate, rows, explained=explained, took_ms=took_ms)
 
-    @api.post("/v1/why-not", summary="Why an item is not in a viewer's slate", tags=["slates"])
-    async def why_not(body: wire.WhyNotIn) -> WhyNotOut:
+    @api.post("/v1/why-not", summary="Why an item is not in a slate", tags=["slates"], responses=told)
+    async def why_not(body: WhyNotIn) -> WhyNotOut:
         answer, context, bundle = await gateway.why_not(body.message(), body.item_id)
         return why_not_out(answer, context.request_id, body.user_id, bundle.bundle_id)
 
-    @api.get("/v1/items/{item_id:path}", summary="One item of the catalogue", tags=["catalogue"])
-    async def item(item_id: str) -> wire.ItemOut:
+
+def _add_catalogue(api: FastAPI, gateway: Gateway) -> None:
+    @api.get(
+        "/v1/items/{item_id:path}",
+        summary="One item of the catalogue",
+        tags=["catalogue"],
+        responses=documented("not_found", "invalid_request", *_BUSY),
+    )
+    async def item(item_id: str) -> ItemOut:
         bundle = gateway.current()
         if bundle is None:
             raise NotReadyError("no bundle is loaded yet: try again")
@@ -120,21 +149,31 @@ def _add_answers(api: FastAPI, gateway: Gateway) -> None:
         code = catalog.items.code(item_id)
         if code == UNKNOWN:
             raise NotFoundError(f"the catalogue of bundle '{bundle.bundle_id}' has no item '{item_id[:256]}'")
-        return wire.item_out(catalog.frame.row(code, named=True))
+        return item_out(catalog.frame.row(code, named=True))
 
-    @api.post("/v1/events", summary="Tell what viewers did", tags=["viewers"])
-    async def events(body: wire.EventsIn) -> wire.EventsOut:
+    @api.post(
+        "/v1/events",
+        summary="Tell what viewers did",
+        tags=["viewers"],
+        responses=documented(*_BODY, *_BUSY, "state_unavailable"),
+    )
+    async def events(body: EventsIn) -> EventsOut:
         now = utc_micros()
-        return wire.EventsOut(added=await gateway.append([event.message(now) for event in body.events]))
+        return EventsOut(added=await gateway.append([event.message(now) for event in body.events]))
 
 
 def _add_health(api: FastAPI, gateway: Gateway) -> None:
     @api.get("/health/live", summary="Whether the process answers", tags=["health"])
-    async def live() -> wire.LiveOut:
-        return wire.LiveOut()
+    async def live() -> LiveOut:
+        return LiveOut()
 
-    @api.get("/health/ready", summary="Whether requests can be answered, and by which bundle", tags=["health"])
-    async def ready(response: Response) -> wire.ReadyOut:
-        answer = wire.ready_out(await gateway.status())
+    @api.get(
+        "/health/ready",
+        summary="Whether requests can be answered, and by which bundle",
+        tags=["health"],
+        responses={503: {"model": ReadyOut, "description": "Not every replica is ready"}, **documented("internal")},
+    )
+    async def ready(response: Response) -> ReadyOut:
+        answer = ready_out(await gateway.status())
         response.status_code = 200 if answer.ready else 503
         return answer

@@ -1,9 +1,9 @@
-"""Every answer that is not a success: one shape of JSON, with a code for programs and a message for people."""
+"""Every answer that is not a success, as problem details: a code for programs and a message for people."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, cast
 
 from fastapi import FastAPI, Request
@@ -14,22 +14,11 @@ from ray.serve.exceptions import RayServeException
 from starlette.exceptions import HTTPException
 
 from foveate.errors import FoveateError, NotFoundError, RequestError, StateError
-from foveate_serve import wire
 from foveate_serve.holder import BundleNotHeldError
+from foveate_serve.problems import field_fault, problem
+from foveate_serve.wire_problem import FieldFault
 
 logger = logging.getLogger("ray.serve")
-
-FAULTS: dict[int | str, dict[str, Any]] = {
-    code: {"model": wire.ErrorOut, "description": text}
-    for code, text in {
-        404: "Nothing of that name is known",
-        413: "The body is too large",
-        422: "The request is malformed",
-        503: "Not ready: try again",
-        504: "The deadline has passed",
-    }.items()
-}
-"""For the OpenAPI page."""
 
 
 class NotReadyError(FoveateError):
@@ -37,43 +26,15 @@ class NotReadyError(FoveateError):
 
 
 # The most special class first: the first that fits an error decides.
-_ANSWERS: tuple[tuple[type[Exception], int, str], ...] = (
-    (NotFoundError, 404, "not_found"),
-    (RequestError, 422, "invalid_request"),
-    (NotReadyError, 503, "not_ready"),
-    (BundleNotHeldError, 503, "not_ready"),
-    (StateError, 503, "state_unavailable"),
-    (TimeoutError, 504, "deadline_exceeded"),
-    (RayServeException, 503, "overloaded"),
-    (RayError, 503, "replica_lost"),
+_ANSWERS: tuple[tuple[type[Exception], str], ...] = (
+    (NotFoundError, "not_found"),
+    (NotReadyError, "not_ready"),
+    (BundleNotHeldError, "not_ready"),
+    (StateError, "state_unavailable"),
+    (TimeoutError, "deadline_exceeded"),
+    (RayServeException, "overloaded"),
+    (RayError, "replica_lost"),
 )
-
-
-def fault(status: int, code: str, message: str) -> JSONResponse:
-    """Return one error answer."""
-    body = wire.ErrorOut(error=wire.Fault(code=code, message=message))
-    return JSONResponse(body.model_dump(), status_code=status)
-
-
-def add_faults(api: FastAPI) -> None:
-    """Answer every error of ``api`` in the one shape."""
-    for kind, status, code in _ANSWERS:
-        api.add_exception_handler(kind, _answer(status, code))
-    api.add_exception_handler(RequestValidationError, _malformed)
-    api.add_exception_handler(HTTPException, _http)
-    api.add_exception_handler(Exception, _bug)
-
-
-def _answer(status: int, code: str) -> Callable[[Request, Exception], Awaitable[JSONResponse]]:
-    async def handler(request: Request, error: Exception) -> JSONResponse:
-        del request
-        said = str(error) if isinstance(error, FoveateError) else _SAYINGS[code]
-        if status >= 500:
-            logger.error("%s: %s", code, error)
-        return fault(status, code, said)
-
-    return handler
-
 
 _SAYINGS = {
     "deadline_exceeded": "the answer was not ready before the deadline",
@@ -81,22 +42,63 @@ _SAYINGS = {
     "replica_lost": "a replica was lost: try again",
 }
 
+_BY_STATUS = {400: "malformed", 404: "not_found", 405: "method_not_allowed"}
+
+
+def add_faults(api: FastAPI) -> None:
+    """Answer every error of ``api`` in the one shape."""
+    for kind, code in _ANSWERS:
+        api.add_exception_handler(kind, _answer(code))
+    api.add_exception_handler(RequestError, _refused)
+    api.add_exception_handler(RequestValidationError, _malformed)
+    api.add_exception_handler(HTTPException, _http)
+    api.add_exception_handler(Exception, _bug)
+
+
+def _answer(code: str) -> Callable[[Request, Exception], Awaitable[JSONResponse]]:
+    async def handler(request: Request, error: Exception) -> JSONResponse:
+        del request
+        answer = problem(code, str(error) if isinstance(error, FoveateError) else _SAYINGS[code])
+        if answer.status_code >= 500:
+            logger.error("%s: %s", code, error)
+        return answer
+
+    return handler
+
+
+async def _refused(request: Request, error: Exception) -> JSONResponse:
+    del request
+    return problem("invalid_request", str(error), errors=[field_fault("body", str(error))])
+
 
 async def _malformed(request: Request, error: Exception) -> JSONResponse:
     del request
     found = cast("RequestValidationError", error).errors()
-    faults = [f"{'.'.join(map(str, one['loc'][1:])) or one['loc'][0]}: {one['msg']}" for one in found]
-    more = f" (and {len(faults) - 5} more)" if len(faults) > 5 else ""
-    return fault(422, "invalid_request", "; ".join(faults[:5]) + more)
+    if any(one["type"] == "json_invalid" for one in found):
+        return problem(
+            "malformed", f"the body is not JSON: {found[0].get('ctx', {}).get('error', 'it cannot be read')}"
+        )
+    faults = [_field_fault(one) for one in found]
+    return problem("invalid_request", _summary(faults), errors=faults)
+
+
+def _field_fault(found: Any) -> FieldFault:
+    return field_fault(".".join(map(str, found["loc"])), found["msg"])
+
+
+def _summary(faults: Sequence[FieldFault]) -> str:
+    told = [f"{fault.field}: {fault.message}" for fault in faults[:3]]
+    return "; ".join(told) + (f" (and {len(faults) - 3} more)" if len(faults) > 3 else "")
 
 
 async def _http(request: Request, error: Exception) -> JSONResponse:
     known = cast("HTTPException", error)
-    code = {404: "not_found", 405: "method_not_allowed"}.get(known.status_code, "invalid_request")
-    return fault(known.status_code, code, f"{request.method} {request.url.path}: {known.detail}")
+    code = _BY_STATUS.get(known.status_code, "internal" if known.status_code >= 500 else "invalid_request")
+    detail = f"{request.method} {request.url.path}: {known.detail}"
+    return problem(code, detail, status=known.status_code, headers=known.headers)
 
 
 async def _bug(request: Request, error: Exception) -> JSONResponse:
     # Starlette logs the traceback after this; the client learns nothing of our insides.
     del request, error
-    return fault(500, "internal", "the server failed; its log says why")
+    return problem("internal", "the server failed; its log says why")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from foveate_serve.faults import fault
+from foveate_serve.problems import problem
 
 
 class BodyLimit:
@@ -21,7 +21,7 @@ class BodyLimit:
             return
         body = await self._read(receive)
         if body is None:
-            answer = fault(413, "body_too_large", f"the body may have {self._limit} bytes at most")
+            answer = problem("body_too_large", f"the body may have {self._limit} bytes at most")
             await answer(scope, receive, send)
             return
         await self._app(scope, _replay(body, receive), send)

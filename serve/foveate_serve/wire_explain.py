@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
 from pydantic import Field
 
-from foveate.config import to_dict
-from foveate.explain import ItemExplanation, WhyNot
-from foveate_serve.wire_base import Wire
+from foveate_serve.wire_base import Reply
 
 
-class HistoryItemOut(Wire):
+class HistoryItemOut(Reply):
     """One item of the viewer's history that carried an item of the slate."""
 
     item_id: str
@@ -21,7 +18,7 @@ class HistoryItemOut(Wire):
     share: float = Field(description="The same as a share of all that the history adds.")
 
 
-class LookOut(Wire):
+class LookOut(Reply):
     """Where the encoder looked, not why."""
 
     item_id: str
@@ -29,14 +26,14 @@ class LookOut(Wire):
     share: float = Field(description="Share of the encoder's attention.")
 
 
-class ContributionOut(Wire):
+class ContributionOut(Reply):
     """What one feature adds to the ranker's score."""
 
     feature: str
     value: float
 
 
-class ExplanationOut(Wire):
+class ExplanationOut(Reply):
     """Why an item stands in a slate."""
 
     sentence: str
@@ -51,15 +48,15 @@ class ExplanationOut(Wire):
     base: float = Field(description="What every score starts from; with all contributions and others, the score.")
     contributions: list[ContributionOut]
     others: float
-    rank: int = Field(description="Place by the ranker's score alone, from 1.")
+    ranker_rank: int = Field(description="Place by the ranker's score alone, from 1.")
     moved_by: list[str] = Field(description="What brought it into the slate, if the ranker alone would not have.")
 
 
-class WhyNotOut(Wire):
+class WhyNotOut(Reply):
     """Where an item fell on its way to a viewer's slate."""
 
     request_id: str
-    user_id: str
+    user_id: str | None
     bundle_id: str
     item_id: str
     title: str | None
@@ -68,20 +65,7 @@ class WhyNotOut(Wire):
     by: list[str] = Field(description="The filters that shut it out, or what displaced it.")
     source_ranks: dict[str, int] = Field(description="Its place from 1 by each source, among all that are open.")
     candidates: int | None = Field(description="How many the ranker ordered.")
-    rank: int | None
+    ranker_rank: int | None = Field(description="Its place from 1 by the ranker's score alone.")
     score: float | None = Field(description="The ranker's; null where it was not asked or not finite.")
-    position: int | None = Field(description="Its place from 0, where it is shown.")
+    rank: int | None = Field(description="Its place in the slate from 1, where it is shown.")
     instead: str | None = Field(description="The item that stands in its place, where it was displaced.")
-
-
-def explanation_out(item: ItemExplanation) -> ExplanationOut:
-    """Build an explanation; what the slate says of the item already is left out."""
-    plain = to_dict(item)
-    return ExplanationOut.model_validate({name: plain[name] for name in ExplanationOut.model_fields})
-
-
-def why_not_out(answer: WhyNot, request_id: str, user_id: str, bundle_id: str) -> WhyNotOut:
-    """Build the answer."""
-    score = answer.score if answer.score is not None and math.isfinite(answer.score) else None
-    plain = {**to_dict(answer), "score": score}
-    return WhyNotOut.model_validate({**plain, "request_id": request_id, "user_id": user_id, "bundle_id": bundle_id})

@@ -170,11 +170,12 @@ def test_many_requests_at_once_are_all_answered(server: Server, viewers: list[st
     assert {len(slates) for slates in by_viewer.values()} == {1}
 
 
+JSON = {"content-type": "application/json"}
 BAD: dict[str, tuple[str, str, dict[str, Any], int, str]] = {
     "an unknown field": ("POST", "/v1/recommend", {"json": {"user_id": "u", "size": 3}}, 422, "size"),
-    "no viewer": ("POST", "/v1/recommend", {"json": {}}, 422, "user_id"),
+    "no item": ("POST", "/v1/why-not", {"json": {}}, 422, "item_id"),
     "a text for a number": ("POST", "/v1/recommend", {"json": {"user_id": "u", "k": "3"}}, 422, "k: "),
-    "no JSON": ("POST", "/v1/recommend", {"content": b"{", "headers": {"content-type": "application/json"}}, 422, ""),
+    "no JSON": ("POST", "/v1/recommend", {"content": b"{", "headers": JSON}, 400, "JSON"),
     "half a character": ("POST", "/v1/recommend", {"content": b'{"user_id": "\\ud800"}'}, 422, ""),
     "no UTF-8": ("POST", "/v1/recommend", {"content": b'{"user_id": "\xff"}'}, 422, ""),
     "a large body": ("POST", "/v1/recommend", {"content": b" " * 30_000}, 413, "20000 bytes"),
@@ -197,9 +198,13 @@ def test_a_bad_request_is_refused_as_json(server: Server, case: tuple[str, str, 
     method, path, more, status, said = case
     answer = server.http.request(method, path, **more)
     assert answer.status_code == status, answer.text
-    assert set(answer.json()) == {"error"}
-    assert set(answer.json()["error"]) == {"code", "message"}
-    assert said in answer.json()["error"]["message"]
+    assert answer.headers["content-type"] == "application/problem+json"
+    told = answer.json()
+    assert {"type", "title", "status", "detail", "code"} <= set(told)
+    assert told["status"] == status
+    assert said in told["detail"]
+    assert bool(told.get("errors")) == (status == 422)
+    assert server.http.get(told["type"]).json()["title"] == told["title"]
     assert "Traceback" not in answer.text
     assert ".py" not in answer.text
 
@@ -219,7 +224,7 @@ def test_a_served_slate_is_explained_as_offline(server: Server, viewers: list[st
             _, offline = asyncio.run(explain(request, context, stages, server.bundle.model.catalog))
         for one, item in zip(served, offline.items, strict=True):
             told = one["explanation"]
-            assert (told["sentence"], told["rank"]) == (item.sentence, item.rank)
+            assert (told["sentence"], told["ranker_rank"]) == (item.sentence, item.rank)
             assert [own["item_id"] for own in told["history"][:3]] == [own.item_id for own in item.history[:3]]
             whole = told["base"] + told["others"] + sum(part["value"] for part in told["contributions"])
             assert whole == pytest.approx(one["score"], abs=TOLERANCE)

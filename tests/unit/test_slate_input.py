@@ -22,7 +22,7 @@ from foveate.slate.constraints import Constraints
 from foveate.slate.inputs import SlateInput
 from foveate.slate.rules.from_category import FromCategory
 from foveate.state.sqlite import SqliteState
-from foveate_serve.wire import slate_out
+from foveate_serve.answers import slate_out
 
 NOW = 1_742_169_600_000_000  # the end of the small world's two weeks
 
@@ -144,5 +144,5 @@ def test_what_was_relaxed_and_paid_reaches_the_answer(small_bundle: Bundle) -> N
     assert slate.relevance_paid is not None
     assert slate.relevance_paid > 0
     rows = [model.catalog.frame.row(model.catalog.items.code(item.item_id), named=True) for item in slate.items]
-    answer = slate_out(slate, context, rows)
+    answer = slate_out(request, context, slate, rows)
     assert (answer.relaxed, answer.relevance_paid) == ([rule.label], slate.relevance_paid)

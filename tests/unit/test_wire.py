@@ -12,16 +12,18 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from starlette.types import Message, Receive, Scope, Send
 
-from foveate.config import from_dict
+from foveate.config import from_dict, to_dict
 from foveate.errors import ConfigError
-from foveate.messages import Filters, RecommendRequest
+from foveate.messages import Filters, PastEvent, RecommendRequest
+from foveate_serve.answers import ready_out
 from foveate_serve.config import ServeConfig
 from foveate_serve.holder import Status
 from foveate_serve.limits import BodyLimit
-from foveate_serve.wire import EventsIn, RecommendIn, from_micros, ready_out, to_micros
+from foveate_serve.wire_ask import RecommendIn
+from foveate_serve.wire_base import from_micros, to_micros
+from foveate_serve.wire_events import EventsIn
 
 BAD_REQUESTS: dict[str, dict[str, Any]] = {
-    "no viewer": {},
     "an empty viewer": {"user_id": ""},
     "a long viewer": {"user_id": "u" * 257},
     "a number for a viewer": {"user_id": 17},
@@ -36,6 +38,11 @@ BAD_REQUESTS: dict[str, dict[str, Any]] = {
     "a negative seed": {"user_id": "u", "seed": -1},
     "too many exclusions": {"user_id": "u", "filters": {"exclude_items": ["x"] * 1001}},
     "a negative age": {"user_id": "u", "filters": {"max_maturity": -1}},
+    "a number for a time": {"user_id": "u", "now": 1_742_169_600},
+    "a strength above one": {"user_id": "u", "diversity": 1.1},
+    "a long history": {"history": [{"item_id": "v"}] * 1001},
+    "an unknown kind in a history": {"history": [{"item_id": "v", "kind": "nod"}]},
+    "a long cursor": {"user_id": "u", "cursor": "x" * 8001},
 }
 
 
@@ -59,10 +66,16 @@ def test_a_request_becomes_the_pipelines_own() -> None:
         },
         "now": "2025-03-03T12:00:00+02:00",
         "seed": 5,
+        "diversity": 0.5,
+        "related_to": "v1",
+        "history": [{"item_id": "v2"}, {"item_id": "v3", "kind": "like", "occurred_at": "1970-01-01T00:00:01Z"}],
     }
     now = int(datetime(2025, 3, 3, 10, tzinfo=UTC).timestamp()) * 1_000_000
     filters = Filters(("a",), ("c",), ("de",), 12, "DE")
-    assert RecommendIn.model_validate(body).message() == RecommendRequest("ü 7", 3, "tv", filters, now, 5)
+    history = (PastEvent("v2"), PastEvent("v3", "like", 1.0, 1_000_000))
+    message = RecommendRequest("ü 7", 3, "tv", filters, now, 5, history, "v1", 0.5)
+    assert RecommendIn.model_validate(body).message() == message
+    assert from_dict(RecommendRequest, to_dict(message)) == message, "a record holds it as it was"
     assert RecommendIn(user_id="u").message() == RecommendRequest("u")
 
 

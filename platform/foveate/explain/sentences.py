@@ -15,6 +15,8 @@ _FILTERS: Mapping[str, str] = {
     "language": "its language is not one that the request allows",
     "maturity": "it is not known to be fit for the age that the request sets",
     "region": "it is not known to be allowed in the region of the request",
+    "shown_before": "an earlier page has shown it",
+    "off_surface": "it does not belong on this surface",
 }
 
 _WORDS: Mapping[str, str] = {

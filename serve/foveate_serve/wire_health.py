@@ -1,0 +1,33 @@
+"""What goes over HTTP of the server itself."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from foveate_serve.wire_base import Reply
+
+
+class LiveOut(Reply):
+    """The process answers."""
+
+    status: Literal["live"] = "live"
+
+
+class PartOut(Reply):
+    """What one replica holds."""
+
+    deployment: str
+    bundle_id: str | None
+    previous: str | None
+    problem: str | None = Field(description="Why the last bundle it was told to load is not in use.")
+    refused: bool = Field(description="Whether it tried to load that bundle and could not.")
+
+
+class ReadyOut(Reply):
+    """Whether requests can be answered, and by which bundle."""
+
+    ready: bool
+    bundle_id: str | None
+    parts: list[PartOut]
