@@ -23,13 +23,17 @@ class BundleNotHeldError(FoveateError):
 
 @dataclass(frozen=True)
 class Status:
-    """What one replica holds, and why it does not hold what it was told to; ``refused`` if it tried."""
+    """What one replica holds, and why it does not hold what it was told to; ``refused`` if it tried.
+
+    ``asked`` is the folder that it was told to take last, and has taken or refused.
+    """
 
     deployment: str
     bundle_id: str | None
     previous: str | None
     problem: str | None
     refused: bool = False
+    asked: str | None = None
 
 
 class BundleHolder:
@@ -41,11 +45,17 @@ class BundleHolder:
         Who holds it, for messages.
     load
         Reads and verifies a bundle, and makes it ready to answer.
+    told
+        Called with each bundle that was taken, and with None for one that was refused.
     """
 
-    def __init__(self, deployment: str, load: Callable[[Path], Bundle]) -> None:
+    def __init__(
+        self, deployment: str, load: Callable[[Path], Bundle], told: Callable[[Bundle | None], None] | None = None
+    ) -> None:
         self._deployment = deployment
         self._load = load
+        self._told = told or _nobody
+        self._asked: str | None = None
         self._held: tuple[Bundle, ...] = ()
         self._problem: str | None = None
 
@@ -65,10 +75,13 @@ class BundleHolder:
             self._problem = f"bundle '{path}' is not in use: {' '.join(str(error).split())}"
             expected = isinstance(error, FoveateError)
             logger.error("%s: %s", self._deployment, self._problem, exc_info=None if expected else error)
+            self._asked = str(path)
+            self._told(None)
             return
         others = tuple(one for one in self._held if one.bundle_id != bundle.bundle_id)
         self._held = (bundle, *others[:1])
-        self._problem = None
+        self._problem, self._asked = None, str(path)
+        self._told(bundle)
         logger.info("%s: serving bundle %s from '%s'", self._deployment, bundle.bundle_id, path)
 
     def bundle(self, bundle_id: str) -> Bundle:
@@ -93,4 +106,9 @@ class BundleHolder:
             previous=ids[1] if len(ids) > 1 else None,
             problem=self._problem or (None if ids else "no bundle is loaded yet"),
             refused=self._problem is not None,
+            asked=self._asked,
         )
+
+
+def _nobody(bundle: Bundle | None) -> None:
+    del bundle

@@ -1,6 +1,6 @@
-"""A new bundle answers a made-up request before it takes a real one: what cannot answer is never swapped in.
+"""A new bundle answers made-up requests before it takes a real one.
 
-It also does what only the first request has to: filling caches, and torch's first call.
+What cannot answer, or answers otherwise than when it was made, is never swapped in. It also does what only the first request has to: filling caches, and torch's first call.
 """
 
 from __future__ import annotations
@@ -29,15 +29,33 @@ def rehearse_query(bundle: Bundle) -> Query:
 
 
 def rehearse_retrieval(bundle: Bundle) -> None:
-    """Ask every source."""
+    """Ask every source, and compare what they say with what they said when the bundle was made.
+
+    Raises
+    ------
+    BundleError
+        They answer otherwise; a bundle of an older Foveate does not tell.
+    """
     bundle.model.candidates([rehearse_query(bundle)])
+    if bundle.golden:
+        bundle.golden.check_retrieval(bundle.model)
 
 
 def rehearse_ranking(bundle: Bundle) -> None:
-    """Score made-up candidates and choose among them."""
+    """Score made-up candidates and choose among them, and compare as :func:`rehearse_retrieval` does.
+
+    Raises
+    ------
+    BundleError
+        Ranker or policy answer otherwise.
+    ConfigError
+        The ranker was trained on other columns than the features build.
+    """
     model = bundle.model
     [ranked] = model.rank([rehearse_query(bundle)], [_candidates(model)])
     model.select(ranked, model.recipe.slate_size, seed=0)
+    if bundle.golden:
+        bundle.golden.check_ranking(model)
 
 
 def _candidates(model: Model) -> Candidates:

@@ -11,6 +11,7 @@
            learned.safetensors      the items as vectors, where a source learns some
            trending.safetensors     what everyone watches, for when no source can be asked
            ranker/*                 the re-ranker, as text
+           golden.json              a few made-up requests and how they were answered: see :mod:`foveate.bundle.golden`
 
 It holds no pickle and no viewer's history: whoever erases a viewer need not break a checksum.
 """
@@ -26,7 +27,9 @@ from polars.exceptions import PolarsError
 from safetensors import SafetensorError
 
 from foveate._version import __version__
+from foveate.bundle import golden
 from foveate.bundle.card import card
+from foveate.bundle.golden import Golden
 from foveate.bundle.manifest import CARD, Manifest, Metrics, entry_of, read_manifest, read_verified, verify_files
 from foveate.bundle.parts import Part, read_parts, write_parts
 from foveate.config import to_dict
@@ -46,11 +49,12 @@ HISTORY: Final = "history.jsonl"
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle that was read or written, and the model in it."""
+    """A bundle that was read or written, and the model in it; a bundle of an older Foveate has no golden requests."""
 
     path: Path
     manifest: Manifest
     model: Model
+    golden: Golden | None = None
 
     @property
     def bundle_id(self) -> str:
@@ -100,7 +104,8 @@ class Bundle:
         BundleError
             A metric is not finite.
         """
-        parts = write_parts(model)
+        asked = Golden.of(model, learned_until)
+        parts = {**write_parts(model), golden.FILE: asked.written()}
         manifest = Manifest(
             bundle_id="",
             foveate=__version__,
@@ -133,7 +138,7 @@ class Bundle:
                 (folder / name).parent.mkdir(exist_ok=True)
                 (folder / name).write_bytes(content)
             manifest.write(folder)
-        return cls(path, manifest, model)
+        return cls(path, manifest, model, asked)
 
     @classmethod
     def load(cls, path: Path, parts: Set[Part] = ALL_PARTS) -> Bundle:
@@ -151,12 +156,13 @@ class Bundle:
         contents = {name: read_verified(folder, name, manifest) for name in manifest.files}
         try:
             model = read_parts(contents.__getitem__, manifest, parts)
+            asked = Golden.read(contents[golden.FILE]) if golden.FILE in contents else None
         except (FoveateError, ValueError, KeyError, TypeError, PolarsError, SafetensorError) as error:
             wrote = f"it was written by Foveate {manifest.foveate}, this is {__version__}"
             raise BundleError(f"bundle '{path}' cannot be read: {error} ({wrote})") from error
         if model.features.names != manifest.columns or model.features.schema_hash != manifest.feature_schema:
             raise BundleError(f"bundle '{path}': its features are defined otherwise in this Foveate: train again")
-        return cls(path, manifest, model)
+        return cls(path, manifest, model, asked)
 
 
 def verify(path: Path) -> Manifest:

@@ -18,6 +18,7 @@ _WHAT_LIES_WHERE = """\
 | `learned.safetensors` | the items as vectors, for policies that ask how alike two are |
 | `trending.safetensors` | what everyone watches, for when no source can be asked |
 | `ranker/*` | the re-ranker, as text |
+| `golden.json` | made-up requests and how they were answered, asked again wherever this is loaded to serve |
 
 No viewer's history is in here, and no pickle. The folder never changes: with one byte altered it is refused."""
 
