@@ -76,7 +76,7 @@ def start(
         _check_room(config)
         options["port"] = _free_port(config.host, config.port)
     say("starting Ray" if address is None else f"connecting to {address}")
-    with cluster(address) as dashboard:
+    with cluster(address, config.proxy) as dashboard:
         say("deploying")
         with _deployed(dashboard, bundle, state, config, options) as url:
             yield url

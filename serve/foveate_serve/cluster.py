@@ -1,28 +1,47 @@
-"""The cluster that serves: Serve is configured through its dashboard."""
+"""The cluster that serves: Serve is configured through its dashboard, and its proxy when Ray starts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Final
 
 from foveate.errors import ConfigError
+from foveate_cluster.edges import environment
 from foveate_cluster.ray_cluster import LOOPBACK, ray_cluster, usable_cpus
+from foveate_serve.config import Proxy
 
 __all__ = ["LOOPBACK", "cluster", "local_cpus"]
 
 LEAST_CPUS: Final = 2
 """Replicas take fractions of a CPU; on a machine with one they still find room."""
 
+THROUGHPUT: Final[Mapping[str, str]] = {
+    "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+    "RAY_SERVE_ENABLE_HA_PROXY": "1",
+    # A request whose replica was killed is asked of another one.
+    "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
+    # How long a replica that is to end still answers, so that the proxy can learn of it. Ray's own 30 s suit proxies
+    # on other machines, and would make every stop last so long.
+    "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "2",
+}
+"""What Ray must find in its environment when it starts, on every node."""
+
 
 @contextmanager
-def cluster(address: str | None) -> Iterator[str]:
+def cluster(address: str | None, proxy: Proxy = "haproxy") -> Iterator[str]:
     """Yield the URL of a cluster's dashboard.
 
     Parameters
     ----------
     address
         As :func:`foveate_cluster.ray_cluster.ray_cluster` takes it, or the dashboard's own ``http://HOST:PORT``.
+    proxy
+        What stands before the replicas of a cluster that is started here; a running one has its own.
 
     Raises
     ------
@@ -32,7 +51,10 @@ def cluster(address: str | None) -> Iterator[str]:
     if address is not None and address.startswith(("http://", "https://")):
         yield address.rstrip("/")
         return
-    with ray_cluster(address, dashboard=True, least_cpus=LEAST_CPUS) as dashboard:
+    with ExitStack() as stack:
+        if address is None and proxy == "haproxy":
+            stack.enter_context(_throughput())
+        dashboard = stack.enter_context(ray_cluster(address, dashboard=True, least_cpus=LEAST_CPUS))
         if dashboard is None:
             where = f"at '{address}'" if address else "of this process"
             raise ConfigError(f"the Ray cluster {where} has no dashboard, through which Serve is configured")
@@ -42,3 +64,34 @@ def cluster(address: str | None) -> Iterator[str]:
 def local_cpus() -> int:
     """Return how many CPUs a cluster that is started here has to give, in Ray's count."""
     return max(LEAST_CPUS, usable_cpus())
+
+
+@contextmanager
+def _throughput() -> Iterator[None]:
+    """Have a Ray that starts during the block put HAProxy before the replicas, with files and ports of its own."""
+    # Of its sockets' paths, which may hold about 100 characters, Ray adds nearly 70.
+    folder = Path(tempfile.mkdtemp(prefix="fv-", dir="/tmp"))
+    stats, metrics = _free_ports(2)
+    own = {
+        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(folder / "haproxy.cfg"),
+        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(folder / "admin.sock"),
+        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(folder / "metrics.sock"),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(folder),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(folder / "server-state"),
+        "RAY_SERVE_HAPROXY_STATS_PORT": str(stats),
+        "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics),
+        "RAY_SERVE_HAPROXY_NBTHREAD": str(min(4, usable_cpus())),
+    }
+    try:
+        with environment({**THROUGHPUT, **own}, keep=True):
+            yield
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _free_ports(count: int) -> list[int]:
+    with ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("", 0))
+        return [int(probe.getsockname()[1]) for probe in probes]

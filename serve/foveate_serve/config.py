@@ -10,6 +10,7 @@ from foveate.errors import ConfigError
 from foveate_serve.names import INGRESS, RANKER, RETRIEVER
 
 Topology: TypeAlias = Literal["split", "fused"]
+Proxy: TypeAlias = Literal["haproxy", "python"]
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,10 @@ class ServeConfig:
     ----------
     host, port
         Where HTTP listens; port 0 takes a free one. The default is reachable from this machine alone.
+    proxy
+        What stands before the replicas on a cluster that is started here: ``haproxy``, with Serve's throughput mode, or
+        Serve's own in ``python``, which takes several times as long. With HAProxy, the replicas and its two pages of
+        figures listen on all interfaces; where ``host`` is this machine's own, replicas refuse other machines.
     topology
         ``split``: ingress, retriever and ranker each in replicas of their own; ``fused``: all of them in each of the
         ingress's replicas, so that nothing travels between processes. The slates are the same.
@@ -67,6 +72,7 @@ class ServeConfig:
 
     host: str = "127.0.0.1"
     port: int = 8000
+    proxy: Proxy = "haproxy"
     topology: Topology = "split"
     largest_batch: int = 32
     deadline_ms: int = 2000

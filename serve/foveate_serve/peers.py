@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Protocol
 
-from ray.exceptions import RayActorError
+from ray.exceptions import ActorUnavailableError, RayActorError
 from ray.serve.handle import DeploymentHandle
 
 from foveate_serve.holder import Status
@@ -71,7 +71,7 @@ class Elsewhere:
         remote = getattr(self._handle, method)
         try:
             return await _awaited(remote.remote(*args))
-        except RayActorError:
+        except (RayActorError, ActorUnavailableError):
             return await _awaited(remote.remote(*args))
 
     async def status(self) -> list[Status]:
