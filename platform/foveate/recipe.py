@@ -12,6 +12,7 @@ from foveate.errors import ConfigError
 from foveate.features.core import Feature
 from foveate.features.sets import Clock
 from foveate.ranking.base import LabelDraw, RankerConfig
+from foveate.ranking.labels import Labels
 from foveate.retrieval.base import SourceConfig
 from foveate.slate.base import SlatePolicy
 from foveate.slate.constraints import Constraints
@@ -57,6 +58,9 @@ class Recipe:
         How many windows before the selection's label the ranker; see :func:`foveate.data.split.label_stages`.
     label_draw
         How much of them the ranker learns from.
+    labels
+        What each kind of event adds to the label of a candidate; without weights a label is 1 for what counts as
+        interest.
     refit_learned
         Whether sources that take long to learn (the encoder) are fitted anew for every label window. If not, the one
         fitted before the oldest window serves them all, and takes a single fit.
@@ -82,6 +86,7 @@ class Recipe:
     features: tuple[str, ...] = ()
     label_windows: int = 2
     label_draw: LabelDraw = field(default_factory=LabelDraw)
+    labels: Labels = field(default_factory=Labels)
     refit_learned: bool = False
     ranker: RankerConfig = field(default_factory=_default_ranker)
     policy: SlatePolicy = field(default_factory=_default_policy)

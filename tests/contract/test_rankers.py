@@ -13,15 +13,18 @@ from foveate.features.candidate import candidate_columns, candidate_values
 from foveate.messages import Candidates, FeatureMatrix
 from foveate.ranking.base import LabelDraw, Ranker, RankerConfig, TrainingSet, best_first, column, score_each
 from foveate.ranking.blend import ZScoreBlend
-from foveate.ranking.lambdarank import BoostedRanker, LambdaRank
+from foveate.ranking.boosted import BoostedRanker, Boosting
+from foveate.ranking.lambdarank import LambdaRank, levels_of
 from foveate.ranking.trees import Trees
 
 NAMES = list(RankerConfig.variants)
+GROWN = [name for name, cls in RankerConfig.variants.items() if issubclass(cls, Boosting)]
 COLUMNS = candidate_columns(("good", "noise"))
 
 
 def config_of(name: str) -> RankerConfig:
-    small = {"trees": 20, "members": 2, "min_rows": 5, "threads": 1} if name == "lambdarank" else {}
+    grown = issubclass(RankerConfig.variants[name], Boosting)
+    small = {"trees": 20, "members": 2, "min_rows": 5, "threads": 1} if grown else {}
     return from_dict(RankerConfig, {"name": name, **small})
 
 
@@ -41,12 +44,20 @@ def training() -> TrainingSet:
     for _ in range(200):
         scores = rng.normal(size=(12, 2))
         matrices.append(matrix_of(scores).values)
-        labels.append((np.arange(12) == scores[:, 0].argmax()).astype(np.int8))
+        labels.append((np.arange(12) == scores[:, 0].argmax()).astype(np.float32))
+    return training_of(np.concatenate(matrices), {"liked": np.concatenate(labels)}, {"liked": 1.0})
+
+
+def training_of(values: np.ndarray, signals: dict[str, np.ndarray], weights: dict[str, float]) -> TrainingSet:
+    """Queries of 12 candidates each."""
+    queries = len(values) // 12
     return TrainingSet(
-        features=FeatureMatrix(COLUMNS, "schema", np.concatenate(matrices)),
-        labels=np.concatenate(labels),
-        groups=np.full(200, 12),
-        windows=np.zeros(200, dtype=np.int64),
+        features=FeatureMatrix(COLUMNS, "schema", values),
+        labels=sum(weights[name] * own for name, own in signals.items()).astype(np.float32),
+        groups=np.full(queries, 12),
+        windows=np.zeros(queries, dtype=np.int64),
+        signals=signals,
+        weights=weights,
     )
 
 
@@ -110,13 +121,64 @@ def test_other_columns_are_refused(fitted: tuple[RankerConfig, Ranker]) -> None:
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "z_score"])
 def test_nothing_to_learn_from_is_said(name: str, training: TrainingSet) -> None:
-    blank = TrainingSet(training.features, np.zeros_like(training.labels), training.groups, training.windows)
-    with pytest.raises(TrainingError, match="no candidate"):
-        config_of(name).fit(blank, 0)
+    for labels in (np.zeros_like(training.labels), -training.labels):
+        with pytest.raises(TrainingError, match="no candidate"):
+            config_of(name).fit(replace(training, labels=labels, signals={"liked": labels}), 0)
 
 
-def test_another_seed_grows_other_trees(training: TrainingSet) -> None:
-    config = config_of("lambdarank")
+@pytest.fixture(scope="module")
+def graded() -> TrainingSet:
+    """200 queries of 12: what the first source puts highest is watched and liked, the next half watched, the last hidden."""
+    rng = np.random.default_rng(2)
+    matrices, rows = [], {name: [] for name in ("watch", "like", "hide")}
+    for _ in range(200):
+        scores = rng.normal(size=(12, 2))
+        rank = (-scores[:, 0]).argsort().argsort()
+        matrices.append(matrix_of(scores).values)
+        rows["watch"].append(np.select([rank == 0, rank == 1], [0.9, 0.4], 0.0))
+        rows["like"].append((rank == 0) * 1.0)
+        rows["hide"].append((rank == 11) * 1.0)
+    signals = {name: np.concatenate(own).astype(np.float32) for name, own in rows.items()}
+    return training_of(np.concatenate(matrices), signals, {"watch": 1.0, "like": 2.0, "hide": -4.0})
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "z_score"])
+def test_graded_labels_are_learned(name: str, graded: TrainingSet) -> None:
+    ranker = config_of(name).fit(graded, 0)
+    scores = ranker.score(graded.features).reshape(-1, 12)
+    labels = graded.labels.reshape(-1, 12)
+    best, watched, nothing = (scores[np.isclose(labels, value)].mean() for value in (2.9, 0.4, 0.0))
+    assert best > watched > nothing
+    assert scores[labels < 0].mean() < nothing
+    again = config_of(name).restore(ranker.texts())
+    np.testing.assert_array_equal(again.score(graded.features), ranker.score(graded.features))
+
+
+def test_what_is_hidden_is_held_against_a_candidate(graded: TrainingSet) -> None:
+    """Two candidates that are else alike: where hides are weighed, the one that gets them falls."""
+    plain = replace(graded, signals={**graded.signals, "hide": np.zeros_like(graded.labels)})
+    lowest = graded.signals["hide"] > 0
+    apart = []
+    for training in (graded, plain):
+        scores = config_of("multi_label").fit(training, 0).score(graded.features)
+        apart.append((scores[graded.labels == 0].mean() - scores[lowest].mean()) / scores.std())
+    assert apart[0] > apart[1]
+
+
+def test_labels_become_whole_numbers_with_their_gains() -> None:
+    levels, gains = levels_of(np.array([0, 1, 0, 2.5, -4], dtype=np.float32))
+    assert levels.tolist() == [1, 2, 1, 3, 0]
+    assert gains.tolist() == [0.0, 4.0, 5.0, 6.5]
+    fine = np.append(np.random.default_rng(0).uniform(-1, 3, 5000), 0.0).astype(np.float32)
+    levels, gains = levels_of(fine)
+    assert len(gains) <= 102
+    np.testing.assert_allclose(gains[levels] + fine.min(), fine, atol=0.04)
+    assert gains[levels[-1]] + np.rint(fine.min() / 0.04) * 0.04 == pytest.approx(0, abs=0.04)
+
+
+@pytest.mark.parametrize("name", GROWN)
+def test_another_seed_grows_other_trees(name: str, training: TrainingSet) -> None:
+    config = config_of(name)
     assert dict(config.fit(training, 1).texts()) != dict(config.fit(training, 2).texts())
 
 
@@ -183,7 +245,7 @@ def test_trees_read_by_bits_come_to_the_leaves_that_lightgbm_walks_to(leaves: in
     names = (*(f"f{column}" for column in range(5)), "blend")
     values = rng.normal(size=(600, 6)).round(1).astype(np.float32)
     values[:, 5] = 1.5
-    labels = (values[:, 0] + values[:, 1] * values[:, 2] + rng.normal(size=600) > 0.5).astype(np.int8)
+    labels = (values[:, 0] + values[:, 1] * values[:, 2] + rng.normal(size=600) > 0.5).astype(np.float32)
     training = TrainingSet(
         FeatureMatrix(names, "schema", values), labels, np.full(60, 10), np.zeros(60, dtype=np.int64)
     )

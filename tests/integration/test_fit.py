@@ -104,6 +104,26 @@ def test_the_training_set_is_labelled_in_every_query(fitted: Fitted) -> None:
     assert np.ptp(column(training.features, "item_positives")) > 0
 
 
+@pytest.mark.parametrize("protocol", ["time", "leave-one-out"])
+def test_labels_weigh_what_came_of_a_candidate(small_world: Dataset, protocol: str) -> None:
+    weights = {"watch": 1.0, "like": 2.0, "hide": -4.0}
+    ranker = {**SETTINGS["ranker"], "name": "multi_label"}
+    fitted = fit(small_world, recipe_of(PLAIN, protocol=protocol, labels={"weights": weights}, ranker=ranker))
+    training = fitted.training
+    assert set(training.signals) == set(weights)
+    summed = sum(weight * training.signals[name] for name, weight in weights.items())
+    np.testing.assert_allclose(training.labels, summed, atol=1e-6)
+    starts = np.cumsum(training.groups) - training.groups
+    assert (np.maximum.reduceat(training.labels, starts) > 0).all()
+    assert len(np.unique(training.labels)) > 10
+    for name, window in fitted.fits.items():
+        after = window.stage.after
+        assert (after is None) == (name == "test")
+        if after is not None and protocol == "time":
+            assert ((after.time >= window.stage.now) & (after.time < window.stage.until)).all()
+    assert {file.partition("-member")[0] for file in fitted.model.ranker.texts()} >= {"watch", "like"}
+
+
 def test_the_same_seed_makes_the_same_model(small_world: Dataset, model: Model, queries: list[Query]) -> None:
     again = fit_model(small_world, recipe_of(SETTINGS))
     assert dict(again.ranker.texts()) == dict(model.ranker.texts())

@@ -108,7 +108,7 @@ class Stage:
     """One cut: learn from ``history``, foretell ``targets``.
 
     ``now`` is the moment of the cut in UTC microseconds, ``until`` the end of the targets' window; both are
-    ``NO_TIME`` where the clock is order only.
+    ``NO_TIME`` where the clock is order only. ``after`` is what was done in the window beside, where labels need it.
     """
 
     name: str
@@ -116,6 +116,7 @@ class Stage:
     targets: Targets
     now: int = NO_TIME
     until: int = NO_TIME
+    after: Events | None = None
 
 
 @dataclass(frozen=True)

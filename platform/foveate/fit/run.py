@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Literal, TypeAlias
 
@@ -12,6 +12,7 @@ import numpy as np
 from foveate.data.catalog import Catalog
 from foveate.data.dataset import Dataset
 from foveate.data.events import Events
+from foveate.data.followed import followed
 from foveate.data.split import Stage, Targets, Windows, label_stages, windows
 from foveate.features.sets import FeatureSet
 from foveate.fit.training import LabelWindow, training_set
@@ -85,7 +86,7 @@ def fit(
     labels, last = fit_windows(dataset, recipe, catalog, upto=upto, fits=fits, progress=progress)
     stage = last.stage
     _say(progress, "ranker: candidates and features of the label windows")
-    training = training_set(labels, catalog, recipe.counts, recipe.label_draw, recipe.seed)
+    training = training_set(labels, catalog, recipe.counts, recipe.label_draw, recipe.seed, labels=recipe.labels)
     _say(progress, f"ranker: {len(training.labels)} candidates of {len(training.groups)} viewers")
     ranker = recipe.ranker.fit(training, recipe.seed)
     model = Model(
@@ -119,7 +120,7 @@ def fit_windows(
     events = dataset.log().encode(dataset.users(), catalog.items, recipe.signals, positive_kinds(dataset, recipe))
     cut = windows(events, recipe.protocol, recipe.split)
     fits = {} if fits is None else fits
-    labels = _fit_labels(ranker_stages(cut, recipe, upto), recipe, catalog, fits, progress)
+    labels = _fit_labels(labelled_stages(cut, events, recipe, upto), recipe, catalog, fits, progress)
     return labels, _fit_window(final_stage(cut, events, upto), recipe, catalog, fits, progress)
 
 
@@ -132,6 +133,12 @@ def ranker_stages(cut: Windows, recipe: Recipe, upto: Upto) -> list[Stage]:
     """Return the stages that label the ranker, oldest first: all that lie before ``upto``."""
     later = {"selection": [], "test": [cut.selection], "all": [cut.selection, cut.test]}[upto]
     return [*label_stages(cut, recipe.label_windows, recipe.split), *later]
+
+
+def labelled_stages(cut: Windows, events: Events, recipe: Recipe, upto: Upto) -> list[Stage]:
+    """Return :func:`ranker_stages`, each with what was done in it where the recipe's labels weigh that."""
+    kinds, stages = recipe.labels.kinds, ranker_stages(cut, recipe, upto)
+    return [replace(stage, after=followed(events, stage, kinds)) for stage in stages] if kinds else stages
 
 
 def final_stage(cut: Windows, events: Events, upto: Upto) -> Stage:

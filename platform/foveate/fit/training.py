@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from foveate.data.catalog import Catalog
 from foveate.data.queries import queries_of
-from foveate.data.split import Stage, Targets
+from foveate.data.split import Stage
 from foveate.errors import TrainingError
 from foveate.features.sets import FeatureSet
 from foveate.messages import Candidates, FeatureMatrix, Query
 from foveate.ranking.base import LabelDraw, TrainingSet
+from foveate.ranking.labels import Labels, WindowLabels
 from foveate.retrieval.base import CandidateSource
 from foveate.retrieval.merge import gather
 
@@ -35,8 +36,27 @@ class LabelWindow:
         return gather(self.sources, queries, counts)
 
 
+@dataclass(frozen=True)
+class _Viewer:
+    """One viewer's rows: features, label and signals of each candidate that is kept."""
+
+    features: FeatureMatrix
+    labels: NDArray[np.float32]
+    signals: Mapping[str, NDArray[np.float32]]
+
+    def take(self, rows: NDArray[np.int64]) -> _Viewer:
+        signals = {name: own[rows] for name, own in self.signals.items()}
+        return _Viewer(replace(self.features, values=self.features.values[rows]), self.labels[rows], signals)
+
+
 def training_set(
-    windows: Sequence[LabelWindow], catalog: Catalog, counts: Sequence[int], draw: LabelDraw, seed: int
+    windows: Sequence[LabelWindow],
+    catalog: Catalog,
+    counts: Sequence[int],
+    draw: LabelDraw,
+    seed: int,
+    *,
+    labels: Labels | None = None,
 ) -> TrainingSet:
     """Retrieve, build the features and label, window by window.
 
@@ -48,64 +68,75 @@ def training_set(
         How many items each source offers.
     draw
         How many viewers and negatives are kept.
+    labels
+        What a candidate is labelled by; None labels 1 what the viewer went on to like.
 
     Raises
     ------
     TrainingError
         No source retrieved anything that a viewer went on to like.
     """
-    parts = [_window_rows(window, catalog, counts, draw, np.random.default_rng(seed)) for window in windows]
-    matrices = [matrix for part in parts for matrix, _ in part]
-    labels = [label for part in parts for _, label in part]
-    if not matrices:
+    labels = labels or Labels()
+    read = [labels.of(window.stage, catalog.duration) for window in windows]
+    parts = [
+        _window_rows(window, own, catalog, counts, draw=draw, rng=np.random.default_rng(seed))
+        for window, own in zip(windows, read, strict=True)
+    ]
+    viewers = [viewer for part in parts for viewer in part]
+    if not viewers:
         raise TrainingError(
             "no candidate of the ranker's window was liked: widen the split, raise candidates, or add a source"
         )
-    first = matrices[0]
+    first = viewers[0]
     return TrainingSet(
-        features=FeatureMatrix(first.names, first.schema_hash, np.concatenate([m.values for m in matrices])),
-        labels=np.concatenate(labels),
-        groups=np.array([len(label) for label in labels], dtype=np.int64),
+        features=replace(first.features, values=np.concatenate([viewer.features.values for viewer in viewers])),
+        labels=np.concatenate([viewer.labels for viewer in viewers]),
+        groups=np.array([len(viewer.labels) for viewer in viewers], dtype=np.int64),
         windows=np.repeat(np.arange(len(parts)), [len(part) for part in parts]).astype(np.int64),
+        signals={name: np.concatenate([viewer.signals[name] for viewer in viewers]) for name in first.signals},
+        weights=read[0].weights,
     )
 
 
 def _window_rows(
-    window: LabelWindow, catalog: Catalog, counts: Sequence[int], draw: LabelDraw, rng: np.random.Generator
-) -> list[tuple[FeatureMatrix, NDArray[np.int8]]]:
-    """Return features and labels of every viewer of the window for whom a target was retrieved."""
+    window: LabelWindow,
+    labels: WindowLabels,
+    catalog: Catalog,
+    counts: Sequence[int],
+    *,
+    draw: LabelDraw,
+    rng: np.random.Generator,
+) -> list[_Viewer]:
+    """Return the rows of every viewer of the window for whom something of a label above 0 was retrieved."""
     stage = window.stage
     users = drawn_viewers(stage, draw, rng)
-    rows: list[tuple[FeatureMatrix, NDArray[np.int8]]] = []
+    rows: list[_Viewer] = []
     for start in range(0, len(users), BATCH):
         batch = users[start : start + BATCH]
         queries = queries_of(stage.history, batch, catalog, stage.now)
         found = window.candidates(queries, counts)
-        labels = [_labels(candidates, stage.targets, user) for candidates, user in zip(found, batch, strict=True)]
-        told = [i for i, label in enumerate(labels) if label.any()]
+        signals = [labels.signals(int(user), one.items) for user, one in zip(batch, found, strict=True)]
+        sums = [labels.total(own) for own in signals]
+        told = [i for i, label in enumerate(sums) if (label > 0).any()]
         matrices = window.features.build([queries[i] for i in told], [found[i] for i in told])
-        rows += [_drawn(m, labels[i], draw.negatives, rng) for m, i in zip(matrices, told, strict=True)]
+        viewers = [_Viewer(m, sums[i], signals[i]) for m, i in zip(matrices, told, strict=True)]
+        rows += [_drawn(viewer, draw.negatives, rng) for viewer in viewers]
     return rows
 
 
 def drawn_viewers(stage: Stage, draw: LabelDraw, rng: np.random.Generator) -> NDArray[np.int32]:
     """Return the viewers of a window that a ranker learns from, in ascending order: the first thing that is drawn."""
-    users = stage.targets.users()
+    users = stage.targets.users() if stage.after is None else np.unique(stage.after.user)
     if len(users) > draw.queries:
         users = np.sort(rng.choice(users, draw.queries, replace=False))
     return users
 
 
-def _labels(candidates: Candidates, targets: Targets, user: np.int32) -> NDArray[np.int8]:
-    return np.isin(candidates.items, targets.of(int(user))).astype(np.int8)
-
-
-def _drawn(
-    matrix: FeatureMatrix, labels: NDArray[np.int8], negatives: int, rng: np.random.Generator
-) -> tuple[FeatureMatrix, NDArray[np.int8]]:
+def _drawn(viewer: _Viewer, negatives: int, rng: np.random.Generator) -> _Viewer:
     """Keep every label, and a draw of the other candidates."""
-    others = np.flatnonzero(labels == 0)
+    others = np.flatnonzero(viewer.labels == 0)
     if not negatives or len(others) <= negatives:
-        return matrix, labels
-    rows = np.sort(np.concatenate([np.flatnonzero(labels), rng.choice(others, negatives, replace=False)]))
-    return replace(matrix, values=matrix.values[rows]), labels[rows]
+        return viewer
+    return viewer.take(
+        np.sort(np.concatenate([np.flatnonzero(viewer.labels), rng.choice(others, negatives, replace=False)]))
+    )

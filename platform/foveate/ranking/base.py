@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from foveate.errors import ConfigError
+from foveate.errors import ConfigError, TrainingError
 from foveate.messages import FeatureMatrix
 from foveate.registry import Registry, Variant
 from foveate.space import Space
@@ -49,17 +49,24 @@ class TrainingSet:
     features
         ``[R, F]`` and the names of its columns.
     labels
-        ``[R]`` int8: 1 for what the viewer went on to like, 0 for the other candidates.
+        ``[R]`` float32: above 0 for what the viewer went on to like, and the more the better; 0 for the candidates that
+        nothing came of; below 0 for what they turned from.
     groups
         ``[Q]`` int64: how many rows each query has.
     windows
         ``[Q]`` int64: which label window each query is from, 0 the oldest.
+    signals
+        ``[R]`` float32 by name: what the labels are the sum of; see :class:`foveate.ranking.labels.Labels`.
+    weights
+        What each of the signals weighs in that sum.
     """
 
     features: FeatureMatrix
-    labels: NDArray[np.int8]
+    labels: NDArray[np.float32]
     groups: NDArray[np.int64]
     windows: NDArray[np.int64]
+    signals: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    weights: Mapping[str, float] = field(default_factory=dict)
 
 
 class Ranker(ABC):
@@ -107,6 +114,18 @@ class RankerConfig(Variant):
 
 
 RankerConfig.variants = Registry("ranker", RankerConfig, "foveate.ranking")
+
+
+def check_labelled(training: TrainingSet) -> None:
+    """Refuse a training set in which nothing is better than anything else.
+
+    Raises
+    ------
+    TrainingError
+        No candidate has a label above 0.
+    """
+    if not (training.labels > 0).any():
+        raise TrainingError("no candidate of the ranker's window was liked: widen the window or the candidates")
 
 
 def column(features: FeatureMatrix, name: str) -> NDArray[np.float32]:

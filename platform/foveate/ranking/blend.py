@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from foveate.errors import TrainingError
 from foveate.features.candidate import BLEND
 from foveate.messages import FeatureMatrix
-from foveate.ranking.base import Ranker, RankerConfig, TrainingSet, column
+from foveate.ranking.base import Ranker, RankerConfig, TrainingSet, check_labelled, column
 
 _FILE = "blend.json"
 
@@ -38,7 +37,7 @@ class ZScoreBlend(RankerConfig):
 
 @dataclass(frozen=True)
 class LogisticBlend(RankerConfig):
-    """A logistic regression of the label on the sources' z-scores.
+    """A logistic regression on the sources' z-scores of whether the label lies above 0.
 
     Parameters
     ----------
@@ -56,14 +55,13 @@ class LogisticBlend(RankerConfig):
         Raises
         ------
         TrainingError
-            No candidate has a label.
+            No candidate has a label above 0.
         """
         del seed
-        if not training.labels.any():
-            raise TrainingError("no candidate of the ranker's window was liked: widen the window or the candidates")
+        check_labelled(training)
         names = [name for name in training.features.names if name.startswith("z.")]
         x_RS = np.stack([column(training.features, name) for name in names], axis=1).astype(np.float64)
-        weights = _logistic(x_RS, training.labels.astype(np.float64), self.l2)
+        weights = _logistic(x_RS, (training.labels > 0).astype(np.float64), self.l2)
         return LinearBlend(dict(zip(names, weights.tolist(), strict=True)))
 
     def restore(self, texts: Mapping[str, str]) -> Ranker:

@@ -229,7 +229,8 @@ class SlateProblem(Problem):
         recipe = self.recipe(draw, 0)
         draws = dataclasses.replace(self.draw, negatives=recipe.label_draw.negatives)
         labels = [window.of(recipe) for window in self.labels]
-        ranker = recipe.ranker.fit(training_set(labels, self.catalog, recipe.counts, draws, recipe.seed), recipe.seed)
+        training = training_set(labels, self.catalog, recipe.counts, draws, recipe.seed, labels=recipe.labels)
+        ranker = recipe.ranker.fit(training, recipe.seed)
         names = tuple(type(source).name for source in recipe.sources)
         features = dataclasses.replace(self.features, sources=names, remarks=recipe.remark_names)
         model = Model(
