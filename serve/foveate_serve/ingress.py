@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -82,7 +83,11 @@ class Ingress:
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Build the HTTP interface; Serve calls this once a replica."""
-        return build_api(self, self._writer.running)
+        return build_api(self, self.running)
+
+    def running(self) -> AbstractAsyncContextManager[None]:
+        """Return what runs beside the interface: the writing of what was shown."""
+        return self._writer.running()
 
     async def recommend(self, request: RecommendRequest) -> tuple[Slate, RequestContext, Bundle]:
         """Answer one request by the current bundle, or by the one before where a replica has not got it yet.

@@ -32,7 +32,7 @@ class Answers:
         return len(self.latencies_ms) / self.seconds
 
     def percentile(self, q: float) -> float:
-        """Return a percentile of the latencies, in milliseconds; of an open load, counted from when a request was due."""
+        """Return a percentile of the latencies in milliseconds; of an open load, from when a request was due."""
         return float(np.percentile(self.latencies_ms, q)) if self.latencies_ms else float("nan")
 
     def count(self, status: int, due: float, *, good: bool) -> None:
