@@ -5,6 +5,7 @@ The bundle comes by ``user_config``, so that a new one is applied to running rep
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from foveate_serve.loading import load_ranker, load_sources
 from foveate_serve.names import BUNDLE_KEY, INGRESS, RANKER, RETRIEVER
 from foveate_serve.ranker import Ranker
 from foveate_serve.retriever import Retriever
+from foveate_serve.sight import Sight
 
 
 class _Holding:
@@ -39,14 +41,16 @@ class RetrieverReplica(_Holding, Retriever):
     """A retriever in a replica of its own."""
 
     def __init__(self, largest: int) -> None:
-        super().__init__(BundleHolder(RETRIEVER, load_sources), largest)
+        sight = Sight.of_replica(RETRIEVER, os.environ)
+        super().__init__(BundleHolder(RETRIEVER, load_sources, sight.told), largest, sight)
 
 
 class RankerReplica(_Holding, Ranker):
     """A ranker in a replica of its own."""
 
     def __init__(self, largest: int) -> None:
-        super().__init__(BundleHolder(RANKER, load_ranker), largest)
+        sight = Sight.of_replica(RANKER, os.environ)
+        super().__init__(BundleHolder(RANKER, load_ranker, sight.told), largest, sight)
 
 
 def build(args: dict[str, Any]) -> serve.Application:

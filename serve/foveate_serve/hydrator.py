@@ -12,6 +12,7 @@ from foveate.model import Model
 from foveate.pipeline import hydrate
 from foveate.state.base import ViewerEvent, ViewerState
 from foveate_serve.batcher import Batcher
+from foveate_serve.sight import Sight, names
 
 Call = tuple[Model, RecommendRequest, RequestContext]
 
@@ -25,10 +26,13 @@ class Hydrator:
         Where histories are read.
     largest
         Most requests of one batch.
+    sight
+        Where it tells what it does.
     """
 
-    def __init__(self, state: ViewerState, largest: int) -> None:
+    def __init__(self, state: ViewerState, largest: int, sight: Sight | None = None) -> None:
         self._state = state
+        self._sight = sight or Sight.unseen()
         self._batcher: Batcher[Call, tuple[Query, int]] = Batcher("hydrator", self._work, largest)
 
     async def hydrate(self, model: Model, request: RecommendRequest, context: RequestContext) -> tuple[Query, int]:
@@ -49,7 +53,8 @@ class Hydrator:
         return answer
 
     def _work(self, calls: Sequence[Call]) -> list[tuple[Query, int]]:
-        return [hydrate(model, self._state, [request], [context])[0] for model, request, context in calls]
+        with self._sight.stage(names.HYDRATE, [context for _, _, context in calls]):
+            return [hydrate(model, self._state, [request], [context])[0] for model, request, context in calls]
 
 
 class _NoState:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
@@ -31,6 +32,8 @@ from foveate_serve.names import BUNDLE_KEY, INGRESS, RANKER, RETRIEVER
 from foveate_serve.peers import Elsewhere, Here, Peer
 from foveate_serve.ranker import Ranker
 from foveate_serve.retriever import Retriever
+from foveate_serve.sight import Sight
+from foveate_serve.sight.header import TraceHeader
 from foveate_serve.stages import Guarded, ServedStages
 from foveate_serve.writer import ImpressionWriter
 
@@ -64,13 +67,14 @@ class Ingress:
         self._impressions = SqliteImpressions(Path(state))
         self._writer = ImpressionWriter(self._impressions)
         self._alone = retriever is None and ranker is None
-        self._holder = BundleHolder(INGRESS, self._load)
-        self._hydrator = Hydrator(self._state, self.config.largest_batch)
+        self._sight = Sight.of_replica(INGRESS, os.environ)
+        self._holder = BundleHolder(INGRESS, self._load, self._sight.told)
+        self._hydrator = Hydrator(self._state, self.config.largest_batch, self._sight)
         self._retriever = Guarded(_peer(RETRIEVER, retriever) or Here(RETRIEVER, self._own(Retriever)))
         self._ranker = Guarded(_peer(RANKER, ranker) or Here(RANKER, self._own(Ranker)))
 
-    def _own(self, stage: Callable[[BundleHolder, int], T]) -> T:
-        return stage(self._holder, self.config.largest_batch)
+    def _own(self, stage: Callable[[BundleHolder, int, Sight], T]) -> T:
+        return stage(self._holder, self.config.largest_batch, self._sight)
 
     def _load(self, path: Path) -> Bundle:
         bundle = load_all(path) if self._alone else load_catalogue(path)
@@ -83,7 +87,10 @@ class Ingress:
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Build the HTTP interface; Serve calls this once a replica."""
-        return build_api(self, self.running)
+        api = build_api(self, self.running)
+        if self._sight.traces:
+            api.add_middleware(TraceHeader)
+        return api
 
     def running(self) -> AbstractAsyncContextManager[None]:
         """Return what runs beside the interface: the writing of what was shown."""
@@ -103,6 +110,7 @@ class Ingress:
         async def ask(context: RequestContext, stages: ServedStages, model: Model) -> Slate:
             del model
             slate = await recommend(request, context, stages)
+            self._sight.degraded(stages.degraded)
             return replace(slate, degraded=tuple(stages.degraded))
 
         return await self._by_held(request, ask)
@@ -127,7 +135,8 @@ class Ingress:
             context = make_context(request, bundle.bundle_id, clock=utc_micros, budget=self.config.deadline_ms * 1000)
             stages = ServedStages(bundle.model, self._hydrator, self._retriever, self._ranker, utc_micros)
             try:
-                return await ask(context, stages, bundle.model), context, bundle
+                with self._sight.request(context) as seen:
+                    return await ask(seen, stages, bundle.model), context, bundle
             except BundleNotHeldError as error:
                 logger.warning("%s: trying the bundle before it", error)
         raise BundleNotHeldError("no bundle is held by every replica yet: try again")

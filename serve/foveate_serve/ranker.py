@@ -12,10 +12,11 @@ from foveate.explain.judging import judge
 from foveate.explain.ranking import Weighed, weigh
 from foveate.messages import Candidates, Query, Ranked, RecommendRequest, RequestContext, Slate
 from foveate.model import Model
-from foveate.pipeline import select
+from foveate.pipeline import rank, select, view
 from foveate_serve.batcher import Batcher
 from foveate_serve.grouped import by_bundle
 from foveate_serve.holder import BundleHolder
+from foveate_serve.sight import Sight, names
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +39,13 @@ class Ranker:
         The bundles of this replica.
     largest
         Most requests of one batch.
+    sight
+        Where it tells what it does.
     """
 
-    def __init__(self, holder: BundleHolder, largest: int) -> None:
+    def __init__(self, holder: BundleHolder, largest: int, sight: Sight | None = None) -> None:
         self._holder = holder
+        self._sight = sight or Sight.unseen()
         self._batcher: Batcher[Call, Slate] = Batcher("ranker", self._work, largest)
 
     async def answer(self, request: RecommendRequest, to_rank: ToRank, context: RequestContext) -> Slate:
@@ -50,24 +54,25 @@ class Ranker:
 
     async def weigh(self, request: RecommendRequest, to_rank: ToRank, context: RequestContext) -> list[Weighed]:
         """Say what features, policy and rules made of each item of the slate."""
-        model = self._holder.bundle(context.bundle_id).model
-        return await asyncio.to_thread(lambda: weigh(model, _ranked(model, to_rank), request.k, context.seed))
+        return await asyncio.to_thread(lambda: weigh(*self._ranked(request, to_rank, context), request.k, context.seed))
 
     async def judge(self, request: RecommendRequest, to_rank: ToRank, context: RequestContext, item_id: str) -> WhyNot:
         """Say what ranker, policy and rules made of a candidate."""
+        return await asyncio.to_thread(
+            lambda: judge(*self._ranked(request, to_rank, context), request.k, context.seed, item_id)
+        )
+
+    def _ranked(self, request: RecommendRequest, to_rank: ToRank, context: RequestContext) -> tuple[Model, Ranked]:
         model = self._holder.bundle(context.bundle_id).model
-        return await asyncio.to_thread(lambda: judge(model, _ranked(model, to_rank), request.k, context.seed, item_id))
+        [ranked] = rank(model, [to_rank.query], [to_rank.candidates], [context])
+        return view(model, request, context), ranked
 
     def _work(self, calls: Sequence[Call]) -> list[Slate]:
-        return by_bundle(self._holder, calls, pinned=lambda call: call[2].bundle_id, work=_rank_and_select)
+        return by_bundle(self._holder, calls, pinned=lambda call: call[2].bundle_id, work=self._rank_and_select)
 
-
-def _rank_and_select(bundle: Bundle, calls: Sequence[Call]) -> list[Slate]:
-    model = bundle.model
-    ranked = model.rank([one.query for _, one, _ in calls], [one.candidates for _, one, _ in calls])
-    return select(model, [request for request, _, _ in calls], ranked, [context for _, _, context in calls])
-
-
-def _ranked(model: Model, to_rank: ToRank) -> Ranked:
-    [ranked] = model.rank([to_rank.query], [to_rank.candidates])
-    return ranked
+    def _rank_and_select(self, bundle: Bundle, calls: Sequence[Call]) -> list[Slate]:
+        model, contexts = bundle.model, [context for _, _, context in calls]
+        with self._sight.stage(names.RANK, contexts):
+            ranked = rank(model, [one.query for _, one, _ in calls], [one.candidates for _, one, _ in calls], contexts)
+        with self._sight.stage(names.SELECT, contexts):
+            return select(model, [request for request, _, _ in calls], ranked, contexts)

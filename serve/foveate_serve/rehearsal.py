@@ -1,6 +1,7 @@
 """A new bundle answers made-up requests before it takes a real one.
 
-What cannot answer, or answers otherwise than when it was made, is never swapped in. It also does what only the first request has to: filling caches, and torch's first call.
+What cannot answer, or answers otherwise than when it was made, is never swapped in. It also does what only
+the first request has to: filling caches, and torch's first call.
 """
 
 from __future__ import annotations

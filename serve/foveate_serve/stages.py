@@ -28,6 +28,7 @@ from foveate_serve.breaker import Breaker
 from foveate_serve.hydrator import Hydrator
 from foveate_serve.peers import Peer
 from foveate_serve.ranker import ToRank
+from foveate_serve.sight import about
 
 logger = logging.getLogger("ray.serve")
 
@@ -127,7 +128,7 @@ class ServedStages:
         try:
             return await self._hydrator.hydrate(self._model, request, context)
         except StateError as error:
-            self._note("history_unavailable", error)
+            self._note("history_unavailable", error, context)
             return await self._hydrator.without_history(self._model, request, context)
 
     async def _retrieved(self, query: Query, context: RequestContext) -> Candidates:
@@ -139,7 +140,7 @@ class ServedStages:
             candidates = trending(self._model, query, max(self._model.recipe.counts))
             if candidates is None:
                 raise lost.cause from None
-            self._note(lost.reason, lost.cause)
+            self._note(lost.reason, lost.cause, context)
             return candidates
         return found
 
@@ -151,7 +152,7 @@ class ServedStages:
         try:
             slate: Slate = await self._guarded(self._ranker, RANKING_SHARE, context, "answer", *arguments)
         except _LostError as lost:
-            self._note(lost.reason, lost.cause)
+            self._note(lost.reason, lost.cause, context)
             return await self._unranked(*arguments)
         return slate
 
@@ -204,9 +205,9 @@ class ServedStages:
         async with asyncio.timeout(max(0.0, (due - self._clock()) / 1e6)):
             return await work
 
-    def _note(self, reason: str, error: BaseException) -> None:
+    def _note(self, reason: str, error: BaseException, context: RequestContext) -> None:
         self.degraded.append(reason)
-        logger.warning("%s: %s", reason, str(error) or type(error).__name__)
+        logger.warning("%s: %s", reason, str(error) or type(error).__name__, extra=about(context))
 
 
 class StageLostError(FoveateError):

@@ -23,6 +23,7 @@ class PartOut(Reply):
     previous: str | None
     problem: str | None = Field(description="Why the last bundle it was told to load is not in use.")
     refused: bool = Field(description="Whether it tried to load that bundle and could not.")
+    asked: str | None = Field(default=None, description="The folder that it was told to load last.")
 
 
 class ReadyOut(Reply):

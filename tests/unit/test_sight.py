@@ -13,6 +13,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from foveate.bundle import Bundle
 from foveate.errors import ConfigError
 from foveate.messages import Filters, RequestContext
 from foveate_serve.sight import Sight, names
@@ -40,7 +41,7 @@ def test_names_are_unique_and_fit_prometheus() -> None:
         assert list(metric.buckets) == sorted(set(metric.buckets))
 
 
-def test_every_metric_can_be_told() -> None:
+def test_every_metric_can_be_told(small_bundle: Bundle) -> None:
     meter = Meter()
     tell = {"counter": meter.add, "gauge": meter.show, "histogram": meter.see}
     for metric in names.METRICS:
@@ -49,10 +50,10 @@ def test_every_metric_can_be_told() -> None:
     sight = Sight(meter, NoSpans())
     with sight.request(CONTEXT) as context, sight.stage(names.RANK, [context, context]):
         assert context is CONTEXT
-    sight.candidates(100)
-    sight.degraded(("ranker_slow",))
-    sight.took(1_742_169_600_000_000)
-    sight.refused()
+    sight.candidates([])
+    sight.degraded(["ranker_slow"])
+    sight.told(small_bundle)
+    sight.told(None)
 
 
 def test_a_trace_goes_through_the_graph_in_the_request_context() -> None:

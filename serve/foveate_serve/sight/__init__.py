@@ -6,6 +6,7 @@ once, when the replica starts. The names of everything stand in :mod:`foveate_se
 
 from __future__ import annotations
 
-from foveate_serve.sight.sight import Sight
+from foveate_serve.sight import names
+from foveate_serve.sight.sight import Sight, about
 
-__all__ = ["Sight"]
+__all__ = ["Sight", "about", "names"]

@@ -28,6 +28,19 @@ class Meter:
         self._made[metric.name].set(value, tags=tags)
 
 
+class NoMeter:
+    """Records nothing."""
+
+    def add(self, metric: Metric, **tags: str) -> None:
+        """Do nothing."""
+
+    def see(self, metric: Metric, value: float, **tags: str) -> None:
+        """Do nothing."""
+
+    def show(self, metric: Metric, value: float, **tags: str) -> None:
+        """Do nothing."""
+
+
 def _made(metric: Metric) -> Any:
     common: dict[str, Any] = {"description": metric.description, "tag_keys": metric.tags}
     if metric.kind == "histogram":

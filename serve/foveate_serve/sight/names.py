@@ -24,6 +24,10 @@ STAGES: Final = (HYDRATE, RETRIEVE, RANK, SELECT)
 REQUEST: Final = "recommend"
 """The span around a whole request."""
 
+LOG_REQUEST_ID: Final = "foveate_request_id"
+LOG_BUNDLE_ID: Final = "bundle_id"
+"""Keys of a log line in JSON. Serve's own ``request_id`` beside them is the one in the header ``X-Request-ID``."""
+
 _SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 _COUNTS: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
 _CANDIDATES: Final = (10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0)

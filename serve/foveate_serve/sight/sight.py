@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-from foveate.messages import RequestContext
+from foveate.bundle import Bundle
+from foveate.messages import Candidates, RequestContext
 from foveate.pipeline import Contexts
 from foveate_serve.sight import names
-from foveate_serve.sight.meter import Meter
-from foveate_serve.sight.spans import Spans, spans_of
+from foveate_serve.sight.meter import Meter, NoMeter
+from foveate_serve.sight.spans import NoSpans, Spans, spans_of
 
 
 class Sight:
@@ -25,7 +26,7 @@ class Sight:
         Where traces go.
     """
 
-    def __init__(self, meter: Meter, spans: Spans) -> None:
+    def __init__(self, meter: Meter | NoMeter, spans: Spans) -> None:
         self.meter = meter
         self.spans = spans
 
@@ -33,6 +34,16 @@ class Sight:
     def of_replica(cls, part: str, environment: Mapping[str, str]) -> Sight:
         """Make the sight of a replica that is just starting, as the environment that Ray started it in asks."""
         return cls(Meter(), spans_of(environment, part))
+
+    @classmethod
+    def unseen(cls) -> Sight:
+        """Make the sight of what is watched by nobody."""
+        return cls(NoMeter(), NoSpans())
+
+    @property
+    def traces(self) -> bool:
+        """Whether there are traces."""
+        return not isinstance(self.spans, NoSpans)
 
     @contextmanager
     def request(self, context: RequestContext) -> Iterator[RequestContext]:
@@ -53,26 +64,26 @@ class Sight:
         self.meter.see(names.STAGE_SECONDS, time.perf_counter() - began, stage=stage)
         self.meter.see(names.BATCH_SIZE, len(contexts), stage=stage)
 
-    def candidates(self, count: int) -> None:
-        """Tell how many candidates one request has."""
-        self.meter.see(names.CANDIDATES, count)
+    def candidates(self, found: Sequence[Candidates]) -> None:
+        """Tell how many candidates each request has."""
+        for one in found:
+            self.meter.see(names.CANDIDATES, len(one.items))
 
-    def degraded(self, reasons: tuple[str, ...]) -> None:
+    def degraded(self, reasons: Sequence[str]) -> None:
         """Tell what stood in for a stage, if anything did."""
         for reason in reasons:
             self.meter.add(names.DEGRADED, reason=reason)
 
-    def took(self, learned_until: int | None) -> None:
-        """Tell that a bundle was swapped in, and how far its knowledge goes in UTC microseconds."""
+    def told(self, bundle: Bundle | None) -> None:
+        """Tell that a bundle was swapped in, or, with None, that one was refused."""
+        if bundle is None:
+            self.meter.add(names.REFUSALS)
+            return
         self.meter.add(names.SWAPS)
         self.meter.show(names.BUNDLE_TAKEN, time.time())
-        self.meter.show(names.BUNDLE_LEARNED, (learned_until or 0) / 1e6)
-
-    def refused(self) -> None:
-        """Tell that a bundle was refused."""
-        self.meter.add(names.REFUSALS)
+        self.meter.show(names.BUNDLE_LEARNED, (bundle.manifest.learned_until or 0) / 1e6)
 
 
 def about(context: RequestContext) -> dict[str, str]:
     """Return what a log line says of the request that it is about, as ``extra`` of a logger's call."""
-    return {"foveate_request_id": context.request_id, "bundle_id": context.bundle_id}
+    return {names.LOG_REQUEST_ID: context.request_id, names.LOG_BUNDLE_ID: context.bundle_id}
