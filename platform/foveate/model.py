@@ -25,6 +25,7 @@ from foveate.recipe import Recipe
 from foveate.retrieval.base import CandidateSource
 from foveate.retrieval.merge import gather
 from foveate.slate.inputs import Selection, SlateInput
+from foveate.slate.orders.base import Listed
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,8 @@ class Model:
     trending
         ``[I]`` float32: the items' scores by the first source that scores alike for everyone, None where none does. A
         process without the sources answers by it when they cannot be reached.
+    click_through
+        ``[I]`` float32 share of its showings that each item was clicked in, where the recipe's order asks for it.
     """
 
     recipe: Recipe
@@ -86,6 +89,7 @@ class Model:
     clock: Clock
     learned: NDArray[np.float32] | None = None
     trending: NDArray[np.float32] | None = None
+    click_through: NDArray[np.float32] | None = None
 
     def query(self, history: ViewerHistory, filters: Filters, now: int) -> Query:
         """Encode a viewer at a moment.
@@ -127,12 +131,12 @@ class Model:
         return Chosen(ranked.candidates.items[chosen], ranked.scores[chosen], chosen, selection)
 
     def slate_input(self, ranked: Ranked) -> SlateInput:
-        """Return the candidates as a policy sees them."""
+        """Return the candidates as a policy sees them: relevance is what the recipe's order makes of the scores."""
         catalog, items, query = self.catalog, ranked.candidates.items, ranked.query
         shares, tags, taste = Rows.of(self.category_shares, items), Rows.of(catalog.tags, items), self.taste(query)
         columns = np.union1d(shares.used(), np.flatnonzero(taste)).astype(np.int32)
         return SlateInput(
-            relevance=ranked.scores,
+            relevance=self.recipe.order.relevance(Listed(items, ranked.scores, catalog, self.click_through)),
             vectors=self.vectors(items),
             channel=catalog.channel[items],
             category=catalog.main_category[items],

@@ -164,8 +164,11 @@ def select(model: Model, requests: Requests, ranked: Sequence[Ranked], contexts:
 
 
 def policy_id(recipe: Recipe) -> str:
-    """Name a slate policy with its settings and constraints, such as ``mmr-1f0c9a2b``."""
-    settings = json.dumps([to_dict(recipe.policy), to_dict(recipe.constraints)], sort_keys=True)
+    """Name a slate policy with its settings, constraints and list order, such as ``mmr-1f0c9a2b``."""
+    parts = [to_dict(recipe.policy), to_dict(recipe.constraints)]
+    # The usual order goes unsaid: policies are called what they were before there were others.
+    order = [] if type(recipe.order).name == "score" else [to_dict(recipe.order)]
+    settings = json.dumps([*parts, *order], sort_keys=True)
     return f"{type(recipe.policy).name}-{hashlib.sha256(settings.encode()).hexdigest()[:8]}"
 
 

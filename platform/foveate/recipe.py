@@ -16,6 +16,7 @@ from foveate.ranking.labels import Labels
 from foveate.retrieval.base import SourceConfig
 from foveate.slate.base import SlatePolicy
 from foveate.slate.constraints import Constraints
+from foveate.slate.orders.base import ListOrder
 
 Likeness: TypeAlias = Literal["facts", "learned", "both"]
 
@@ -28,6 +29,10 @@ def _default_sources() -> tuple[SourceConfig, ...]:
 
 def _default_ranker() -> RankerConfig:
     return RankerConfig.variants["lambdarank"]()
+
+
+def _default_order() -> ListOrder:
+    return ListOrder.variants["score"]()
 
 
 def _default_policy() -> SlatePolicy:
@@ -66,6 +71,9 @@ class Recipe:
         fitted before the oldest window serves them all, and takes a single fit.
     ranker
         The re-ranker.
+    order
+        By what a viewer's candidates are listed before the slate is chosen: predicted ``score``, ``click_through``, or
+        ``time`` (the newest first).
     policy, constraints
         How a slate is chosen, and the rules that every slate keeps to.
     likeness
@@ -89,6 +97,7 @@ class Recipe:
     labels: Labels = field(default_factory=Labels)
     refit_learned: bool = False
     ranker: RankerConfig = field(default_factory=_default_ranker)
+    order: ListOrder = field(default_factory=_default_order)
     policy: SlatePolicy = field(default_factory=_default_policy)
     constraints: Constraints = field(default_factory=Constraints)
     likeness: Likeness = "facts"

@@ -128,7 +128,7 @@ def test_nothing_to_learn_from_is_said(name: str, training: TrainingSet) -> None
 
 @pytest.fixture(scope="module")
 def graded() -> TrainingSet:
-    """200 queries of 12: what the first source puts highest is watched and liked, the next half watched, the last hidden."""
+    """200 queries of 12: the first source's best is watched and liked, its next half watched, its last hidden."""
     rng = np.random.default_rng(2)
     matrices, rows = [], {name: [] for name in ("watch", "like", "hide")}
     for _ in range(200):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 
+from foveate.bundle import Bundle
 from foveate.config import from_dict, to_dict
 from foveate.data.dataset import Dataset
 from foveate.data.queries import queries_of
@@ -122,6 +125,31 @@ def test_labels_weigh_what_came_of_a_candidate(small_world: Dataset, protocol: s
         if after is not None and protocol == "time":
             assert ((after.time >= window.stage.now) & (after.time < window.stage.until)).all()
     assert {file.partition("-member")[0] for file in fitted.model.ranker.texts()} >= {"watch", "like"}
+
+
+@pytest.mark.parametrize("order", ["click_through", "time"])
+def test_a_model_lists_candidates_as_its_recipe_orders(small_world: Dataset, tmp_path: Path, order: str) -> None:
+    recipe = recipe_of(PLAIN, order=order, policy="relevance", constraints={"max_per_channel": 2})
+    fitted = fit(small_world, recipe)
+    made = Bundle.save(fitted.model, tmp_path / "bundle", data_hash="none").path
+    model, catalog, stage = Bundle.load(made).model, fitted.model.catalog, fitted.stage
+    assert (model.click_through is None) == (order == "time")
+    history = small_world.log().before(stage.now).frame.filter(pl.col("kind") == "click")
+    shown = small_world.impressions.filter(pl.col("shown_at").dt.timestamp("us") < stage.now).collect()
+    top = history["item_id"].value_counts(sort=True)["item_id"][0]
+    for query in queries_of(stage.history, stage.targets.users()[:5], catalog, stage.now):
+        (ranked,) = rank(model, [query])
+        items = model.select(ranked, 10, 0).items
+        channels = np.bincount(catalog.channel[items][catalog.channel[items] >= 0])
+        assert channels.max() <= 2
+        key = catalog.published_at if model.click_through is None else model.click_through
+        assert (key[items][1:] <= key[items][:-1]).all()
+    if model.click_through is not None:
+        code = int(catalog.items.encode([top])[0])
+        clicks = len(history.filter(pl.col("item_id") == top).unique(["user_id", "item_id"]))
+        times = shown.filter(pl.col("item_id") == top).height
+        mean = history.unique(["user_id", "item_id"]).height / shown.height
+        assert model.click_through[code] == pytest.approx((clicks + 20 * mean) / (times + 20), rel=0.02)
 
 
 def test_the_same_seed_makes_the_same_model(small_world: Dataset, model: Model, queries: list[Query]) -> None:

@@ -10,6 +10,7 @@
            sources/NAME.safetensors what each candidate source has learned
            learned.safetensors      the items as vectors, where a source learns some
            trending.safetensors     what everyone watches, for when no source can be asked
+           click_through.safetensors how often the items are clicked, where slates are listed by that
            ranker/*                 the re-ranker, as text
            golden.json              a few made-up requests and how they were answered: see :mod:`foveate.bundle.golden`
 

@@ -29,6 +29,7 @@ RECIPE = "recipe.yaml"
 FEATURES = "features.safetensors"
 LEARNED = "learned.safetensors"
 TRENDING = "trending.safetensors"
+CLICK_THROUGH = "click_through.safetensors"
 RANKER_FOLDER = "ranker/"
 
 
@@ -70,6 +71,7 @@ def write_parts(model: Model) -> dict[str, bytes]:
         FEATURES: _pack(model.features.arrays()),
         **({} if model.learned is None else {LEARNED: _pack({"items": model.learned})}),
         **({} if model.trending is None else {TRENDING: _pack({"items": model.trending})}),
+        **({} if model.click_through is None else {CLICK_THROUGH: _pack({"items": model.click_through})}),
         **{source_file(source.name): _pack(source.arrays()) for source in model.sources},
         **{RANKER_FOLDER + name: text.encode() for name, text in model.ranker.texts().items()},
     }
@@ -105,9 +107,10 @@ def read_parts(read: Callable[[str], bytes], manifest: Manifest, parts: Set[Part
         ranker=_ranker(read, recipe, manifest) if has_ranker else _NotLoaded(),
         positive_kinds=manifest.positive_kinds,
         clock=recipe.clock,
-        # A bundle of an older Foveate has neither.
+        # A bundle of an older Foveate has none of them.
         learned=_items(read, LEARNED, manifest),
         trending=_items(read, TRENDING, manifest),
+        click_through=_items(read, CLICK_THROUGH, manifest),
     )
 
 

@@ -15,6 +15,7 @@ from foveate.data.events import Events
 from foveate.data.followed import followed
 from foveate.data.split import Stage, Targets, Windows, label_stages, windows
 from foveate.features.sets import FeatureSet
+from foveate.fit.click_through import wanted_click_through
 from foveate.fit.training import LabelWindow, training_set
 from foveate.messages import NO_TIME
 from foveate.model import Model, learned_vectors, trending_scores
@@ -99,6 +100,7 @@ def fit(
         clock=recipe.clock,
         learned=learned_vectors(last.sources),
         trending=trending_scores(last.sources),
+        click_through=wanted_click_through(recipe, dataset, stage, catalog.items),
     )
     return Fitted(model, stage, training, fits)
 

@@ -19,6 +19,7 @@ from foveate.errors import ConfigError
 from foveate.evaluate.panel import Panel, panel_of
 from foveate.features.sets import FeatureSet
 from foveate.fit import fit_windows, positive_kinds
+from foveate.fit.click_through import wanted_click_through
 from foveate.fit.training import training_set
 from foveate.model import Model, learned_vectors
 from foveate.ranking.base import LabelDraw, RankerConfig
@@ -162,6 +163,7 @@ class SlateLevel(Level):
             labels=tuple(asked_once(window, catalog, most, draw, recipe.seed) for window in labels),
             features=last.features,
             learned=learned_vectors(last.sources),
+            click_through=wanted_click_through(recipe, dataset, last.stage, catalog.items),
             panel=panel,
             found=found_for(last, panel.queries, most),
             rivals=rivals(last, catalog, panel, recipe),
@@ -182,7 +184,7 @@ class SlateProblem(Problem):
         Who prepared it.
     base
         The recipe whose second stage is tuned.
-    catalog, positive, learned
+    catalog, positive, learned, click_through
         As in :class:`foveate.model.Model`.
     draw
         How much of the label windows a trial's ranker learns from.
@@ -204,6 +206,7 @@ class SlateProblem(Problem):
     labels: tuple[Recalled, ...]
     features: FeatureSet
     learned: NDArray[np.float32] | None
+    click_through: NDArray[np.float32] | None
     panel: Panel
     found: Found
     rivals: Baselines
@@ -242,6 +245,7 @@ class SlateProblem(Problem):
             positive_kinds=self.positive,
             clock=recipe.clock,
             learned=self.learned,
+            click_through=self.click_through,
         )
         candidates = recalled(self.found, self.panel.queries, recipe)
         figures = slate_figures(model, self.panel, candidates, seed=recipe.seed, requests=self.level.requests)
