@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from foveate.bundle import Bundle, default_state
-from foveate.config import from_dict
+from foveate.config import from_dict, to_dict
 from foveate.data.catalog import Catalog
 from foveate.data.dataset import Dataset
 from foveate.data.events import Histories
@@ -30,6 +33,8 @@ from foveate.slate.inputs import SlateInput
 from foveate.state.sqlite import SqliteState
 
 if TYPE_CHECKING:
+    from fastapi.testclient import TestClient
+
     from foveate_tune.leaderboard import SweepResult
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -193,6 +198,26 @@ def small_bundle(small_world: Dataset, tmp_path_factory: pytest.TempPathFactory)
     with SqliteState(default_state(bundle.path)) as state:
         state.import_events(small_world.events)
     return bundle
+
+
+@pytest.fixture(scope="session")
+def small_api(small_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """The HTTP interface over the small bundle, all stages in this process: no cluster, no socket."""
+    from fastapi.testclient import TestClient
+
+    from foveate_serve.api import build_api
+    from foveate_serve.config import ServeConfig
+    from foveate_serve.ingress import Ingress
+    from foveate_serve.names import BUNDLE_KEY
+
+    state = tmp_path_factory.mktemp("api") / "state.sqlite"
+    shutil.copyfile(default_state(small_bundle.path), state)
+    # The machine may be busy: a test must not fail for being slow.
+    ingress = Ingress(to_dict(ServeConfig(topology="fused", deadline_ms=60_000)), str(state))
+    asyncio.run(ingress.reconfigure({BUNDLE_KEY: str(small_bundle.path)}))
+    api = build_api(ingress, ingress.running)
+    with TestClient(api, raise_server_exceptions=False, client=("127.0.0.1", 50_000)) as client:
+        yield client
 
 
 @pytest.fixture(scope="session")

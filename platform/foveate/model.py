@@ -177,21 +177,15 @@ class Model:
         rows = Rows.of(self._content, items)
         return np.asarray(rows.dense(rows.used()), dtype=np.float32)
 
-    @cached_property
+    @property
     def category_shares(self) -> sparse.csr_matrix:
         """``[I, C]``: each item's categories in equal shares."""
-        categories = self.catalog.categories.astype(np.float32)
-        counts = np.asarray(categories.sum(axis=1)).ravel()
-        return (sparse.diags(1.0 / np.maximum(counts, 1.0)) @ categories).tocsr()
+        # Kept with the catalogue, so that models of one catalogue share it.
+        return self.catalog.once("category_shares", lambda: _category_shares(self.catalog))
 
-    @cached_property
+    @property
     def _content(self) -> sparse.csr_matrix:
-        channel, rows = self.catalog.channel, np.flatnonzero(self.catalog.channel != UNKNOWN)
-        shape = (len(self.catalog), len(self.catalog.channels))
-        channels = sparse.csr_matrix((np.ones(len(rows)), (rows, channel[rows])), shape=shape)
-        parts = [channels, *(m.astype(np.float64) for m in (self.catalog.categories, self.catalog.tags))]
-        # Each kind of fact weighs the same, however many tags an item carries.
-        return _unit_rows(sparse.hstack([_unit_rows(part) for part in parts], format="csr"))
+        return self.catalog.once("content", lambda: _content_of(self.catalog))
 
     @cached_property
     def _is_positive(self) -> NDArray[np.bool_]:
@@ -227,6 +221,21 @@ def nobody_at(now: int) -> Query:
         exclude=none,
         now=now,
     )
+
+
+def _category_shares(catalog: Catalog) -> sparse.csr_matrix:
+    categories = catalog.categories.astype(np.float32)
+    counts = np.asarray(categories.sum(axis=1)).ravel()
+    return (sparse.diags(1.0 / np.maximum(counts, 1.0)) @ categories).tocsr()
+
+
+def _content_of(catalog: Catalog) -> sparse.csr_matrix:
+    channel, rows = catalog.channel, np.flatnonzero(catalog.channel != UNKNOWN)
+    shape = (len(catalog), len(catalog.channels))
+    channels = sparse.csr_matrix((np.ones(len(rows)), (rows, channel[rows])), shape=shape)
+    parts = [channels, *(m.astype(np.float64) for m in (catalog.categories, catalog.tags))]
+    # Each kind of fact weighs the same, however many tags an item carries.
+    return _unit_rows(sparse.hstack([_unit_rows(part) for part in parts], format="csr"))
 
 
 def _unit_rows(matrix: sparse.csr_matrix) -> sparse.csr_matrix:

@@ -1,8 +1,10 @@
 """The story of one request, from start to end. Read this first.
 
 The same :func:`recommend` runs in process (evaluation, ``foveate recommend``, ``foveate replay``) and over Ray Serve:
-only the :class:`Stages` differ. What decides a slate is the bundle, the viewer's history at one version, and the
-:class:`~foveate.messages.RequestContext`: with the same three, the same slate comes out again.
+only the :class:`Stages` differ. Where a slate is shown, its :mod:`surface <foveate.surfaces>`, says what its query
+starts from, which sources are asked, and whether ranker and policy take part. What decides a slate is the bundle, the
+viewer's history at one version, the request and its :class:`~foveate.messages.RequestContext`: with the same, the same
+slate comes out again.
 """
 
 from __future__ import annotations
@@ -16,16 +18,29 @@ from dataclasses import replace
 from itertools import compress
 from typing import Protocol, TypeAlias, TypeVar
 
+import numpy as np
+
 from foveate.config import to_dict
-from foveate.messages import Candidates, Query, Ranked, RecommendRequest, RequestContext, Slate, SlateItem
+from foveate.messages import (
+    Candidates,
+    Query,
+    Ranked,
+    RecommendRequest,
+    RequestContext,
+    Slate,
+    SlateItem,
+    ViewerHistory,
+)
 from foveate.model import Model
 from foveate.recipe import Recipe
 from foveate.state.base import ViewerState
+from foveate.surfaces.base import Surface, surface_of
 
 Requests: TypeAlias = Sequence[RecommendRequest]
 Contexts: TypeAlias = Sequence[RequestContext]
 
 R = TypeVar("R")
+T = TypeVar("T")
 
 
 class Stages(Protocol[R]):
@@ -134,15 +149,13 @@ class LocalStages:
 
     async def retrieve(self, queries: Sequence[Query], contexts: Contexts) -> list[Candidates]:
         """Ask every candidate source and return the union."""
-        del contexts
-        return self._model.candidates(queries)
+        return retrieve(self._model, queries, contexts)
 
     async def rank(
         self, queries: Sequence[Query], candidates: Sequence[Candidates], contexts: Contexts
     ) -> list[Ranked]:
         """Build the features and score every candidate."""
-        del contexts
-        return self._model.rank(queries, candidates)
+        return rank(self._model, queries, candidates, contexts)
 
     async def select(self, requests: Requests, ranked: Sequence[Ranked], contexts: Contexts) -> list[Slate]:
         """Choose the slate under the policy and its constraints."""
@@ -150,17 +163,39 @@ class LocalStages:
 
 
 def hydrate(model: Model, state: ViewerState, requests: Requests, contexts: Contexts) -> list[tuple[Query, int]]:
-    """Read each viewer's history and turn it into a query of ``model``; also the history's version."""
-    histories = [state.history(request.user_id) for request in requests]
-    return [
-        (model.query(history, context.filters, context.now), history.version)
-        for history, context in zip(histories, contexts, strict=True)
-    ]
+    """Read who asks and turn it into a query of ``model``, as the surface has it; also the history's version.
+
+    Raises
+    ------
+    RequestError
+        A surface cannot answer its request.
+    """
+    return [_query(model, state, *one) for one in zip(requests, contexts, strict=True)]
+
+
+def retrieve(model: Model, queries: Sequence[Query], contexts: Contexts) -> list[Candidates]:
+    """Ask the sources that each query's surface names, and return the union of what they offer."""
+    return _by_surface(contexts, lambda surface, rows: surface.candidates(model, [queries[row] for row in rows]))
+
+
+def rank(model: Model, queries: Sequence[Query], candidates: Sequence[Candidates], contexts: Contexts) -> list[Ranked]:
+    """Score every candidate, by the ranker where the surface has one."""
+
+    def ranked(surface: Surface, rows: Sequence[int]) -> list[Ranked]:
+        return surface.rank(model, [queries[row] for row in rows], [candidates[row] for row in rows])
+
+    return _by_surface(contexts, ranked)
 
 
 def select(model: Model, requests: Requests, ranked: Sequence[Ranked], contexts: Contexts) -> list[Slate]:
     """Choose each request's slate and write down where every item of it came from."""
-    return [_slate(model, *one) for one in zip(requests, ranked, contexts, strict=True)]
+    rows = zip(requests, ranked, contexts, strict=True)
+    return [_slate(view(model, request, context), request, own, context) for request, own, context in rows]
+
+
+def view(model: Model, request: RecommendRequest, context: RequestContext) -> Model:
+    """Return ``model`` as it chooses a request's slate on its surface."""
+    return surface_of(context.surface).view(model, request)
 
 
 def policy_id(recipe: Recipe) -> str:
@@ -170,6 +205,36 @@ def policy_id(recipe: Recipe) -> str:
     order = [] if type(recipe.order).name == "score" else [to_dict(recipe.order)]
     settings = json.dumps([*parts, *order], sort_keys=True)
     return f"{type(recipe.policy).name}-{hashlib.sha256(settings.encode()).hexdigest()[:8]}"
+
+
+def _query(model: Model, state: ViewerState, request: RecommendRequest, context: RequestContext) -> tuple[Query, int]:
+    surface = surface_of(context.surface)
+    surface.check(request, model)
+    history = state.history(request.user_id) if request.user_id else _session(model, request, context.now)
+    return surface.query(model, history, request, context), history.version
+
+
+def _session(model: Model, request: RecommendRequest, now: int) -> ViewerHistory:
+    """Return what came with the request; an event without a time has just happened."""
+    events = request.history or ()
+    times = np.array([now if event.occurred_at is None else event.occurred_at for event in events], dtype=np.int64)
+    order = np.argsort(times, kind="stable")
+    return ViewerHistory(
+        user_id="",
+        item_ids=tuple(events[i].item_id for i in order),
+        kinds=tuple(events[i].kind or model.positive_kinds[0] for i in order),
+        values=np.array([events[i].value for i in order], dtype=np.float32),
+        times=times[order],
+    )
+
+
+def _by_surface(contexts: Contexts, work: Callable[[Surface, Sequence[int]], Sequence[T]]) -> list[T]:
+    """Do the work of each surface's rows together; return one answer a row, in order."""
+    answers: dict[int, T] = {}
+    for name in dict.fromkeys(context.surface for context in contexts):
+        rows = [row for row, context in enumerate(contexts) if context.surface == name]
+        answers.update(zip(rows, work(surface_of(name), rows), strict=True))
+    return [answers[row] for row in range(len(contexts))]
 
 
 def _slate(model: Model, request: RecommendRequest, ranked: Ranked, context: RequestContext) -> Slate:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
@@ -13,7 +15,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from foveate.bundle import Bundle, default_state
-from foveate.messages import RecommendRequest, RequestContext, Slate
+from foveate.errors import RequestError
+from foveate.messages import PastEvent, RecommendRequest, RequestContext, Slate
 from foveate.pipeline import LocalStages, make_context, recommend
 from foveate.state.sqlite import SqliteState, utc_micros
 from foveate_cli.common import folder, json_option, out, write_json
@@ -23,9 +26,14 @@ _NUMBERS_WIDTH = 24  # place, score, and what lies between the columns
 _LEAST_TITLE = 12
 
 
-@click.command(short_help="A slate for one viewer, no server.")
+@click.command(short_help="A slate on one surface, no server.")
 @folder("--bundle", "The bundle to recommend with.")
-@click.option("--user", "user_id", required=True, metavar="ID", help="The viewer; an unknown one gets a cold slate.")
+@click.option("--user", "user_id", metavar="ID", default="", help="The viewer; an unknown one gets a cold slate.")
+@click.option("--surface", metavar="NAME", help="Where it is shown; see 'foveate variants surfaces'. Default: home.")
+@click.option("--related-to", metavar="ID", help="The item that the surface 'related' starts from.")
+@click.option("--watched", metavar="ID", multiple=True, help="What an anonymous visitor has watched, oldest first.")
+@click.option("--diversity", type=click.FloatRange(0, 1), help="Strength of the policy, in place of the recipe's.")
+@click.option("--now", "moment", metavar="TIME", help="Moment to answer for, such as 2025-03-17T18:00Z. Default: now.")
 @click.option(
     "-k", "size", type=click.IntRange(1, 1000), help="How many items; as the bundle's recipe says by default."
 )
@@ -33,23 +41,59 @@ _LEAST_TITLE = 12
 @click.option("--seed", type=int, help="Seed of whatever is random; drawn, and shown, by default.")
 @json_option
 def command(
-    *, bundle: Path, user_id: str, size: int | None, state: Path | None, seed: int | None, json_path: Path | None
+    *,
+    bundle: Path,
+    user_id: str,
+    surface: str | None,
+    related_to: str | None,
+    watched: Sequence[str],
+    diversity: float | None,
+    moment: str | None,
+    size: int | None,
+    state: Path | None,
+    seed: int | None,
+    json_path: Path | None,
 ) -> None:
-    """Recommend for one viewer in this process: no server, nothing is recorded."""
+    """Recommend in this process: no server, nothing is recorded.
+
+    For a viewer (--user) or an anonymous visitor (--watched, on the surface 'session' unless another is named).
+    """
     loaded = Bundle.load(bundle)
-    request = RecommendRequest(user_id, k=size or loaded.model.recipe.slate_size, seed=seed)
+    request = RecommendRequest(
+        user_id,
+        k=size or loaded.model.recipe.slate_size,
+        surface=surface or ("session" if watched else "home"),
+        now=None if moment is None else _micros(moment),
+        seed=seed,
+        history=tuple(PastEvent(item_id) for item_id in watched) if watched else None,
+        related_to=related_to,
+        diversity=diversity,
+    )
     context = make_context(request, loaded.bundle_id, clock=utc_micros)
     with SqliteState(state or default_state(bundle), create=False) as viewers:
         slate = asyncio.run(recommend(request, context, LocalStages(loaded.model, viewers)))
-    _print(loaded, slate)
-    write_json(json_path, _payload(loaded, slate, context))
+    _print(loaded, slate, request)
+    write_json(json_path, _payload(loaded, slate, request, context))
 
 
-def _print(bundle: Bundle, slate: Slate) -> None:
+def _micros(moment: str) -> int:
+    try:
+        time = datetime.fromisoformat(moment)
+    except ValueError as error:
+        raise RequestError(f"--now '{moment}' is not a time such as 2025-03-17T18:00Z") from error
+    return int((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() * 1e6)
+
+
+def _cold(slate: Slate, request: RecommendRequest) -> bool:
+    return slate.state_version == 0 and not request.history
+
+
+def _print(bundle: Bundle, slate: Slate, request: RecommendRequest) -> None:
     stamp = " [simulated]" if bundle.manifest.simulated else ""
-    if slate.state_version == 0:
+    if slate.user_id and _cold(slate, request):
         out.print(f"Viewer '{slate.user_id}' has no history here: this is a cold slate.", markup=False)
-    title = escape(f"For {slate.user_id}, by bundle {slate.bundle_id}{stamp}")
+    who = slate.user_id or "an anonymous visitor"
+    title = escape(f"{request.surface.capitalize()} for {who}, by bundle {slate.bundle_id}{stamp}")
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("#", justify="right", no_wrap=True)
     for name in ("title", "item", "channel"):
@@ -78,13 +122,14 @@ def _rows(bundle: Bundle, slate: Slate) -> list[dict[str, Any]]:
     return [catalog.frame.row(catalog.items.code(item.item_id), named=True) for item in slate.items]
 
 
-def _payload(bundle: Bundle, slate: Slate, context: RequestContext) -> dict[str, Any]:
+def _payload(bundle: Bundle, slate: Slate, request: RecommendRequest, context: RequestContext) -> dict[str, Any]:
     return {
         "user_id": slate.user_id,
+        "surface": context.surface,
         "bundle_id": slate.bundle_id,
         "simulated": bundle.manifest.simulated,
         "policy_id": slate.policy_id,
-        "cold": slate.state_version == 0,
+        "cold": _cold(slate, request),
         "state_version": slate.state_version,
         "now": context.now,
         "seed": context.seed,

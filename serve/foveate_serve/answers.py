@@ -11,8 +11,9 @@ from foveate.config import to_dict
 from foveate.explain import ItemExplanation, SlateExplanation, WhyNot
 from foveate.messages import RecommendRequest, RequestContext, Slate, SlateItem
 from foveate.state.impressions import impression_id
+from foveate.surfaces.base import Surface
 from foveate_serve.holder import Status
-from foveate_serve.wire import ItemOut, SlateItemOut, SlateOut
+from foveate_serve.wire import ItemOut, SlateItemOut, SlateOut, SurfaceOut, SurfacesOut
 from foveate_serve.wire_base import from_micros
 from foveate_serve.wire_explain import ExplanationOut, WhyNotOut
 from foveate_serve.wire_health import PartOut, ReadyOut
@@ -34,6 +35,24 @@ def item_out(row: dict[str, Any]) -> ItemOut:
     """Build an item from a row of the catalogue."""
     fields = {name: row[name] for name in ItemOut.model_fields}
     return ItemOut(**{**fields, "categories": row["categories"] or [], "tags": row["tags"] or []})
+
+
+def surfaces_out() -> SurfacesOut:
+    """List the surfaces."""
+    return SurfacesOut(
+        surfaces=[
+            SurfaceOut(
+                name=name,
+                about=kind.about(),
+                needs=list(kind.needs),
+                takes=list(kind.takes),
+                ranked=kind.ranked,
+                diversified=kind.diversified,
+                explained=kind.explained,
+            )
+            for name, kind in Surface.variants.items()
+        ]
+    )
 
 
 def slate_out(

@@ -18,15 +18,17 @@ from foveate.explain import SlateExplanation, WhyNot
 from foveate.messages import RecommendRequest, RequestContext, Slate
 from foveate.state.base import ViewerEvent
 from foveate.state.sqlite import utc_micros
-from foveate_serve.answers import item_out, ready_out, slate_out, why_not_out
+from foveate.surfaces.base import surface_of
 from foveate_serve.admission import Admission, OnlyThisMachine, is_loopback
+from foveate_serve.answers import item_out, ready_out, slate_out, surfaces_out, why_not_out
 from foveate_serve.config import ServeConfig
 from foveate_serve.faults import NotReadyError, add_faults
 from foveate_serve.holder import Status
 from foveate_serve.limits import BodyLimit
 from foveate_serve.openapi import add_problem_pages, complete
+from foveate_serve.paging import next_cursor, resume
 from foveate_serve.problems import documented
-from foveate_serve.wire import ItemOut, SlateOut
+from foveate_serve.wire import ItemOut, SlateOut, SurfacesOut
 from foveate_serve.wire_ask import RecommendIn, WhyNotIn
 from foveate_serve.wire_events import EventsIn, EventsOut
 from foveate_serve.wire_explain import WhyNotOut
@@ -116,8 +118,9 @@ def _add_slates(api: FastAPI, gateway: Gateway) -> None:
     @api.post("/v1/recommend", summary="A slate on one surface", tags=["slates"], responses=told)
     async def recommend(body: RecommendIn) -> SlateOut:
         began = time.perf_counter()
-        request = body.message()
-        if body.explain:
+        asked = body.message()
+        request = resume(asked, body.cursor)
+        if surface_of(request.surface).explained if body.explain is None else body.explain:
             (slate, explained), context, bundle = await gateway.explain(request)
         else:
             slate, context, bundle = await gateway.recommend(request)
@@ -125,13 +128,18 @@ def _add_slates(api: FastAPI, gateway: Gateway) -> None:
         gateway.record(request, context, slate)
         catalog = bundle.model.catalog
         rows = [catalog.frame.row(catalog.items.code(item.item_id), named=True) for item in slate.items]
+        cursor = next_cursor(asked, request, context, slate, catalog)
         took_ms = (time.perf_counter() - began) * 1e3
-        return slate_out(request, context, slate, rows, explained=explained, took_ms=took_ms)
+        return slate_out(request, context, slate, rows, explained=explained, cursor=cursor, took_ms=took_ms)
 
     @api.post("/v1/why-not", summary="Why an item is not in a slate", tags=["slates"], responses=told)
     async def why_not(body: WhyNotIn) -> WhyNotOut:
         answer, context, bundle = await gateway.why_not(body.message(), body.item_id)
         return why_not_out(answer, context.request_id, body.user_id, bundle.bundle_id)
+
+    @api.get("/v1/surfaces", summary="Where slates can be shown", tags=["slates"], responses=documented("internal"))
+    async def surfaces() -> SurfacesOut:
+        return surfaces_out()
 
 
 def _add_catalogue(api: FastAPI, gateway: Gateway) -> None:

@@ -35,7 +35,7 @@ KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
     {
         "malformed": Kind(400, "The body is not JSON", "Send UTF-8 JSON with content-type application/json."),
         "unauthorized": Kind(401, "No valid key", "Send 'Authorization: Bearer KEY' with a key that was not revoked."),
-        "forbidden": Kind(403, "The key may not do this", "Use a key that has the scope that 'detail' names."),
+        "forbidden": Kind(403, "Not allowed", "The answer says what would be needed."),
         "not_found": Kind(404, "Nothing of that name is known", "Check the id or the path."),
         "method_not_allowed": Kind(405, "The path knows no such method", "The header Allow names those that it knows."),
         "body_too_large": Kind(413, "The body is too large", "Send less at a time."),

@@ -14,10 +14,10 @@ from foveate.explain.ranking import Reasons, ranks
 from foveate.explain.sentences import Names, displaced, not_retrieved, ranked_below, shown, shut_out
 from foveate.messages import Candidates, Query, Ranked, RequestContext
 from foveate.model import Model
-from foveate.recipe import Recipe
 from foveate.retrieval.base import CandidateSource
 
 SEEN = "seen"
+OFF_SURFACE = "off_surface"
 
 
 def before_retrieval(catalog: Catalog, query: Query, context: RequestContext, item_id: str) -> WhyNot | None:
@@ -25,12 +25,12 @@ def before_retrieval(catalog: Catalog, query: Query, context: RequestContext, it
     code = catalog.items.code(item_id)
     if code == UNKNOWN:
         return WhyNot(item_id, None, "unknown", f"The catalogue of this bundle holds no item '{item_id}'.")
+    if code not in query.exclude:
+        return None
     names = Names(catalog)
     met = (SEEN,) if code in query.items else ()
     shut = tuple(name for name, shut_I in catalog.shut(context.filters, context.now) if shut_I[code])
-    if not (met or shut):
-        return None
-    by = (*met, *shut)
+    by = (*met, *shut) or (OFF_SURFACE,)
     return WhyNot(item_id, names.title(code), "filtered", shut_out(names.said(code), by), by=by)
 
 
@@ -49,13 +49,12 @@ def source_ranks(sources: Sequence[CandidateSource], query: Query, code: int) ->
 
 
 def in_retrieval(
-    catalog: Catalog, recipe: Recipe, candidates: Candidates, item_id: str, places: Mapping[str, int]
+    catalog: Catalog, counts: Mapping[str, int], candidates: Candidates, item_id: str, places: Mapping[str, int]
 ) -> WhyNot | None:
-    """Say that no source offered an item, None where one did."""
+    """Say that no source offered an item, None where one did; ``counts`` is how many each source offers."""
     code, names = catalog.items.code(item_id), Names(catalog)
     if code in candidates.items:
         return None
-    counts = dict(zip(candidates.sources, recipe.counts, strict=True))
     sentence = not_retrieved(names.said(code), places, counts)
     return WhyNot(item_id, names.title(code), "not_retrieved", sentence, source_ranks=places)
 

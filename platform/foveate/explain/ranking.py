@@ -61,7 +61,7 @@ def weigh(model: Model, ranked: Ranked, size: int, seed: int) -> list[Weighed]:
         With which the slate is chosen.
     """
     rows = model.select(ranked, size, seed).positions
-    added_KF = model.ranker.contributions(replace(ranked.features, values=ranked.features.values[rows]))
+    added_KF = _added(model, ranked, rows)
     rank_N = ranks(ranked)
     reasons = Reasons(model, ranked, size, seed)
     return [
@@ -73,6 +73,13 @@ def weigh(model: Model, ranked: Ranked, size: int, seed: int) -> list[Weighed]:
         )
         for row, added_F in zip(rows, added_KF, strict=True)
     ]
+
+
+def _added(model: Model, ranked: Ranked, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    """``[K, F + 1]``: what each feature adds; a score that no ranker gave is all base."""
+    if not ranked.features.names:
+        return ranked.scores[rows, None].astype(np.float64)
+    return model.ranker.contributions(replace(ranked.features, values=ranked.features.values[rows]))
 
 
 def ranks(ranked: Ranked) -> NDArray[np.int64]:

@@ -12,7 +12,8 @@ from foveate.explain.history import Story, stories
 from foveate.explain.judging import judge, source_ranks
 from foveate.explain.ranking import Weighed, weigh
 from foveate.messages import Candidates, Query, Ranked, RecommendRequest, RequestContext
-from foveate.pipeline import LocalStages, Stages
+from foveate.pipeline import LocalStages, Stages, view
+from foveate.surfaces.base import surface_of
 
 R = TypeVar("R")
 
@@ -54,18 +55,17 @@ class LocalExplainStages(LocalStages):
         self, query: Query, candidates: Candidates, items: NDArray[np.int32], context: RequestContext
     ) -> list[Story]:
         """Ask the sources what carried ``items``, which are among ``candidates``."""
-        del context
-        return stories(self._model.sources, query, candidates, items)
+        sources = surface_of(context.surface).sources(self._model)
+        return stories(sources, query, candidates, items)
 
     async def weigh(self, request: RecommendRequest, ranked: Ranked, context: RequestContext) -> list[Weighed]:
         """Say what features, policy and rules made of each item of the slate."""
-        return weigh(self._model, ranked, request.k, context.seed)
+        return weigh(view(self._model, request, context), ranked, request.k, context.seed)
 
     async def source_ranks(self, query: Query, code: int, context: RequestContext) -> dict[str, int]:
         """Ask every source for an item's place among all that are open to the viewer."""
-        del context
-        return source_ranks(self._model.sources, query, code)
+        return source_ranks(surface_of(context.surface).sources(self._model), query, code)
 
     async def judge(self, request: RecommendRequest, ranked: Ranked, context: RequestContext, item_id: str) -> WhyNot:
         """Say what ranker, policy and rules made of a candidate."""
-        return judge(self._model, ranked, request.k, context.seed, item_id)
+        return judge(view(self._model, request, context), ranked, request.k, context.seed, item_id)

@@ -9,6 +9,7 @@ from foveate.explain.judging import before_retrieval, in_retrieval
 from foveate.explain.stages import ExplainStages, R
 from foveate.messages import RecommendRequest, RequestContext
 from foveate.model import Model
+from foveate.surfaces.base import surface_of
 
 
 async def why_not(
@@ -29,7 +30,8 @@ async def why_not(
         return answer
     places = await stages.source_ranks(query, model.catalog.items.code(item_id), context)
     [candidates] = await stages.retrieve([query], [context])
-    answer = in_retrieval(model.catalog, model.recipe, candidates, item_id, places)
+    offers = surface_of(context.surface).offers(model.recipe)
+    answer = in_retrieval(model.catalog, offers, candidates, item_id, places)
     if answer is not None:
         return answer
     [ranked] = await stages.rank([query], [candidates], [context])

@@ -1,0 +1,110 @@
+"""Pages of one slate: a cursor says what earlier pages showed, so that any replica, by any bundle, can go on.
+
+It carries marks of ids and not codes, for another bundle counts its items otherwise. What is in it is no secret, and a
+client gains nothing by forging one: its checksum tells a damaged cursor and one of another request from its own.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+import struct
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foveate.config import to_dict
+from foveate.data.catalog import Catalog
+from foveate.errors import RequestError
+from foveate.messages import RecommendRequest, RequestContext, Slate
+
+MOST_SHOWN: Final = 1000
+"""Items that all pages together show, at most: a cursor grows with them."""
+
+_VERSION: Final = 1
+_DIGEST: Final = 12
+_HEAD: Final = struct.Struct("<BqI")
+
+
+@dataclass(frozen=True)
+class Page:
+    """Where a slate goes on.
+
+    Parameters
+    ----------
+    now, seed
+        Of the first page, UTC microseconds and below 2**32: the pages are of one moment.
+    shown
+        Marks of what was shown; see ``Catalog.marks``.
+    """
+
+    now: int
+    seed: int
+    shown: NDArray[np.uint32]
+
+
+def resume(request: RecommendRequest, cursor: str | None) -> RecommendRequest:
+    """Return a request for the page that a cursor names, the request itself without one.
+
+    Raises
+    ------
+    RequestError
+        The cursor is damaged, or of another request.
+    """
+    if cursor is None:
+        return request
+    page = _read(request, cursor)
+    filters = replace(request.filters, shown_before=tuple(page.shown.tolist()))
+    return replace(request, now=page.now, seed=page.seed, filters=filters)
+
+
+def next_cursor(
+    asked: RecommendRequest, request: RecommendRequest, context: RequestContext, slate: Slate, catalog: Catalog
+) -> str | None:
+    """Return the cursor of the page after ``slate``; None where nothing is left, or enough was shown.
+
+    Parameters
+    ----------
+    asked
+        What the client asked, the same on every page.
+    request
+        What :func:`resume` made of it.
+    """
+    codes = catalog.items.encode([item.item_id for item in slate.items])
+    shown = np.union1d(np.array(request.filters.shown_before, dtype=np.uint32), catalog.marks[codes])
+    if not slate.items or len(shown) > MOST_SHOWN:
+        return None
+    content = _HEAD.pack(_VERSION, context.now, context.seed) + shown.astype("<u4").tobytes()
+    return base64.urlsafe_b64encode(_digest(asked, content) + content).decode().rstrip("=")
+
+
+def _read(request: RecommendRequest, cursor: str) -> Page:
+    try:
+        whole = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        raise _refused() from None
+    digest, content = whole[:_DIGEST], whole[_DIGEST:]
+    marks = len(content) - _HEAD.size
+    if marks < 0 or marks % 4 or marks > 4 * MOST_SHOWN or digest != _digest(request, content):
+        raise _refused()
+    version, now, seed = _HEAD.unpack_from(content)
+    if version != _VERSION:
+        raise _refused()
+    return Page(now, seed, np.frombuffer(content, dtype="<u4", offset=_HEAD.size))
+
+
+def _digest(request: RecommendRequest, content: bytes) -> bytes:
+    """Return a checksum of a cursor and of all of its request that pages have in common."""
+    asked = {name: value for name, value in to_dict(request).items() if name != "k"}
+    told = json.dumps(asked, sort_keys=True).encode()
+    return hashlib.blake2b(content + told, digest_size=_DIGEST, person=b"foveate page").digest()
+
+
+def _refused() -> RequestError:
+    return RequestError(
+        "the cursor is damaged or of another request: repeat all but 'k' and 'explain' as it was, or ask without one"
+    )
