@@ -5,7 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections.abc import Iterator
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,8 +37,9 @@ from foveate.slate.inputs import SlateInput
 from foveate.state.sqlite import SqliteState
 
 if TYPE_CHECKING:
-    from fastapi.testclient import TestClient
+    import httpx
 
+    from foveate_serve.config import ServeConfig
     from foveate_tune.leaderboard import SweepResult
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -201,23 +206,47 @@ def small_bundle(small_world: Dataset, tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.fixture(scope="session")
-def small_api(small_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
-    """The HTTP interface over the small bundle, all stages in this process: no cluster, no socket."""
-    from fastapi.testclient import TestClient
-
-    from foveate_serve.api import build_api
+def small_api(small_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """The HTTP interface over the small bundle, all stages in this process: no cluster."""
     from foveate_serve.config import ServeConfig
-    from foveate_serve.ingress import Ingress
-    from foveate_serve.names import BUNDLE_KEY
 
     state = tmp_path_factory.mktemp("api") / "state.sqlite"
     shutil.copyfile(default_state(small_bundle.path), state)
     # The machine may be busy: a test must not fail for being slow.
-    ingress = Ingress(to_dict(ServeConfig(topology="fused", deadline_ms=60_000)), str(state))
-    asyncio.run(ingress.reconfigure({BUNDLE_KEY: str(small_bundle.path)}))
-    api = build_api(ingress, ingress.running)
-    with TestClient(api, raise_server_exceptions=False, client=("127.0.0.1", 50_000)) as client:
+    with answering(small_bundle, state, ServeConfig(topology="fused", deadline_ms=60_000)) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def serving() -> Callable[[Bundle, Path, ServeConfig], AbstractContextManager[httpx.Client]]:
+    """Answers over a socket of this machine, with settings of the test's own."""
+    return answering
+
+
+@contextmanager
+def answering(bundle: Bundle, state: Path, config: ServeConfig) -> Iterator[httpx.Client]:
+    """Answer over a socket of this machine while the block runs; yield a client."""
+    import httpx
+    import uvicorn
+
+    from foveate_serve.api import build_api
+    from foveate_serve.ingress import Ingress
+    from foveate_serve.names import BUNDLE_KEY
+
+    ingress = Ingress(to_dict(config), str(state))
+    asyncio.run(ingress.reconfigure({BUNDLE_KEY: str(bundle.path)}))
+    server = uvicorn.Server(uvicorn.Config(build_api(ingress, ingress.running), log_level="critical"))
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        try:
+            while not server.started:
+                time.sleep(0.01)
+            with httpx.Client(base_url=f"http://127.0.0.1:{listening.getsockname()[1]}", timeout=120) as client:
+                yield client
+        finally:
+            server.should_exit = True
+            thread.join()
 
 
 @pytest.fixture(scope="session")

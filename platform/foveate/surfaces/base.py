@@ -132,14 +132,11 @@ class Surface(Variant):
     def view(self, model: Model, request: RecommendRequest) -> Model:
         """Return ``model`` as it chooses a request's slate here."""
         recipe = model.recipe
-        settings = {
-            "policy": self.policy(recipe, request),
-            "constraints": self.constraints(recipe.constraints),
-            "order": recipe.order if self.ranked else ListOrder.variants["score"](),
-        }
-        if all(getattr(recipe, name) == value for name, value in settings.items()):
+        policy, constraints = self.policy(recipe, request), self.constraints(recipe.constraints)
+        order = recipe.order if self.ranked else ListOrder.variants["score"]()
+        if (policy, constraints, order) == (recipe.policy, recipe.constraints, recipe.order):
             return model
-        return replace(model, recipe=replace(recipe, **settings))
+        return replace(model, recipe=replace(recipe, policy=policy, constraints=constraints, order=order))
 
 
 Surface.variants = Registry("surface", Surface, "foveate.surfaces")
