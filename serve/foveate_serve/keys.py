@@ -1,0 +1,149 @@
+"""API keys: who may ask what, in a file that holds no secret.
+
+A key is random and long, so that its SHA-256 cannot be guessed back; a slow hash is for passwords, which people choose.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import os
+import secrets
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, Literal, TypeAlias
+
+from limits import RateLimitItem, parse
+
+from foveate.config import from_dict, to_dict
+from foveate.errors import ConfigError, NotFoundError
+
+Scope: TypeAlias = Literal["read", "write", "admin"]
+"""``read``: slates and the catalogue; ``write``: events; ``admin``: these and all else."""
+
+_PREFIX: Final = "fv"
+_NOBODY: Final = hashlib.sha256(b"").hexdigest()
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key as it is kept.
+
+    Parameters
+    ----------
+    key_id
+        Names it in lists and when it is revoked; part of the key, and no secret.
+    digest
+        SHA-256 of the key, hexadecimal.
+    rate
+        How many requests it may make, such as ``100/minute``; empty for any number.
+    created_at, revoked_at
+        RFC 3339.
+    """
+
+    key_id: str
+    name: str
+    scopes: tuple[Scope, ...]
+    digest: str
+    created_at: str
+    rate: str = ""
+    revoked_at: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.scopes:
+            raise ConfigError("a key needs at least one scope: read, write or admin")
+        # A rate that is none is refused here and not when it is counted.
+        _ = self.limit
+
+    @property
+    def limit(self) -> RateLimitItem | None:
+        """The rate as it is counted; None for any number."""
+        try:
+            return parse(self.rate) if self.rate else None
+        except ValueError as error:
+            raise ConfigError(f"the rate '{self.rate}' is none: write it like 100/minute or 5/second") from error
+
+    def may(self, scope: Scope) -> bool:
+        """Whether it opens what ``scope`` guards."""
+        return scope in self.scopes or "admin" in self.scopes
+
+
+@dataclass(frozen=True)
+class Keys:
+    """All keys of a file, those that were revoked included."""
+
+    keys: tuple[Key, ...] = ()
+
+    @classmethod
+    def read(cls, path: Path) -> Keys:
+        """Read a file of keys.
+
+        Raises
+        ------
+        ConfigError
+            There is none, or it is damaged.
+        """
+        try:
+            return from_dict(cls, json.loads(path.read_bytes()))
+        except OSError as error:
+            raise ConfigError(f"keys '{path}': {error.strerror} ('foveate keys add' makes one)") from error
+        except (ValueError, ConfigError) as error:
+            raise ConfigError(f"keys '{path}' cannot be read: {error}") from error
+
+    def write(self, path: Path) -> None:
+        """Write the file in one step, for its owner alone."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # What mkstemp makes is its owner's alone.
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as stream:
+                json.dump(to_dict(self), stream, indent=2)
+                stream.flush()
+                os.fsync(stream.fileno())
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+
+    def added(self, name: str, scopes: Sequence[Scope], rate: str = "") -> tuple[Keys, Key, str]:
+        """Return the keys with a new one, that one, and the secret that is told now and never again."""
+        key_id = secrets.token_hex(4)
+        secret = f"{_PREFIX}_{key_id}_{secrets.token_urlsafe(32)}"
+        key = Key(key_id, name, tuple(dict.fromkeys(scopes)), _digest(secret), _now(), rate)
+        return Keys((*self.keys, key)), key, secret
+
+    def revoked(self, key_id: str) -> Keys:
+        """Return the keys with one of them closed for good.
+
+        Raises
+        ------
+        NotFoundError
+            No key has that id.
+        """
+        if not any(key.key_id == key_id for key in self.keys):
+            raise NotFoundError(f"no key has the id '{key_id}': 'foveate keys list' shows them")
+        return Keys(
+            tuple(
+                replace(key, revoked_at=key.revoked_at or _now()) if key.key_id == key_id else key for key in self.keys
+            )
+        )
+
+    def of(self, secret: str) -> Key | None:
+        """Return the key that a client shows, None where it is none or was revoked; takes as long for either."""
+        _, _, rest = secret.partition("_")
+        key_id = rest.partition("_")[0]
+        found = next((key for key in self.keys if key.key_id == key_id), None)
+        same = hmac.compare_digest(_digest(secret), found.digest if found else _NOBODY)
+        return found if found and same and found.revoked_at is None else None
+
+
+def _digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
