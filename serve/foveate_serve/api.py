@@ -6,9 +6,10 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Protocol
+from typing import Any, Final, Protocol
 
 from fastapi import FastAPI, Response
+from starlette.middleware.cors import CORSMiddleware
 
 from foveate import __version__
 from foveate.bundle import Bundle
@@ -22,12 +23,13 @@ from foveate.surfaces.base import surface_of
 from foveate_serve.admission import Admission, OnlyThisMachine, is_loopback
 from foveate_serve.answers import item_out, ready_out, slate_out, surfaces_out, why_not_out
 from foveate_serve.config import ServeConfig
+from foveate_serve.doorman import Doorman
 from foveate_serve.faults import NotReadyError, add_faults
 from foveate_serve.holder import Status
 from foveate_serve.limits import BodyLimit
 from foveate_serve.openapi import add_problem_pages, complete
 from foveate_serve.paging import next_cursor, resume
-from foveate_serve.problems import documented
+from foveate_serve.problems import RETRY_AFTER, documented
 from foveate_serve.wire import ItemOut, SlateOut, SurfacesOut
 from foveate_serve.wire_ask import RecommendIn, WhyNotIn
 from foveate_serve.wire_events import EventsIn, EventsOut
@@ -36,8 +38,15 @@ from foveate_serve.wire_health import LiveOut, ReadyOut
 
 logger = logging.getLogger("ray.serve")
 
+_CORS: Final[dict[str, Any]] = {
+    "allow_methods": ("GET", "POST"),
+    "allow_headers": ("authorization", "content-type"),
+    "expose_headers": (RETRY_AFTER,),
+    "max_age": 600,
+}
+
 _BODY = ("malformed", "body_too_large", "invalid_request")
-_BUSY = ("internal", "not_ready", "overloaded")
+_BUSY = ("unauthorized", "forbidden", "rate_limited", "internal", "not_ready", "overloaded")
 _STAGES = (*_BUSY, "state_unavailable", "replica_lost", "deadline_exceeded")
 
 
@@ -101,14 +110,19 @@ def build_api(gateway: Gateway, running: Callable[[], AbstractAsyncContextManage
     # The one that is added last is asked first.
     api.add_middleware(BodyLimit, limit=gateway.config.max_body_bytes)
     api.add_middleware(Admission, limit=gateway.config.ingress.max_ongoing_requests)
+    access = gateway.config.access
+    if access.keys is not None:
+        api.add_middleware(Doorman, path=access.keys)
     if is_loopback(gateway.config.host):
         api.add_middleware(OnlyThisMachine)
+    if access.origins:
+        api.add_middleware(CORSMiddleware, allow_origins=access.origins, **_CORS)
     add_faults(api)
     _add_slates(api, gateway)
     _add_catalogue(api, gateway)
     _add_health(api, gateway)
     add_problem_pages(api)
-    complete(api)
+    complete(api, keyed=access.keys is not None)
     return api
 
 
@@ -137,7 +151,7 @@ def _add_slates(api: FastAPI, gateway: Gateway) -> None:
         answer, context, bundle = await gateway.why_not(body.message(), body.item_id)
         return why_not_out(answer, context.request_id, body.user_id, bundle.bundle_id)
 
-    @api.get("/v1/surfaces", summary="Where slates can be shown", tags=["slates"], responses=documented("internal"))
+    @api.get("/v1/surfaces", summary="Where slates can be shown", tags=["slates"], responses=documented(*_BUSY))
     async def surfaces() -> SurfacesOut:
         return surfaces_out()
 

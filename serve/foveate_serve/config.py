@@ -7,10 +7,34 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from foveate.errors import ConfigError
-from foveate_serve.names import INGRESS, RANKER, RETRIEVER
+from foveate_serve.access import AccessConfig
+from foveate_serve.names import INGRESS, RANKER, RETRIEVER, SHADOW
 
 Topology: TypeAlias = Literal["split", "fused"]
 Proxy: TypeAlias = Literal["haproxy", "python"]
+
+
+@dataclass(frozen=True)
+class AutoscalingConfig:
+    """How many copies answer, by what there is to do.
+
+    Parameters
+    ----------
+    least, most
+        Bounds of their number.
+    ongoing
+        How many requests each should be at work on, on the mean: Ray Serve adds and takes away copies to come near it.
+    """
+
+    least: int = 1
+    most: int = 2
+    ongoing: float = 8.0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.least <= self.most:
+            raise ConfigError(f"least must be 1 or more and at most most, got {self.least} and {self.most}")
+        if self.ongoing <= 0:
+            raise ConfigError(f"ongoing must be above 0, got {self.ongoing}")
 
 
 @dataclass(frozen=True)
@@ -21,6 +45,8 @@ class DeploymentConfig:
     ----------
     replicas
         How many copies answer.
+    autoscaling
+        Lets Ray Serve choose their number; ``replicas`` then does not count.
     cpus, gpus
         CPUs and GPUs that Ray sets aside for each; a replica computes on as many threads as CPUs, at least one.
     max_ongoing_requests
@@ -28,6 +54,7 @@ class DeploymentConfig:
     """
 
     replicas: int = 1
+    autoscaling: AutoscalingConfig | None = None
     cpus: float = 0.25
     gpus: float = 0.0
     max_ongoing_requests: int = 64
@@ -39,6 +66,41 @@ class DeploymentConfig:
             raise ConfigError(f"cpus must lie above 0 and be at most 1024, got {self.cpus}")
         if not 0 <= self.gpus <= 1024:
             raise ConfigError(f"gpus must lie between 0 and 1024, got {self.gpus}")
+
+    @property
+    def least(self) -> int:
+        """How many copies there always are."""
+        return self.autoscaling.least if self.autoscaling else self.replicas
+
+
+@dataclass(frozen=True)
+class ShadowConfig:
+    """A second bundle that answers too, for nobody: what it would have said is compared with what was said.
+
+    Parameters
+    ----------
+    bundle
+        Its folder; empty for none.
+    share
+        Share of the requests that it answers, after their reply.
+    ongoing
+        How many it may be at work on for each ingress; what comes beyond that is passed over.
+    cpus
+        CPUs that Ray sets aside for it.
+    """
+
+    bundle: str = ""
+    share: float = 0.05
+    ongoing: int = 4
+    cpus: float = 0.25
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.share <= 1:
+            raise ConfigError(f"share must lie between 0 and 1, got {self.share}")
+        if self.ongoing < 1:
+            raise ConfigError(f"ongoing must be 1 or more, got {self.ongoing}")
+        if not 0 < self.cpus <= 1024:
+            raise ConfigError(f"cpus must lie above 0 and be at most 1024, got {self.cpus}")
 
 
 @dataclass(frozen=True)
@@ -68,6 +130,10 @@ class ServeConfig:
         Seconds to wait until every replica is ready.
     ingress, retriever, ranker
         Sizes of the deployments; the ranker also chooses the slate. ``fused`` has the ingress alone.
+    shadow
+        A second bundle that is tried on the same requests.
+    access
+        Who may ask.
     """
 
     host: str = "127.0.0.1"
@@ -81,6 +147,8 @@ class ServeConfig:
     ingress: DeploymentConfig = field(default_factory=DeploymentConfig)
     retriever: DeploymentConfig = field(default_factory=DeploymentConfig)
     ranker: DeploymentConfig = field(default_factory=DeploymentConfig)
+    shadow: ShadowConfig = field(default_factory=ShadowConfig)
+    access: AccessConfig = field(default_factory=AccessConfig)
 
     def __post_init__(self) -> None:
         if not self.host:
@@ -96,4 +164,8 @@ class ServeConfig:
     def deployments(self) -> Mapping[str, DeploymentConfig]:
         """The sizes of the deployments that the topology has, by name."""
         own = {INGRESS: self.ingress}
-        return own if self.topology == "fused" else {**own, RETRIEVER: self.retriever, RANKER: self.ranker}
+        if self.topology == "split":
+            own |= {RETRIEVER: self.retriever, RANKER: self.ranker}
+        if self.shadow.bundle:
+            own |= {SHADOW: DeploymentConfig(cpus=self.shadow.cpus)}
+        return own

@@ -8,6 +8,7 @@ APPLICATION: Final = "foveate"
 INGRESS: Final = "ingress"
 RETRIEVER: Final = "retriever"
 RANKER: Final = "ranker"
+SHADOW: Final = "shadow"
 
 BUNDLE_KEY: Final = "bundle"
 """The one key of each deployment's ``user_config``: the bundle's folder."""

@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from pydantic.json_schema import models_json_schema
 
 from foveate.errors import NotFoundError
+from foveate_serve.doorman import OPEN
 from foveate_serve.problems import KINDS, PAGES, documented
 from foveate_serve.wire_base import Reply
 from foveate_serve.wire_problem import Problem
@@ -38,8 +39,8 @@ def add_problem_pages(api: FastAPI) -> None:
         return ProblemKindOut(code=code, status=kind.status, title=kind.title, remedy=kind.remedy)
 
 
-def complete(api: FastAPI) -> None:
-    """Add to the page what routes only point to."""
+def complete(api: FastAPI, *, keyed: bool) -> None:
+    """Add to the page what routes only point to, and where a key is asked for if any is (``keyed``)."""
     plain = api.openapi
 
     def openapi() -> dict[str, Any]:
@@ -47,7 +48,18 @@ def complete(api: FastAPI) -> None:
             page = plain()
             _, problem = models_json_schema([(Problem, "serialization")], ref_template="#/components/schemas/{model}")
             page["components"]["schemas"].update(problem["$defs"])
+            if keyed:
+                _ask_for_keys(page)
             api.openapi_schema = page
         return api.openapi_schema
 
     api.openapi = openapi  # type: ignore[method-assign]
+
+
+def _ask_for_keys(page: dict[str, Any]) -> None:
+    scheme = {"type": "http", "scheme": "bearer", "description": "A key that 'foveate keys add' made."}
+    page["components"]["securitySchemes"] = {"key": scheme}
+    for path, operations in page["paths"].items():
+        if not path.startswith(OPEN):
+            for operation in operations.values():
+                operation["security"] = [{"key": []}]

@@ -1,0 +1,92 @@
+"""``foveate keys``: who may ask a server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from rich.markup import escape
+from rich.table import Table
+
+from foveate_cli.common import json_option, news, out, write_json
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _file(command: F) -> F:
+    return click.option(
+        "--file",
+        "path",
+        type=click.Path(path_type=Path),
+        default=Path("runs/keys.json"),
+        show_default=True,
+        help="The file of keys; it holds no secret.",
+    )(command)
+
+
+@click.group(short_help="API keys of a server.")
+def command() -> None:
+    """Say who may ask a server: 'foveate serve --keys FILE' lets only these in.
+
+    Scopes: 'read' for slates and the catalogue, 'write' for events, 'admin' for these and all else. A running server
+    sees a change within a second.
+    """
+
+
+@command.command("add", short_help="Make a key.")
+@click.argument("name")
+@click.option(
+    "--scope",
+    "scopes",
+    type=click.Choice(("read", "write", "admin")),
+    multiple=True,
+    default=("read",),
+    show_default=True,
+    help="What it opens; may be given more than once.",
+)
+@click.option("--rate", default="", metavar="RATE", help="Most requests, such as 100/minute, by each ingress replica.")
+@_file
+@json_option
+def add(*, name: str, scopes: Sequence[Any], rate: str, path: Path, json_path: Path | None) -> None:
+    """Make a key called NAME and show it: this once, for only its digest is kept."""
+    from foveate_serve.keys import Keys  # noqa: PLC0415
+
+    keys = Keys.read(path) if path.exists() else Keys()
+    more, key, secret = keys.added(name, scopes, rate)
+    more.write(path)
+    news.print(f"key {key.key_id} for {name} is in {path}; keep what follows, it is not shown again", markup=False)
+    out.print(secret, markup=False)
+    write_json(json_path, {"key_id": key.key_id, "name": name, "scopes": list(key.scopes), "rate": rate})
+
+
+@command.command("list", short_help="Show all keys.")
+@_file
+@json_option
+def list_(*, path: Path, json_path: Path | None) -> None:
+    """Show who has a key, what it opens, and which were revoked."""
+    from foveate_serve.keys import Keys  # noqa: PLC0415
+
+    keys = Keys.read(path).keys
+    table = Table(box=None, pad_edge=False)
+    for column in ("id", "name", "scopes", "rate", "made", "revoked"):
+        table.add_column(column, no_wrap=True)
+    for key in keys:
+        table.add_row(
+            key.key_id, escape(key.name), ", ".join(key.scopes), key.rate, key.created_at, key.revoked_at or ""
+        )
+    out.print(table)
+    told = ("key_id", "name", "scopes", "rate", "created_at", "revoked_at")
+    write_json(json_path, [{name: getattr(key, name) for name in told} for key in keys])
+
+
+@command.command("revoke", short_help="Close a key for good.")
+@click.argument("key_id")
+@_file
+def revoke(*, key_id: str, path: Path) -> None:
+    """Close the key KEY_ID for good."""
+    from foveate_serve.keys import Keys  # noqa: PLC0415
+
+    Keys.read(path).revoked(key_id).write(path)
+    out.print(f"key {key_id} is revoked", markup=False)
