@@ -6,27 +6,43 @@ import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from foveate_cli.common import address_option, config_options, folder, news, out, read_config, stoppable
+from foveate.errors import ConfigError
+from foveate_cli.common import address_option, config_options, folder, news, out, place, read_config, stoppable
+from foveate_cli.nearby import known
+
+if TYPE_CHECKING:
+    from foveate_serve.running import Running
 
 
 @click.command(short_help="Answer over HTTP with Ray Serve.")
-@folder("--bundle", "The bundle to serve.")
+@folder("--bundle", "The bundle to serve.", required=False)
+@place("--follow", "Serve what this registry promotes, now and from then on, and go back where it is refused.")
+@click.option("--every", type=click.FloatRange(0.1), default=5.0, show_default=True, help="Seconds between two looks.")
+@folder(
+    "--mirror", "Where the bundles of a registry at an address are copied to. Default: runs/followed.", required=False
+)
 @folder("--state", "Viewers' events and impressions. Default: <bundle>.state.sqlite beside the bundle.", required=False)
 @click.option("--host", help="Where to listen; 0.0.0.0 opens it to the network. Default: 127.0.0.1.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 0 takes a free one. Default: 8000.")
 @click.option("--replicas", type=click.IntRange(1), help="Copies of each deployment. Default: 1.")
+@folder("--keys", "Answer only to the API keys of this file; see 'foveate keys'. Default: to everyone.", required=False)
 @address_option
 @config_options
 def command(
     *,
-    bundle: Path,
+    bundle: Path | None,
+    follow: str | None,
+    every: float,
+    mirror: Path | None,
     state: Path | None,
     host: str | None,
     port: int | None,
     replicas: int | None,
+    keys: Path | None,
     address: str | None,
     config: Path | None,
     overrides: Sequence[str],
@@ -34,21 +50,53 @@ def command(
     """Serve a bundle over HTTP with Ray Serve: an ingress, a retriever, and a ranker that chooses the slate.
 
     Stays up until Ctrl-C. Settings come from --config and KEY=VALUE, such as ranker.replicas=2 or deadline_ms=500.
-    A running server takes a new bundle without a restart: serve it with --address of the same cluster.
+    A running server takes a new bundle without a restart: serve it with --address of the same cluster, or let it
+    --follow a registry and promote the bundle there.
     """
-    from foveate_serve.app import start  # noqa: PLC0415 - Ray takes long to import
+    from foveate.releases.watch import watched  # noqa: PLC0415 - torch and Ray take long to import
+    from foveate_serve.app import started  # noqa: PLC0415
+    from foveate_serve.checks import check_access  # noqa: PLC0415
     from foveate_serve.config import ServeConfig  # noqa: PLC0415
+    from foveate_serve.follow import Follower, promoted  # noqa: PLC0415
 
-    options = {"host": host, "port": port}
+    if (bundle is None) == (follow is None):
+        raise ConfigError("name what to serve: either --bundle DIR or --follow REGISTRY")
+
+    options = {"host": host, "port": port, "access.keys": keys}
     options |= {f"{name}.replicas": replicas for name in ("ingress", "retriever", "ranker")}
     # Options come before KEY=VALUE, so that the more special one wins.
     given = [f"{name}={value}" for name, value in options.items() if value is not None]
     settings = read_config(ServeConfig, config, [*given, *overrides])
-    with stoppable(), start(bundle, state, settings, address=address, progress=_say) as url, stoppable():
-        out.print(f"serving at {url} (try {url}/docs); Ctrl-C stops", markup=False)
+    check_access(settings, _say)
+    registry = watched(follow, mirror or Path("runs/followed")) if follow else None
+    first = promoted(registry) if registry else None
+    with (
+        stoppable(),
+        started(
+            first.path if first else bundle or Path(),
+            state or (registry.state() if registry else None),
+            settings,
+            address=address,
+            progress=_say,
+        ) as running,
+        known(running.url(), running.dashboard),
+        stoppable(),
+    ):
+        _tell(running, follow)
         with suppress(KeyboardInterrupt):
+            if registry and first:
+                stop = threading.Event()
+                Follower(registry, running, first, _say, settings.start_timeout_s).watch(every, stop.wait)
             threading.Event().wait()
         _say("stopping")
+
+
+def _tell(running: Running, follow: str | None) -> None:
+    url = running.url()
+    out.print(f"serving at {url} (try {url}/docs); Ctrl-C stops", markup=False)
+    if follow:
+        out.print(f"following {follow}", markup=False)
+    _say(f"metrics at {', '.join(running.metrics()) or 'no known address'}")
 
 
 def _say(line: str) -> None:

@@ -17,9 +17,11 @@ from foveate_serve.config import DeploymentConfig, ServeConfig
 from foveate_serve.holder import BundleHolder, Status
 from foveate_serve.ingress import Ingress
 from foveate_serve.loading import load_ranker, load_sources
-from foveate_serve.names import BUNDLE_KEY, INGRESS, RANKER, RETRIEVER
+from foveate_serve.names import BUNDLE_KEY, INGRESS, RANKER, RETRIEVER, SHADOW
 from foveate_serve.ranker import Ranker
 from foveate_serve.retriever import Retriever
+from foveate_serve.scaling import autoscaling_settings
+from foveate_serve.shadow import ShadowReplica
 from foveate_serve.sight import Sight
 
 
@@ -63,22 +65,27 @@ def build(args: dict[str, Any]) -> serve.Application:
     """
     config = from_dict(ServeConfig, args["config"])
     ingress = serve.deployment(name=INGRESS)(serve.ingress()(Ingress))
-    if config.topology == "fused":
-        return ingress.bind(args["config"], args["state"])
-    retriever = serve.deployment(name=RETRIEVER)(RetrieverReplica).bind(config.largest_batch)
-    ranker = serve.deployment(name=RANKER)(RankerReplica).bind(config.largest_batch)
-    return ingress.bind(args["config"], args["state"], retriever, ranker)
+    others = {}
+    if config.topology == "split":
+        others[RETRIEVER] = serve.deployment(name=RETRIEVER)(RetrieverReplica).bind(config.largest_batch)
+        others[RANKER] = serve.deployment(name=RANKER)(RankerReplica).bind(config.largest_batch)
+    if config.shadow.bundle:
+        others[SHADOW] = serve.deployment(name=SHADOW)(ShadowReplica).bind(args["state"])
+    return ingress.bind(args["config"], args["state"], **others)
 
 
 def deployment_settings(config: ServeConfig, bundle: Path) -> list[dict[str, Any]]:
     """Return the deployments' part of Serve's config; a change of the bundle or of replicas is applied in place."""
-    return [_settings(name, size, bundle) for name, size in config.deployments.items()]
+    shadow = Path(config.shadow.bundle).resolve()
+    return [_settings(name, size, shadow if name == SHADOW else bundle) for name, size in config.deployments.items()]
 
 
 def _settings(name: str, size: DeploymentConfig, bundle: Path) -> dict[str, Any]:
+    auto = size.autoscaling
+    copies = {"autoscaling_config": autoscaling_settings(auto)} if auto else {"num_replicas": size.replicas}
     return {
         "name": name,
-        "num_replicas": size.replicas,
+        **copies,
         # The ingress itself turns requests away that are too many: Serve is not to let them wait before it.
         "max_ongoing_requests": size.max_ongoing_requests if name != INGRESS else _NEVER_REACHED,
         # Ray sets the replica's OMP_NUM_THREADS, which torch and LightGBM heed, to its whole CPUs, at least one.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
@@ -24,6 +25,7 @@ from foveate.state.base import ServedRequest, ViewerEvent
 from foveate.state.impressions import SqliteImpressions
 from foveate.state.sqlite import SqliteState, utc_micros
 from foveate_serve.api import build_api
+from foveate_serve.api_shadow import add_shadow
 from foveate_serve.config import ServeConfig
 from foveate_serve.holder import BundleHolder, BundleNotHeldError, Status
 from foveate_serve.hydrator import Hydrator
@@ -32,6 +34,7 @@ from foveate_serve.names import BUNDLE_KEY, INGRESS, RANKER, RETRIEVER
 from foveate_serve.peers import Elsewhere, Here, Peer
 from foveate_serve.ranker import Ranker
 from foveate_serve.retriever import Retriever
+from foveate_serve.shadowing import Shadowing
 from foveate_serve.sight import Sight
 from foveate_serve.sight.header import TraceHeader
 from foveate_serve.stages import Guarded, ServedStages
@@ -53,6 +56,8 @@ class Ingress:
         The file of viewers' events and impressions, on this node.
     retriever, ranker
         Handles of the other two deployments; without them this replica does their work as well.
+    shadow
+        Handle of the shadow, None where there is none.
     """
 
     def __init__(
@@ -61,6 +66,7 @@ class Ingress:
         state: str,
         retriever: DeploymentHandle[Any] | None = None,
         ranker: DeploymentHandle[Any] | None = None,
+        shadow: DeploymentHandle[Any] | None = None,
     ) -> None:
         self.config = from_dict(ServeConfig, config)
         self._state = SqliteState(Path(state))
@@ -72,6 +78,7 @@ class Ingress:
         self._hydrator = Hydrator(self._state, self.config.largest_batch, self._sight)
         self._retriever = Guarded(_peer(RETRIEVER, retriever) or Here(RETRIEVER, self._own(Retriever)))
         self._ranker = Guarded(_peer(RANKER, ranker) or Here(RANKER, self._own(Ranker)))
+        self._shadow = Shadowing(shadow, self.config.shadow, self._sight) if shadow is not None else None
 
     def _own(self, stage: Callable[[BundleHolder, int, Sight], T]) -> T:
         return stage(self._holder, self.config.largest_batch, self._sight)
@@ -88,6 +95,8 @@ class Ingress:
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Build the HTTP interface; Serve calls this once a replica."""
         api = build_api(self, self.running)
+        if self._shadow:
+            add_shadow(api, self._shadow.report)
         if self._sight.traces:
             api.add_middleware(TraceHeader)
         return api
@@ -113,7 +122,11 @@ class Ingress:
             self._sight.degraded(stages.degraded)
             return replace(slate, degraded=tuple(stages.degraded))
 
-        return await self._by_held(request, ask)
+        began = time.perf_counter()
+        slate, context, bundle = await self._by_held(request, ask)
+        if self._shadow:
+            self._shadow.offer(ServedRequest(request, context, slate), time.perf_counter() - began)
+        return slate, context, bundle
 
     async def explain(self, request: RecommendRequest) -> tuple[tuple[Slate, SlateExplanation], RequestContext, Bundle]:
         """Answer one request, and say why each item stands in the slate; raises as :meth:`recommend` does."""

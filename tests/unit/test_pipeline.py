@@ -148,9 +148,9 @@ def test_a_record_that_was_altered_is_found_out(small_bundle: Bundle, state: Sql
     scored = replace(slate, items=(replace(slate.items[0], score=slate.items[0].score + 0.01), *slate.items[1:]))
     other = replace(slate.items[0], features=slate.items[0].features + 1)
     changed = {
-        "item v99999": swapped,
+        "item was v99999": swapped,
         "score was": scored,
-        "features differ": replace(slate, items=(other, *slate.items[1:])),
+        "features.": replace(slate, items=(other, *slate.items[1:])),
         "length": replace(slate, items=slate.items[:-1]),
         "policy_id": replace(slate, policy_id="mmr-0"),
         "state_version": replace(slate, state_version=slate.state_version - 1),

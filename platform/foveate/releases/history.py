@@ -132,6 +132,12 @@ def unfinished(entries: Sequence[Entry], current: str | None) -> Entry | None:
     return changes[-1] if _unfinished(changes, current) else None
 
 
+def latest(entries: Sequence[Entry]) -> str | None:
+    """Return the bundle of the last change that was not interrupted, None for none: all that a copy can tell."""
+    changes = _changes(entries)
+    return changes[-1].bundle if changes else None
+
+
 def standing(changes: Sequence[Entry]) -> list[str]:
     """Return the bundles that have proved good, oldest first: the last one serves, a rollback falls back on the others.
 

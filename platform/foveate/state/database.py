@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from foveate.errors import StateError
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 APPLICATION_ID: Final = 0x464F5645
 """Marks the file as ours: a database of another program is refused, never written to."""
 
@@ -51,7 +51,8 @@ CREATE TABLE IF NOT EXISTS requests (
     request TEXT NOT NULL,
     context TEXT NOT NULL,
     relaxed TEXT NOT NULL,
-    relevance_paid REAL
+    relevance_paid REAL,
+    degraded TEXT NOT NULL DEFAULT '[]'
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS requests_by_user ON requests (user_id);
 CREATE TABLE IF NOT EXISTS impressions (
@@ -77,7 +78,10 @@ CREATE TABLE IF NOT EXISTS bundles (
     path TEXT NOT NULL
 ) STRICT;
 """
-_UPGRADES: Final = {1: "ALTER TABLE requests ADD COLUMN relevance_paid REAL"}
+_UPGRADES: Final = {
+    1: "ALTER TABLE requests ADD COLUMN relevance_paid REAL",
+    2: "ALTER TABLE requests ADD COLUMN degraded TEXT NOT NULL DEFAULT '[]'",
+}
 """What makes a file of an older version one of the next."""
 
 # AUTOINCREMENT: a rowid is never given twice, so an erased event cannot lend its version to a later one.

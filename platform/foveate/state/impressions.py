@@ -16,7 +16,7 @@ from foveate.messages import RecommendRequest, RequestContext, Slate, SlateItem
 from foveate.state.base import ServedRequest
 from foveate.state.database import Database
 
-_REQUEST = "INSERT OR IGNORE INTO requests VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_REQUEST = "INSERT OR IGNORE INTO requests VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _IMPRESSION = "INSERT OR IGNORE INTO impressions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
@@ -68,7 +68,8 @@ class SqliteImpressions:
         found = self._database.rows("SELECT * FROM requests WHERE request_id = ?", (request_id,))
         if not found:
             raise NotFoundError(f"no request '{request_id}' is kept in '{self._database.path}'")
-        _, user_id, bundle_id, policy_id, feature_schema, state_version, request, context, relaxed, paid = found[0]
+        _, user_id, bundle_id, policy_id, feature_schema, state_version, *told = found[0]
+        request, context, relaxed, paid, degraded = told
         slate = Slate(
             request_id=request_id,
             user_id=user_id,
@@ -79,6 +80,7 @@ class SqliteImpressions:
             relaxed=tuple(json.loads(relaxed)),
             relevance_paid=paid,
             state_version=state_version,
+            degraded=tuple(json.loads(degraded)),
         )
         return ServedRequest(
             request=from_dict(RecommendRequest, json.loads(request)),
@@ -151,6 +153,7 @@ def _request_row(served: ServedRequest) -> tuple[Any, ...]:
         json.dumps(to_dict(served.context)),
         json.dumps(slate.relaxed),
         slate.relevance_paid,
+        json.dumps(slate.degraded),
     )
 
 
