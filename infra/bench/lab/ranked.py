@@ -55,7 +55,7 @@ def open_set(name: str, path: Path | None) -> Dataset:
     """Open a dataset folder, or import the raw set of that name where none is given."""
     if path is not None:
         return open_dataset(path)
-    reader = Reader.variants[READERS[name]]()
+    reader = Reader.variants[{**READERS, "ml-100k": "recbole"}[name]]()
     return import_dataset(reader, real_data() / name, Path(tempfile.mkdtemp()) / name)
 
 

@@ -27,6 +27,8 @@ from foveate.data.once import Once
 from foveate.messages import NO_TIME, Query
 from foveate.registry import Registry, Variant
 
+Group: TypeAlias = Literal["viewer", "video", "cross"]
+
 State: TypeAlias = Any
 """What a feature remembers: for ``item`` features a dict of arrays by item code, which a bundle can store."""
 
@@ -68,11 +70,14 @@ class Feature(Variant):
     ``scope`` says whose events the state folds: ``item`` features fold everyone's events into the item's row and live
     in the bundle; ``viewer`` features fold the viewer's own events and are computed from the history that a request
     carries. Every answer is finite: what is not known is -1 or 0, as the feature says.
+
+    ``group`` says what it tells of: the ``viewer``, the ``video``, or both together (``cross``).
     """
 
     variants: ClassVar[Registry[Feature]]
     columns: ClassVar[tuple[str, ...]]
     scope: ClassVar[Literal["item", "viewer"]]
+    group: ClassVar[Group]
     needs_time: ClassVar[bool] = False
 
     def start(self, catalog: Catalog) -> State:

@@ -85,6 +85,14 @@ class FeatureSet:
         )
 
     @cached_property
+    def groups(self) -> dict[str, tuple[str, ...]]:
+        """The columns by what they tell of: ``sources``, their ``remarks``, and the groups of the features."""
+        own: dict[str, tuple[str, ...]] = {"sources": candidate_columns(self.sources), "remarks": self.remarks}
+        for feature in self.features:
+            own[feature.group] = own.get(feature.group, ()) + feature.columns
+        return {name: columns for name, columns in own.items() if columns}
+
+    @cached_property
     def schema_hash(self) -> str:
         """Names the layout: rows of the same hash have the same columns."""
         return hashlib.sha256("\n".join(self.names).encode()).hexdigest()[:16]

@@ -61,7 +61,7 @@ class LogisticBlend(RankerConfig):
         check_labelled(training)
         names = [name for name in training.features.names if name.startswith("z.")]
         x_RS = np.stack([column(training.features, name) for name in names], axis=1).astype(np.float64)
-        weights = _logistic(x_RS, (training.labels > 0).astype(np.float64), self.l2)
+        weights = logistic(x_RS, (training.labels > 0).astype(np.float64), self.l2)
         return LinearBlend(dict(zip(names, weights.tolist(), strict=True)))
 
     def restore(self, texts: Mapping[str, str]) -> Ranker:
@@ -94,8 +94,11 @@ class LinearBlend(Ranker):
         return {_FILE: json.dumps(self.weights)}
 
 
-def _logistic(x_RS: NDArray[np.float64], y_R: NDArray[np.float64], l2: float) -> NDArray[np.float64]:
-    """Minimise the log loss with an intercept, which ranking does not need and the weights do."""
+def logistic(x_RS: NDArray[np.float64], y_R: NDArray[np.float64], l2: float) -> NDArray[np.float64]:
+    """Return the weights of the columns of ``x_RS`` that minimise the log loss of ``y_R``.
+
+    There is an intercept beside them, which ranking does not need and the weights do.
+    """
     design = np.concatenate([x_RS, np.ones((len(x_RS), 1))], axis=1)
 
     def loss(w: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:

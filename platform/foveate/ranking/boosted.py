@@ -150,8 +150,10 @@ class BoostedRanker(Ranker):
         self._check(features)
         if not len(features.values):
             return np.empty(0, dtype=np.float32)
-        blended = self.blend_weight * column(features, BLEND) + self._sums(features.values) / len(self.boosters)
-        return blended.astype(np.float32)
+        scores_N = self._sums(features.values) / len(self.boosters)
+        if self.blend_weight:
+            scores_N = scores_N + self.blend_weight * column(features, BLEND)
+        return scores_N.astype(np.float32)
 
     def contributions(self, features: FeatureMatrix) -> NDArray[np.float64]:
         """Return the mean of the members' Shapley values over their trees, with the blend they started from.

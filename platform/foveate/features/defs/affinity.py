@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from foveate.data.catalog import Catalog
 from foveate.data.events import Events
-from foveate.features.core import Event, Feature, FeatureRows, State
+from foveate.features.core import Event, Feature, FeatureRows, Group, State
 from foveate.features.past import ByKey, Tokens, moments_of, ratio, recent, sums
 from foveate.messages import Query
 
@@ -27,6 +27,7 @@ class Affinity(Feature):
     """
 
     scope: ClassVar[Literal["item", "viewer"]] = "viewer"
+    group: ClassVar[Group] = "cross"
 
     def tokens(self, catalog: Catalog) -> Tokens:
         """Return what items are made of, in this feature's eyes."""

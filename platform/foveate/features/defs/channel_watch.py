@@ -13,7 +13,7 @@ from foveate.data.catalog import Catalog
 from foveate.data.events import Events
 from foveate.data.schema import EVENT_KINDS, WATCH
 from foveate.data.vocabulary import UNKNOWN
-from foveate.features.core import Event, Feature, FeatureRows, State
+from foveate.features.core import Event, Feature, FeatureRows, Group, State
 from foveate.features.past import UNKNOWN_VALUE, ByKey, moments_of, ratio, recent, sums
 from foveate.messages import Query
 
@@ -32,6 +32,7 @@ class ChannelWatch(Feature):
     name: ClassVar[str] = "channel_watch"
     columns: ClassVar[tuple[str, ...]] = ("channel_watch_ratio", "viewer_watch_ratio")
     scope: ClassVar[Literal["item", "viewer"]] = "viewer"
+    group: ClassVar[Group] = "cross"
 
     def start(self, catalog: Catalog) -> State:
         return {"catalog": catalog, "events": deque(maxlen=LAST_EVENTS)}

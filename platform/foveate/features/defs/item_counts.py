@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from foveate.data.catalog import Catalog
 from foveate.data.events import Events
-from foveate.features.core import Event, Feature, FeatureRows, State, ranks_of
+from foveate.features.core import Event, Feature, FeatureRows, Group, State, ranks_of
 from foveate.features.past import Floats, ItemTimeline, ratio
 from foveate.messages import Query
 
@@ -28,6 +28,7 @@ class ItemCounts(Feature):
     name: ClassVar[str] = "item_counts"
     columns: ClassVar[tuple[str, ...]] = ("item_positives", "item_events", "item_positive_share", "item_lateness")
     scope: ClassVar[Literal["item", "viewer"]] = "item"
+    group: ClassVar[Group] = "video"
 
     def start(self, catalog: Catalog) -> State:
         return {key: np.zeros(len(catalog)) for key in ("positives", "events", "lateness")}

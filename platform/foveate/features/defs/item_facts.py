@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from foveate.data.catalog import Catalog
 from foveate.data.events import Events
-from foveate.features.core import Event, Feature, FeatureRows, State
+from foveate.features.core import Event, Feature, FeatureRows, Group, State
 from foveate.features.past import MICROSECONDS_PER_HOUR, UNKNOWN_VALUE, Ints
 from foveate.messages import NO_TIME, Query
 
@@ -22,6 +22,7 @@ class ItemLength(Feature):
     name: ClassVar[str] = "item_length"
     columns: ClassVar[tuple[str, ...]] = ("item_length",)
     scope: ClassVar[Literal["item", "viewer"]] = "item"
+    group: ClassVar[Group] = "video"
 
     def start(self, catalog: Catalog) -> State:
         seconds = catalog.duration.astype(np.float64)
@@ -47,6 +48,7 @@ class ItemAge(Feature):
     name: ClassVar[str] = "item_age"
     columns: ClassVar[tuple[str, ...]] = ("item_age",)
     scope: ClassVar[Literal["item", "viewer"]] = "item"
+    group: ClassVar[Group] = "video"
     needs_time: ClassVar[bool] = True
 
     def start(self, catalog: Catalog) -> State:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from foveate.data.catalog import Catalog
 from foveate.data.events import Events
-from foveate.features.core import Event, Feature, FeatureRows, State
+from foveate.features.core import Event, Feature, FeatureRows, Group, State
 from foveate.features.past import MICROSECONDS_PER_HOUR, UNKNOWN_VALUE, Floats, Ints, ItemTimeline, decayed_totals
 from foveate.messages import NO_TIME, Query
 
@@ -34,6 +34,7 @@ class ItemTrend(Feature):
         "item_hours_since_positive",
     )
     scope: ClassVar[Literal["item", "viewer"]] = "item"
+    group: ClassVar[Group] = "video"
     needs_time: ClassVar[bool] = True
 
     def start(self, catalog: Catalog) -> State:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from foveate.data.catalog import Catalog
 from foveate.data.events import Events
 from foveate.data.schema import EVENT_KINDS, RATE, WATCH
-from foveate.features.core import Event, Feature, FeatureRows, State
+from foveate.features.core import Event, Feature, FeatureRows, Group, State
 from foveate.features.past import Floats, ItemTimeline
 from foveate.messages import Query
 
@@ -28,6 +28,7 @@ class ItemValues(Feature):
     name: ClassVar[str] = "item_values"
     columns: ClassVar[tuple[str, ...]] = ("item_stars", "item_watch_ratio")
     scope: ClassVar[Literal["item", "viewer"]] = "item"
+    group: ClassVar[Group] = "video"
 
     def start(self, catalog: Catalog) -> State:
         state = {key: np.zeros(len(catalog)) for key in ("stars", "rates", "ratios", "watches")}

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from foveate.data.catalog import Catalog
 from foveate.data.events import Events
-from foveate.features.core import Event, Feature, FeatureRows, State
+from foveate.features.core import Event, Feature, FeatureRows, Group, State
 from foveate.features.past import MICROSECONDS_PER_HOUR, UNKNOWN_VALUE, Floats, Recent, moments_of, ratio, recent, sums
 from foveate.messages import NO_TIME, Query
 
@@ -27,6 +27,7 @@ class TasteMatch(Feature):
     """
 
     scope: ClassVar[Literal["item", "viewer"]] = "viewer"
+    group: ClassVar[Group] = "cross"
 
     def fact(self, catalog: Catalog) -> Floats:
         """``[I]`` the fact, NaN where unknown."""

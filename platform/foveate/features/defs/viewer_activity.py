@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from foveate.data.catalog import Catalog
 from foveate.data.events import Events
-from foveate.features.core import Event, Feature, FeatureRows, State
+from foveate.features.core import Event, Feature, FeatureRows, Group, State
 from foveate.features.past import MICROSECONDS_PER_HOUR, UNKNOWN_VALUE, Floats, Ints, moments_of, ratio, recent
 from foveate.messages import NO_TIME, Query
 
@@ -22,6 +22,7 @@ class ViewerActivity(Feature):
     name: ClassVar[str] = "viewer_activity"
     columns: ClassVar[tuple[str, ...]] = ("viewer_events", "viewer_positives", "viewer_positive_share")
     scope: ClassVar[Literal["item", "viewer"]] = "viewer"
+    group: ClassVar[Group] = "viewer"
 
     def start(self, catalog: Catalog) -> State:
         return {"events": 0, "positives": 0}
@@ -49,6 +50,7 @@ class ViewerGap(Feature):
     name: ClassVar[str] = "viewer_gap"
     columns: ClassVar[tuple[str, ...]] = ("viewer_hours_away", "hour_of_day")
     scope: ClassVar[Literal["item", "viewer"]] = "viewer"
+    group: ClassVar[Group] = "viewer"
     needs_time: ClassVar[bool] = True
 
     def start(self, catalog: Catalog) -> State:
