@@ -1,0 +1,56 @@
+"""A typed client of a Foveate server, for a process that has neither Ray nor a model.
+
+::
+
+    from foveate_serve.client import Client, RecommendIn
+
+    with Client("http://localhost:8000") as server:
+        for page in server.pages(RecommendIn(user_id="u17", k=20)):
+            ...
+
+:class:`AsyncClient` is the same for asyncio. What goes wrong is an :class:`ApiError` with the server's problem details.
+"""
+
+from foveate_serve.client.clients import AsyncClient, Client
+from foveate_serve.client.errors import (
+    AccessError,
+    ApiError,
+    BusyError,
+    InvalidRequestError,
+    MissingError,
+    UnreachableError,
+)
+from foveate_serve.wire import ItemOut, SlateItemOut, SlateOut, SurfaceOut, SurfacesOut
+from foveate_serve.wire_ask import FiltersIn, PastEventIn, RecommendIn, WhyNotIn
+from foveate_serve.wire_events import EventIn, EventsIn, EventsOut
+from foveate_serve.wire_explain import ExplanationOut, WhyNotOut
+from foveate_serve.wire_health import ReadyOut
+from foveate_serve.wire_problem import FieldFault, Problem
+
+__all__ = [
+    "AccessError",
+    "ApiError",
+    "AsyncClient",
+    "BusyError",
+    "Client",
+    "EventIn",
+    "EventsIn",
+    "EventsOut",
+    "ExplanationOut",
+    "FieldFault",
+    "FiltersIn",
+    "InvalidRequestError",
+    "ItemOut",
+    "MissingError",
+    "PastEventIn",
+    "Problem",
+    "ReadyOut",
+    "RecommendIn",
+    "SlateItemOut",
+    "SlateOut",
+    "SurfaceOut",
+    "SurfacesOut",
+    "UnreachableError",
+    "WhyNotIn",
+    "WhyNotOut",
+]

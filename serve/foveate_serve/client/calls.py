@@ -1,0 +1,82 @@
+"""What can be asked of a server, as plain values: the two clients only differ in how they send them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+from urllib.parse import quote
+
+import httpx
+from pydantic import BaseModel
+
+from foveate_serve.client.errors import error_of
+from foveate_serve.wire import ItemOut, SlateOut, SurfacesOut
+from foveate_serve.wire_ask import RecommendIn, WhyNotIn
+from foveate_serve.wire_base import Wire
+from foveate_serve.wire_events import EventsIn, EventsOut
+from foveate_serve.wire_explain import WhyNotOut
+from foveate_serve.wire_health import ReadyOut
+
+T = TypeVar("T", bound=BaseModel)
+
+_JSON = {"content-type": "application/json"}
+
+
+@dataclass(frozen=True)
+class Call(Generic[T]):
+    """One request and what its answer is read as; ``also`` names a status beside 2xx that is an answer."""
+
+    method: str
+    path: str
+    answer: type[T]
+    body: Wire | None = None
+    also: int | None = None
+
+    def request(self, http: httpx.Client | httpx.AsyncClient) -> httpx.Request:
+        """Return it as it is sent."""
+        if self.body is None:
+            return http.build_request(self.method, self.path)
+        content = self.body.model_dump_json(exclude_none=True)
+        return http.build_request(self.method, self.path, content=content, headers=_JSON)
+
+    def read(self, response: httpx.Response) -> T:
+        """Return the answer.
+
+        Raises
+        ------
+        ApiError
+            It is a problem.
+        """
+        if response.is_success or response.status_code == self.also:
+            return self.answer.model_validate_json(response.content)
+        raise error_of(response)
+
+
+def recommend(ask: RecommendIn) -> Call[SlateOut]:
+    """Ask for a slate."""
+    return Call("POST", "/v1/recommend", SlateOut, ask)
+
+
+def why_not(ask: WhyNotIn) -> Call[WhyNotOut]:
+    """Ask why an item is not in a slate."""
+    return Call("POST", "/v1/why-not", WhyNotOut, ask)
+
+
+def tell(events: EventsIn) -> Call[EventsOut]:
+    """Tell what viewers did."""
+    return Call("POST", "/v1/events", EventsOut, events)
+
+
+def item(item_id: str) -> Call[ItemOut]:
+    """Ask for an item of the catalogue."""
+    return Call("GET", f"/v1/items/{quote(item_id, safe='')}", ItemOut)
+
+
+def surfaces() -> Call[SurfacesOut]:
+    """Ask for the surfaces."""
+    return Call("GET", "/v1/surfaces", SurfacesOut)
+
+
+def ready() -> Call[ReadyOut]:
+    """Ask whether requests can be answered."""
+    return Call("GET", "/health/ready", ReadyOut, also=503)
