@@ -15,7 +15,7 @@ from foveate_cluster.edges import environment
 from foveate_cluster.ray_cluster import LOOPBACK, ray_cluster, usable_cpus
 from foveate_serve.config import Proxy
 
-__all__ = ["LOOPBACK", "cluster", "local_cpus"]
+__all__ = ["LOOPBACK", "cluster", "free_ports", "local_cpus", "throughput"]
 
 LEAST_CPUS: Final = 2
 """Replicas take fractions of a CPU; on a machine with one they still find room."""
@@ -53,7 +53,7 @@ def cluster(address: str | None, proxy: Proxy = "haproxy") -> Iterator[str]:
         return
     with ExitStack() as stack:
         if address is None and proxy == "haproxy":
-            stack.enter_context(_throughput())
+            stack.enter_context(throughput())
         dashboard = stack.enter_context(ray_cluster(address, dashboard=True, least_cpus=LEAST_CPUS))
         if dashboard is None:
             where = f"at '{address}'" if address else "of this process"
@@ -67,11 +67,11 @@ def local_cpus() -> int:
 
 
 @contextmanager
-def _throughput() -> Iterator[None]:
+def throughput() -> Iterator[None]:
     """Have a Ray that starts during the block put HAProxy before the replicas, with files and ports of its own."""
     # Of its sockets' paths, which may hold about 100 characters, Ray adds nearly 70.
     folder = Path(tempfile.mkdtemp(prefix="fv-", dir="/tmp"))
-    stats, metrics = _free_ports(2)
+    stats, metrics = free_ports(2)
     own = {
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(folder / "haproxy.cfg"),
         "RAY_SERVE_HAPROXY_SOCKET_PATH": str(folder / "admin.sock"),
@@ -89,7 +89,8 @@ def _throughput() -> Iterator[None]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Return ports of this machine that nobody listens on."""
     with ExitStack() as stack:
         probes = [stack.enter_context(socket.socket()) for _ in range(count)]
         for probe in probes:

@@ -1,0 +1,233 @@
+"""What a steady stream of requests sees of every kind of trouble: a real cluster of three nodes, real kills.
+
+Two replicas of each stage are asked 20 times a second while one thing after the other goes wrong. The table says for
+each how many requests failed, with what status, how many slates had something stand in for a stage, and how long the
+slowest good answer took. A request that was under way in a process that is killed -9 may fail, if the kill struck
+between the reading of its body and its answer; nothing else may.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ray.cluster_utils import Cluster
+from ray.dashboard.modules.serve.sdk import ServeSubmissionClient
+from ray.util.state import list_actors
+
+from foveate.bundle import Bundle, default_state
+from foveate_cluster.edges import environment
+from foveate_serve.app import deploy, start
+from foveate_serve.cluster import LOOPBACK, free_ports, throughput
+from foveate_serve.config import DeploymentConfig, ServeConfig
+from foveate_serve.names import APPLICATION, INGRESS, RANKER, RETRIEVER
+from lab.serving_world import World, serving_world
+from lab.steady import Steady, told
+
+PER_SECOND = 20.0
+NODE: dict[str, Any] = {"num_cpus": 2, "node_ip_address": LOOPBACK}
+CONFIG = ServeConfig(
+    port=0,
+    topology="split",
+    deadline_ms=4000,
+    start_timeout_s=180.0,
+    **{name: DeploymentConfig(replicas=2, cpus=0.25) for name in (INGRESS, RETRIEVER, RANKER)},  # type: ignore[arg-type]
+)
+
+
+@dataclass(frozen=True)
+class Ground:
+    """A running server and what can be done to it."""
+
+    cluster: Cluster
+    client: ServeSubmissionClient
+    dashboard: str
+    world: World
+    other: Path
+    """A second good bundle."""
+    bad: Path
+
+    def replicas(self, deployment: str) -> list[dict[str, Any]]:
+        details = self.client.get_serve_details()
+        found: list[dict[str, Any]] = details["applications"][APPLICATION]["deployments"][deployment]["replicas"]
+        return [one for one in found if one["state"] == "RUNNING"]
+
+    def kill_one(self, deployment: str) -> None:
+        os.kill(int(self.replicas(deployment)[0]["pid"]), signal.SIGKILL)
+        self.wait_whole()
+
+    def stop_one(self, deployment: str, seconds: float) -> None:
+        """Let a replica sleep: it neither answers nor ends."""
+        pids = [int(one["pid"]) for one in self.replicas(deployment)]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        time.sleep(seconds)
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+    def apply(self, bundle: Path) -> None:
+        deploy(self.dashboard, bundle, self.world.state, CONFIG, {})
+
+    def wait_whole(self) -> None:
+        give_up = time.monotonic() + 90
+        while time.monotonic() < give_up:
+            with suppress(Exception):
+                if all(len(self.replicas(name)) == 2 for name in (INGRESS, RETRIEVER, RANKER)):
+                    return
+            time.sleep(0.5)
+
+
+def swaps(ground: Ground) -> None:
+    for number in range(10):
+        ground.apply((ground.other, ground.world.bundle)[number % 2])
+        time.sleep(3.0)
+
+
+def bad_bundles(ground: Ground) -> None:
+    for _ in range(5):
+        ground.apply(ground.bad)
+        time.sleep(2.0)
+        ground.apply(ground.world.bundle)
+        time.sleep(2.0)
+
+
+def store_gone(ground: Ground) -> None:
+    """Hold the store's file so that nobody can read it, as a disk that hangs does."""
+    kept = ground.world.state.read_bytes()
+    with sqlite3.connect(ground.world.state) as database:
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    database.close()
+    size = ground.world.state.stat().st_size
+    with ground.world.state.open("r+b") as file:
+        file.write(b"\0" * size)
+    time.sleep(5.0)
+    ground.world.state.write_bytes(kept)
+
+
+def controller(ground: Ground) -> None:
+    [actor] = list_actors(ground.dashboard, filters=[("class_name", "=", "ServeController"), ("state", "=", "ALIVE")])
+    assert actor.pid
+    os.kill(actor.pid, signal.SIGKILL)
+    time.sleep(10.0)
+
+
+def gcs(ground: Ground) -> None:
+    head: Any = ground.cluster.head_node
+    head.kill_gcs_server()
+    time.sleep(4.0)
+    head.start_gcs_server()
+    time.sleep(8.0)
+
+
+def node(ground: Ground) -> None:
+    [_, lost, *_] = ground.cluster.list_all_nodes()  # type: ignore[no-untyped-call]
+    ground.cluster.remove_node(lost, allow_graceful=False)
+    time.sleep(20.0)
+
+
+FAULTS: dict[str, Callable[[Ground], None]] = {
+    "nothing": lambda _: time.sleep(10.0),
+    "kill -9 of a ranker": lambda ground: ground.kill_one(RANKER),
+    "kill -9 of a retriever": lambda ground: ground.kill_one(RETRIEVER),
+    "kill -9 of an ingress": lambda ground: ground.kill_one(INGRESS),
+    "both rankers sleep for 5 s": lambda ground: ground.stop_one(RANKER, 5.0),
+    "both retrievers sleep for 5 s": lambda ground: ground.stop_one(RETRIEVER, 5.0),
+    "10 hot swaps": swaps,
+    "5 bad bundles": bad_bundles,
+    "the viewers' store is destroyed for 5 s": store_gone,
+    "kill -9 of Serve's controller": controller,
+    "the GCS is down for 4 s": gcs,
+    "one node of three is lost": node,
+}
+
+
+@contextmanager
+def ground(world: World, folder: Path) -> Iterator[tuple[Ground, str]]:
+    """Serve on three nodes that keep their GCS's state on disk."""
+    gcs_storage = {"RAY_gcs_storage": "rocksdb", "RAY_gcs_storage_path": str(folder / "gcs")}
+    flags = {**gcs_storage, "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
+    with ExitStack() as stack:
+        stack.enter_context(environment(flags))
+        stack.enter_context(throughput())
+        port = free_ports(1)[0]
+        head = {**NODE, "include_dashboard": True, "dashboard_host": LOOPBACK, "dashboard_port": port}
+        cluster = Cluster(initialize_head=True, head_node_args=head)
+        stack.callback(cluster.shutdown)
+        for _ in range(2):
+            cluster.add_node(**NODE, include_dashboard=False)
+        dashboard = f"http://{LOOPBACK}:{port}"
+        url = stack.enter_context(start(world.bundle, world.state, CONFIG, address=dashboard, progress=print))
+        client = ServeSubmissionClient(dashboard)
+        yield Ground(cluster, client, dashboard, world, _other(world, folder), _bad(world, folder)), url
+
+
+def _other(world: World, folder: Path) -> Path:
+    """Write the same model as a bundle of another id."""
+    bundle = Bundle.load(world.bundle)
+    model = replace(bundle.model, recipe=replace(bundle.model.recipe, slate_size=19))
+    return Bundle.save(model, folder / "other", data_hash="another").path
+
+
+def _bad(world: World, folder: Path) -> Path:
+    """Copy the bundle with one byte of its weights changed."""
+    path = folder / "bad"
+    shutil.copytree(world.bundle, path)
+    [weights] = path.rglob("attention.safetensors")
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(bytes(content))
+    return path
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--scratch", type=Path, help="keep the served world here, for the next run")
+    parser.add_argument("--only", action="append", default=[], metavar="FAULT", choices=[*FAULTS])
+    parser.add_argument("--json", type=Path, help="write the figures here")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir="/tmp") as scratch:
+        folder = Path(scratch)
+        kept = serving_world(options.scratch or folder / "world")
+        # Impressions are written to the state: the kept one stays as it is.
+        state = Path(shutil.copyfile(default_state(kept.bundle), folder / "state.sqlite"))
+        world = World(kept.bundle, state, kept.users)
+        with (
+            ground(world, folder) as (one, url),
+            Steady(f"{url}/v1/recommend", world.users, PER_SECOND).running() as load,
+        ):
+            time.sleep(3.0)
+            rows = [_row(name, one, load) for name in options.only or FAULTS]
+    print("\n".join(["| trouble | requests | failed | how | stood in | slowest |", "|---|---:|---:|---|---|---:|"]))
+    for row in rows:
+        print("| " + " | ".join(map(str, row.values())) + " |")
+    if options.json:
+        options.json.write_text(json.dumps(rows, indent=1) + "\n")
+
+
+def _row(name: str, ground: Ground, load: Steady) -> dict[str, Any]:
+    began = time.monotonic()
+    FAULTS[name](ground)
+    # What was asked in the midst of it must have been answered.
+    time.sleep(CONFIG.deadline_ms / 1e3 + 1.0)
+    answers = load.since(began)
+    failed, how, stood_in = told(answers)
+    slowest = max((one.milliseconds for one in answers if one.status == 200), default=float("nan"))
+    row = {"trouble": name, "requests": len(answers), "failed": failed, "how": how, "stood in": stood_in}
+    print(f"{name}: {row}", flush=True)
+    return {**row, "slowest": f"{slowest:,.0f} ms"}
+
+
+if __name__ == "__main__":
+    main()

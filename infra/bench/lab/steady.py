@@ -1,0 +1,92 @@
+"""Requests at a steady rate, as long as a block lasts, with everything that came back kept by when it was asked."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One request: when it was asked, how it ended, and what the slate says of itself."""
+
+    asked: float
+    status: int
+    """0 where the connection broke or nothing came in time."""
+    milliseconds: float
+    bundle_id: str | None = None
+    degraded: tuple[str, ...] = ()
+
+
+@dataclass
+class Steady:
+    """Asks in a thread of its own."""
+
+    url: str
+    users: Sequence[str]
+    per_second: float
+    answers: list[Answer] = field(default_factory=list)
+    _over: threading.Event = field(default_factory=threading.Event)
+
+    def since(self, moment: float) -> list[Answer]:
+        """Return what was asked after a moment of ``time.monotonic``."""
+        return [answer for answer in self.answers if answer.asked >= moment]
+
+    @contextmanager
+    def running(self) -> Iterator[Steady]:
+        """Ask during the block; what is under way at its end is waited for."""
+        thread = threading.Thread(target=lambda: asyncio.run(self._ask_on()), name="steady")
+        thread.start()
+        try:
+            yield self
+        finally:
+            self._over.set()
+            thread.join()
+
+    async def _ask_on(self) -> None:
+        timeout = aiohttp.ClientTimeout(total=20)
+        connector = aiohttp.TCPConnector(limit=0, force_close=True)
+        async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session, asyncio.TaskGroup() as tasks:
+            began, number = time.monotonic(), 0
+            while not self._over.is_set():
+                tasks.create_task(self._ask(session, self.users[number % len(self.users)]))
+                number += 1
+                await asyncio.sleep(max(0.0, began + number / self.per_second - time.monotonic()))
+
+    async def _ask(self, session: aiohttp.ClientSession, user: str) -> None:
+        asked = time.monotonic()
+        status, told = 0, {}
+        try:
+            async with session.post(self.url, json={"user_id": user, "k": 20}) as answer:
+                status, told = answer.status, await _json(answer)
+        except (aiohttp.ClientError, TimeoutError):
+            pass
+        took = 1e3 * (time.monotonic() - asked)
+        self.answers.append(Answer(asked, status, took, told.get("bundle_id"), tuple(told.get("degraded", ()))))
+
+
+async def _json(answer: aiohttp.ClientResponse) -> dict[str, Any]:
+    if answer.status != 200:
+        await answer.read()
+        return {}
+    told: dict[str, Any] = await answer.json()
+    return told
+
+
+def told(answers: Sequence[Answer]) -> tuple[int, str, str]:
+    """Return how many failed, which statuses they had, and what was degraded how often."""
+    failed = Counter(answer.status for answer in answers if answer.status != 200)
+    degraded = Counter(reason for answer in answers for reason in answer.degraded)
+    return sum(failed.values()), _words(failed), _words(degraded)
+
+
+def _words(counts: Counter[Any]) -> str:
+    return ", ".join(f"{count} x {name or 'no answer'}" for name, count in counts.most_common()) or "none"
