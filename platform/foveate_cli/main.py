@@ -41,7 +41,8 @@ def cli() -> None:
 def main() -> None:
     """Run the command line; exit 2 with one line on the user's mistake, 130 on Ctrl-C."""
     try:
-        cli(standalone_mode=False)
+        # Click hands the status of a verb that ends by itself back, and raises nothing.
+        status = cli(standalone_mode=False)
     except FoveateError as error:
         click.echo(f"foveate: {' '.join(str(error).split())}", err=True)
         sys.exit(2)
@@ -52,5 +53,5 @@ def main() -> None:
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort):
         sys.exit(130)
-    except click.exceptions.Exit as request:
-        sys.exit(request.exit_code)
+    if status:
+        sys.exit(int(status))

@@ -1,0 +1,219 @@
+"""A running server is followed, scaled, shadowed and watched: one cluster for all of it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import ray
+
+from foveate.bundle import Bundle, default_state, golden
+from foveate.bundle.manifest import entry_of, read_manifest
+from foveate.errors import ConfigError
+from foveate.parity import parity
+from foveate.releases import Releases
+from foveate.releases.folder import point
+from foveate.releases.watch import LocalRegistry
+from foveate_cli.main import cli
+from foveate_serve.app import started
+from foveate_serve.config import AutoscalingConfig, DeploymentConfig, ServeConfig, ShadowConfig
+from foveate_serve.follow import Follower, promoted
+from foveate_serve.running import Running
+from foveate_serve.scaling import scale, sizes_of
+from foveate_serve.sight import names
+
+pytestmark = [pytest.mark.cluster, pytest.mark.soak]
+
+WHY = "for a test"
+
+
+def within(seconds: float, holds: Callable[[], bool]) -> bool:
+    give_up = time.monotonic() + seconds
+    while time.monotonic() < give_up:
+        if holds():
+            return True
+        time.sleep(0.2)
+    return holds()
+
+
+def tampered(bundle: Bundle, to: Path) -> Path:
+    """Make a bundle whose checksums hold and whose ranker answers otherwise than it says it does."""
+    folder = Path(shutil.copytree(bundle.path, to))
+    content = json.loads((folder / golden.FILE).read_text())
+    content["requests"][1]["ranked"][0] += 1.0
+    (folder / golden.FILE).write_text(json.dumps(content))
+    manifest = read_manifest(folder)
+    files = {name: entry_of((folder / name).read_bytes()) for name in manifest.files}
+    manifest = replace(manifest, files=files).identified()
+    manifest.write(folder)
+    return folder.rename(folder.with_name(manifest.bundle_id))
+
+
+class Served:
+    def __init__(self, running: Running, follower: Follower, releases: Releases, said: list[str]) -> None:
+        self.running = running
+        self.follower = follower
+        self.releases = releases
+        self.said = said
+        self.http = httpx.Client(base_url=running.url(), timeout=60)
+
+    def ask(self, user: str) -> dict[str, Any]:
+        answer = self.http.post("/v1/recommend", json={"user_id": user, "k": 5})
+        assert answer.status_code == 200, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+    def pids(self) -> set[int]:
+        deployments = self.running.application()["deployments"].values()
+        return {replica["pid"] for one in deployments for replica in one["replicas"]}
+
+
+@pytest.fixture(scope="module")
+def served(small_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    root = tmp_path_factory.mktemp("operations")
+    releases = Releases(root / "registry")
+    releases.promote(small_bundle.path, None, because=WHY)
+    shutil.copyfile(default_state(small_bundle.path), releases.root / "state.sqlite")
+    said: list[str] = []
+    # The machine may be busy: a test must not fail for being slow.
+    config = ServeConfig(
+        port=0,
+        deadline_ms=30_000,
+        start_timeout_s=300,
+        retriever=DeploymentConfig(autoscaling=AutoscalingConfig(1, 1)),
+        shadow=ShadowConfig(bundle=str(small_bundle.path), share=1.0),
+    )
+    registry = LocalRegistry(releases.root)
+    first = promoted(registry)
+    with started(first.path, registry.state(), config, progress=said.append) as running:
+        yield Served(running, Follower(registry, running, first, said.append), releases, said)
+
+
+@pytest.fixture(scope="module")
+def second(small_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    path = tmp_path_factory.mktemp("second") / "bundle"
+    return Bundle.save(small_bundle.model, path, data_hash="", parent=small_bundle.bundle_id)
+
+
+def test_a_shadow_answers_the_same_requests(served: Served, small_bundle: Bundle) -> None:
+    for number in range(12):
+        served.ask(f"u{number:05d}")
+
+    def report() -> dict[str, Any]:
+        found: dict[str, Any] = served.http.get("/v1/shadow").json()
+        return found
+
+    assert within(60, lambda: report()["compared"] > 0)
+    found = report()
+    assert found["bundle_id"] == small_bundle.bundle_id
+    assert found["same"] == found["compared"]
+    assert found["overlap"] == 1.0
+    assert found["score_difference"] < 1e-4
+    assert found["failed"] == 0
+
+
+def test_replicas_are_added_and_taken_away_without_a_restart(served: Served) -> None:
+    before = served.pids()
+    with pytest.raises(ConfigError, match="no deployment 'rankr'; it has ingress, retriever, ranker, shadow"):
+        scale(served.running, sizes_of(["rankr=2"]))
+    with pytest.raises(ConfigError, match=r"the cluster has \d+ CPUs, but .* ranker 400 x 0.25"):
+        scale(served.running, sizes_of(["ranker=400"]))
+    with pytest.raises(ConfigError, match="fixed number of copies of ranker"):
+        scale(served.running, sizes_of(["ranker=1..2"]))
+    scaled = {one.deployment: one for one in scale(served.running, sizes_of(["ranker=2", "retriever=1..2"]))}
+    assert (str(scaled["ranker"].before), str(scaled["ranker"].now), scaled["ranker"].running) == ("1", "2", 2)
+    assert str(scaled["retriever"].now).startswith("1..2")
+    # Every one that was there is there still.
+    assert before <= served.pids()
+    assert served.ask("u00001")["items"]
+
+
+def test_what_is_promoted_serves_and_a_bad_bundle_does_not(
+    served: Served, second: Bundle, small_bundle: Bundle, tmp_path: Path
+) -> None:
+    served.follower.look()
+    assert served.ask("u00001")["bundle_id"] == small_bundle.bundle_id
+    before = served.pids()
+    served.releases.promote(second.path, None, because=WHY)
+    served.follower.look()
+    assert served.follower.serving.bundle_id == second.bundle_id
+    assert served.ask("u00001")["bundle_id"] == second.bundle_id
+
+    bad = tampered(small_bundle, tmp_path / "bad")
+    place = Path(shutil.copytree(bad, served.releases.path(bad.name)))
+    point(served.releases.root / "current", Path("bundles") / bad.name)
+    served.follower.look()
+    assert served.follower.refused == bad.name
+    assert any("was refused: the ranker" in line and "golden request 2 of 4" in line for line in served.said)
+    assert f"bundle {second.bundle_id}, the last good one, serves again" in served.said
+    assert served.ask("u00001")["bundle_id"] == second.bundle_id
+    # It is in the config too, for a replica that starts anew; and sizes are as they were scaled.
+    deployments = served.running.application()["deployed_app_config"]["deployments"]
+    wanted = {one["name"]: one["user_config"]["bundle"] for one in deployments}
+    assert wanted["ranker"] == str(served.releases.path(second.bundle_id).resolve())
+    assert wanted["shadow"] == str(small_bundle.path.resolve())
+    assert {one["name"]: one.get("num_replicas") for one in deployments}["ranker"] == 2
+    lines = len(served.said)
+    served.follower.look()
+    assert len(served.said) == lines
+    shutil.rmtree(place)
+
+    point(served.releases.root / "current", Path("bundles") / second.bundle_id)
+    served.releases.rollback(because=WHY)
+    served.follower.look()
+    assert served.ask("u00001")["bundle_id"] == small_bundle.bundle_id
+    assert served.follower.refused is None
+    assert served.pids() == before
+
+
+def test_what_was_served_is_remade(served: Served) -> None:
+    state = served.releases.root / "state.sqlite"
+    assert within(30, lambda: len(parity(state, tolerance=1e-4).compared) > 10)
+    result = parity(state, tolerance=1e-4)
+    assert not result.different, [one.differences for one in result.different]
+
+
+def test_metrics_stand_on_rays_own_page(served: Served) -> None:
+    def page() -> str:
+        texts = []
+        for address in served.running.metrics():
+            try:
+                texts.append(httpx.get(address, timeout=10).text)
+            except httpx.HTTPError:
+                continue
+        return "\n".join(texts)
+
+    told = (names.REQUEST_SECONDS, names.STAGE_SECONDS, names.BATCH_SIZE, names.CANDIDATES, names.SWAPS)
+    told = (*told, names.REFUSALS, names.BUNDLE_TAKEN, names.BUNDLE_LEARNED, names.SHADOWED, names.SHADOW_OVERLAP)
+    assert within(60, lambda: all(metric.exported in page() for metric in told)), [
+        metric.exported for metric in told if metric.exported not in page()
+    ]
+    lines = [line for line in page().splitlines() if line.startswith(f"{names.STAGE_SECONDS.exported}_count")]
+    for stage in names.STAGES:
+        assert any(f'stage="{stage}"' in line and 'application="foveate"' in line for line in lines), stage
+
+
+def test_logs_are_json_and_say_why_a_bundle_was_refused(served: Served) -> None:
+    folder = Path(ray._private.worker._global_node.get_logs_dir_path()) / "serve"
+
+    def refusals() -> list[dict[str, Any]]:
+        texts = [path.read_text() for path in folder.glob("replica_foveate_ranker_*")]
+        lines = [json.loads(line) for text in texts for line in text.splitlines()]
+        return [line for line in lines if "golden request" in line["message"]]
+
+    assert within(20, lambda: bool(refusals()))
+    assert refusals()[0]["levelname"] == "ERROR"
+    assert refusals()[0]["deployment"] == "ranker"
+
+
+def test_the_verbs_are_listed() -> None:
+    listed = cli.list_commands(None)  # type: ignore[arg-type]
+    assert {"parity", "scale", "shadow"} <= set(listed)
+    assert "nearby" not in listed

@@ -1,0 +1,85 @@
+"""What a user may ask of the sizes of a running server, and how two slates are compared by a shadow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from foveate.config import from_dict
+from foveate.errors import ConfigError
+from foveate.messages import Slate, SlateItem
+from foveate_serve.config import AutoscalingConfig, ServeConfig, ShadowConfig
+from foveate_serve.graph import deployment_settings
+from foveate_serve.holder import Status
+from foveate_serve.scaling import Size, sizes_of
+from foveate_serve.shadow import Compared, difference_of, summary
+from foveate_serve.shadowing import in_share
+
+
+def test_sizes_are_read() -> None:
+    wanted = sizes_of(["ranker=4", "retriever=1..3", "ingress=2..8@16"])
+    assert wanted == {"ranker": Size(4), "retriever": Size(1, 3), "ingress": Size(2, 8, 16.0)}
+    assert [str(one) for one in wanted.values()] == ["4", "1..3", "2..8@16"]
+
+
+@pytest.mark.parametrize(
+    "text", ["ranker", "ranker=", "ranker=-1", "ranker=0", "ranker=4..2", "ranker=1..2@0", "a b=1"]
+)
+def test_what_is_no_size_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"ranker|a b"):
+        sizes_of([text])
+
+
+def test_a_name_stands_once() -> None:
+    with pytest.raises(ConfigError, match="twice"):
+        sizes_of(["ranker=1", "ranker=2"])
+
+
+def test_autoscaling_goes_into_serves_config() -> None:
+    config = from_dict(ServeConfig, {"ranker": {"autoscaling": {"most": 4}}, "shadow": {"bundle": "two"}})
+    assert config.ranker.autoscaling == AutoscalingConfig(1, 4)
+    settings = {one["name"]: one for one in deployment_settings(config, Path("/one"))}
+    assert settings["ranker"]["autoscaling_config"]["max_replicas"] == 4
+    assert "num_replicas" not in settings["ranker"]
+    assert settings["retriever"]["num_replicas"] == 1
+    assert settings["shadow"]["user_config"] == {"bundle": str(Path("two").resolve())}
+    assert settings["ranker"]["user_config"] == {"bundle": "/one"}
+    for bad in ({"least": 0}, {"least": 3, "most": 2}, {"ongoing": 0}):
+        with pytest.raises(ConfigError):
+            from_dict(AutoscalingConfig, bad)
+    for bad in ({"share": 1.5}, {"ongoing": 0}, {"cpus": 0}):
+        with pytest.raises(ConfigError):
+            from_dict(ShadowConfig, bad)
+
+
+def slate(scores: dict[str, float]) -> Slate:
+    nothing = np.empty(0, dtype=np.float32)
+    items = tuple(SlateItem(item, at, score, (), nothing) for at, (item, score) in enumerate(scores.items()))
+    return Slate("r", "u", "b", "p", "f", items)
+
+
+def test_two_slates_are_compared() -> None:
+    served, shadow = slate({"a": 1.0, "b": 0.5, "c": 0.2, "d": 0.1}), slate({"b": 0.7, "a": 1.1, "x": 9.0})
+    found = difference_of(served, shadow, 0.02, 0.03)
+    assert found.overlap == 0.5
+    assert found.score == pytest.approx(0.15)
+    same = difference_of(served, served, 0.02, 0.05)
+    assert (same.overlap, same.score) == (1.0, 0.0)
+    assert difference_of(slate({}), slate({}), 0, 0).overlap == 1.0
+    assert difference_of(served, slate({"x": 1.0}), 0, 0).score is None
+    told = summary([Compared(Status("shadow", "b2", None, None), (found, same), failed=1)])
+    assert (told["compared"], told["failed"], told["same"], told["bundle_id"]) == (2, 1, 1, "b2")
+    assert told["overlap"] == pytest.approx(0.75)
+    assert told["shadow_took_ms"] == pytest.approx(40)
+    assert summary([])["overlap"] is None
+
+
+def test_the_share_of_a_shadow_is_kept_and_settled_by_the_request() -> None:
+    ids = [f"request {number}" for number in range(4000)]
+    taken = [one for one in ids if in_share(one, 0.25)]
+    assert 0.22 < len(taken) / len(ids) < 0.28
+    assert taken == [one for one in ids if in_share(one, 0.25)]
+    assert all(in_share(one, 1.0) for one in ids)
+    assert not any(in_share(one, 0.0) for one in ids)

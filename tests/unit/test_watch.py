@@ -1,0 +1,82 @@
+"""A registry is watched where it lies, or through a copy of it at an address."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from foveate.bundle import Bundle, default_state
+from foveate.errors import BundleError, FoveateError, ReleaseError
+from foveate.releases import Releases
+from foveate.releases.watch import LocalRegistry, StoredRegistry, Watched, watched
+
+WHY = "for a test"
+
+
+@pytest.fixture
+def registry(small_bundle: Bundle, tmp_path: Path) -> Path:
+    """A registry that promoted one bundle, then another."""
+    second = Bundle.save(small_bundle.model, tmp_path / "second", data_hash="", parent=small_bundle.bundle_id)
+    releases = Releases(tmp_path / "registry")
+    for path in (small_bundle.path, second.path):
+        releases.promote(path, None, because=WHY)
+    return releases.root
+
+
+def stored(registry: Path, tmp_path: Path) -> Watched:
+    """Watch a copy without links, as a store holds it."""
+    store = tmp_path / "store"
+    shutil.rmtree(store, ignore_errors=True)
+    shutil.copytree(registry, store, ignore=shutil.ignore_patterns("current", "lock"))
+    return watched(store.as_uri(), tmp_path / "mirror")
+
+
+def local(registry: Path, tmp_path: Path) -> Watched:
+    return watched(str(registry), tmp_path / "mirror")
+
+
+@pytest.mark.parametrize("look", [local, stored])
+def test_what_is_promoted_and_rolled_back_is_seen(
+    look: Callable[[Path, Path], Watched], registry: Path, tmp_path: Path, small_bundle: Bundle
+) -> None:
+    seen = look(registry, tmp_path)
+    current = seen.current()
+    assert current == Releases(registry).current()
+    assert current
+    bundle = seen.fetched(current)
+    assert Bundle.load(bundle.path).bundle_id == current
+    # Whichever bundle serves, viewers' histories are in one file.
+    assert default_state(bundle.path) == seen.state()
+    Releases(registry).rollback(because=WHY)
+    again = look(registry, tmp_path)
+    assert again.current() == small_bundle.bundle_id
+    assert again.fetched(small_bundle.bundle_id).path != bundle.path
+
+
+def test_a_copy_that_is_not_whole_yet_leaves_nothing_behind(registry: Path, tmp_path: Path) -> None:
+    seen = stored(registry, tmp_path)
+    current = seen.current()
+    assert current
+    late = tmp_path / "store" / "bundles" / current / "card.md"
+    content = late.read_bytes()
+    late.unlink()
+    with pytest.raises(ReleaseError, match=r"card\.md"):
+        seen.fetched(current)
+    late.write_bytes(content[:-1] + b"!")
+    with pytest.raises(BundleError, match=r"card\.md"):
+        seen.fetched(current)
+    assert not list((tmp_path / "mirror" / "bundles").iterdir())
+    late.write_bytes(content)
+    assert seen.fetched(current).bundle_id == current
+
+
+def test_what_is_no_registry_is_said(tmp_path: Path) -> None:
+    assert isinstance(watched(str(tmp_path), tmp_path), LocalRegistry)
+    assert LocalRegistry(tmp_path).current() is None
+    with pytest.raises(ReleaseError, match=r"history\.jsonl"):
+        StoredRegistry((tmp_path / "nothing").as_uri(), tmp_path / "mirror").current()
+    with pytest.raises(FoveateError, match="carrier"):
+        watched("carrier://pigeon", tmp_path)
