@@ -157,9 +157,10 @@ FAULTS: dict[str, Callable[[Ground], None]] = {
 def ground(world: World, folder: Path) -> Iterator[tuple[Ground, str]]:
     """Serve on three nodes that keep their GCS's state on disk."""
     gcs_storage = {"RAY_gcs_storage": "rocksdb", "RAY_gcs_storage_path": str(folder / "gcs")}
-    flags = {**gcs_storage, "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
+    # The dashboard's own processes would look for the cluster at the address that faces the network.
+    here = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
     with ExitStack() as stack:
-        stack.enter_context(environment(flags))
+        stack.enter_context(environment({**gcs_storage, **here}))
         stack.enter_context(throughput())
         port = free_ports(1)[0]
         head = {**NODE, "include_dashboard": True, "dashboard_host": LOOPBACK, "dashboard_port": port}
