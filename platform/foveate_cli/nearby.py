@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, TypeVar
 from urllib.parse import urlsplit
@@ -39,18 +39,17 @@ def known(url: str, dashboard: str) -> Iterator[None]:
     """Leave a note of a server while the block runs."""
     place = _place(urlsplit(url).port or 0)
     content = {"url": url, "dashboard": dashboard, "token": os.environ.get(_TOKEN), "pid": os.getpid()}
-    try:
+    # Without a note the server serves all the same; other terminals must then name --address.
+    with suppress(OSError):
         place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         place.unlink(missing_ok=True)
         with os.fdopen(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
             json.dump(content, stream)
-    except OSError:
-        # Without a note the server serves all the same; other terminals must then name --address.
-        pass
     try:
         yield
     finally:
-        place.unlink(missing_ok=True)
+        with suppress(OSError):
+            place.unlink(missing_ok=True)
 
 
 def dashboard_of(port: int) -> str:

@@ -147,7 +147,7 @@ def test_serve_answers_until_it_is_stopped_and_leaves_nothing_behind(folder: Pat
     command = [sys.executable, "-c", program, "serve", "--bundle", "small", "--port", "0", "deadline_ms=30000"]
     # A long TMPDIR, as some systems have, must not keep Ray from starting.
     environment = {**os.environ, "FOVEATE_TEST": str(folder), "TMPDIR": str(folder), "HOME": str(folder)}
-    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN"):
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "XDG_RUNTIME_DIR"):
         environment.pop(name, None)
     with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True, env=environment) as server:
         assert server.stdout is not None
@@ -156,6 +156,11 @@ def test_serve_answers_until_it_is_stopped_and_leaves_nothing_behind(folder: Pat
             assert found is not None
             answer = httpx.post(f"{found[0]}/v1/recommend", json={"user_id": "u", "k": 3}, timeout=60).json()
             assert processes_of(mark) != []
+            # Another terminal finds the server by its port, and is let in.
+            scale = [sys.executable, "-c", program, "scale", "--port", found[0].rpartition(":")[2]]
+            sizes = subprocess.run(scale, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+            assert sizes.returncode == 0, sizes.stderr
+            assert re.search(r"ranker +1 +1 +1", sizes.stdout)
         finally:
             server.send_signal(signal.SIGTERM)
         assert server.wait(timeout=60) == 0
