@@ -27,6 +27,7 @@ KINDS = {
     "losses": "foveate.encoder.losses.base:LossConfig",
     "auxiliaries": "foveate.encoder.auxiliaries.base:AuxiliaryConfig",
     "sources": "foveate.retrieval.base:SourceConfig",
+    "indexes": "foveate.retrieval.index.base:IndexConfig",
     "rankers": "foveate.ranking.base:RankerConfig",
     "orders": "foveate.slate.orders.base:ListOrder",
     "policies": "foveate.slate.base:SlatePolicy",
@@ -41,7 +42,7 @@ KINDS = {
 }
 """Where each registry's base class stands; a registry is read only when it is asked for."""
 
-_ONE = {"loss": "losses", "policy": "policies", "auxiliary": "auxiliaries"}
+_ONE = {"loss": "losses", "index": "indexes", "policy": "policies", "auxiliary": "auxiliaries"}
 """Singulars that are more than the plural without its s."""
 
 

@@ -91,6 +91,9 @@ def test_what_is_indexable_is_a_dot_product_of_vectors() -> None:
         scorer = cls().build(D)
         rank = torch.linalg.matrix_rank(scorer(user_BD, item_ND), rtol=1e-5)
         assert (rank <= D) == scorer.indexable, name
+        if scorer.indexable:
+            users, items = scorer.as_dot(user_BD, item_ND)
+            torch.testing.assert_close(users @ items.T, scorer(user_BD, item_ND))
 
 
 def test_an_item_that_is_not_a_number_spoils_no_other(match: Matcher) -> None:

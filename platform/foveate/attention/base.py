@@ -77,7 +77,12 @@ class MixerConfig(Variant):
 
 
 class Matcher(nn.Module):
-    """What says how well viewers and items go together: a scorer, or a head in its place."""
+    """What says how well viewers and items go together: a scorer, or a head in its place.
+
+    ``indexable`` says whether the dot product of what :meth:`as_dot` returns gives the same order.
+    """
+
+    indexable: ClassVar[bool] = False
 
     def forward(self, user_BD: Tensor, item_ND: Tensor) -> Tensor:
         """Return scores ``[B, N]``; ``item_ND`` may also be ``[B, N, D]`` for candidates of each viewer."""
@@ -97,12 +102,13 @@ class Matcher(nn.Module):
         """
         return best(self(user_BD, item_ND), k, shut_BN)
 
+    def as_dot(self, user_BD: Tensor, item_ND: Tensor) -> tuple[Tensor, Tensor]:
+        """Return vectors of both sides, each by itself, whose dot product stands for the score in an index."""
+        return user_BD, item_ND
+
 
 class Scorer(Matcher):
-    """Scores viewers against items.
-
-    ``indexable`` says whether a dot product of transformed vectors gives the same order.
-    """
+    """Scores viewers against items."""
 
     indexable: ClassVar[bool] = True
 

@@ -22,7 +22,11 @@ class BilinearScorer(Scorer):
 
     def forward(self, user_BD: Tensor, item_ND: Tensor) -> Tensor:
         """Return scores ``[B, N]``."""
-        return match(self.weight(user_BD), item_ND)
+        return match(*self.as_dot(user_BD, item_ND))
+
+    def as_dot(self, user_BD: Tensor, item_ND: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mapped viewers, and items as they are."""
+        return self.weight(user_BD), item_ND
 
 
 @dataclass(frozen=True)

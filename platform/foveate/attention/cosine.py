@@ -21,7 +21,11 @@ class CosineScorer(Scorer):
 
     def forward(self, user_BD: Tensor, item_ND: Tensor) -> Tensor:
         """Return scores ``[B, N]``."""
-        return match(F.normalize(user_BD, dim=-1) * scale(self.log_scale), F.normalize(item_ND, dim=-1))
+        return match(*self.as_dot(user_BD, item_ND))
+
+    def as_dot(self, user_BD: Tensor, item_ND: Tensor) -> tuple[Tensor, Tensor]:
+        """Return directions, those of the viewers sharpened."""
+        return F.normalize(user_BD, dim=-1) * scale(self.log_scale), F.normalize(item_ND, dim=-1)
 
 
 @dataclass(frozen=True)

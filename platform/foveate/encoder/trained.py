@@ -57,6 +57,28 @@ class TrainedEncoder:
         """``[I, D]`` float32: what the encoder knows each item by."""
         return _to_numpy(self._item_ID)
 
+    @property
+    def indexable(self) -> bool:
+        """Whether dot products of :attr:`item_dots` and :meth:`user_dots` order items as scores do."""
+        return self.model.match.indexable
+
+    @cached_property
+    def item_dots(self) -> NDArray[np.float32]:
+        """``[I, D]`` float32: the items' side of the dot product that stands for the score in an index."""
+        with torch.inference_mode():
+            return _to_numpy(self.model.match.as_dot(self._item_ID[:0], self._item_ID)[1])
+
+    @torch.inference_mode()
+    def user_dots(self, user_BD: Tensor) -> NDArray[np.float32]:
+        """Return ``[B, D]``: the viewers' side of that dot product."""
+        return _to_numpy(self.model.match.as_dot(user_BD, self._item_ID[:0])[0])
+
+    @torch.inference_mode()
+    def match(self, user_D: Tensor, items: NDArray[np.int32] | None = None) -> NDArray[np.float32]:
+        """Return ``[N]`` one encoded viewer's scores of some items; None scores every item."""
+        item_ND = self._item_ID if items is None else self._item_ID[torch.tensor(items, device=self._device).long()]
+        return _to_numpy(self.model.score(user_D[None], item_ND)[0])
+
     @torch.inference_mode()
     def encode(self, histories: Histories, now: NDArray[np.int64] | None = None) -> Tensor:
         """Return ``[B, D]`` viewer vectors, zero for a viewer without a history.

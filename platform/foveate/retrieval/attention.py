@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from foveate.data.catalog import Catalog
 from foveate.data.queries import events_of
@@ -15,17 +16,27 @@ from foveate.encoder.target import target_attention
 from foveate.encoder.train import TrainConfig, train_encoder
 from foveate.encoder.trained import TrainedEncoder
 from foveate.messages import Query
+from foveate.retrieval.asked import Asked, top_k
 from foveate.retrieval.base import Arrays, CandidateSource, FitContext, SourceConfig
 from foveate.retrieval.carried import liked
+from foveate.retrieval.index.auto import Auto
+from foveate.retrieval.index.base import IndexConfig
+from foveate.retrieval.index.finder import Finder
+
+_INDEX = "index/"
+"""Begins the names of the index's arrays among the encoder's."""
 
 
 class AttentionSource(CandidateSource):
     """A trained encoder that matches a viewer's positive history with every item."""
 
-    def __init__(self, config: Attention, encoder: TrainedEncoder, catalog: Catalog) -> None:
+    def __init__(
+        self, config: Attention, encoder: TrainedEncoder, catalog: Catalog, finder: Finder | None = None
+    ) -> None:
         self.name = config.name
         self.remark_names = config.remark_names
         self.encoder = encoder
+        self.finder = finder
         self._catalog = catalog
 
     @property
@@ -37,6 +48,15 @@ class AttentionSource(CandidateSource):
         """Return ``[B, I]``; all items are alike to a viewer without a history."""
         histories = events_of(queries, len(self._catalog)).histories(self._catalog.duration)
         return self.encoder.scores(histories, np.array([query.now for query in queries], dtype=np.int64))
+
+    def ask(self, queries: Sequence[Query], k: int) -> Asked:
+        """Return each query's best ``k`` items, out of the index where there is one."""
+        if self.finder is None:
+            return super().ask(queries, k)
+        histories = events_of(queries, len(self._catalog)).histories(self._catalog.duration)
+        user_BD = self.encoder.encode(histories, np.array([query.now for query in queries], dtype=np.int64))
+        known_B = np.diff(histories.offsets) > 0
+        return _LookedUp(self.encoder, self.finder, user_BD, known_B, [query.exclude for query in queries], k=k)
 
     def scores_of(self, queries: Sequence[Query], items: NDArray[np.int32]) -> NDArray[np.float32]:
         """Return ``[B, N]``: the scores of ``items`` alone."""
@@ -66,8 +86,39 @@ class AttentionSource(CandidateSource):
         return [target_attention(vectors[own], vectors[past])[:, None] for past, own in zip(pasts, items, strict=True)]
 
     def arrays(self) -> Arrays:
-        """Return the encoder's weights."""
-        return self.encoder.arrays()
+        """Return the encoder's weights, and what its index was laid out by."""
+        laid_out = {} if self.finder is None else self.finder.arrays()
+        return {**self.encoder.arrays(), **{f"{_INDEX}{name}": array for name, array in laid_out.items()}}
+
+
+class _LookedUp(Asked):
+    """An encoder whose items were looked up in an index; a viewer without a history finds all items alike."""
+
+    def __init__(
+        self,
+        encoder: TrainedEncoder,
+        finder: Finder,
+        user_BD: Tensor,
+        known_B: NDArray[np.bool_],
+        excludes: Sequence[NDArray[np.int32]],
+        *,
+        k: int,
+    ) -> None:
+        alike_I = np.zeros(0 if known_B.all() else len(encoder.item_vectors), dtype=np.float32)
+        rows = zip(user_BD, known_B, excludes, strict=True)
+        super().__init__(
+            [
+                finder.find(user_D, k, exclude) if known else top_k(alike_I, exclude, k)
+                for user_D, known, exclude in rows
+            ]
+        )
+        self._encoder, self._user_BD, self._known_B = encoder, user_BD, known_B
+
+    def scores_of(self, row: int, items: NDArray[np.int32]) -> NDArray[np.float32]:
+        """Return ``[N]`` the scores of some items for the query at ``row``."""
+        if not self._known_B[row]:
+            return np.zeros(len(items), dtype=np.float32)
+        return self._encoder.match(self._user_BD[row], items)
 
 
 @dataclass(frozen=True)
@@ -83,6 +134,8 @@ class Attention(SourceConfig):
     target_attention
         Whether the ranker is told what each candidate finds in the history when it is the one that looks: try it on the
         selection window, for beside the source's score it may add nothing.
+    index
+        How items are found: ``exact`` scores every one, ``inverted`` looks them up, ``auto`` goes by their number.
     """
 
     name = "attention"
@@ -91,6 +144,7 @@ class Attention(SourceConfig):
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     target_attention: bool = False
+    index: IndexConfig = field(default_factory=Auto)
 
     @property
     def remark_names(self) -> tuple[str, ...]:
@@ -98,9 +152,16 @@ class Attention(SourceConfig):
         return ("target_attention",) if self.target_attention else ()
 
     def fit(self, context: FitContext) -> AttentionSource:
-        """Train the encoder."""
-        return AttentionSource(self, train_encoder(self.encoder, self.train, context), context.catalog)
+        """Train the encoder, and lay out its items where an index finds them."""
+        encoder = train_encoder(self.encoder, self.train, context)
+        chosen = self.index.chosen(len(context.catalog))
+        finder = None if chosen is None else Finder.fit(chosen, encoder, context)
+        return AttentionSource(self, encoder, context.catalog, finder)
 
     def restore(self, arrays: Arrays, catalog: Catalog) -> AttentionSource:
         """Make the source again."""
-        return AttentionSource(self, TrainedEncoder.restore(self.encoder, arrays), catalog)
+        laid_out = {path.removeprefix(_INDEX): array for path, array in arrays.items() if path.startswith(_INDEX)}
+        weights = {path: array for path, array in arrays.items() if not path.startswith(_INDEX)}
+        encoder, chosen = TrainedEncoder.restore(self.encoder, weights), self.index.chosen(len(catalog))
+        finder = None if chosen is None else Finder.restore(chosen, encoder, laid_out)
+        return AttentionSource(self, encoder, catalog, finder)

@@ -16,9 +16,10 @@ from foveate.data.catalog import Catalog
 from foveate.data.fitting import FitContext
 from foveate.messages import Query
 from foveate.registry import Registry, Variant
+from foveate.retrieval.asked import Asked, Scored, top_k
 from foveate.retrieval.carried import Carried, by_thirds, liked
 
-__all__ = ["Arrays", "CandidateSource", "FitContext", "SourceConfig", "top_k"]
+__all__ = ["Arrays", "Asked", "CandidateSource", "FitContext", "SourceConfig", "top_k"]
 
 Arrays = Mapping[str, NDArray[np.generic]]
 """What a fitted source is made of; a bundle stores it as one safetensors file."""
@@ -51,8 +52,11 @@ class CandidateSource(ABC):
 
         The excluded are left out before the top is taken.
         """
-        scores = self.scores(queries)
-        return [top_k(row, query.exclude, k) for row, query in zip(scores, queries, strict=True)]
+        return list(self.ask(queries, k).tops)
+
+    def ask(self, queries: Sequence[Query], k: int) -> Asked:
+        """Return each query's best ``k`` items, with a way to score others; sources with an index override it."""
+        return Scored(self.scores(queries), queries, k)
 
     def remarks(self, queries: Sequence[Query], items: Sequence[NDArray[np.int32]]) -> list[NDArray[np.float32]]:
         """Return for each query ``[N, R]`` finite numbers: what there is to say of its candidates beside their scores.
@@ -110,17 +114,3 @@ class SourceConfig(Variant):
 
 
 SourceConfig.variants = Registry("source", SourceConfig, "foveate.retrieval")
-
-
-def top_k(scores_I: NDArray[np.float32], exclude: NDArray[np.int32], k: int) -> NDArray[np.int32]:
-    """Return the codes of the ``k`` best items, best first and ties by code, leaving out ``exclude``."""
-    open_scores = scores_I.astype(np.float32, copy=True)
-    open_scores[exclude] = -np.inf
-    k = min(k, int(np.isfinite(open_scores).sum()))
-    if k == 0:
-        return np.empty(0, dtype=np.int32)
-    # Everything that ties with the k-th best must be seen before ties are broken by code.
-    threshold = np.partition(open_scores, -k)[-k]
-    codes = np.flatnonzero(open_scores >= threshold)
-    order = np.argsort(-open_scores[codes], kind="stable")[:k]
-    return codes[order].astype(np.int32)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveate.messages import Candidates, Query
-from foveate.retrieval.base import CandidateSource, top_k
+from foveate.retrieval.base import Asked, CandidateSource, top_k
 
 
 def gather(sources: Sequence[CandidateSource], queries: Sequence[Query], counts: Sequence[int]) -> list[Candidates]:
@@ -25,8 +25,8 @@ def gather(sources: Sequence[CandidateSource], queries: Sequence[Query], counts:
         How many items each source offers, fewer where the excluded leave fewer.
     """
     names = tuple(source.name for source in sources)
-    scores = [source.scores(queries) for source in sources]
-    found = [_union(names, [rows_BI[row] for rows_BI in scores], query, counts) for row, query in enumerate(queries)]
+    asked = [source.ask(queries, count) for source, count in zip(sources, counts, strict=True)]
+    found = [_union(names, asked, row) for row in range(len(queries))]
     return _with_remarks(sources, queries, found)
 
 
@@ -73,14 +73,12 @@ def _with_remarks(
     ]
 
 
-def _union(
-    names: tuple[str, ...], scores: list[NDArray[np.float32]], query: Query, counts: Sequence[int]
-) -> Candidates:
-    tops = _tops(scores, query.exclude, counts)
+def _union(names: tuple[str, ...], asked: Sequence[Asked], row: int) -> Candidates:
+    tops = [source.tops[row] for source in asked]
     items_N = _joined(tops)
     scores_NS = np.empty((len(items_N), len(names)), dtype=np.float32)
-    for column, scores_I in enumerate(scores):
-        scores_NS[:, column] = scores_I[items_N]
+    for column, source in enumerate(asked):
+        scores_NS[:, column] = source.scores_of(row, items_N)
     nothing = np.empty((len(items_N), 0), dtype=np.float32)
     return Candidates(items_N, names, scores_NS, _offered(items_N, tops), (), nothing)
 
