@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import ray
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from foveate.bundle import Bundle, default_state, golden
 from foveate.bundle.manifest import entry_of, read_manifest
@@ -75,8 +80,46 @@ class Served:
         return {replica["pid"] for one in deployments for replica in one["replicas"]}
 
 
+class Collector:
+    """What OpenTelemetry sends its spans to."""
+
+    def __init__(self) -> None:
+        self.spans: list[Span] = []
+        spans = self.spans
+
+        class Takes(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["content-length"]))
+                content = gzip.decompress(body) if self.headers.get("content-encoding") == "gzip" else body
+                for resource in ExportTraceServiceRequest.FromString(content).resource_spans:
+                    spans.extend(span for scope in resource.scope_spans for span in scope.spans)
+                self.send_response(200)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Takes)
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
 @pytest.fixture(scope="module")
-def served(small_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def collector() -> Iterator[Collector]:
+    collector = Collector()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
+        patch.setenv("OTEL_BSP_SCHEDULE_DELAY", "200")
+        yield collector
+    collector.close()
+
+
+@pytest.fixture(scope="module")
+def served(small_bundle: Bundle, collector: Collector, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     root = tmp_path_factory.mktemp("operations")
     releases = Releases(root / "registry")
     releases.promote(small_bundle.path, None, because=WHY)
@@ -93,7 +136,9 @@ def served(small_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> It
     registry = LocalRegistry(releases.root)
     first = promoted(registry)
     with started(first.path, registry.state(), config, progress=said.append) as running:
-        yield Served(running, Follower(registry, running, first, said.append), releases, said)
+        served = Served(running, Follower(registry, running, first, said.append), releases, said)
+        with served.http:
+            yield served
 
 
 @pytest.fixture(scope="module")
@@ -200,6 +245,24 @@ def test_metrics_stand_on_rays_own_page(served: Served) -> None:
         assert any(f'stage="{stage}"' in line and 'application="foveate"' in line for line in lines), stage
 
 
+def test_a_trace_goes_through_the_graph(served: Served, collector: Collector) -> None:
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    header = {"traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
+    answer = served.http.post("/v1/recommend", json={"user_id": "u00002", "k": 5}, headers=header)
+    wanted = {names.REQUEST, *names.STAGES}
+
+    def own() -> dict[str, Span]:
+        return {span.name: span for span in collector.spans if span.trace_id.hex() == trace}
+
+    assert within(60, lambda: own().keys() >= wanted), own().keys()
+    spans = own()
+    assert spans[names.REQUEST].parent_span_id.hex() == "00f067aa0ba902b7"
+    told = {one.key: one.value.string_value for one in spans[names.REQUEST].attributes}
+    assert told["request_id"] == answer.json()["request_id"]
+    for stage in names.STAGES:
+        assert spans[stage].parent_span_id == spans[names.REQUEST].span_id
+
+
 def test_logs_are_json_and_say_why_a_bundle_was_refused(served: Served) -> None:
     folder = Path(ray._private.worker._global_node.get_logs_dir_path()) / "serve"
 
@@ -210,7 +273,7 @@ def test_logs_are_json_and_say_why_a_bundle_was_refused(served: Served) -> None:
 
     assert within(20, lambda: bool(refusals()))
     assert refusals()[0]["levelname"] == "ERROR"
-    assert refusals()[0]["deployment"] == "ranker"
+    assert refusals()[0]["deployment"] == "foveate_ranker"
 
 
 def test_the_verbs_are_listed() -> None:

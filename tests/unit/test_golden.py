@@ -17,6 +17,7 @@ from safetensors.numpy import load_file, save_file
 from foveate.bundle import Bundle, default_state, golden
 from foveate.bundle.manifest import entry_of, read_manifest
 from foveate.errors import BundleError, ConfigError
+from foveate.releases import Releases
 from foveate.state.sqlite import SqliteState
 from foveate_serve.holder import BundleHolder
 from foveate_serve.loading import load_all, load_catalogue, load_ranker, load_sources
@@ -116,6 +117,15 @@ def test_a_tampered_bundle_with_valid_checksums_is_refused_by_the_part_that_answ
     sealed(copy)
     with pytest.raises(BundleError, match=said):
         refuses(copy)
+
+
+def test_what_answers_otherwise_is_not_promoted(copy: Path, tmp_path: Path) -> None:
+    weaken_the_ranker(copy)
+    sealed(copy)
+    releases = Releases(tmp_path / "registry")
+    with pytest.raises(BundleError, match="golden request"):
+        releases.promote(copy, None, because="for a test")
+    assert releases.current() is None
 
 
 def test_a_ranker_of_other_columns_is_refused(copy: Path) -> None:

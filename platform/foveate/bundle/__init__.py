@@ -62,6 +62,18 @@ class Bundle:
         """The hash of its contents."""
         return self.manifest.bundle_id
 
+    def check_answers(self) -> None:
+        """Ask the golden requests again; a bundle of an older Foveate has none.
+
+        Raises
+        ------
+        BundleError
+            They are answered otherwise than when the bundle was made.
+        """
+        if self.golden:
+            self.golden.check_retrieval(self.model)
+            self.golden.check_ranking(self.model)
+
     @classmethod
     def save(
         cls,

@@ -105,7 +105,8 @@ class Releases:
         Raises
         ------
         BundleError
-            The bundle, the twin or the one that serves cannot be used.
+            The bundle, the twin or the one that serves cannot be used, or the bundle answers its golden requests
+            otherwise than when it was made.
         ReleaseError
             It cannot be judged or kept.
         """
@@ -113,6 +114,7 @@ class Releases:
         if judge is None and not because.strip():
             raise ReleaseError("a promotion past the gate must say why: add --because TEXT")
         new = Bundle.load(bundle)
+        new.check_answers()
         double = Bundle.load(twin) if twin else None
         if double:
             _check_twin(new.manifest, double.manifest)
