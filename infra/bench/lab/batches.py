@@ -1,0 +1,92 @@
+"""How the stages of one replica gather their batches: by themselves, without a network."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import time
+from collections.abc import Sequence
+
+from foveate.bundle import Bundle
+from foveate.messages import RecommendRequest
+from foveate.pipeline import make_context, recommend
+from foveate.state.sqlite import SqliteState, utc_micros
+from foveate_serve.batcher import Batcher
+from foveate_serve.holder import BundleHolder
+from foveate_serve.hydrator import Hydrator
+from foveate_serve.names import INGRESS, RANKER, RETRIEVER
+from foveate_serve.peers import Here
+from foveate_serve.ranker import Ranker
+from foveate_serve.retriever import Retriever
+from foveate_serve.sight.meter import NoMeter
+from foveate_serve.sight.names import BATCH_SIZE, Metric
+from foveate_serve.sight.sight import Sight
+from foveate_serve.sight.spans import NoSpans
+from foveate_serve.stages import Guarded, ServedStages
+from lab.serving_world import SLATE, World
+
+LARGEST = 32
+
+
+class Sizes(NoMeter):
+    """Keeps the sizes of the batches."""
+
+    def __init__(self) -> None:
+        self.seen: list[float] = []
+
+    def see(self, metric: Metric, value: float, **tags: str) -> None:
+        """Keep a batch's size."""
+        if metric is BATCH_SIZE:
+            self.seen.append(value)
+
+
+def mean_batch(world: World, clients: int, requests: int = 600) -> float:
+    """Return the mean size of all stages' batches while so many clients ask one replica."""
+    sizes, _ = asyncio.run(_asked(world, clients, requests))
+    return statistics.fmean(sizes)
+
+
+def compute_ms(world: World, requests: int = 200) -> float:
+    """Return the median milliseconds of a request that comes alone, all stages in this process."""
+    _, took = asyncio.run(_asked(world, 1, requests))
+    return statistics.median(took)
+
+
+async def _asked(world: World, clients: int, requests: int) -> tuple[list[float], list[float]]:
+    sizes = Sizes()
+    sight = Sight(sizes, NoSpans())
+    bundle = Bundle.load(world.bundle)
+    holder = BundleHolder(INGRESS, lambda _: bundle)
+    await holder.take(world.bundle)
+    hydrator = Hydrator(SqliteState(world.state), LARGEST, sight)
+    retriever = Guarded(Here(RETRIEVER, Retriever(holder, LARGEST, sight)))
+    ranker = Guarded(Here(RANKER, Ranker(holder, LARGEST, sight)))
+
+    took: list[float] = []
+
+    async def client(users: Sequence[str]) -> None:
+        for user in users:
+            began = time.perf_counter()
+            request = RecommendRequest(user, k=SLATE)
+            context = make_context(request, bundle.bundle_id, clock=utc_micros, budget=30_000_000)
+            await recommend(request, context, ServedStages(bundle.model, hydrator, retriever, ranker, utc_micros))
+            took.append(1e3 * (time.perf_counter() - began))
+
+    users = world.users[:requests]
+    await asyncio.gather(*(client(users[number::clients]) for number in range(clients)))
+    return sizes.seen, took
+
+
+def idle_wait_ms(calls: int = 500) -> float:
+    """Return the median milliseconds that an idle batcher adds to work that takes no time."""
+
+    async def ask() -> list[float]:
+        batcher: Batcher[int, int] = Batcher("idle", list, LARGEST)
+        took = []
+        for call in range(calls):
+            began = time.perf_counter()
+            await batcher.ask(call)
+            took.append(1e3 * (time.perf_counter() - began))
+        return took
+
+    return statistics.median(asyncio.run(ask()))

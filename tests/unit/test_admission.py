@@ -1,0 +1,74 @@
+"""Who is let in: as many as can be answered, and this machine alone where that is meant."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+
+from foveate_serve.admission import Admission, OnlyThisMachine, is_loopback
+
+
+class Server:
+    """Answers when it is let go."""
+
+    def __init__(self) -> None:
+        self.go = asyncio.Event()
+        self.entered = 0
+        self.app = Starlette(routes=[Route("/work", self.work), Route("/health/live", self.live)])
+
+    async def work(self, request: Request) -> PlainTextResponse:
+        self.entered += 1
+        await self.go.wait()
+        return PlainTextResponse("done")
+
+    async def live(self, request: Request) -> PlainTextResponse:
+        return PlainTextResponse("alive")
+
+
+def client(app: Any, address: str = "127.0.0.1") -> httpx.AsyncClient:
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app, client=(address, 1)), base_url="http://here")
+
+
+def test_what_comes_when_all_places_are_taken_is_turned_away_at_once() -> None:
+    async def ask() -> list[httpx.Response]:
+        server = Server()
+        async with client(Admission(server.app, limit=2)) as http:
+            inside = [asyncio.create_task(http.get("/work")) for _ in range(2)]
+            while server.entered < 2:
+                await asyncio.sleep(0)
+            refused, alive = await http.get("/work"), await http.get("/health/live")
+            server.go.set()
+            answered = await asyncio.gather(*inside)
+            return [refused, alive, *answered, await http.get("/work")]
+
+    refused, alive, *answered = asyncio.run(ask())
+    assert refused.status_code == 503
+    assert refused.headers["content-type"] == "application/problem+json"
+    assert int(refused.headers["retry-after"]) >= 1
+    assert refused.json()["code"] == "overloaded"
+    assert alive.status_code == 200
+    assert [one.status_code for one in answered] == [200, 200, 200]
+
+
+@pytest.mark.parametrize(("address", "status"), [("127.0.0.1", 200), ("::1", 200), ("192.0.2.7", 403)])
+def test_other_machines_are_refused_where_the_server_is_for_its_own(address: str, status: int) -> None:
+    async def ask() -> httpx.Response:
+        async with client(OnlyThisMachine(Server().app), address) as http:
+            return await http.get("/health/live")
+
+    assert asyncio.run(ask()).status_code == status
+
+
+@pytest.mark.parametrize(
+    ("host", "own"),
+    [("127.0.0.1", True), ("localhost", True), ("::1", True), ("[::1]", True), ("0.0.0.0", False), ("web.here", False)],
+)
+def test_which_hosts_mean_this_machine(host: str, own: bool) -> None:
+    assert is_loopback(host) is own
