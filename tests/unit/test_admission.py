@@ -68,7 +68,7 @@ def test_other_machines_are_refused_where_the_server_is_for_its_own(address: str
 
 @pytest.mark.parametrize(
     ("host", "own"),
-    [("127.0.0.1", True), ("localhost", True), ("::1", True), ("[::1]", True), ("0.0.0.0", False), ("web.here", False)],
+    [("127.0.0.1", True), ("localhost", True), ("::1", True), ("[::1]", True), ("192.0.2.7", False), ("web", False)],
 )
 def test_which_hosts_mean_this_machine(host: str, own: bool) -> None:
     assert is_loopback(host) is own
