@@ -57,7 +57,7 @@ def command(
     from foveate_serve.app import started  # noqa: PLC0415
     from foveate_serve.checks import check_access  # noqa: PLC0415
     from foveate_serve.config import ServeConfig  # noqa: PLC0415
-    from foveate_serve.follow import Follower, promoted  # noqa: PLC0415
+    from foveate_serve.follow import Follower, first_good  # noqa: PLC0415
 
     if (bundle is None) == (follow is None):
         raise ConfigError("name what to serve: either --bundle DIR or --follow REGISTRY")
@@ -69,7 +69,7 @@ def command(
     settings = read_config(ServeConfig, config, [*given, *overrides])
     check_access(settings, _say)
     registry = watched(follow, mirror or Path("runs/followed")) if follow else None
-    first = promoted(registry) if registry else None
+    first = first_good(registry, _say) if registry else None
     with (
         stoppable(),
         started(

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+from foveate.bundle import Bundle
 from foveate.errors import BundleError, FoveateError, ReleaseError
 from foveate.releases.watch import Promoted, Watched
 from foveate_serve.names import SHADOW
@@ -16,20 +17,26 @@ _SETTLED: Final = 3
 """How many looks in a row must find every replica with the new bundle: each look meets one of the ingresses."""
 
 
-def promoted(registry: Watched) -> Promoted:
-    """Return the bundle to start with.
+def first_good(registry: Watched, say: Callable[[str], None]) -> Promoted:
+    """Return the bundle to start with: what is promoted or, if it cannot be used, the newest that can.
 
     Raises
     ------
     ReleaseError
-        Nothing was promoted yet, or the registry cannot be read.
-    BundleError
-        What was promoted is damaged.
+        Nothing was promoted yet, nothing of it can be used, or the registry cannot be read.
     """
-    bundle_id = registry.current()
-    if bundle_id is None:
-        raise ReleaseError("the registry has promoted nothing yet: 'foveate promote BUNDLE' does")
-    return registry.fetched(bundle_id)
+    known = registry.good()
+    for bundle_id in known:
+        try:
+            found = registry.fetched(bundle_id)
+            Bundle.load(found.path).check_answers()
+        except FoveateError as error:
+            say(f"bundle {bundle_id} cannot be used: {error}")
+            continue
+        return found
+    if known:
+        raise ReleaseError(f"none of the registry's bundles can be used: {', '.join(known)}")
+    raise ReleaseError("the registry has promoted nothing yet: 'foveate promote BUNDLE' does")
 
 
 class Follower:
@@ -65,6 +72,10 @@ class Follower:
         self._say = say
         self._timeout_s = timeout_s
         self._last_fault = ""
+        current = registry.current()
+        if current != serving.bundle_id:
+            # It was tried when the server started.
+            self.refused = current
 
     def look(self) -> None:
         """Look at the registry once, and apply what is new in it; whatever goes wrong is said, and nothing raised."""

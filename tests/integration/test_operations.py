@@ -29,7 +29,7 @@ from foveate.releases.watch import LocalRegistry
 from foveate_cli.main import cli
 from foveate_serve.app import started
 from foveate_serve.config import AutoscalingConfig, DeploymentConfig, ServeConfig, ShadowConfig
-from foveate_serve.follow import Follower, promoted
+from foveate_serve.follow import Follower, first_good
 from foveate_serve.running import Running
 from foveate_serve.scaling import scale, sizes_of
 from foveate_serve.sight import names
@@ -134,7 +134,7 @@ def served(small_bundle: Bundle, collector: Collector, tmp_path_factory: pytest.
         shadow=ShadowConfig(bundle=str(small_bundle.path), share=1.0),
     )
     registry = LocalRegistry(releases.root)
-    first = promoted(registry)
+    first = first_good(registry, said.append)
     with started(first.path, registry.state(), config, progress=said.append) as running:
         served = Served(running, Follower(registry, running, first, said.append), releases, said)
         with served.http:

@@ -12,6 +12,7 @@ from foveate.bundle import Bundle, default_state
 from foveate.errors import BundleError, FoveateError, ReleaseError
 from foveate.releases import Releases
 from foveate.releases.watch import LocalRegistry, StoredRegistry, Watched, watched
+from foveate_serve.follow import first_good
 
 WHY = "for a test"
 
@@ -80,3 +81,32 @@ def test_what_is_no_registry_is_said(tmp_path: Path) -> None:
         StoredRegistry((tmp_path / "nothing").as_uri(), tmp_path / "mirror").current()
     with pytest.raises(FoveateError, match="carrier"):
         watched("carrier://pigeon", tmp_path)
+
+
+@pytest.mark.parametrize("look", [local, stored])
+def test_a_server_starts_with_the_newest_that_can_be_used(
+    look: Callable[[Path, Path], Watched], registry: Path, tmp_path: Path, small_bundle: Bundle
+) -> None:
+    current = Releases(registry).current()
+    assert look(registry, tmp_path).good() == [current, small_bundle.bundle_id]
+    card = registry / "bundles" / str(current) / "card.md"
+    card.write_bytes(card.read_bytes()[:-1] + b"!")
+    said: list[str] = []
+    found = first_good(look(registry, tmp_path), said.append)
+    assert found.bundle_id == small_bundle.bundle_id
+    [line] = said
+    assert f"bundle {current} cannot be used" in line
+    for path in (registry / "bundles").iterdir():
+        (path / "card.md").unlink()
+    shutil.rmtree(tmp_path / "mirror", ignore_errors=True)
+    with pytest.raises(ReleaseError, match="none of the registry's bundles"):
+        first_good(look(registry, tmp_path), said.append)
+    with pytest.raises(ReleaseError, match="promoted nothing yet"):
+        first_good(LocalRegistry(empty(tmp_path)), said.append)
+
+
+def empty(tmp_path: Path) -> Path:
+    root = tmp_path / "empty"
+    root.mkdir()
+    (root / "history.jsonl").touch()
+    return root

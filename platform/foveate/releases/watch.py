@@ -6,6 +6,7 @@ is a copy of such a folder, put there by whatever copies folders; stores know no
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -14,7 +15,7 @@ from foveate.bundle import BUNDLES, HISTORY, verify
 from foveate.bundle.manifest import MANIFEST, read_manifest
 from foveate.errors import BundleError, ReleaseError
 from foveate.files import staged_folder
-from foveate.releases.history import latest, read_history
+from foveate.releases.history import Entry, in_force, latest, read_history, standing
 from foveate.releases.registry import Releases
 
 
@@ -31,6 +32,16 @@ class Watched(Protocol):
 
     def current(self) -> str | None:
         """Return the id of the bundle that is promoted, None before there is one.
+
+        Raises
+        ------
+        ReleaseError
+            The registry cannot be read.
+        """
+        ...
+
+    def good(self) -> list[str]:
+        """Return what is promoted and after it what a rollback would fall back on, the newest first.
 
         Raises
         ------
@@ -72,6 +83,10 @@ class LocalRegistry:
         """Return the id of the bundle that the link leads to."""
         return self._releases.current()
 
+    def good(self) -> list[str]:
+        """Return what the link leads to and after it what served well before."""
+        return _good(self._releases.current(), self._releases.changes())
+
     def fetched(self, bundle_id: str) -> Promoted:
         """Return a bundle where it lies: it never changes there."""
         path = self._releases.path(bundle_id)
@@ -112,11 +127,20 @@ class StoredRegistry:
 
     def current(self) -> str | None:
         """Return the id of the bundle that the history's last change brought."""
+        return latest(self._history())
+
+    def good(self) -> list[str]:
+        """Return what the history's last change brought and after it what served well before."""
+        entries = self._history()
+        current = latest(entries)
+        return _good(current, in_force(entries, current))
+
+    def _history(self) -> tuple[Entry, ...]:
         (self._mirror / BUNDLES).mkdir(parents=True, exist_ok=True)
         # With its history, the mirror is known as a registry, whose bundles share one state.
         copy = self._mirror / HISTORY
         copy.write_bytes(self._read(f"{self._root}/{HISTORY}"))
-        return latest(read_history(copy))
+        return read_history(copy)
 
     def fetched(self, bundle_id: str) -> Promoted:
         """Copy a bundle here, unless it is here already."""
@@ -145,6 +169,10 @@ class StoredRegistry:
         except Exception as error:  # Each kind of store fails in its own way.
             raise ReleaseError(f"registry '{self._address}': '{path}': {' '.join(str(error).split())}") from error
         return content
+
+
+def _good(current: str | None, changes: Sequence[Entry]) -> list[str]:
+    return list(dict.fromkeys([*([current] if current else []), *reversed(standing(changes))]))
 
 
 def watched(registry: str, mirror: Path) -> Watched:
