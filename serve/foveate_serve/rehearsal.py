@@ -26,7 +26,8 @@ def rehearse_query(bundle: Bundle) -> Query:
         values=np.ones(1, dtype=np.float32),
         times=np.full(1, _NOW, dtype=np.int64),
     )
-    return model.query(history, Filters(), _NOW)
+    # As if a page came before: the marks by which pages know items are worked out once.
+    return model.query(history, Filters(shown_before=(0,)), _NOW)
 
 
 def rehearse_retrieval(bundle: Bundle) -> None:
