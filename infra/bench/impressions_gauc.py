@@ -13,26 +13,26 @@ popularity, a logistic regression on the same columns, and the same ranker on th
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from foveate.config import from_dict
-from foveate.data.catalog import Catalog
+from foveate.config import to_dict
 from foveate.data.dataset import Dataset
 from foveate.fit import fit_windows
 from foveate.fit.training import LabelWindow
 from foveate.messages import FeatureMatrix
 from foveate.metrics import RESAMPLES, Floats
-from foveate.ranking.base import RankerConfig, TrainingSet, column
+from foveate.ranking.base import TrainingSet, column
 from foveate.ranking.blend import logistic
 from foveate.recipe import Recipe
-from lab.logged import Shown, aucs, features_of, shown_in, training_of
+from lab.logged import Logged, Shown, aucs, features_of, shown_in, training_of
 from lab.ranked import open_set, recipe_of
 
 OURS, SCORES, LINEAR = "ranker, all features", "ranker, source scores alone", "logistic, all features"
@@ -105,28 +105,37 @@ def drawn(shown: Shown, most: int, seed: int) -> Shown:
     return shown.of(np.random.default_rng(seed).choice(users, most, replace=False))
 
 
-def gathered(
-    dataset: Dataset, recipe: Recipe, catalog: Catalog, options: argparse.Namespace, say: Callable[[str], None]
-) -> tuple[TrainingSet, Shown, FeatureMatrix, dict[str, tuple[str, ...]]]:
-    """Fit, and build the features of all impressions; also which columns are the sources'."""
+def gathered(dataset: Dataset, recipe: Recipe, options: argparse.Namespace, say: Callable[[str], None]) -> Logged:
+    """Fit, and build the features of all impressions; or read what an earlier call has kept."""
+    bare = to_dict(replace(recipe, ranker=Recipe().ranker))
+    settings = [bare, dataset.manifest.content_hash, options.window, options.kind, options.viewers]
+    folder = options.cache / hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16]
+    if not (folder / "groups.json").exists():
+        _gathered(dataset, recipe, options, say).keep(folder)
+    return Logged.read(folder)
+
+
+def _gathered(dataset: Dataset, recipe: Recipe, options: argparse.Namespace, say: Callable[[str], None]) -> Logged:
+    catalog = dataset.catalog()
     labels, last = fit_windows(dataset, recipe, catalog, upto=options.window, progress=say)
 
     def read(window: LabelWindow) -> tuple[Shown, FeatureMatrix]:
         whole = shown_in(dataset, catalog, options.kind, window.stage.now, window.stage.until)
         shown = drawn(whole, options.viewers, recipe.seed)
-        return shown, features_of(window, shown, catalog, recipe.counts, say)
+        say(f"{window.stage.name}: features of {len(shown.item):,} impressions")
+        return shown, features_of(window, shown, catalog, recipe.counts)
 
-    training = training_of([read(window) for window in labels])
-    return training, *read(last), last.features.groups
+    return Logged(training_of([read(window) for window in labels]), *read(last), last.features.groups)
 
 
 def measured(options: argparse.Namespace, say: Callable[[str], None]) -> tuple[list[Line], str]:
     recipe = recipe_of("kuairand-pure", options.override)
     dataset = open_set("kuairand-pure", options.data)
-    training, shown, asked, groups = gathered(dataset, recipe, dataset.catalog(), options, say)
-    config = recipe.ranker if options.ranker is None else from_dict(RankerConfig, options.ranker)
-    sources = groups["sources"]
+    found = gathered(dataset, recipe, options, say)
+    training, shown, asked = found.training, found.shown, found.asked
+    sources = found.groups["sources"]
     alone = TrainingSet(narrowed(training.features, sources), training.labels, training.groups, training.windows)
+    config = recipe.ranker
     say(f"{len(training.labels):,} impressions of {len(training.groups):,} lists to learn from")
     by_model: dict[str, NDArray[np.floating]] = {
         OURS: config.fit(training, recipe.seed).score(asked),
@@ -149,7 +158,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="dataset folder; without it the raw set is read")
     parser.add_argument("--override", nargs="*", default=[], metavar="KEY=VALUE", help="settings of the recipe")
     parser.add_argument("--kind", default="long_view", help="which kind of event is foretold")
-    parser.add_argument("--ranker", help="a ranker by name instead of the recipe's own settings")
+    parser.add_argument("--cache", type=Path, default=Path("runs") / "logged", help="where features are kept")
     parser.add_argument("--window", choices=["selection", "test"], default="test", help="whose impressions are ranked")
     parser.add_argument("--viewers", type=int, default=0, help="viewers drawn from each window; 0 takes all")
     parser.add_argument("--l2", type=float, default=10.0, help="weight of the logistic model's squared coefficients")

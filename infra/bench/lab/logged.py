@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -70,9 +72,7 @@ def shown_in(dataset: Dataset, catalog: Catalog, kind: str, start: int, end: int
     )
 
 
-def features_of(
-    window: LabelWindow, shown: Shown, catalog: Catalog, counts: Sequence[int], say: Callable[[str], None]
-) -> FeatureMatrix:
+def features_of(window: LabelWindow, shown: Shown, catalog: Catalog, counts: Sequence[int]) -> FeatureMatrix:
     """Build the ranker's features of each impression, by what was known at the window's start and no later."""
     lists = shown.lists()
     users = shown.user[lists[:-1]]
@@ -82,7 +82,6 @@ def features_of(
         queries = queries_of(window.stage.history, batch, catalog, window.stage.now)
         items = [shown.item[lists[at] : lists[at + 1]] for at in range(start, start + len(batch))]
         matrices += window.features.build(queries, _as_candidates(window.sources, queries, items, counts))
-        say(f"{window.stage.name}: features of {start + len(batch):,} of {len(users):,} viewers")
     first = matrices[0]
     return FeatureMatrix(first.names, first.schema_hash, np.concatenate([one.values for one in matrices]))
 
@@ -106,6 +105,49 @@ def _as_candidates(
         said = np.concatenate([of_source[row] for of_source in remarks], axis=1)
         out.append(Candidates(own, names, scores_NS, offered_NS, remark_names, said))
     return out
+
+
+@dataclass(frozen=True)
+class Logged:
+    """What rankers learn from, what they are asked about, and which columns tell of what."""
+
+    training: TrainingSet
+    shown: Shown
+    asked: FeatureMatrix
+    groups: Mapping[str, tuple[str, ...]]
+
+    def keep(self, folder: Path) -> None:
+        """Write it down."""
+        folder.mkdir(parents=True, exist_ok=True)
+        training, shown = self.training, self.shown
+        np.savez(
+            folder / "logged.npz",
+            names=np.array(self.asked.names),
+            training=training.features.values,
+            labels=training.labels,
+            lists=training.groups,
+            windows=training.windows,
+            asked=self.asked.values,
+            user=shown.user,
+            item=shown.item,
+            done=shown.done,
+        )
+        # Written last: a folder that holds it is whole.
+        (folder / "groups.json").write_text(json.dumps(dict(self.groups)))
+
+    @classmethod
+    def read(cls, folder: Path) -> Logged:
+        """Read what was written down."""
+        groups = json.loads((folder / "groups.json").read_text())
+        with np.load(folder / "logged.npz") as kept:
+            names = tuple(kept["names"].tolist())
+            features, asked = (FeatureMatrix(names, "logged", kept[name]) for name in ("training", "asked"))
+            return cls(
+                training=TrainingSet(features, kept["labels"], kept["lists"], kept["windows"]),
+                shown=Shown(kept["user"], kept["item"], kept["done"]),
+                asked=asked,
+                groups={name: tuple(columns) for name, columns in groups.items()},
+            )
 
 
 def training_of(parts: Sequence[tuple[Shown, FeatureMatrix]]) -> TrainingSet:
