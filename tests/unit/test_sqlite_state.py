@@ -166,25 +166,27 @@ def test_another_programs_database_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_a_file_of_the_first_version_is_brought_up_to_date(tmp_path: Path) -> None:
-    """It has no column for what a slate's rules cost: its records keep that open, and new ones are kept beside them."""
+    """It has no columns for a slate's costs and what stood in: its records keep that open, and new ones do not."""
     path = tmp_path / "old.sqlite"
     with SqliteImpressions(path) as sink:
         sink.write([served("before")])
     connection = sqlite3.connect(path)
-    connection.execute("ALTER TABLE requests DROP COLUMN relevance_paid")
+    for column in ("relevance_paid", "degraded"):
+        connection.execute(f"ALTER TABLE requests DROP COLUMN {column}")
     connection.execute("PRAGMA user_version=1")
     connection.commit()
     connection.close()
     with SqliteImpressions(path) as sink:
         sink.write([served("after")])
         assert [sink.read(name).slate.relevance_paid for name in ("before", "after")] == [None, 0.5]
+        assert [sink.read(name).slate.degraded for name in ("before", "after")] == [(), ("ranker_slow",)]
     with SqliteImpressions(path) as again:
         assert again.read("after").slate.relevance_paid == 0.5
 
 
 def served(request_id: str) -> ServedRequest:
     context = RequestContext(request_id, 5, "b1", 9, "home", 7, Filters())
-    slate = Slate(request_id, "u", "b1", "mmr-1", "f1", (), (), 0.5, 3)
+    slate = Slate(request_id, "u", "b1", "mmr-1", "f1", (), (), 0.5, 3, ("ranker_slow",))
     return ServedRequest(RecommendRequest("u"), context, slate)
 
 
