@@ -28,6 +28,8 @@ THROUGHPUT: Final[Mapping[str, str]] = {
     # How long a replica that is to end still answers, so that the proxy can learn of it. Ray's own 30 s suit proxies
     # on other machines, and would make every stop last so long.
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "2",
+    # On a busy machine HAProxy takes its time to come up; after Ray's own 5 s it would be killed and started anew.
+    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
 }
 """What Ray must find in its environment when it starts, on every node."""
 
