@@ -100,4 +100,4 @@ def _tell(running: Running, follow: str | None) -> None:
 
 
 def _say(line: str) -> None:
-    news.print(line, markup=False, style="dim")
+    news.print(line, markup=False, style="dim", soft_wrap=True)
