@@ -144,7 +144,8 @@ def processes_of(mark: str) -> list[int]:
 def test_serve_answers_until_it_is_stopped_and_leaves_nothing_behind(folder: Path, foveate: Callable[..., Run]) -> None:
     mark = f"FOVEATE_TEST={folder}"
     program = "from foveate_cli.main import main; main()"
-    command = [sys.executable, "-c", program, "serve", "--bundle", "small", "--port", "0", "deadline_ms=30000"]
+    patient = ["deadline_ms=30000", "start_timeout_s=300"]
+    command = [sys.executable, "-c", program, "serve", "--bundle", "small", "--port", "0", *patient]
     # A long TMPDIR, as some systems have, must not keep Ray from starting.
     environment = {**os.environ, "FOVEATE_TEST": str(folder), "TMPDIR": str(folder), "HOME": str(folder)}
     for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "XDG_RUNTIME_DIR"):
