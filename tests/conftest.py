@@ -229,9 +229,9 @@ def answering(bundle: Bundle, state: Path, config: ServeConfig) -> Iterator[http
     import httpx
     import uvicorn
 
-    from foveate_serve.api import build_api
     from foveate_serve.ingress import Ingress
     from foveate_serve.names import BUNDLE_KEY
+    from foveate_serve.web.api import build_api
 
     ingress = Ingress(to_dict(config), str(state))
     asyncio.run(ingress.reconfigure({BUNDLE_KEY: str(bundle.path)}))

@@ -29,9 +29,9 @@ from ray.util.state import list_actors
 from foveate.bundle import Bundle, default_state
 from foveate_cluster.edges import environment
 from foveate_serve.app import deploy, start
-from foveate_serve.cluster import LOOPBACK, free_ports, throughput
 from foveate_serve.config import DeploymentConfig, ServeConfig
 from foveate_serve.names import APPLICATION, INGRESS, RANKER, RETRIEVER
+from foveate_serve.operations.cluster import LOOPBACK, free_ports, throughput
 from lab.serving_world import World, serving_world
 from lab.steady import Steady, told
 

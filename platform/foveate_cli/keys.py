@@ -51,7 +51,7 @@ def command() -> None:
 @json_option
 def add(*, name: str, scopes: Sequence[Any], rate: str, path: Path, json_path: Path | None) -> None:
     """Make a key called NAME and show it: this once, for only its digest is kept."""
-    from foveate_serve.keys import Keys  # noqa: PLC0415
+    from foveate_serve.web.keys import Keys  # noqa: PLC0415
 
     keys = Keys.read(path) if path.exists() else Keys()
     more, key, secret = keys.added(name, scopes, rate)
@@ -66,7 +66,7 @@ def add(*, name: str, scopes: Sequence[Any], rate: str, path: Path, json_path: P
 @json_option
 def list_(*, path: Path, json_path: Path | None) -> None:
     """Show who has a key, what it opens, and which were revoked."""
-    from foveate_serve.keys import Keys  # noqa: PLC0415
+    from foveate_serve.web.keys import Keys  # noqa: PLC0415
 
     keys = Keys.read(path).keys
     table = Table(box=None, pad_edge=False)
@@ -86,7 +86,7 @@ def list_(*, path: Path, json_path: Path | None) -> None:
 @_file
 def revoke(*, key_id: str, path: Path) -> None:
     """Close the key KEY_ID for good."""
-    from foveate_serve.keys import Keys  # noqa: PLC0415
+    from foveate_serve.web.keys import Keys  # noqa: PLC0415
 
     Keys.read(path).revoked(key_id).write(path)
     out.print(f"key {key_id} is revoked", markup=False)

@@ -27,9 +27,9 @@ def command(*, sizes: Sequence[str], port: int, address: str | None, json_path: 
     The server is the one that 'foveate serve' started on --port of this machine, or that of the cluster at --address.
     """
     dashboard = dashboard_of(port) if address is None else address
-    from foveate_serve.cluster import cluster  # noqa: PLC0415 - Ray takes long to import
-    from foveate_serve.running import Running  # noqa: PLC0415
-    from foveate_serve.scaling import scale, sizes_of  # noqa: PLC0415
+    from foveate_serve.operations.cluster import cluster  # noqa: PLC0415 - Ray takes long to import
+    from foveate_serve.operations.running import Running  # noqa: PLC0415
+    from foveate_serve.operations.scaling import scale, sizes_of  # noqa: PLC0415
 
     wanted = sizes_of(sizes)
     with cluster(dashboard) as found:

@@ -15,7 +15,7 @@ from foveate_cli.common import address_option, config_options, folder, news, out
 from foveate_cli.nearby import known
 
 if TYPE_CHECKING:
-    from foveate_serve.running import Running
+    from foveate_serve.operations.running import Running
 
 
 @click.command(short_help="Answer over HTTP with Ray Serve.")
@@ -55,9 +55,9 @@ def command(
     """
     from foveate.releases.watch import watched  # noqa: PLC0415 - torch and Ray take long to import
     from foveate_serve.app import started  # noqa: PLC0415
-    from foveate_serve.checks import check_access  # noqa: PLC0415
     from foveate_serve.config import ServeConfig  # noqa: PLC0415
-    from foveate_serve.follow import Follower, first_good  # noqa: PLC0415
+    from foveate_serve.operations.checks import check_access  # noqa: PLC0415
+    from foveate_serve.operations.follow import Follower, first_good  # noqa: PLC0415
 
     if (bundle is None) == (follow is None):
         raise ConfigError("name what to serve: either --bundle DIR or --follow REGISTRY")

@@ -13,11 +13,11 @@ from foveate.bundle import default_state, verify
 from foveate.config import to_dict
 from foveate.errors import ConfigError
 from foveate.state.sqlite import SqliteState
-from foveate_serve.cluster import cluster, local_cpus
 from foveate_serve.config import ServeConfig
 from foveate_serve.graph import deployment_settings
 from foveate_serve.names import APPLICATION
-from foveate_serve.running import Running
+from foveate_serve.operations.cluster import cluster, local_cpus
+from foveate_serve.operations.running import Running
 from foveate_serve.sight.spans import PREFIX, exporter_asked
 
 _IMPORT_PATH: Final = "foveate_serve.graph:build"

@@ -13,16 +13,16 @@ from typing import Any
 from ray import serve
 
 from foveate.config import from_dict
+from foveate_serve.bundles.holder import BundleHolder, Status
+from foveate_serve.bundles.loading import load_ranker, load_sources
 from foveate_serve.config import DeploymentConfig, ServeConfig
-from foveate_serve.holder import BundleHolder, Status
 from foveate_serve.ingress import Ingress
-from foveate_serve.loading import load_ranker, load_sources
 from foveate_serve.names import BUNDLE_KEY, INGRESS, RANKER, RETRIEVER, SHADOW
-from foveate_serve.ranker import Ranker
-from foveate_serve.retriever import Retriever
-from foveate_serve.scaling import autoscaling_settings
-from foveate_serve.shadow import ShadowReplica
+from foveate_serve.operations.scaling import autoscaling_settings
 from foveate_serve.sight import Sight
+from foveate_serve.stages.ranker import Ranker
+from foveate_serve.stages.retriever import Retriever
+from foveate_serve.stages.shadow import ShadowReplica
 
 
 class _Holding:

@@ -24,21 +24,21 @@ from foveate.pipeline import make_context, recommend
 from foveate.state.base import ServedRequest, ViewerEvent
 from foveate.state.impressions import SqliteImpressions
 from foveate.state.sqlite import SqliteState, utc_micros
-from foveate_serve.api import build_api
-from foveate_serve.api_shadow import add_shadow
+from foveate_serve.bundles.holder import BundleHolder, BundleNotHeldError, Status
+from foveate_serve.bundles.loading import load_all, load_catalogue
 from foveate_serve.config import ServeConfig
-from foveate_serve.holder import BundleHolder, BundleNotHeldError, Status
-from foveate_serve.hydrator import Hydrator
-from foveate_serve.loading import load_all, load_catalogue
 from foveate_serve.names import BUNDLE_KEY, INGRESS, RANKER, RETRIEVER
-from foveate_serve.peers import Elsewhere, Here, Peer
-from foveate_serve.ranker import Ranker
-from foveate_serve.retriever import Retriever
-from foveate_serve.shadowing import Shadowing
 from foveate_serve.sight import Sight
 from foveate_serve.sight.header import TraceHeader
-from foveate_serve.stages import Guarded, ServedStages
-from foveate_serve.writer import ImpressionWriter
+from foveate_serve.stages.hydrator import Hydrator
+from foveate_serve.stages.peers import Elsewhere, Here, Peer
+from foveate_serve.stages.ranker import Ranker
+from foveate_serve.stages.retriever import Retriever
+from foveate_serve.stages.served import Guarded, ServedStages
+from foveate_serve.stages.shadowing import Shadowing
+from foveate_serve.stages.writer import ImpressionWriter
+from foveate_serve.web.api import build_api
+from foveate_serve.web.shadow import add_shadow
 
 logger = logging.getLogger("ray.serve")
 

@@ -29,9 +29,9 @@ from foveate.releases.watch import LocalRegistry
 from foveate_cli.main import cli
 from foveate_serve.app import started
 from foveate_serve.config import AutoscalingConfig, DeploymentConfig, ServeConfig, ShadowConfig
-from foveate_serve.follow import Follower, first_good
-from foveate_serve.running import Running
-from foveate_serve.scaling import scale, sizes_of
+from foveate_serve.operations.follow import Follower, first_good
+from foveate_serve.operations.running import Running
+from foveate_serve.operations.scaling import scale, sizes_of
 from foveate_serve.sight import names
 
 pytestmark = [pytest.mark.cluster, pytest.mark.soak]

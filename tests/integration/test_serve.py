@@ -29,7 +29,7 @@ from foveate.surfaces.base import Surface
 from foveate_cluster.ray_cluster import ray_cluster
 from foveate_serve.app import APPLICATION, deploy, start
 from foveate_serve.config import DeploymentConfig, ServeConfig
-from foveate_serve.wire_ask import RecommendIn
+from foveate_serve.wire.ask import RecommendIn
 
 pytestmark = pytest.mark.cluster
 

@@ -21,9 +21,9 @@ from foveate.config import from_dict, to_dict
 from foveate.errors import ConfigError, NotFoundError
 from foveate_cli.keys import command
 from foveate_serve.access import AccessConfig
-from foveate_serve.checks import check_access
 from foveate_serve.config import ServeConfig
-from foveate_serve.keys import Keys
+from foveate_serve.operations.checks import check_access
+from foveate_serve.web.keys import Keys
 
 ASK = {"user_id": "u00017", "k": 2}
 EVENTS = {"events": [{"user_id": "u00017", "item_id": "v00001", "kind": "like"}]}

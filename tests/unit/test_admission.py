@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from foveate_serve.admission import Admission, OnlyThisMachine, is_loopback
+from foveate_serve.web.admission import Admission, OnlyThisMachine, is_loopback
 
 
 class Server:

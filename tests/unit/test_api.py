@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from foveate_serve.paging import MOST_SHOWN
+from foveate_serve.web.paging import MOST_SHOWN
 
 NOW = "2025-03-14T00:00:00Z"
 JSON = {"content-type": "application/json"}

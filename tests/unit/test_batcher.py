@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from foveate_serve.batcher import Batcher
+from foveate_serve.stages.batcher import Batcher
 
 
 class Work:

@@ -19,8 +19,8 @@ from foveate.bundle.manifest import entry_of, read_manifest
 from foveate.errors import BundleError, ConfigError
 from foveate.releases import Releases
 from foveate.state.sqlite import SqliteState
-from foveate_serve.holder import BundleHolder
-from foveate_serve.loading import load_all, load_catalogue, load_ranker, load_sources
+from foveate_serve.bundles.holder import BundleHolder
+from foveate_serve.bundles.loading import load_all, load_catalogue, load_ranker, load_sources
 
 
 def sealed(folder: Path) -> Path:

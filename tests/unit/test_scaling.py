@@ -10,12 +10,12 @@ import pytest
 from foveate.config import from_dict
 from foveate.errors import ConfigError
 from foveate.messages import Slate, SlateItem
+from foveate_serve.bundles.holder import Status
 from foveate_serve.config import AutoscalingConfig, ServeConfig, ShadowConfig
 from foveate_serve.graph import deployment_settings
-from foveate_serve.holder import Status
-from foveate_serve.scaling import Size, sizes_of
-from foveate_serve.shadow import Compared, difference_of, summary
-from foveate_serve.shadowing import in_share
+from foveate_serve.operations.scaling import Size, sizes_of
+from foveate_serve.stages.shadow import Compared, difference_of, summary
+from foveate_serve.stages.shadowing import in_share
 
 
 def test_sizes_are_read() -> None:

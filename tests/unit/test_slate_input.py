@@ -22,7 +22,7 @@ from foveate.slate.constraints import Constraints
 from foveate.slate.inputs import SlateInput
 from foveate.slate.rules.from_category import FromCategory
 from foveate.state.sqlite import SqliteState
-from foveate_serve.answers import slate_out
+from foveate_serve.web.answers import slate_out
 
 NOW = 1_742_169_600_000_000  # the end of the small world's two weeks
 

@@ -12,7 +12,7 @@ from foveate.bundle import Bundle, default_state
 from foveate.errors import BundleError, FoveateError, ReleaseError
 from foveate.releases import Releases
 from foveate.releases.watch import LocalRegistry, StoredRegistry, Watched, watched
-from foveate_serve.follow import first_good
+from foveate_serve.operations.follow import first_good
 
 WHY = "for a test"
 

@@ -15,13 +15,13 @@ from starlette.types import Message, Receive, Scope, Send
 from foveate.config import from_dict, to_dict
 from foveate.errors import ConfigError
 from foveate.messages import Filters, PastEvent, RecommendRequest
-from foveate_serve.answers import ready_out
+from foveate_serve.bundles.holder import Status
 from foveate_serve.config import ServeConfig
-from foveate_serve.holder import Status
-from foveate_serve.limits import BodyLimit
-from foveate_serve.wire_ask import RecommendIn
-from foveate_serve.wire_base import from_micros, to_micros
-from foveate_serve.wire_events import EventsIn
+from foveate_serve.web.answers import ready_out
+from foveate_serve.web.body_limit import BodyLimit
+from foveate_serve.wire.ask import RecommendIn
+from foveate_serve.wire.base import from_micros, to_micros
+from foveate_serve.wire.events import EventsIn
 
 BAD_REQUESTS: dict[str, dict[str, Any]] = {
     "an empty viewer": {"user_id": ""},

@@ -11,18 +11,18 @@ from foveate.bundle import Bundle
 from foveate.messages import RecommendRequest
 from foveate.pipeline import make_context, recommend
 from foveate.state.sqlite import SqliteState, utc_micros
-from foveate_serve.batcher import Batcher
-from foveate_serve.holder import BundleHolder
-from foveate_serve.hydrator import Hydrator
+from foveate_serve.bundles.holder import BundleHolder
 from foveate_serve.names import INGRESS, RANKER, RETRIEVER
-from foveate_serve.peers import Here
-from foveate_serve.ranker import Ranker
-from foveate_serve.retriever import Retriever
 from foveate_serve.sight.meter import NoMeter
 from foveate_serve.sight.names import BATCH_SIZE, Metric
 from foveate_serve.sight.sight import Sight
 from foveate_serve.sight.spans import NoSpans
-from foveate_serve.stages import Guarded, ServedStages
+from foveate_serve.stages.batcher import Batcher
+from foveate_serve.stages.hydrator import Hydrator
+from foveate_serve.stages.peers import Here
+from foveate_serve.stages.ranker import Ranker
+from foveate_serve.stages.retriever import Retriever
+from foveate_serve.stages.served import Guarded, ServedStages
 from lab.serving_world import SLATE, World
 
 LARGEST = 32

@@ -20,12 +20,12 @@ from foveate_serve.client.errors import (
     MissingError,
     UnreachableError,
 )
-from foveate_serve.wire import ItemOut, SlateItemOut, SlateOut, SurfaceOut, SurfacesOut
-from foveate_serve.wire_ask import FiltersIn, PastEventIn, RecommendIn, WhyNotIn
-from foveate_serve.wire_events import EventIn, EventsIn, EventsOut
-from foveate_serve.wire_explain import ExplanationOut, WhyNotOut
-from foveate_serve.wire_health import ReadyOut
-from foveate_serve.wire_problem import FieldFault, Problem
+from foveate_serve.wire.ask import FiltersIn, PastEventIn, RecommendIn, WhyNotIn
+from foveate_serve.wire.events import EventIn, EventsIn, EventsOut
+from foveate_serve.wire.explain import ExplanationOut, WhyNotOut
+from foveate_serve.wire.health import ReadyOut
+from foveate_serve.wire.problem import FieldFault, Problem
+from foveate_serve.wire.slates import ItemOut, SlateItemOut, SlateOut, SurfaceOut, SurfacesOut
 
 __all__ = [
     "AccessError",

@@ -10,12 +10,12 @@ import httpx
 from pydantic import BaseModel
 
 from foveate_serve.client.errors import error_of
-from foveate_serve.wire import ItemOut, SlateOut, SurfacesOut
-from foveate_serve.wire_ask import RecommendIn, WhyNotIn
-from foveate_serve.wire_base import Wire
-from foveate_serve.wire_events import EventsIn, EventsOut
-from foveate_serve.wire_explain import WhyNotOut
-from foveate_serve.wire_health import ReadyOut
+from foveate_serve.wire.ask import RecommendIn, WhyNotIn
+from foveate_serve.wire.base import Wire
+from foveate_serve.wire.events import EventsIn, EventsOut
+from foveate_serve.wire.explain import WhyNotOut
+from foveate_serve.wire.health import ReadyOut
+from foveate_serve.wire.slates import ItemOut, SlateOut, SurfacesOut
 
 T = TypeVar("T", bound=BaseModel)
 

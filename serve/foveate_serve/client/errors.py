@@ -21,7 +21,7 @@ import httpx
 from pydantic import ValidationError
 
 from foveate.errors import FoveateError
-from foveate_serve.wire_problem import Problem
+from foveate_serve.wire.problem import Problem
 
 _SHOWN: Final = 300
 

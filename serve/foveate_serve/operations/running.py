@@ -1,0 +1,224 @@
+"""The application on a cluster, looked at and changed through the cluster's dashboard and its own health page.
+
+Serve's config path is used and not ``serve.run``, which would restart every replica each time: a new bundle or another
+number of replicas is applied to a running server in place.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import httpx
+from ray.dashboard.modules.serve.sdk import ServeSubmissionClient
+
+from foveate.errors import ConfigError, ServingError
+from foveate_serve.names import APPLICATION, BUNDLE_KEY, SHADOW
+from foveate_serve.operations.cluster import LOOPBACK
+
+POLL_S: Final = 0.1
+_STOP_TIMEOUT_S: Final = 15.0
+_EVERYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
+_JSON: Final = "application/json"
+
+
+class Running:
+    """The application of one cluster, whether it runs there yet or not.
+
+    Parameters
+    ----------
+    dashboard
+        URL of the cluster's dashboard.
+
+    Raises
+    ------
+    ConfigError
+        No dashboard answers there.
+    """
+
+    def __init__(self, dashboard: str) -> None:
+        self.dashboard = dashboard
+        try:
+            self._client = ServeSubmissionClient(dashboard)
+        except (ConnectionError, RuntimeError) as error:
+            raise ConfigError(f"no Ray dashboard answers at '{dashboard}' ({error})") from error
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the application was applied."""
+        return APPLICATION in self._details()["applications"]
+
+    def application(self) -> dict[str, Any]:
+        """Return what Serve says of the application.
+
+        Raises
+        ------
+        ServingError
+            It does not run there.
+        """
+        found: dict[str, Any] | None = self._details()["applications"].get(APPLICATION)
+        if found is None or not found.get("deployed_app_config"):
+            raise ServingError(
+                f"no server of Foveate runs on the cluster of '{self.dashboard}': foveate serve starts one"
+            )
+        return found
+
+    def apply(self, application: Mapping[str, Any], options: Mapping[str, Any]) -> None:
+        """Have Serve run the application like this.
+
+        Parameters
+        ----------
+        options
+            ``host`` and ``port`` of HTTP; they count only where Serve does not run yet.
+
+        Raises
+        ------
+        ServingError
+            Serve refuses it.
+        """
+        details = self._details()
+        self._put([*_others(details), application], _http_options(details) or options)
+
+    def change(self, edit: Callable[[dict[str, Any]], None]) -> None:
+        """Change each deployment's part of what was applied, and leave the rest as it is.
+
+        Parameters
+        ----------
+        edit
+            Changes one deployment's settings in place.
+
+        Raises
+        ------
+        ServingError
+            The application does not run, or Serve refuses the change.
+        """
+        application = self.application()["deployed_app_config"]
+        for deployment in application["deployments"]:
+            edit(deployment)
+        self.apply(application, {})
+
+    def swap(self, bundle: str) -> None:
+        """Have every replica but the shadow take the bundle in a folder; sizes stay as they are."""
+
+        def edit(deployment: dict[str, Any]) -> None:
+            if deployment["name"] == SHADOW:
+                return
+            deployment["user_config"] = {**(deployment.get("user_config") or {}), BUNDLE_KEY: bundle}
+
+        self.change(edit)
+
+    def url(self) -> str:
+        """Return where the application answers."""
+        options = _http_options(self._details()) or {}
+        host = options.get("host", LOOPBACK)
+        if host in _EVERYWHERE:
+            host = urlsplit(self.dashboard).hostname or LOOPBACK
+        return f"http://[{host}]:{options['port']}" if ":" in host else f"http://{host}:{options['port']}"
+
+    def health(self) -> tuple[bool, list[dict[str, Any]]]:
+        """Return whether requests can be answered, and what each replica holds.
+
+        Raises
+        ------
+        ServingError
+            The application does not answer.
+        """
+        try:
+            answer = httpx.get(f"{self.url()}/health/ready", timeout=5.0)
+        except httpx.HTTPError as error:
+            raise ServingError(f"the server does not answer: {str(error) or type(error).__name__}") from error
+        if not answer.headers.get("content-type", "").startswith(_JSON) or "parts" not in answer.json():
+            raise ServingError(f"the server is not ready: {answer.text}")
+        return answer.status_code == 200, answer.json()["parts"]
+
+    def wait_ready(self, timeout_s: float) -> None:
+        """Return when requests can be answered.
+
+        Raises
+        ------
+        ServingError
+            A replica refuses its bundle, the deployments fail, or the time is over.
+        """
+        give_up = time.monotonic() + timeout_s
+        said = "no answer yet"
+        while time.monotonic() < give_up:
+            try:
+                ready, parts = self.health()
+                if ready:
+                    return
+                said = f"not every replica holds a bundle: {parts}"
+            except ServingError as error:
+                parts, said = [], str(error)
+            _check_taken(parts)
+            self._check_not_failed()
+            time.sleep(POLL_S)
+        raise ServingError(f"serving was not ready after {timeout_s:g} seconds: {said}")
+
+    def nodes(self) -> list[Mapping[str, float]]:
+        """Return what each living node of the cluster has in all, such as ``{"CPU": 4}``; empty where Ray tells not."""
+        answer = self._client._do_request("GET", "/api/v0/nodes", params={"limit": 10000})
+        if answer.status_code != 200:
+            return []
+        found = answer.json()["data"]["result"]["result"]
+        return [node["resources_total"] for node in found if node["state"] == "ALIVE"]
+
+    def metrics(self) -> list[str]:
+        """Return where Prometheus reads the metrics of each node and of the dashboard."""
+        answer = self._client._do_request("GET", "/api/prometheus/sd")
+        found = answer.json() if answer.status_code == 200 else []
+        return [f"http://{target}/metrics" for group in found for target in group.get("targets", [])]
+
+    def remove(self) -> None:
+        """Take the application away and wait until its replicas have ended, so that what they hold is written."""
+        details = self._details()
+        others = _others(details)
+        if others:
+            self._put(others, _http_options(details) or {})
+        else:
+            self._client.delete_applications()  # type: ignore[no-untyped-call]
+        give_up = time.monotonic() + _STOP_TIMEOUT_S
+        while self.is_there and time.monotonic() < give_up:
+            time.sleep(POLL_S)
+
+    def _details(self) -> dict[str, Any]:
+        details: dict[str, Any] = self._client.get_serve_details()
+        return details
+
+    def _put(self, applications: Sequence[Any], options: Mapping[str, Any]) -> None:
+        config = {
+            "proxy_location": "HeadOnly",
+            "http_options": dict(options),
+            "logging_config": {"enable_access_log": False, "encoding": "JSON"},
+            "applications": list(applications),
+        }
+        try:
+            self._client.deploy_applications(config)
+        except (RuntimeError, ConnectionError) as error:
+            raise ServingError(f"Ray Serve refused the application: {error}") from error
+
+    def _check_not_failed(self) -> None:
+        application = self._details()["applications"].get(APPLICATION, {})
+        if application.get("status") == "DEPLOY_FAILED":
+            raise ServingError(f"the deployments did not come up: {application.get('message', '').strip()}")
+
+
+def _check_taken(parts: Sequence[Mapping[str, Any]]) -> None:
+    """Give up at once where a replica could not take the bundle: it will not try again by itself."""
+    for part in parts:
+        if part["bundle_id"] is None and part["refused"]:
+            raise ServingError(f"the {part['deployment']} could not start: {part['problem']}")
+
+
+def _others(details: Mapping[str, Any]) -> list[Any]:
+    """Return the configs of the cluster's other applications: a PUT replaces all of them."""
+    applications = details["applications"].items()
+    configs = [one.get("deployed_app_config") for name, one in applications if name != APPLICATION]
+    return [config for config in configs if config]
+
+
+def _http_options(details: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the running proxies' options, which cannot be changed; None where Serve does not run yet."""
+    options = details.get("http_options") or {}
+    return {name: options[name] for name in ("host", "port")} if options.get("port") else None

@@ -1,0 +1,72 @@
+"""Viewers' histories as a stage of the ingress: read many at a time, beside the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import numpy as np
+
+from foveate.messages import Query, RecommendRequest, RequestContext, ViewerHistory
+from foveate.model import Model
+from foveate.pipeline import hydrate
+from foveate.state.base import ViewerEvent, ViewerState
+from foveate_serve.sight import Sight, names
+from foveate_serve.stages.batcher import Batcher
+
+Call = tuple[Model, RecommendRequest, RequestContext]
+
+
+class Hydrator:
+    """Reads histories and turns them into queries.
+
+    Parameters
+    ----------
+    state
+        Where histories are read.
+    largest
+        Most requests of one batch.
+    sight
+        Where it tells what it does.
+    """
+
+    def __init__(self, state: ViewerState, largest: int, sight: Sight | None = None) -> None:
+        self._state = state
+        self._sight = sight or Sight.unseen()
+        self._batcher: Batcher[Call, tuple[Query, int]] = Batcher("hydrator", self._work, largest)
+
+    async def hydrate(self, model: Model, request: RecommendRequest, context: RequestContext) -> tuple[Query, int]:
+        """Return a viewer's query and the version of the history in it.
+
+        Raises
+        ------
+        StateError
+            The store cannot be read.
+        """
+        return await self._batcher.ask((model, request, context))
+
+    async def without_history(
+        self, model: Model, request: RecommendRequest, context: RequestContext
+    ) -> tuple[Query, int]:
+        """Return the query of the same viewer as if nothing were known; what the request forbids stays forbidden."""
+        [answer] = await asyncio.to_thread(hydrate, model, _NoState(), [request], [context])
+        return answer
+
+    def _work(self, calls: Sequence[Call]) -> list[tuple[Query, int]]:
+        with self._sight.stage(names.HYDRATE, [context for _, _, context in calls]):
+            return [hydrate(model, self._state, [request], [context])[0] for model, request, context in calls]
+
+
+class _NoState:
+    """Knows no viewer."""
+
+    def history(self, user_id: str, version: int | None = None) -> ViewerHistory:
+        """Return an empty history."""
+        del version
+        nothing = np.empty(0, dtype=np.int64)
+        return ViewerHistory(user_id, (), (), nothing.astype(np.float32), nothing)
+
+    def append(self, events: Sequence[ViewerEvent]) -> int:
+        """Keep nothing."""
+        del events
+        return 0

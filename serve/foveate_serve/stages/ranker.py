@@ -1,0 +1,78 @@
+"""Ranker and slate as a stage: batched, by whichever bundle a request pins."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from foveate.bundle import Bundle
+from foveate.explain import WhyNot
+from foveate.explain.judging import judge
+from foveate.explain.ranking import Weighed, weigh
+from foveate.messages import Candidates, Query, Ranked, RecommendRequest, RequestContext, Slate
+from foveate.model import Model
+from foveate.pipeline import rank, select, view
+from foveate_serve.bundles.holder import BundleHolder
+from foveate_serve.sight import Sight, names
+from foveate_serve.stages.batcher import Batcher
+from foveate_serve.stages.grouped import by_bundle
+
+
+@dataclass(frozen=True, slots=True)
+class ToRank:
+    """What the ranker is to score. Candidates with features never travel: it ranks and selects in one call."""
+
+    query: Query
+    candidates: Candidates
+
+
+Call = tuple[RecommendRequest, ToRank, RequestContext]
+
+
+class Ranker:
+    """Scores candidates and chooses the slate.
+
+    Parameters
+    ----------
+    holder
+        The bundles of this replica.
+    largest
+        Most requests of one batch.
+    sight
+        Where it tells what it does.
+    """
+
+    def __init__(self, holder: BundleHolder, largest: int, sight: Sight | None = None) -> None:
+        self._holder = holder
+        self._sight = sight or Sight.unseen()
+        self._batcher: Batcher[Call, Slate] = Batcher("ranker", self._work, largest)
+
+    async def answer(self, request: RecommendRequest, to_rank: ToRank, context: RequestContext) -> Slate:
+        """Return a request's slate by the bundle that its context pins."""
+        return await self._batcher.ask((request, to_rank, context))
+
+    async def weigh(self, request: RecommendRequest, to_rank: ToRank, context: RequestContext) -> list[Weighed]:
+        """Say what features, policy and rules made of each item of the slate."""
+        return await asyncio.to_thread(lambda: weigh(*self._ranked(request, to_rank, context), request.k, context.seed))
+
+    async def judge(self, request: RecommendRequest, to_rank: ToRank, context: RequestContext, item_id: str) -> WhyNot:
+        """Say what ranker, policy and rules made of a candidate."""
+        return await asyncio.to_thread(
+            lambda: judge(*self._ranked(request, to_rank, context), request.k, context.seed, item_id)
+        )
+
+    def _ranked(self, request: RecommendRequest, to_rank: ToRank, context: RequestContext) -> tuple[Model, Ranked]:
+        model = self._holder.bundle(context.bundle_id).model
+        [ranked] = rank(model, [to_rank.query], [to_rank.candidates], [context])
+        return view(model, request, context), ranked
+
+    def _work(self, calls: Sequence[Call]) -> list[Slate]:
+        return by_bundle(self._holder, calls, pinned=lambda call: call[2].bundle_id, work=self._rank_and_select)
+
+    def _rank_and_select(self, bundle: Bundle, calls: Sequence[Call]) -> list[Slate]:
+        model, contexts = bundle.model, [context for _, _, context in calls]
+        with self._sight.stage(names.RANK, contexts):
+            ranked = rank(model, [one.query for _, one, _ in calls], [one.candidates for _, one, _ in calls], contexts)
+        with self._sight.stage(names.SELECT, contexts):
+            return select(model, [request for request, _, _ in calls], ranked, contexts)

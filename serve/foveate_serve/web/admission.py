@@ -1,0 +1,73 @@
+"""Who is let in at all: no more requests than can be answered in time, and from this machine alone where that is meant.
+
+A server that takes everything answers nothing in time: turning the rest away at once keeps what it can do.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Final
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from foveate_serve.web.problems import problem
+
+_ALWAYS: Final = "/health/"
+"""Paths that stay open when all places are taken: who looks after the server must not lose sight of it."""
+
+
+class Admission:
+    """Middleware that turns away what comes when ``limit`` requests are under way: 503, and when to try again."""
+
+    def __init__(self, app: ASGIApp, limit: int) -> None:
+        self._app = app
+        self._limit = limit
+        self._under_way = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or turn it away."""
+        if scope["type"] != "http" or scope["path"].startswith(_ALWAYS):
+            await self._app(scope, receive, send)
+            return
+        if self._under_way >= self._limit:
+            answer = problem("overloaded", f"{self._limit} requests are under way in this replica")
+            await answer(scope, receive, send)
+            return
+        self._under_way += 1
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._under_way -= 1
+
+
+class OnlyThisMachine:
+    """Middleware that answers 403 to other machines.
+
+    Behind HAProxy, Ray Serve lets replicas listen on all interfaces whatever host was asked for.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or refuse it."""
+        if scope["type"] == "http" and not _is_loopback(scope.get("client")):
+            answer = problem("forbidden", "this server answers its own machine alone: start it with --host 0.0.0.0")
+            await answer(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address means this machine alone."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _is_loopback(client: tuple[str, int] | None) -> bool:
+    # A client without an address came through a socket of this machine.
+    return client is None or is_loopback(client[0])

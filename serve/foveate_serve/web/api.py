@@ -1,0 +1,201 @@
+"""The HTTP interface: parses, asks the ingress, answers. What goes wrong is answered as JSON, never as a traceback."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Final, Protocol
+
+from fastapi import FastAPI, Response
+from starlette.middleware.cors import CORSMiddleware
+
+from foveate import __version__
+from foveate.bundle import Bundle
+from foveate.data.vocabulary import UNKNOWN
+from foveate.errors import NotFoundError
+from foveate.explain import SlateExplanation, WhyNot
+from foveate.messages import RecommendRequest, RequestContext, Slate
+from foveate.state.base import ViewerEvent
+from foveate.state.sqlite import utc_micros
+from foveate.surfaces.base import surface_of
+from foveate_serve.bundles.holder import Status
+from foveate_serve.config import ServeConfig
+from foveate_serve.web.admission import Admission, OnlyThisMachine, is_loopback
+from foveate_serve.web.answers import item_out, ready_out, slate_out, surfaces_out, why_not_out
+from foveate_serve.web.body_limit import BodyLimit
+from foveate_serve.web.doorman import Doorman
+from foveate_serve.web.faults import NotReadyError, add_faults
+from foveate_serve.web.openapi import add_problem_pages, complete
+from foveate_serve.web.paging import next_cursor, resume
+from foveate_serve.web.problems import RETRY_AFTER, documented
+from foveate_serve.wire.ask import RecommendIn, WhyNotIn
+from foveate_serve.wire.events import EventsIn, EventsOut
+from foveate_serve.wire.explain import WhyNotOut
+from foveate_serve.wire.health import LiveOut, ReadyOut
+from foveate_serve.wire.slates import ItemOut, SlateOut, SurfacesOut
+
+logger = logging.getLogger("ray.serve")
+
+_CORS: Final[dict[str, Any]] = {
+    "allow_methods": ("GET", "POST"),
+    "allow_headers": ("authorization", "content-type"),
+    "expose_headers": (RETRY_AFTER,),
+    "max_age": 600,
+}
+
+_BODY = ("malformed", "body_too_large", "invalid_request")
+_BUSY = ("unauthorized", "forbidden", "rate_limited", "internal", "not_ready", "overloaded")
+_STAGES = (*_BUSY, "state_unavailable", "replica_lost", "deadline_exceeded")
+
+
+class Gateway(Protocol):
+    """What the interface needs of the ingress."""
+
+    config: ServeConfig
+
+    async def recommend(self, request: RecommendRequest) -> tuple[Slate, RequestContext, Bundle]:
+        """Answer one request; also the pinned context and the bundle that answered."""
+        ...
+
+    async def explain(self, request: RecommendRequest) -> tuple[tuple[Slate, SlateExplanation], RequestContext, Bundle]:
+        """Answer one request as :meth:`recommend` does, and say why each item stands in the slate."""
+        ...
+
+    async def why_not(self, request: RecommendRequest, item_id: str) -> tuple[WhyNot, RequestContext, Bundle]:
+        """Say where an item falls on its way to a viewer's slate."""
+        ...
+
+    def record(self, request: RecommendRequest, context: RequestContext, slate: Slate) -> None:
+        """Keep what was shown, after the reply."""
+        ...
+
+    async def append(self, events: Sequence[ViewerEvent]) -> int:
+        """Add to viewers' histories; returns how many events were new."""
+        ...
+
+    def current(self) -> Bundle | None:
+        """Return the bundle in use, None before there is one."""
+        ...
+
+    async def status(self) -> list[Status]:
+        """Return what every replica holds."""
+        ...
+
+
+def build_api(gateway: Gateway, running: Callable[[], AbstractAsyncContextManager[None]]) -> FastAPI:
+    """Build the interface.
+
+    Parameters
+    ----------
+    gateway
+        Who answers.
+    running
+        What runs beside the interface as long as it is up, and is ended cleanly with it.
+    """
+
+    @asynccontextmanager
+    async def lifespan(api: FastAPI) -> AsyncIterator[None]:
+        del api
+        async with running():
+            yield
+
+    api = FastAPI(
+        title="Foveate",
+        version=__version__,
+        description="Video recommendation by attention: a slate for a viewer, and why each item stands in it.",
+        lifespan=lifespan,
+    )
+    # The one that is added last is asked first.
+    api.add_middleware(BodyLimit, limit=gateway.config.max_body_bytes)
+    api.add_middleware(Admission, limit=gateway.config.ingress.max_ongoing_requests)
+    access = gateway.config.access
+    if access.keys is not None:
+        api.add_middleware(Doorman, path=access.keys)
+    if is_loopback(gateway.config.host):
+        api.add_middleware(OnlyThisMachine)
+    if access.origins:
+        api.add_middleware(CORSMiddleware, allow_origins=access.origins, **_CORS)
+    add_faults(api)
+    _add_slates(api, gateway)
+    _add_catalogue(api, gateway)
+    _add_health(api, gateway)
+    add_problem_pages(api)
+    complete(api, keyed=access.keys is not None)
+    return api
+
+
+def _add_slates(api: FastAPI, gateway: Gateway) -> None:
+    told = documented(*_BODY, *_STAGES, "not_found")
+
+    @api.post("/v1/recommend", summary="A slate on one surface", tags=["slates"], responses=told)
+    async def recommend(body: RecommendIn) -> SlateOut:
+        began = time.perf_counter()
+        asked = body.message()
+        request = resume(asked, body.cursor)
+        if surface_of(request.surface).explained if body.explain is None else body.explain:
+            (slate, explained), context, bundle = await gateway.explain(request)
+        else:
+            slate, context, bundle = await gateway.recommend(request)
+            explained = None
+        gateway.record(request, context, slate)
+        catalog = bundle.model.catalog
+        rows = [catalog.frame.row(catalog.items.code(item.item_id), named=True) for item in slate.items]
+        cursor = next_cursor(asked, request, context, slate, catalog)
+        took_ms = (time.perf_counter() - began) * 1e3
+        return slate_out(request, context, slate, rows, explained=explained, cursor=cursor, took_ms=took_ms)
+
+    @api.post("/v1/why-not", summary="Why an item is not in a slate", tags=["slates"], responses=told)
+    async def why_not(body: WhyNotIn) -> WhyNotOut:
+        answer, context, bundle = await gateway.why_not(body.message(), body.item_id)
+        return why_not_out(answer, context.request_id, body.user_id, bundle.bundle_id)
+
+    @api.get("/v1/surfaces", summary="Where slates can be shown", tags=["slates"], responses=documented(*_BUSY))
+    async def surfaces() -> SurfacesOut:
+        return surfaces_out()
+
+
+def _add_catalogue(api: FastAPI, gateway: Gateway) -> None:
+    @api.get(
+        "/v1/items/{item_id:path}",
+        summary="One item of the catalogue",
+        tags=["catalogue"],
+        responses=documented("not_found", "invalid_request", *_BUSY),
+    )
+    async def item(item_id: str) -> ItemOut:
+        bundle = gateway.current()
+        if bundle is None:
+            raise NotReadyError("no bundle is loaded yet: try again")
+        catalog = bundle.model.catalog
+        code = catalog.items.code(item_id)
+        if code == UNKNOWN:
+            raise NotFoundError(f"the catalogue of bundle '{bundle.bundle_id}' has no item '{item_id[:256]}'")
+        return item_out(catalog.frame.row(code, named=True))
+
+    @api.post(
+        "/v1/events",
+        summary="Tell what viewers did",
+        tags=["viewers"],
+        responses=documented(*_BODY, *_BUSY, "state_unavailable"),
+    )
+    async def events(body: EventsIn) -> EventsOut:
+        now = utc_micros()
+        return EventsOut(added=await gateway.append([event.message(now) for event in body.events]))
+
+
+def _add_health(api: FastAPI, gateway: Gateway) -> None:
+    @api.get("/health/live", summary="Whether the process answers", tags=["health"])
+    async def live() -> LiveOut:
+        return LiveOut()
+
+    @api.get(
+        "/health/ready",
+        summary="Whether requests can be answered, and by which bundle",
+        tags=["health"],
+        responses={503: {"model": ReadyOut, "description": "Not every replica is ready"}, **documented("internal")},
+    )
+    async def ready(response: Response) -> ReadyOut:
+        answer = ready_out(await gateway.status())
+        response.status_code = 200 if answer.ready else 503
+        return answer

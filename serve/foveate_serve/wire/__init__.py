@@ -1,0 +1,1 @@
+"""What goes over HTTP: one file a noun."""
