@@ -166,9 +166,10 @@ def test_it_serves_from_a_bundle(
 
 
 def with_source(model: Model, config: Attention, source: CandidateSource) -> Model:
-    """The model with another encoder in the place of its own; the ranker goes on being told what it was trained on."""
+    """The model with another encoder in the place of its own; it tells the ranker what that was trained on."""
     first, *others = model.recipe.sources
     assert isinstance(first, Attention)
-    told = dataclasses.replace(config, target_attention=first.target_attention)
-    recipe = dataclasses.replace(model.recipe, sources=(told, *others))
-    return dataclasses.replace(model, recipe=recipe, sources=(source, *model.sources[1:]))
+    telling = dataclasses.replace(config, target_attention=first.target_attention)
+    recipe = dataclasses.replace(model.recipe, sources=(telling, *others))
+    encoder = telling.restore(source.arrays(), model.catalog)
+    return dataclasses.replace(model, recipe=recipe, sources=(encoder, *model.sources[1:]))
