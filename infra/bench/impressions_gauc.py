@@ -32,6 +32,7 @@ from foveate.metrics import RESAMPLES, Floats
 from foveate.ranking.base import TrainingSet, column
 from foveate.ranking.blend import logistic
 from foveate.recipe import Recipe
+from lab.kept import is_kept
 from lab.logged import Logged, Shown, aucs, features_of, shown_in, training_of
 from lab.ranked import open_set, recipe_of
 
@@ -110,7 +111,7 @@ def gathered(dataset: Dataset, recipe: Recipe, options: argparse.Namespace, say:
     bare = to_dict(replace(recipe, ranker=Recipe().ranker))
     settings = [bare, dataset.manifest.content_hash, options.window, options.kind, options.viewers]
     folder = options.cache / hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16]
-    if not (folder / "groups.json").exists():
+    if not is_kept(folder):
         _gathered(dataset, recipe, options, say).keep(folder)
     return Logged.read(folder)
 

@@ -204,12 +204,11 @@ def learned_vectors(sources: Sequence[CandidateSource]) -> NDArray[np.float32] |
 
 def trending_scores(sources: Sequence[CandidateSource]) -> NDArray[np.float32] | None:
     """Return the scores of the first source that scores alike for everyone."""
-    nobody = nobody_at(NO_TIME)
+    nobody = _nobody()
     return next((source.scores([nobody])[0] for source in sources if not source.reads_history), None)
 
 
-def nobody_at(now: int) -> Query:
-    """Return the query of a viewer of whom nothing is known."""
+def _nobody() -> Query:
     none = np.empty(0, dtype=np.int32)
     return Query(
         user_id="",
@@ -219,7 +218,7 @@ def nobody_at(now: int) -> Query:
         values=none.astype(np.float32),
         positives=none.astype(np.bool_),
         exclude=none,
-        now=now,
+        now=NO_TIME,
     )
 
 

@@ -21,6 +21,7 @@ from typing import Protocol, TypeAlias, TypeVar
 import numpy as np
 
 from foveate.config import to_dict
+from foveate.grouped import in_groups
 from foveate.messages import (
     Candidates,
     Query,
@@ -230,11 +231,7 @@ def _session(model: Model, request: RecommendRequest, now: int) -> ViewerHistory
 
 def _by_surface(contexts: Contexts, work: Callable[[Surface, Sequence[int]], Sequence[T]]) -> list[T]:
     """Do the work of each surface's rows together; return one answer a row, in order."""
-    answers: dict[int, T] = {}
-    for name in dict.fromkeys(context.surface for context in contexts):
-        rows = [row for row, context in enumerate(contexts) if context.surface == name]
-        answers.update(zip(rows, work(surface_of(name), rows), strict=True))
-    return [answers[row] for row in range(len(contexts))]
+    return in_groups([context.surface for context in contexts], lambda name, rows: work(surface_of(name), rows))
 
 
 def _slate(model: Model, request: RecommendRequest, ranked: Ranked, context: RequestContext) -> Slate:

@@ -19,6 +19,7 @@ from foveate.messages import FeatureMatrix
 from foveate.metrics import Floats, mid_ranks_among, multi_ndcg_at
 from foveate.ranking.base import Ranker, TrainingSet
 from foveate.recipe import Recipe
+from lab.kept import is_kept, keep, read
 
 PLACES = 10
 _BATCH = 256
@@ -78,7 +79,7 @@ def frozen(dataset: Dataset, recipe: Recipe, upto: Upto, cache: Path, say: Calla
     """Fit sources and features and gather candidates, or read what an earlier call has kept in ``cache``."""
     settings = [to_dict(replace(recipe, ranker=Recipe().ranker)), dataset.manifest.content_hash, upto]
     folder = cache / hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16]
-    if not (folder / "groups.json").exists():
+    if not is_kept(folder):
         _keep(_gathered(dataset, recipe, upto, say), folder)
     return _read(folder)
 
@@ -106,45 +107,22 @@ def _gathered(dataset: Dataset, recipe: Recipe, upto: Upto, say: Callable[[str],
 
 
 def _keep(found: Frozen, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    training = found.training
-    np.savez(
-        folder / "rows.npz",
-        names=np.array(found.features.names),
-        schema=np.array(found.features.schema_hash),
-        training=training.features.values,
-        labels=training.labels,
-        queries=training.groups,
-        windows=training.windows,
+    keep(
+        folder,
+        found.training,
+        found.groups,
         features=found.features.values,
         items=found.items,
         rows=found.rows,
         targets=found.targets,
         offsets=found.offsets,
     )
-    # Written last: a folder that holds it is whole.
-    (folder / "groups.json").write_text(json.dumps(dict(found.groups)))
 
 
 def _read(folder: Path) -> Frozen:
-    groups = json.loads((folder / "groups.json").read_text())
-    with np.load(folder / "rows.npz") as kept:
-        names, schema = tuple(kept["names"].tolist()), str(kept["schema"])
-        training = TrainingSet(
-            features=FeatureMatrix(names, schema, kept["training"]),
-            labels=kept["labels"],
-            groups=kept["queries"],
-            windows=kept["windows"],
-        )
-        return Frozen(
-            training=training,
-            groups={name: tuple(columns) for name, columns in groups.items()},
-            features=FeatureMatrix(names, schema, kept["features"]),
-            items=kept["items"],
-            rows=kept["rows"],
-            targets=kept["targets"],
-            offsets=kept["offsets"],
-        )
+    training, groups, arrays = read(folder)
+    features = replace(training.features, values=arrays.pop("features"))
+    return Frozen(training, groups, features, **arrays)
 
 
 def _columns(matrix: FeatureMatrix, kept: list[int]) -> FeatureMatrix:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +19,7 @@ from foveate.messages import Candidates, FeatureMatrix, Query
 from foveate.metrics import Floats
 from foveate.ranking.base import TrainingSet
 from foveate.retrieval.base import CandidateSource, top_k
+from lab.kept import keep, read
 
 _BATCH = 256
 
@@ -118,36 +118,16 @@ class Logged:
 
     def keep(self, folder: Path) -> None:
         """Write it down."""
-        folder.mkdir(parents=True, exist_ok=True)
-        training, shown = self.training, self.shown
-        np.savez(
-            folder / "logged.npz",
-            names=np.array(self.asked.names),
-            training=training.features.values,
-            labels=training.labels,
-            lists=training.groups,
-            windows=training.windows,
-            asked=self.asked.values,
-            user=shown.user,
-            item=shown.item,
-            done=shown.done,
-        )
-        # Written last: a folder that holds it is whole.
-        (folder / "groups.json").write_text(json.dumps(dict(self.groups)))
+        shown = self.shown
+        done = {"user": shown.user, "item": shown.item, "done": shown.done}
+        keep(folder, self.training, self.groups, asked=self.asked.values, **done)
 
     @classmethod
     def read(cls, folder: Path) -> Logged:
         """Read what was written down."""
-        groups = json.loads((folder / "groups.json").read_text())
-        with np.load(folder / "logged.npz") as kept:
-            names = tuple(kept["names"].tolist())
-            features, asked = (FeatureMatrix(names, "logged", kept[name]) for name in ("training", "asked"))
-            return cls(
-                training=TrainingSet(features, kept["labels"], kept["lists"], kept["windows"]),
-                shown=Shown(kept["user"], kept["item"], kept["done"]),
-                asked=asked,
-                groups={name: tuple(columns) for name, columns in groups.items()},
-            )
+        training, groups, arrays = read(folder)
+        asked = replace(training.features, values=arrays.pop("asked"))
+        return cls(training, Shown(**arrays), asked, groups)
 
 
 def training_of(parts: Sequence[tuple[Shown, FeatureMatrix]]) -> TrainingSet:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -35,7 +34,3 @@ class Binary(Boosting):
         weights = np.where(size > 0, size, 1.0).astype(np.float32)
         objective = Objective((training.labels > 0).astype(np.int8), {"objective": "binary"}, weights)
         return self.grown(training, objective, seed)
-
-    def restore(self, texts: Mapping[str, str]) -> Ranker:
-        """Make the ranker again from LightGBM's own text."""
-        return self.read(texts)

@@ -93,8 +93,8 @@ class Boosting(RankerConfig):
         boosters = [self._grow(training, objective, seed * self.members + member) for member in range(self.members)]
         return BoostedRanker(boosters, training.features.names, self.blend_weight)
 
-    def read(self, texts: Mapping[str, str]) -> BoostedRanker:
-        """Make a ranker again from LightGBM's own texts."""
+    def restore(self, texts: Mapping[str, str]) -> Ranker:
+        """Make the ranker again from LightGBM's own texts."""
         boosters = [lgb.Booster(model_str=texts[name]) for name in sorted(texts)]
         return BoostedRanker(boosters, tuple(boosters[0].feature_name()), self.blend_weight)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -55,10 +54,6 @@ class LambdaRank(Boosting):
             "label_gain": gains.tolist(),
         }
         return self.grown(training, Objective(levels, parameters), seed)
-
-    def restore(self, texts: Mapping[str, str]) -> Ranker:
-        """Make the ranker again from LightGBM's own text."""
-        return self.read(texts)
 
 
 def levels_of(labels_R: NDArray[np.float32]) -> tuple[NDArray[np.int32], NDArray[np.float64]]:

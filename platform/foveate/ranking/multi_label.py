@@ -49,7 +49,8 @@ class MultiLabel(Boosting):
     def restore(self, texts: Mapping[str, str]) -> Ranker:
         """Make the models again."""
         weights: dict[str, float] = json.loads(texts[_FILE])
-        return BlendedRanker({name: (weight, self.read(_of(name, texts))) for name, weight in weights.items()})
+        restore = super().restore
+        return BlendedRanker({name: (weight, restore(_of(name, texts))) for name, weight in weights.items()})
 
 
 class BlendedRanker(Ranker):

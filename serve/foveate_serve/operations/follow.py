@@ -10,9 +10,8 @@ from foveate.bundle import Bundle
 from foveate.errors import BundleError, FoveateError, ReleaseError
 from foveate.releases.watch import Promoted, Watched
 from foveate_serve.names import SHADOW
-from foveate_serve.operations.running import POLL_S, Running
+from foveate_serve.operations.running import POLL_S, RUNNING, Running
 
-_RUNNING: Final = "RUNNING"
 _SETTLED: Final = 3
 """How many looks in a row must find every replica with the new bundle: each look meets one of the ingresses."""
 
@@ -146,6 +145,5 @@ class Follower:
             return []
 
     def _settled(self) -> bool:
-        deployments = self._running.application()["deployments"]
-        replicas = [one for name, deployment in deployments.items() if name != SHADOW for one in deployment["replicas"]]
-        return all(one["state"] == _RUNNING for one in replicas)
+        states = self._running.states().items()
+        return all(state == RUNNING for name, own in states if name != SHADOW for state in own)

@@ -19,6 +19,8 @@ from foveate_serve.names import APPLICATION, BUNDLE_KEY, SHADOW
 from foveate_serve.operations.cluster import LOOPBACK
 
 POLL_S: Final = 0.1
+RUNNING: Final = "RUNNING"
+"""The state of a replica that answers."""
 _STOP_TIMEOUT_S: Final = 15.0
 _EVERYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
 _JSON: Final = "application/json"
@@ -64,6 +66,13 @@ class Running:
                 f"no server of Foveate runs on the cluster of '{self.dashboard}': foveate serve starts one"
             )
         return found
+
+    def states(self) -> dict[str, list[str]]:
+        """Return the state of each replica, by deployment; raises as :meth:`application` does."""
+        deployments = self.application()["deployments"]
+        return {
+            name: [one["state"] for one in deployment.get("replicas", [])] for name, deployment in deployments.items()
+        }
 
     def apply(self, application: Mapping[str, Any], options: Mapping[str, Any]) -> None:
         """Have Serve run the application like this.

@@ -10,10 +10,9 @@ from typing import Any, Final
 
 from foveate.errors import ConfigError
 from foveate_serve.config import AutoscalingConfig
-from foveate_serve.operations.running import POLL_S, Running
+from foveate_serve.operations.running import POLL_S, RUNNING, Running
 
 _FORM: Final = re.compile(r"(?P<name>[a-z_]+)=(?P<least>\d{1,4})(\.\.(?P<most>\d{1,4})(@(?P<ongoing>\d+(\.\d+)?))?)?")
-_RUNNING: Final = "RUNNING"
 
 
 @dataclass(frozen=True)
@@ -172,11 +171,8 @@ def _settled(running: Running, sizes: Mapping[str, Size], timeout_s: float) -> d
     """Wait until as many copies answer as are wanted; return how many do."""
     give_up = time.monotonic() + timeout_s
     while True:
-        deployments = running.application()["deployments"]
-        counts = {
-            name: sum(one["state"] == _RUNNING for one in deployments.get(name, {}).get("replicas", []))
-            for name in sizes
-        }
+        states = running.states()
+        counts = {name: states.get(name, []).count(RUNNING) for name in sizes}
         there = all(size.least <= counts[name] <= (size.most or size.least) for name, size in sizes.items())
         if there or time.monotonic() > give_up:
             return counts

@@ -13,10 +13,9 @@ from foveate.explain.ranking import Weighed, weigh
 from foveate.messages import Candidates, Query, Ranked, RecommendRequest, RequestContext, Slate
 from foveate.model import Model
 from foveate.pipeline import rank, select, view
-from foveate_serve.bundles.holder import BundleHolder
-from foveate_serve.sight import Sight, names
-from foveate_serve.stages.batcher import Batcher
-from foveate_serve.stages.grouped import by_bundle
+from foveate_serve.names import RANKER
+from foveate_serve.sight import names
+from foveate_serve.stages.batched import Batched
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,23 +29,10 @@ class ToRank:
 Call = tuple[RecommendRequest, ToRank, RequestContext]
 
 
-class Ranker:
-    """Scores candidates and chooses the slate.
+class Ranker(Batched[Call, Slate]):
+    """Scores candidates and chooses the slate."""
 
-    Parameters
-    ----------
-    holder
-        The bundles of this replica.
-    largest
-        Most requests of one batch.
-    sight
-        Where it tells what it does.
-    """
-
-    def __init__(self, holder: BundleHolder, largest: int, sight: Sight | None = None) -> None:
-        self._holder = holder
-        self._sight = sight or Sight.unseen()
-        self._batcher: Batcher[Call, Slate] = Batcher("ranker", self._work, largest)
+    name = RANKER
 
     async def answer(self, request: RecommendRequest, to_rank: ToRank, context: RequestContext) -> Slate:
         """Return a request's slate by the bundle that its context pins."""
@@ -63,14 +49,11 @@ class Ranker:
         )
 
     def _ranked(self, request: RecommendRequest, to_rank: ToRank, context: RequestContext) -> tuple[Model, Ranked]:
-        model = self._holder.bundle(context.bundle_id).model
+        model = self._model(context)
         [ranked] = rank(model, [to_rank.query], [to_rank.candidates], [context])
         return view(model, request, context), ranked
 
-    def _work(self, calls: Sequence[Call]) -> list[Slate]:
-        return by_bundle(self._holder, calls, pinned=lambda call: call[2].bundle_id, work=self._rank_and_select)
-
-    def _rank_and_select(self, bundle: Bundle, calls: Sequence[Call]) -> list[Slate]:
+    def _answers(self, bundle: Bundle, calls: Sequence[Call]) -> list[Slate]:
         model, contexts = bundle.model, [context for _, _, context in calls]
         with self._sight.stage(names.RANK, contexts):
             ranked = rank(model, [one.query for _, one, _ in calls], [one.candidates for _, one, _ in calls], contexts)

@@ -1,0 +1,52 @@
+"""What stages have in common that answer by whichever bundle a request pins, many requests at a time."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar, Generic, TypeVar
+
+from foveate.bundle import Bundle
+from foveate.grouped import in_groups
+from foveate.messages import RequestContext
+from foveate.model import Model
+from foveate_serve.bundles.holder import BundleHolder
+from foveate_serve.sight import Sight
+from foveate_serve.stages.batcher import Batcher
+
+Call = TypeVar("Call", bound=tuple[Any, ...])
+R = TypeVar("R")
+
+
+class Batched(ABC, Generic[Call, R]):
+    """A stage over the bundles of one replica. A call's last part is its context.
+
+    Parameters
+    ----------
+    holder
+        The bundles of this replica.
+    largest
+        Most requests of one batch.
+    sight
+        Where it tells what it does.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(self, holder: BundleHolder, largest: int, sight: Sight | None = None) -> None:
+        self._holder = holder
+        self._sight = sight or Sight.unseen()
+        self._batcher: Batcher[Call, R] = Batcher(self.name, self._work, largest)
+
+    @abstractmethod
+    def _answers(self, bundle: Bundle, calls: Sequence[Call]) -> Sequence[R]:
+        """Answer calls that pin one bundle, in their order."""
+
+    def _model(self, context: RequestContext) -> Model:
+        return self._holder.bundle(context.bundle_id).model
+
+    def _work(self, calls: Sequence[Call]) -> list[R]:
+        pinned: list[str] = [call[-1].bundle_id for call in calls]
+        return in_groups(
+            pinned, lambda bundle_id, rows: self._answers(self._holder.bundle(bundle_id), [calls[row] for row in rows])
+        )
