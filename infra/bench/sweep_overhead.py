@@ -22,7 +22,7 @@ from typing import Any, ClassVar
 from foveate.config import apply_overrides, from_dict
 from foveate.data.dataset import Dataset
 from foveate.data.ingest import import_dataset
-from foveate.data.readers.movielens import MovieLensReader
+from foveate.data.readers.recbole import RecBoleReader
 from foveate.data.simulate.config import SimulateConfig
 from foveate.data.simulate.world import simulate_dataset
 from foveate.recipe import Recipe
@@ -135,7 +135,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path, help="write the result here")
     parser.add_argument("--only", choices=["noop", "share"], help="measure one of the two")
-    parser.add_argument("--trials", type=int, default=16, help="trials that do nothing")
+    parser.add_argument(
+        "--trials", type=int, default=16, help="of each sweep; at the end of a short one a slot has nothing left to do"
+    )
     parser.add_argument("--reports", type=int, default=5, help="reports of each")
     parser.add_argument("--dataset", type=Path, help="dataset folder; left out, ml-100k is imported")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="changes of the config of the second sweep")
@@ -148,8 +150,8 @@ def main() -> None:
         if options.only != "noop":
             data = options.dataset or scratch / "ml-100k"
             if options.dataset is None:
-                import_dataset(MovieLensReader(), real_data() / "ml-100k", data)
-            asked = {"max_seconds": 60, "tracking": {"mode": "offline"}}
+                import_dataset(RecBoleReader(), real_data() / "ml-100k", data)
+            asked = {"trials": options.trials, "max_seconds": 60, "tracking": {"mode": "offline"}}
             config = from_dict(SweepConfig, apply_overrides(asked, options.overrides))
             found["share"] = share(data, config, scratch)
     ratios = []
