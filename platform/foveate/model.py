@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,7 @@ from foveate.ranking.base import Ranker, score_each
 from foveate.recipe import Recipe
 from foveate.retrieval.base import CandidateSource
 from foveate.retrieval.merge import gather
-from foveate.slate.inputs import Selection, SlateInput
+from foveate.slate.inputs import LateInput, Selection, SlateInput
 from foveate.slate.orders.base import Listed
 
 
@@ -133,23 +133,32 @@ class Model:
     def slate_input(self, ranked: Ranked) -> SlateInput:
         """Return the candidates as a policy sees them: relevance is what the recipe's order makes of the scores."""
         catalog, items, query = self.catalog, ranked.candidates.items, ranked.query
-        shares, tags, taste = Rows.of(self.category_shares, items), Rows.of(catalog.tags, items), self.taste(query)
-        columns = np.union1d(shares.used(), np.flatnonzero(taste)).astype(np.int32)
-        return SlateInput(
-            relevance=self.recipe.order.relevance(Listed(items, ranked.scores, catalog, self.click_through)),
-            vectors=self.vectors(items),
-            channel=catalog.channel[items],
-            category=catalog.main_category[items],
-            codes=items,
-            categories=np.asarray(shares.dense(columns), dtype=np.float32),
-            category_names=tuple(catalog.category_names.decode(columns)),
-            taste=taste[columns],
-            tags=np.asarray(tags.dense(tags.used()), dtype=bool),
-            age_days=catalog.age_days(items, query.now),
-            channel_standing=catalog.channel_standing[items],
-            safety=catalog.safety[items],
-            channels=catalog.channels,
+        mix = cache(lambda: self._mix(items, query))
+        return LateInput(
+            {
+                "relevance": lambda: self.recipe.order.relevance(
+                    Listed(items, ranked.scores, catalog, self.click_through)
+                ),
+                "vectors": lambda: self.vectors(items),
+                "channel": lambda: catalog.channel[items],
+                "category": lambda: catalog.main_category[items],
+                "codes": lambda: items,
+                "categories": lambda: mix().shares,
+                "category_names": lambda: mix().names,
+                "taste": lambda: mix().taste,
+                "tags": lambda: _tags(catalog, items),
+                "age_days": lambda: catalog.age_days(items, query.now),
+                "channel_standing": lambda: catalog.channel_standing[items],
+                "safety": lambda: catalog.safety[items],
+                "channels": lambda: catalog.channels,
+            }
         )
+
+    def _mix(self, items: NDArray[np.int32], query: Query) -> _Mix:
+        shares, taste = Rows.of(self.category_shares, items), self.taste(query)
+        columns = np.union1d(shares.used(), np.flatnonzero(taste)).astype(np.int32)
+        names = tuple(self.catalog.category_names.decode(columns))
+        return _Mix(np.asarray(shares.dense(columns), dtype=np.float32), names, taste[columns])
 
     def taste(self, query: Query) -> NDArray[np.float32]:
         """Return ``[C]`` the share of each category in what the viewer liked, of sum 1, or 0 where nothing is known."""
@@ -190,6 +199,23 @@ class Model:
     @cached_property
     def _is_positive(self) -> NDArray[np.bool_]:
         return np.array([kind in self.positive_kinds for kind in EVENT_KINDS])
+
+
+@dataclass(frozen=True)
+class _Mix:
+    """The categories that some candidates or a viewer's history have.
+
+    ``shares`` ``[N, C]`` are those of each candidate, ``taste`` ``[C]`` those of the history, as a policy sees them.
+    """
+
+    shares: NDArray[np.float32]
+    names: tuple[str, ...]
+    taste: NDArray[np.float32]
+
+
+def _tags(catalog: Catalog, items: NDArray[np.int32]) -> NDArray[np.bool_]:
+    rows = Rows.of(catalog.tags, items)
+    return np.asarray(rows.dense(rows.used()), dtype=bool)
 
 
 def learned_vectors(sources: Sequence[CandidateSource]) -> NDArray[np.float32] | None:

@@ -237,16 +237,16 @@ def _by_surface(contexts: Contexts, work: Callable[[Surface, Sequence[int]], Seq
 def _slate(model: Model, request: RecommendRequest, ranked: Ranked, context: RequestContext) -> Slate:
     candidates = ranked.candidates
     chosen = model.select(ranked, request.k, context.seed)
-    item_ids = model.catalog.items.decode(chosen.items)
+    rows = zip(
+        model.catalog.items.decode(chosen.items),
+        ranked.scores[chosen.positions].tolist(),
+        candidates.offered[chosen.positions].tolist(),
+        ranked.features.values[chosen.positions],
+        strict=True,
+    )
     items = tuple(
-        SlateItem(
-            item_id=item_id,
-            position=position,
-            score=float(ranked.scores[row]),
-            sources=tuple(compress(candidates.sources, candidates.offered[row])),
-            features=ranked.features.values[row].copy(),
-        )
-        for position, (item_id, row) in enumerate(zip(item_ids, chosen.positions, strict=True))
+        SlateItem(item_id, position, score, tuple(compress(candidates.sources, offered)), features.copy())
+        for position, (item_id, score, offered, features) in enumerate(rows)
     )
     return Slate(
         request_id=context.request_id,

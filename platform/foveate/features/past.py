@@ -6,6 +6,7 @@ all moments, ``E`` events, ``I`` items.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -116,6 +117,17 @@ class Tokens:
     def of_matrix(cls, matrix: sparse.csr_matrix) -> Tokens:
         """Take the columns that an ``[I, T]`` membership matrix marks."""
         return cls(matrix.indptr.astype(np.int64), matrix.indices.astype(np.int64), matrix.shape[1])
+
+    @classmethod
+    def together(cls, parts: Sequence[Tokens]) -> Tokens:
+        """Take what items are made of in several ways at once; each way's tokens come after those before it."""
+        items = np.arange(len(parts[0].indptr) - 1, dtype=np.int32)
+        first = np.cumsum([0, *(part.size for part in parts)])
+        pairs = [part.explode(items) for part in parts]
+        owner = np.concatenate([own for own, _ in pairs])
+        token = np.concatenate([flat + begin for (_, flat), begin in zip(pairs, first, strict=False)])
+        counts = np.bincount(owner, minlength=len(items))
+        return cls(np.concatenate([[0], np.cumsum(counts)]), token[np.argsort(owner, kind="stable")], int(first[-1]))
 
     def of(self, item: int) -> Ints:
         """Return the tokens of one item."""

@@ -47,9 +47,10 @@ def choose(
         Makes the worth by which what was chosen is ordered, unless windows leave it no such order; None keeps the
         order of choice.
     """
-    order_N = np.argsort(ranked.codes, kind="stable")
+    order_N = np.arange(len(ranked))
     pool = penalised(ranked, constraints.safety_penalty)
-    if (np.diff(order_N) != 1).any():
+    if (ranked.codes[1:] < ranked.codes[:-1]).any():
+        order_N = np.argsort(ranked.codes, kind="stable")
         pool = pool.take(order_N)
     chooser = _Chooser(pool, size, [rule.drawn(seed) for rule in constraints.hard], start, seed, additive=additive)
     soft = [rule.drawn(seed) for rule in constraints.soft]

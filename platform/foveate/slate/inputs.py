@@ -5,9 +5,10 @@ Shapes: ``N`` candidates, ``D`` content columns, ``C`` categories, ``T`` tags, `
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import TypeAlias
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from functools import partial
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,7 +77,43 @@ class SlateInput:
 
     def take(self, positions: NDArray[np.int64]) -> SlateInput:
         """Return the same viewer with only these candidates, in this order."""
-        return replace(self, **{name: getattr(self, name)[positions] for name in _ROWS})
+        return LateInput(
+            {
+                field.name: partial(self._taken, field.name, positions if field.name in _ROWS else None)
+                for field in fields(SlateInput)
+            }
+        )
+
+    def weighed(self, relevance: NDArray[np.float32]) -> SlateInput:
+        """Return the same candidates with another relevance ``[N]``."""
+        own = {field.name: partial(self._taken, field.name, None) for field in fields(SlateInput)}
+        return LateInput({**own, "relevance": lambda: relevance})
+
+    def _taken(self, name: str, positions: NDArray[np.int64] | None) -> Any:
+        value = getattr(self, name)
+        return value if positions is None else value[positions]
+
+
+class LateInput(SlateInput):
+    """Candidates of which each fact is worked out when it is first asked for: most policies ask for few.
+
+    Parameters
+    ----------
+    make
+        Gives each field of :class:`SlateInput`, by its name.
+    """
+
+    def __init__(self, make: Mapping[str, Callable[[], Any]]) -> None:
+        object.__setattr__(self, "_make", make)
+
+    def __getattr__(self, name: str) -> Any:
+        """Work out a field; Python asks here for what an object has not got."""
+        make = self.__dict__.get("_make", {})
+        if name not in make:
+            raise AttributeError(f"'{type(self).__name__}' has no '{name}'")
+        value = make[name]()
+        object.__setattr__(self, name, value)
+        return value
 
 
 @dataclass(frozen=True)
@@ -120,12 +157,14 @@ def penalised(ranked: SlateInput, penalty: float) -> SlateInput:
 
     An item of unknown safety keeps what it has.
     """
+    if not penalty:
+        return ranked
     lack_N = np.nan_to_num(1.0 - ranked.safety, nan=0.0)
     finite = ranked.relevance[np.isfinite(ranked.relevance)]
-    if not penalty or not len(finite) or not lack_N.any():
+    if not len(finite) or not lack_N.any():
         return ranked
     taken_N = penalty * float(np.ptp(finite.astype(np.float64))) * lack_N
-    return replace(ranked, relevance=np.asarray(ranked.relevance - taken_N, dtype=np.float32))
+    return ranked.weighed(np.asarray(ranked.relevance - taken_N, dtype=np.float32))
 
 
 def by_relevance(ranked: SlateInput) -> NDArray[np.int64]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from foveate.data.catalog import Catalog
 from foveate.data.events import Events
 from foveate.features.core import Event, Feature, FeatureRows, Group, State
-from foveate.features.past import ByKey, Tokens, moments_of, ratio, recent, sums
+from foveate.features.past import ByKey, Ints, Tokens, moments_of, ratio, recent, sums
 from foveate.messages import Query
 
 LAST_EVENTS = 50
@@ -43,23 +43,9 @@ class Affinity(Feature):
         return np.array([_read_one(state, int(item)) for item in items], dtype=np.float32).reshape(len(items), 3)
 
     def as_of(self, events: Events, catalog: Catalog, rows: FeatureRows) -> NDArray[np.float32]:
-        tokens, moments = self._tokens(catalog), moments_of(rows)
-        past = recent(events, moments, LAST_EVENTS)
-        owner, token = tokens.explode(events.item[past.event])
-        row, row_token = tokens.explode(rows.item)
-        event = past.event[owner]
-        met = ByKey(past.moment[owner] * tokens.size + token, moments.of_row[row] * tokens.size + row_token)
-        liked = sums(past.moment, len(moments), events.positive[past.event])
-        share = ratio(met.totals(events.positive[event]), liked[met.known // max(1, tokens.size)])
-        weight = ratio(met.totals(events.weight[event].astype(np.float64)), met.totals())
-        since = np.full(len(rows), LAST_EVENTS, dtype=np.int64)
-        np.minimum.at(since, row, met.read(met.smallest(past.age[owner]), LAST_EVENTS))
-        counts = np.maximum(sums(row, len(rows)), 1.0)
-        means = [sums(row, len(rows), met.read(own, 0.0)) / counts for own in (share, weight)]
-        return np.stack([*means, np.log1p(since)], axis=1).astype(np.float32)
-
-    def _tokens(self, catalog: Catalog) -> Tokens:
-        return catalog.once((type(self).name, "tokens"), lambda: self.tokens(catalog))
+        # Rows may be asked of another log: that a log is kept beside what is found in it keeps its id its own.
+        _, found = rows.once(("affinity", id(events)), lambda: (events, _of_all(events, catalog, rows)))
+        return found[type(self).name]
 
 
 @dataclass(frozen=True)
@@ -93,6 +79,36 @@ class TagAffinity(Affinity):
 
     def tokens(self, catalog: Catalog) -> Tokens:
         return Tokens.of_matrix(catalog.tags)
+
+
+def _of_all(events: Events, catalog: Catalog, rows: FeatureRows) -> dict[str, NDArray[np.float32]]:
+    """Return what each affinity answers: one pass over the tokens of all of them costs little more than of one."""
+    names, tokens, kind_T = catalog.once("affinity", lambda: _all_tokens(catalog))
+    moments = moments_of(rows)
+    past = recent(events, moments, LAST_EVENTS)
+    owner, token = tokens.explode(events.item[past.event])
+    row, row_token = tokens.explode(rows.item)
+    event = past.event[owner]
+    met = ByKey(past.moment[owner] * tokens.size + token, moments.of_row[row] * tokens.size + row_token)
+    liked = sums(past.moment, len(moments), events.positive[past.event])
+    share = ratio(met.totals(events.positive[event]), liked[met.known // max(1, tokens.size)])
+    weight = ratio(met.totals(events.weight[event].astype(np.float64)), met.totals())
+    # A place for each row and affinity.
+    place, places = row * len(names) + kind_T[row_token], len(rows) * len(names)
+    since = np.full(places, LAST_EVENTS, dtype=np.int64)
+    np.minimum.at(since, place, met.read(met.smallest(past.age[owner]), LAST_EVENTS))
+    counts = np.maximum(sums(place, places), 1.0)
+    means = [sums(place, places, met.read(own, 0.0)) / counts for own in (share, weight)]
+    answers = np.stack([*means, np.log1p(since)], axis=1).astype(np.float32).reshape(len(rows), len(names), 3)
+    return {name: answers[:, kind] for kind, name in enumerate(names)}
+
+
+def _all_tokens(catalog: Catalog) -> tuple[tuple[str, ...], Tokens, Ints]:
+    """Return the affinities' names, the tokens of all of them side by side, and which affinity each token is of."""
+    features = {name: Feature.variants[name]() for name in Feature.variants}
+    own = {name: feature.tokens(catalog) for name, feature in features.items() if isinstance(feature, Affinity)}
+    kind_T = np.repeat(np.arange(len(own)), [tokens.size for tokens in own.values()])
+    return tuple(own), Tokens.together(list(own.values())), kind_T
 
 
 def _read_one(state: State, item: int) -> tuple[float, float, float]:
