@@ -79,7 +79,7 @@ class MixerConfig(Variant):
 class Matcher(nn.Module):
     """What says how well viewers and items go together: a scorer, or a head in its place.
 
-    ``indexable`` says whether the dot product of what :meth:`as_dot` returns gives the same order.
+    ``indexable`` says whether the dot product of what :meth:`as_dot` returns is the score.
     """
 
     indexable: ClassVar[bool] = False

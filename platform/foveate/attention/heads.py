@@ -102,10 +102,11 @@ def attend(
     tuple of Tensor and Tensor or None
         ``[B, H, L, K]`` what each head answers and, where the context wants them, the weights ``[B, H, L, L]``.
     """
-    q_BHLK, k_BHLK, v_BHLK = (split_heads(part, heads) for part in qkv_BLE.chunk(3, dim=-1))
+    qkv_BHLK = split_heads(qkv_BLE, 3 * heads)
+    qk_BHLK, v_BHLK = qkv_BHLK[:, : 2 * heads], qkv_BHLK[:, 2 * heads :]
     if rotary:
-        q_BHLK, k_BHLK = rotate(q_BHLK), rotate(k_BHLK)
-    return weigh(q_BHLK, k_BHLK, v_BHLK, context, dropout)
+        qk_BHLK = rotate(qk_BHLK)
+    return weigh(qk_BHLK[:, :heads], qk_BHLK[:, heads:], v_BHLK, context, dropout)
 
 
 class AttentionMixer(Mixer):

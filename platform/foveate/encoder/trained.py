@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from foveate.attention.base import match
 from foveate.data.events import Histories
 from foveate.encoder.batch import EventArrays, SequenceBatch, newest_spans
 from foveate.encoder.content import Content
@@ -59,25 +60,23 @@ class TrainedEncoder:
 
     @property
     def indexable(self) -> bool:
-        """Whether dot products of :attr:`item_dots` and :meth:`user_dots` order items as scores do."""
+        """Whether dot products of :attr:`item_dots` and :meth:`user_dots` are the scores."""
         return self.model.match.indexable
 
     @cached_property
     def item_dots(self) -> NDArray[np.float32]:
         """``[I, D]`` float32: the items' side of the dot product that stands for the score in an index."""
-        with torch.inference_mode():
-            return _to_numpy(self.model.match.as_dot(self._item_ID[:0], self._item_ID)[1])
+        return _to_numpy(self._item_dot_ID)
 
     @torch.inference_mode()
     def user_dots(self, user_BD: Tensor) -> NDArray[np.float32]:
         """Return ``[B, D]``: the viewers' side of that dot product."""
-        return _to_numpy(self.model.match.as_dot(user_BD, self._item_ID[:0])[0])
+        return _to_numpy(self._user_dots(user_BD))
 
     @torch.inference_mode()
     def match(self, user_D: Tensor, items: NDArray[np.int32] | None = None) -> NDArray[np.float32]:
         """Return ``[N]`` one encoded viewer's scores of some items; None scores every item."""
-        item_ND = self._item_ID if items is None else self._item_ID[torch.tensor(items, device=self._device).long()]
-        return _to_numpy(self.model.score(user_D[None], item_ND)[0])
+        return _to_numpy(self._matched(user_D[None], self._codes(items))[0])
 
     @torch.inference_mode()
     def encode(self, histories: Histories, now: NDArray[np.int64] | None = None) -> Tensor:
@@ -112,11 +111,11 @@ class TrainedEncoder:
             ``[N]`` codes of what to score; None scores every item.
         """
         user_BD = self.encode(histories, now)
-        item_ND = self._item_ID if items is None else self._item_ID[torch.tensor(items, device=self._device).long()]
-        scores_BN = np.empty((histories.n_users, len(item_ND)), dtype=np.float32)
+        codes = self._codes(items)
+        scores_BN = np.empty((histories.n_users, len(self._item_ID) if items is None else len(items)), dtype=np.float32)
         for start in range(0, histories.n_users, _SCORED):
             part = slice(start, start + _SCORED)
-            scores_BN[part] = _to_numpy(self.model.score(user_BD[part], item_ND))
+            scores_BN[part] = _to_numpy(self._matched(user_BD[part], codes))
         scores_BN[np.diff(histories.offsets) == 0] = 0.0
         return scores_BN
 
@@ -178,6 +177,23 @@ class TrainedEncoder:
     def _item_ID(self) -> Tensor:
         with torch.inference_mode():
             return self.model.item_vectors()
+
+    @cached_property
+    def _item_dot_ID(self) -> Tensor:
+        with torch.inference_mode():
+            return self.model.match.as_dot(self._item_ID[:0], self._item_ID)[1].contiguous()
+
+    def _user_dots(self, user_BD: Tensor) -> Tensor:
+        return self.model.match.as_dot(user_BD, self._item_ID[:0])[0]
+
+    def _codes(self, items: NDArray[np.int32] | None) -> Tensor | slice:
+        return slice(None) if items is None else torch.tensor(items, device=self._device).long()
+
+    def _matched(self, user_BD: Tensor, codes: Tensor | slice) -> Tensor:
+        """Return ``[B, N]``: scores of some items. What does not depend on the viewer is worked out once."""
+        if self.indexable:
+            return match(self._user_dots(user_BD), self._item_dot_ID[codes])
+        return self.model.score(user_BD, self._item_ID[codes])
 
     def _batches(
         self, histories: Histories, now: NDArray[np.int64] | None, size: int
