@@ -7,6 +7,7 @@ import logging
 import os
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -76,12 +77,15 @@ class Ingress:
         self._sight = Sight.of_replica(INGRESS, os.environ)
         self._holder = BundleHolder(INGRESS, self._load, self._sight.told)
         self._hydrator = Hydrator(self._state, self.config.largest_batch, self._sight)
-        self._retriever = Guarded(_peer(RETRIEVER, retriever) or Here(RETRIEVER, self._own(Retriever)))
-        self._ranker = Guarded(_peer(RANKER, ranker) or Here(RANKER, self._own(Ranker)))
+        # What computes takes turns in one thread: side by side they would only wait for each other's lock, in small
+        # batches.
+        thread = ThreadPoolExecutor(1, thread_name_prefix="stages")
+        self._retriever = Guarded(_peer(RETRIEVER, retriever) or Here(RETRIEVER, self._own(Retriever, thread)))
+        self._ranker = Guarded(_peer(RANKER, ranker) or Here(RANKER, self._own(Ranker, thread)))
         self._shadow = Shadowing(shadow, self.config.shadow, self._sight) if shadow is not None else None
 
-    def _own(self, stage: Callable[[BundleHolder, int, Sight], T]) -> T:
-        return stage(self._holder, self.config.largest_batch, self._sight)
+    def _own(self, stage: Callable[[BundleHolder, int, Sight, ThreadPoolExecutor], T], thread: ThreadPoolExecutor) -> T:
+        return stage(self._holder, self.config.largest_batch, self._sight, thread)
 
     def _load(self, path: Path) -> Bundle:
         bundle = load_all(path) if self._alone else load_catalogue(path)

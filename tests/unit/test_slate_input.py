@@ -143,6 +143,6 @@ def test_what_was_relaxed_and_paid_reaches_the_answer(small_bundle: Bundle) -> N
     assert slate.relaxed == (rule.label,)
     assert slate.relevance_paid is not None
     assert slate.relevance_paid > 0
-    rows = [model.catalog.frame.row(model.catalog.items.code(item.item_id), named=True) for item in slate.items]
-    answer = slate_out(request, context, slate, rows)
+    shown = model.catalog.shown([item.item_id for item in slate.items])
+    answer = slate_out(request, context, slate, shown)
     assert (answer.relaxed, answer.relevance_paid) == ([rule.label], slate.relevance_paid)

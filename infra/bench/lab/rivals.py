@@ -99,18 +99,16 @@ def naive() -> FastAPI:
 
 
 def _plain(slate: Slate, bundle: Bundle) -> dict[str, Any]:
-    catalog = bundle.model.catalog
-    items = []
-    for item in slate.items:
-        row = catalog.frame.row(catalog.items.code(item.item_id), named=True)
-        items.append(
-            {
-                "item_id": item.item_id,
-                "position": item.position,
-                "score": item.score,
-                "sources": item.sources,
-                "title": row["title"],
-                "channel_id": row["channel_id"],
-            }
-        )
+    shown = bundle.model.catalog.shown([item.item_id for item in slate.items])
+    items = [
+        {
+            "item_id": item.item_id,
+            "position": item.position,
+            "score": item.score,
+            "sources": item.sources,
+            "title": title,
+            "channel_id": channel_id,
+        }
+        for item, (title, channel_id) in zip(slate.items, shown, strict=True)
+    ]
     return {"request_id": slate.request_id, "bundle_id": slate.bundle_id, "items": items}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -105,6 +105,14 @@ class Catalog(Once):
     def available_from(self) -> NDArray[np.int64]:
         """``[I]`` UTC microseconds, ``NO_TIME`` where an item was always available."""
         return self.frame["available_from"].dt.timestamp("us").fill_null(NO_TIME).to_numpy()
+
+    def shown(self, item_ids: Sequence[str]) -> list[tuple[str | None, str | None]]:
+        """Return title and channel of items that the catalogue holds."""
+        return self._shown[self.items.encode(item_ids)].rows()
+
+    @cached_property
+    def _shown(self) -> pl.DataFrame:
+        return self.frame.select("title", "channel_id")
 
     def forbidden(self, filters: Filters, now: int) -> NDArray[np.bool_]:
         """``[I]`` bool: what ``filters`` forbid or is not yet available at ``now`` (microseconds or ``NO_TIME``)."""

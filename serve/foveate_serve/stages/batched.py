@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar, Generic, TypeVar
 
 from foveate.bundle import Bundle
@@ -29,14 +30,22 @@ class Batched(ABC, Generic[Call, R]):
         Most requests of one batch.
     sight
         Where it tells what it does.
+    thread
+        Where batches are worked on; None takes a thread of its own.
     """
 
     name: ClassVar[str]
 
-    def __init__(self, holder: BundleHolder, largest: int, sight: Sight | None = None) -> None:
+    def __init__(
+        self,
+        holder: BundleHolder,
+        largest: int,
+        sight: Sight | None = None,
+        thread: ThreadPoolExecutor | None = None,
+    ) -> None:
         self._holder = holder
         self._sight = sight or Sight.unseen()
-        self._batcher: Batcher[Call, R] = Batcher(self.name, self._work, largest)
+        self._batcher: Batcher[Call, R] = Batcher(self.name, self._work, largest, thread)
 
     @abstractmethod
     def _answers(self, bundle: Bundle, calls: Sequence[Call]) -> Sequence[R]:

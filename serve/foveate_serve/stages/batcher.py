@@ -13,7 +13,7 @@ R = TypeVar("R")
 
 
 class Batcher(Generic[A, R]):
-    """Does the same work for many callers at a time, in a thread of its own.
+    """Does the same work for many callers at a time, beside the event loop.
 
     No call waits for others to come: what gathers is what came while the thread was at work. Calls whose caller has
     given up before their turn are left out. Where a batch fails, each of its calls is tried alone, so that one that
@@ -22,17 +22,25 @@ class Batcher(Generic[A, R]):
     Parameters
     ----------
     name
-        Of the thread.
+        Of a thread of its own.
     work
         Answers a batch: one result a call, in order. Runs in the thread.
     largest
         Most calls of one batch.
+    thread
+        Where the work is done; None takes a thread of its own. Batchers of one thread take turns.
     """
 
-    def __init__(self, name: str, work: Callable[[Sequence[A]], Sequence[R]], largest: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        work: Callable[[Sequence[A]], Sequence[R]],
+        largest: int,
+        thread: ThreadPoolExecutor | None = None,
+    ) -> None:
         self._work = work
         self._largest = largest
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
+        self._thread = thread or ThreadPoolExecutor(1, thread_name_prefix=name)
         self._waiting: deque[tuple[A, asyncio.Future[R]]] = deque()
         self._run: asyncio.Task[None] | None = None
 

@@ -59,7 +59,7 @@ def slate_out(
     request: RecommendRequest,
     context: RequestContext,
     slate: Slate,
-    rows: Sequence[dict[str, Any]],
+    shown: Sequence[tuple[str | None, str | None]],
     *,
     explained: SlateExplanation | None = None,
     cursor: str | None = None,
@@ -69,8 +69,8 @@ def slate_out(
 
     Parameters
     ----------
-    rows
-        The catalogue's, one an item of the slate.
+    shown
+        Title and channel of each item of the slate.
     cursor
         Of the next page.
     took_ms
@@ -92,7 +92,7 @@ def slate_out(
         relaxed=list(slate.relaxed),
         relevance_paid=slate.relevance_paid,
         took_ms=round(took_ms, 3),
-        items=[_slate_item(slate.request_id, *one) for one in zip(slate.items, rows, told, strict=True)],
+        items=[_slate_item(slate.request_id, *one) for one in zip(slate.items, shown, told, strict=True)],
         cursor=cursor,
     )
 
@@ -112,8 +112,9 @@ def why_not_out(answer: WhyNot, request_id: str, user_id: str | None, bundle_id:
 
 
 def _slate_item(
-    request_id: str, item: SlateItem, row: dict[str, Any], explanation: ExplanationOut | None
+    request_id: str, item: SlateItem, shown: tuple[str | None, str | None], explanation: ExplanationOut | None
 ) -> SlateItemOut:
+    title, channel_id = shown
     return SlateItemOut(
         item_id=item.item_id,
         impression_id=impression_id(request_id, item.position),
@@ -121,7 +122,7 @@ def _slate_item(
         score=item.score if math.isfinite(item.score) else None,
         source=item.sources[0] if item.sources else None,
         sources=list(item.sources),
-        title=row["title"],
-        channel_id=row["channel_id"],
+        title=title,
+        channel_id=channel_id,
         explanation=explanation,
     )

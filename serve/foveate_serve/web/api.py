@@ -141,10 +141,10 @@ def _add_slates(api: FastAPI, gateway: Gateway) -> None:
             explained = None
         gateway.record(request, context, slate)
         catalog = bundle.model.catalog
-        rows = [catalog.frame.row(catalog.items.code(item.item_id), named=True) for item in slate.items]
+        shown = catalog.shown([item.item_id for item in slate.items])
         cursor = next_cursor(asked, request, context, slate, catalog)
         took_ms = (time.perf_counter() - began) * 1e3
-        return slate_out(request, context, slate, rows, explained=explained, cursor=cursor, took_ms=took_ms)
+        return slate_out(request, context, slate, shown, explained=explained, cursor=cursor, took_ms=took_ms)
 
     @api.post("/v1/why-not", summary="Why an item is not in a slate", tags=["slates"], responses=told)
     async def why_not(body: WhyNotIn) -> WhyNotOut:
