@@ -109,18 +109,23 @@ def deploy(dashboard: str, bundle: Path, state: Path, config: ServeConfig, optio
     ServingError
         Serve refuses the config.
     """
-    application = {
-        "name": APPLICATION,
-        "route_prefix": "/",
-        "import_path": _IMPORT_PATH,
-        "args": {"config": to_dict(config), "state": str(state.resolve())},
-        "deployments": deployment_settings(config, bundle.resolve()),
-    }
+    application = application_settings(bundle.resolve(), state.resolve(), config)
     if exporter_asked(os.environ):
         # Replicas on other machines do not share this process's environment.
         variables = {name: value for name, value in os.environ.items() if name.startswith(PREFIX)}
         application["runtime_env"] = {"env_vars": variables}
     Running(dashboard).apply(application, options)
+
+
+def application_settings(bundle: Path, state: Path, config: ServeConfig) -> dict[str, Any]:
+    """Return the application's part of Serve's config; both paths are taken as they are, for the nodes that read it."""
+    return {
+        "name": APPLICATION,
+        "route_prefix": "/",
+        "import_path": _IMPORT_PATH,
+        "args": {"config": to_dict(config), "state": str(state)},
+        "deployments": deployment_settings(config, bundle),
+    }
 
 
 def _check_room(config: ServeConfig) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
@@ -49,6 +50,9 @@ class DeploymentConfig:
         Lets Ray Serve choose their number; ``replicas`` then does not count.
     cpus, gpus
         CPUs and GPUs that Ray sets aside for each; a replica computes on as many threads as CPUs, at least one.
+    resources
+        Custom resources of each, by the names that the cluster's nodes give them: ``{state: 0.01}`` keeps replicas on
+        the nodes that have ``state``. An amount below 1 may be a fraction.
     max_ongoing_requests
         How many requests one replica works on at a time. More wait before it; at the ingress they are turned away.
     """
@@ -57,6 +61,7 @@ class DeploymentConfig:
     autoscaling: AutoscalingConfig | None = None
     cpus: float = 0.25
     gpus: float = 0.0
+    resources: Mapping[str, float] = field(default_factory=dict)
     max_ongoing_requests: int = 64
 
     def __post_init__(self) -> None:
@@ -66,6 +71,8 @@ class DeploymentConfig:
             raise ConfigError(f"cpus must lie above 0 and be at most 1024, got {self.cpus}")
         if not 0 <= self.gpus <= 1024:
             raise ConfigError(f"gpus must lie between 0 and 1024, got {self.gpus}")
+        for name, amount in self.resources.items():
+            _check_resource(name, amount)
 
     @property
     def least(self) -> int:
@@ -167,5 +174,13 @@ class ServeConfig:
         if self.topology == "split":
             own |= {RETRIEVER: self.retriever, RANKER: self.ranker}
         if self.shadow.bundle:
-            own |= {SHADOW: DeploymentConfig(cpus=self.shadow.cpus)}
+            # It reads the same file of viewers as the ingress does, so it belongs to the same nodes.
+            own |= {SHADOW: DeploymentConfig(cpus=self.shadow.cpus, resources=self.ingress.resources)}
         return own
+
+
+def _check_resource(name: str, amount: float) -> None:
+    if name.lower() in ("cpu", "gpu", "memory"):
+        raise ConfigError(f"resources: '{name}' is none of the cluster's own making: set cpus and gpus")
+    if not (amount > 0 and math.isfinite(amount)) or (amount > 1 and amount % 1):
+        raise ConfigError(f"resources: {name} must be a fraction of 1 or a whole number, got {amount:g}")

@@ -89,7 +89,7 @@ def _settings(name: str, size: DeploymentConfig, bundle: Path) -> dict[str, Any]
         # The ingress itself turns requests away that are too many: Serve is not to let them wait before it.
         "max_ongoing_requests": size.max_ongoing_requests if name != INGRESS else _NEVER_REACHED,
         # Ray sets the replica's OMP_NUM_THREADS, which torch and LightGBM heed, to its whole CPUs, at least one.
-        "ray_actor_options": {"num_cpus": size.cpus, "num_gpus": size.gpus},
+        "ray_actor_options": {"num_cpus": size.cpus, "num_gpus": size.gpus, "resources": dict(size.resources)},
         "user_config": {BUNDLE_KEY: str(bundle)},
         "graceful_shutdown_wait_loop_s": 0.2,
         "graceful_shutdown_timeout_s": 10.0,

@@ -162,3 +162,18 @@ def test_a_holder_keeps_the_old_bundle_and_says_why(
     asyncio.run(holder.take(small_bundle.path))
     assert holder.status().problem is None
     assert holder.status().bundle_id == small_bundle.bundle_id
+
+
+def test_a_bundle_behind_a_link_is_remembered_by_where_the_link_led(small_bundle: Bundle, tmp_path: Path) -> None:
+    link = tmp_path / "current"
+    link.symlink_to(small_bundle.path)
+    loaded: list[Path] = []
+
+    def load(path: Path) -> Bundle:
+        loaded.append(path)
+        return load_catalogue(path)
+
+    holder = BundleHolder("ingress", load)
+    asyncio.run(holder.take(link))
+    assert loaded == [small_bundle.path.resolve()]
+    assert holder.status().asked == str(link)

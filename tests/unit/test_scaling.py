@@ -54,6 +54,15 @@ def test_autoscaling_goes_into_serves_config() -> None:
             from_dict(ShadowConfig, bad)
 
 
+def test_custom_resources_keep_the_ingress_and_its_shadow_beside_the_viewers_file() -> None:
+    config = from_dict(ServeConfig, {"ingress": {"resources": {"state": 0.01}}, "shadow": {"bundle": "two"}})
+    asked = {one["name"]: one["ray_actor_options"]["resources"] for one in deployment_settings(config, Path("/one"))}
+    assert asked == {"ingress": {"state": 0.01}, "shadow": {"state": 0.01}, "retriever": {}, "ranker": {}}
+    for bad in ({"GPU": 1}, {"state": 0}, {"state": 1.5}, {"state": float("nan")}):
+        with pytest.raises(ConfigError, match=r"resources"):
+            from_dict(ServeConfig, {"ingress": {"resources": bad}})
+
+
 def slate(scores: dict[str, float]) -> Slate:
     nothing = np.empty(0, dtype=np.float32)
     items = tuple(SlateItem(item, at, score, (), nothing) for at, (item, score) in enumerate(scores.items()))

@@ -70,7 +70,8 @@ class BundleHolder:
         Raising here would stop the replica and leave the application with less capacity, so nothing is raised.
         """
         try:
-            bundle = await asyncio.to_thread(self._load, path)
+            # A link such as a registry's "current" may lead elsewhere tomorrow; what is remembered of today must not.
+            bundle = await asyncio.to_thread(self._load, path.resolve())
         except Exception as error:
             self._problem = f"bundle '{path}' is not in use: {' '.join(str(error).split())}"
             expected = isinstance(error, FoveateError)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
 import httpx
@@ -196,14 +196,8 @@ class Running:
         return details
 
     def _put(self, applications: Sequence[Any], options: Mapping[str, Any]) -> None:
-        config = {
-            "proxy_location": "HeadOnly",
-            "http_options": dict(options),
-            "logging_config": {"enable_access_log": False, "encoding": "JSON"},
-            "applications": list(applications),
-        }
         try:
-            self._client.deploy_applications(config)
+            self._client.deploy_applications(serve_settings(applications, options))
         except (RuntimeError, ConnectionError) as error:
             raise ServingError(f"Ray Serve refused the application: {error}") from error
 
@@ -211,6 +205,27 @@ class Running:
         application = self._details()["applications"].get(APPLICATION, {})
         if application.get("status") == "DEPLOY_FAILED":
             raise ServingError(f"the deployments did not come up: {application.get('message', '').strip()}")
+
+
+def serve_settings(
+    applications: Sequence[Any], options: Mapping[str, Any], proxies: Literal["HeadOnly", "EveryNode"] = "HeadOnly"
+) -> dict[str, Any]:
+    """Return the whole of Serve's config.
+
+    Parameters
+    ----------
+    options
+        ``host`` and ``port`` of HTTP.
+    proxies
+        Where Serve listens: on the head alone, or on each node that has replicas too. Like ``options`` it counts only
+        where Serve does not run yet.
+    """
+    return {
+        "proxy_location": proxies,
+        "http_options": dict(options),
+        "logging_config": {"enable_access_log": False, "encoding": "JSON"},
+        "applications": list(applications),
+    }
 
 
 def _check_taken(parts: Sequence[Mapping[str, Any]]) -> None:
