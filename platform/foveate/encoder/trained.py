@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import cached_property
+from typing import Self
 
 import numpy as np
 import torch
@@ -31,6 +32,9 @@ _SCORED = 64
 
 _WEIGHTS = 4_000_000
 """Weights of one head and block that are held at once."""
+
+_CHECKED = 1_000_000
+"""Numbers that are looked at together for one that is not finite."""
 
 
 class TrainedEncoder:
@@ -154,7 +158,7 @@ class TrainedEncoder:
         return {name: _to_numpy(value) for name, value in self.model.state_dict().items()}
 
     @classmethod
-    def restore(cls, config: EncoderConfig, arrays: Mapping[str, NDArray[np.generic]]) -> TrainedEncoder:
+    def restore(cls, config: EncoderConfig, arrays: Mapping[str, NDArray[np.generic]]) -> Self:
         """Make the encoder again from its config and :meth:`arrays`.
 
         Raises
@@ -163,15 +167,21 @@ class TrainedEncoder:
             The arrays are of an encoder with another config, or hold weights that are not finite.
         """
         try:
-            content = Content.stored(config.inputs_of(ItemInputConfig), arrays)
-            model = SequenceEncoder(config, len(arrays["items.weight"]), content)
-            model.load_state_dict({name: torch.tensor(value) for name, value in arrays.items()})
+            model = cls._laid_out(config, arrays)
         except (RuntimeError, KeyError) as error:
             raise TrainingError(f"these weights are of another encoder: {' '.join(str(error).split())}") from error
         for name, weight in model.named_parameters():
-            if not weight.isfinite().all():
+            if not all(part.isfinite().all() for part in torch.split(weight.reshape(-1), _CHECKED)):
                 raise TrainingError(f"weight '{name}' is not finite everywhere: train this encoder anew")
         return cls(config, model)
+
+    @classmethod
+    def _laid_out(cls, config: EncoderConfig, arrays: Mapping[str, NDArray[np.generic]]) -> SequenceEncoder:
+        """Return the module with values of its own."""
+        content = Content.stored(config.inputs_of(ItemInputConfig), arrays)
+        model = SequenceEncoder(config, len(arrays["items.weight"]), content)
+        model.load_state_dict({name: torch.tensor(value) for name, value in arrays.items()})
+        return model
 
     @cached_property
     def _item_ID(self) -> Tensor:

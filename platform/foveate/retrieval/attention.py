@@ -11,20 +11,37 @@ from torch import Tensor
 
 from foveate.data.catalog import Catalog
 from foveate.data.queries import events_of
+from foveate.encoder.mapped import MappedEncoder
 from foveate.encoder.model import EncoderConfig
 from foveate.encoder.target import target_attention
 from foveate.encoder.train import TrainConfig, train_encoder
 from foveate.encoder.trained import TrainedEncoder
 from foveate.messages import Query
-from foveate.retrieval.asked import Asked, top_k
+from foveate.retrieval.asked import Asked
 from foveate.retrieval.base import Arrays, CandidateSource, FitContext, SourceConfig
 from foveate.retrieval.carried import liked
 from foveate.retrieval.index.auto import Auto
 from foveate.retrieval.index.base import IndexConfig
 from foveate.retrieval.index.finder import Finder
 
-_INDEX = "index/"
+INDEX = "index/"
 """Begins the names of the index's arrays among the encoder's."""
+
+
+@dataclass(frozen=True)
+class Viewers:
+    """A batch of viewers as the encoder sees them.
+
+    Parameters
+    ----------
+    user_BD
+        Their vectors.
+    known_B
+        bool: whether they have a history; to one without, all items are alike.
+    """
+
+    user_BD: Tensor
+    known_B: NDArray[np.bool_]
 
 
 class AttentionSource(CandidateSource):
@@ -53,10 +70,23 @@ class AttentionSource(CandidateSource):
         """Return each query's best ``k`` items, out of the index where there is one."""
         if self.finder is None:
             return super().ask(queries, k)
+        viewers, n_items = self.encode(queries), len(self._catalog)
+        rows = zip(viewers.user_BD, viewers.known_B, queries, strict=True)
+        tops = [
+            self.finder.find(user_D, k, query.exclude) if known else alike(n_items, query.exclude, k)
+            for user_D, known, query in rows
+        ]
+        return self.told(viewers, tops)
+
+    def encode(self, queries: Sequence[Query]) -> Viewers:
+        """Return the viewers who ask."""
         histories = events_of(queries, len(self._catalog)).histories(self._catalog.duration)
         user_BD = self.encoder.encode(histories, np.array([query.now for query in queries], dtype=np.int64))
-        known_B = np.diff(histories.offsets) > 0
-        return _LookedUp(self.encoder, self.finder, user_BD, known_B, [query.exclude for query in queries], k=k)
+        return Viewers(user_BD, np.diff(histories.offsets) > 0)
+
+    def told(self, viewers: Viewers, tops: Sequence[NDArray[np.int32]]) -> Asked:
+        """Return what the source has to say to ``viewers``, given the codes of each one's best items, best first."""
+        return _LookedUp(self.encoder, viewers, tops)
 
     def scores_of(self, queries: Sequence[Query], items: NDArray[np.int32]) -> NDArray[np.float32]:
         """Return ``[B, N]``: the scores of ``items`` alone."""
@@ -88,37 +118,28 @@ class AttentionSource(CandidateSource):
     def arrays(self) -> Arrays:
         """Return the encoder's weights, and what its index was laid out by."""
         laid_out = {} if self.finder is None else self.finder.arrays()
-        return {**self.encoder.arrays(), **{f"{_INDEX}{name}": array for name, array in laid_out.items()}}
+        return {**self.encoder.arrays(), **{f"{INDEX}{name}": array for name, array in laid_out.items()}}
 
 
 class _LookedUp(Asked):
-    """An encoder whose items were looked up in an index; a viewer without a history finds all items alike."""
+    """An encoder whose best items were looked up elsewhere; it scores any others by itself."""
 
-    def __init__(
-        self,
-        encoder: TrainedEncoder,
-        finder: Finder,
-        user_BD: Tensor,
-        known_B: NDArray[np.bool_],
-        excludes: Sequence[NDArray[np.int32]],
-        *,
-        k: int,
-    ) -> None:
-        alike_I = np.zeros(0 if known_B.all() else len(encoder.item_vectors), dtype=np.float32)
-        rows = zip(user_BD, known_B, excludes, strict=True)
-        super().__init__(
-            [
-                finder.find(user_D, k, exclude) if known else top_k(alike_I, exclude, k)
-                for user_D, known, exclude in rows
-            ]
-        )
-        self._encoder, self._user_BD, self._known_B = encoder, user_BD, known_B
+    def __init__(self, encoder: TrainedEncoder, viewers: Viewers, tops: Sequence[NDArray[np.int32]]) -> None:
+        super().__init__(tops)
+        self._encoder, self._viewers = encoder, viewers
 
     def scores_of(self, row: int, items: NDArray[np.int32]) -> NDArray[np.float32]:
         """Return ``[N]`` the scores of some items for the query at ``row``."""
-        if not self._known_B[row]:
+        if not self._viewers.known_B[row]:
             return np.zeros(len(items), dtype=np.float32)
-        return self._encoder.match(self._user_BD[row], items)
+        return self._encoder.match(self._viewers.user_BD[row], items)
+
+
+def alike(n_items: int, exclude: NDArray[np.int32], k: int) -> NDArray[np.int32]:
+    """Return the ``k`` best items to a viewer who finds all alike: the first codes that are not excluded."""
+    # Among so many, k are open whatever is excluded.
+    first = np.arange(min(n_items, k + len(exclude)), dtype=np.int32)
+    return np.setdiff1d(first, exclude)[:k]
 
 
 @dataclass(frozen=True)
@@ -160,8 +181,20 @@ class Attention(SourceConfig):
 
     def restore(self, arrays: Arrays, catalog: Catalog) -> AttentionSource:
         """Make the source again."""
-        laid_out = {path.removeprefix(_INDEX): array for path, array in arrays.items() if path.startswith(_INDEX)}
-        weights = {path: array for path, array in arrays.items() if not path.startswith(_INDEX)}
+        weights, laid_out = parted(arrays)
         encoder, chosen = TrainedEncoder.restore(self.encoder, weights), self.index.chosen(len(catalog))
         finder = None if chosen is None else Finder.restore(chosen, encoder, laid_out)
         return AttentionSource(self, encoder, catalog, finder)
+
+    def restore_mapped(self, arrays: Arrays, catalog: Catalog) -> AttentionSource:
+        """Make the source again over the arrays as they lie, without an index.
+
+        For a process that has few items scored and leaves the search among all of them to others.
+        """
+        return AttentionSource(self, MappedEncoder.restore(self.encoder, parted(arrays)[0]), catalog)
+
+
+def parted(arrays: Arrays) -> tuple[Arrays, Arrays]:
+    """Return the encoder's arrays, and those of its index, of the arrays that the source has."""
+    laid_out = {path.removeprefix(INDEX): array for path, array in arrays.items() if path.startswith(INDEX)}
+    return {path: array for path, array in arrays.items() if not path.startswith(INDEX)}, laid_out

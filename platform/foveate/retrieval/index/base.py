@@ -56,6 +56,10 @@ class IndexConfig(Variant):
         """Lay out the vectors."""
         raise NotImplementedError
 
+    def of_run(self, arrays: Arrays, codes: range) -> Arrays:
+        """Return the arrays of an index as if it held no other items than a run of codes."""
+        raise NotImplementedError
+
     def restore(self, item_ID: Vectors, arrays: Arrays) -> VectorIndex:
         """Lay out the vectors again as they were when the arrays were made."""
         raise NotImplementedError

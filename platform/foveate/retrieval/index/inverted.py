@@ -143,6 +143,10 @@ class Inverted(IndexConfig):
         centre_LD = np.array(means.centroids, dtype=np.float32)
         return InvertedLists(item_ID, centre_LD, nearest_I1[:, 0].astype(np.int64), self.probes or 1)
 
+    def of_run(self, arrays: Arrays, codes: range) -> Arrays:
+        """Keep every list: a search then reads the part of the same lists that lies in the run."""
+        return {**arrays, "lists": arrays["lists"][codes.start : codes.stop]}
+
     def restore(self, item_ID: Vectors, arrays: Arrays) -> VectorIndex:
         """Put the vectors into the lists that they lay in."""
         centre_LD = np.ascontiguousarray(arrays["centres"], dtype=np.float32)
