@@ -9,7 +9,7 @@ import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from rich.console import Console
@@ -27,6 +27,10 @@ from rich.table import Column
 from foveate.config import apply_overrides, from_dict, load_yaml, to_dict
 from foveate.errors import ConfigError
 from foveate_cluster.edges import prepare_to_join
+
+if TYPE_CHECKING:
+    from foveate.ranking.base import RankerConfig
+    from foveate.ranking.growing import Grower
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -102,6 +106,17 @@ def read_config(kind: type[T], config: Path | None, overrides: Sequence[str], ba
     """Build a config from a YAML file (or ``base``, or the defaults) and overrides."""
     data = load_yaml(config) if config else (to_dict(base) if base is not None else {})
     return from_dict(kind, apply_overrides(data, overrides))
+
+
+def grower_of(ranker: RankerConfig) -> Grower | None:
+    """Return what grows a ranker's trees over Ray, None for one that this process grows by itself."""
+    from foveate.ranking.boosted import Boosting  # noqa: PLC0415 - LightGBM starts slowly, and Ray more so
+
+    if not isinstance(ranker, Boosting) or not ranker.workers:
+        return None
+    from foveate_tune.spread import OverRay  # noqa: PLC0415
+
+    return OverRay()
 
 
 def write_json(path: Path | None, payload: Any) -> None:

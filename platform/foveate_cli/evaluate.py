@@ -17,6 +17,7 @@ from foveate_cli.common import (
     address_option,
     config_options,
     folder,
+    grower_of,
     json_option,
     out,
     read_config,
@@ -109,14 +110,15 @@ def _evaluate(
     from foveate.evaluate import evaluate_folder  # noqa: PLC0415 - as above
 
     chosen = tuple(range(recipe.seed, recipe.seed + seeds))
+    grower = grower_of(recipe.ranker)
     with telling() as say:
         if address is None:
-            return evaluate_folder(data, recipe, protocols, chosen, bundle=bundle, progress=say)
+            return evaluate_folder(data, recipe, protocols, chosen, bundle=bundle, progress=say, grower=grower)
         from foveate_tune.remote import run_on_cluster  # noqa: PLC0415 - Ray starts slowly
 
         there = bundle.resolve() if bundle else None
         call = (evaluate_folder, data.resolve(), recipe, protocols, chosen)
-        return run_on_cluster(*call, bundle=there, address=address, progress=say)
+        return run_on_cluster(*call, bundle=there, address=address, progress=say, grower=grower)
 
 
 def _table(evaluation: Evaluation) -> Table:

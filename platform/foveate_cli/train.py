@@ -18,6 +18,7 @@ from foveate_cli.common import (
     address_option,
     config_options,
     folder,
+    grower_of,
     json_option,
     out,
     place,
@@ -148,10 +149,11 @@ def train_bundle(
     check_free(default_state(path))
     replaces = verify(parent).bundle_id if parent else None
     dataset = open_dataset(data)
-    earlier = fit(dataset, recipe, upto="selection", progress=say)
+    grower = grower_of(recipe.ranker)
+    earlier = fit(dataset, recipe, upto="selection", progress=say, grower=grower)
     say("measuring on validation")
     metrics = {"validation": figures(earlier, say)}
-    fitted = fit(dataset, recipe, upto=upto, progress=say, after=earlier)
+    fitted = fit(dataset, recipe, upto=upto, progress=say, after=earlier, grower=grower)
     with _histories(dataset, default_state(path), say):
         return Bundle.save(
             fitted.model,

@@ -105,7 +105,7 @@ def cluster(address: str | None, need: Resources, workers: int = 1) -> Iterator[
     ConfigError
         Nothing answers at ``address``, or the nodes of the cluster cannot hold them.
     """
-    with environment(_ENVIRONMENT, keep=True), _quiet(), ray_cluster(address):
+    with environment(_ENVIRONMENT, keep=True), quiet(), ray_cluster(address):
         check_nodes(need, workers, nodes(), "the cluster")
         yield
 
@@ -139,7 +139,7 @@ def _listed(*parts: str) -> str:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep Ray's own log from the user: what matters is said by the sweep."""
     logger = logging.getLogger("ray")
     level = logger.level

@@ -19,6 +19,7 @@ from foveate.evaluate.report import Caps, Evaluation, measure
 from foveate.fit import fit
 from foveate.model import Model
 from foveate.ranking.base import RankerConfig
+from foveate.ranking.growing import Grower
 from foveate.recipe import Recipe
 from foveate.retrieval.base import CandidateSource, FitContext, SourceConfig
 
@@ -36,6 +37,7 @@ def evaluate(
     *,
     bundle: Bundle | None = None,
     progress: Progress | None = None,
+    grower: Grower | None = None,
 ) -> Evaluation:
     """Put baselines, blends, two-stage and slate side by side on the test window.
 
@@ -53,6 +55,8 @@ def evaluate(
         Evaluate this bundle's model on the newest window, instead of training one.
     progress
         Called with one line of news a step.
+    grower
+        Grows the ranker's trees elsewhere, where the recipe asks for several workers.
 
     Raises
     ------
@@ -67,7 +71,9 @@ def evaluate(
     """
     say = progress or _silent
     runs = (
-        _trained(dataset, recipe, protocol, seeds, say) if bundle is None else _loaded(dataset, bundle, protocol, say)
+        _trained(dataset, recipe, protocol, seeds, say=say, grower=grower)
+        if bundle is None
+        else _loaded(dataset, bundle, protocol, say)
     )
     panel: Panel | None = None
     outcomes = []
@@ -89,6 +95,7 @@ def evaluate_folder(
     *,
     bundle: Path | None = None,
     progress: Progress | None = None,
+    grower: Grower | None = None,
 ) -> list[Evaluation]:
     """Open a dataset (and a bundle) by path and evaluate under each protocol: one picklable call for a cluster.
 
@@ -97,7 +104,7 @@ def evaluate_folder(
     dataset = open_dataset(data)
     loaded = Bundle.load(bundle) if bundle is not None else None
     return [
-        evaluate(dataset, recipe, protocol, seeds, bundle=loaded, progress=progress)
+        evaluate(dataset, recipe, protocol, seeds, bundle=loaded, progress=progress, grower=grower)
         for protocol in protocols or _protocols(dataset, loaded)
     ]
 
@@ -119,11 +126,18 @@ class _Run:
 
 
 def _trained(
-    dataset: Dataset, recipe: Recipe, protocol: Protocol, seeds: Sequence[int], say: Progress
+    dataset: Dataset,
+    recipe: Recipe,
+    protocol: Protocol,
+    seeds: Sequence[int],
+    *,
+    say: Progress,
+    grower: Grower | None,
 ) -> Iterator[_Run]:
     for seed in seeds:
         say_seed = Headed(f"seed {seed}: ", say) if len(seeds) > 1 else say
-        fitted = fit(dataset, replace(recipe, protocol=protocol, seed=seed), upto="test", progress=say_seed)
+        own = replace(recipe, protocol=protocol, seed=seed)
+        fitted = fit(dataset, own, upto="test", progress=say_seed, grower=grower)
         run = _beside(fitted.model, fitted.stage, say_seed)
         logistic = RankerConfig.variants["logistic"]().fit(fitted.training, seed)
         yield replace(run, subject=replace(run.subject, rankers={LOGISTIC: logistic}))

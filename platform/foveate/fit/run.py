@@ -20,6 +20,7 @@ from foveate.fit.training import LabelWindow, training_set
 from foveate.messages import NO_TIME
 from foveate.model import Model, learned_vectors, trending_scores
 from foveate.ranking.base import TrainingSet
+from foveate.ranking.growing import Grower
 from foveate.recipe import Recipe
 from foveate.retrieval.base import CandidateSource, FitContext
 
@@ -56,6 +57,7 @@ def fit(
     upto: Upto = "test",
     progress: Progress | None = None,
     after: Fitted | None = None,
+    grower: Grower | None = None,
 ) -> Fitted:
     """Train sources, features and ranker.
 
@@ -74,6 +76,8 @@ def fit(
         Called with one line of news a step.
     after
         What was fitted up to an earlier stage of the same dataset by the same recipe: its windows are not fitted again.
+    grower
+        Grows the ranker's trees elsewhere, where the recipe asks for several workers.
 
     Raises
     ------
@@ -89,7 +93,7 @@ def fit(
     _say(progress, "ranker: candidates and features of the label windows")
     training = training_set(labels, catalog, recipe.counts, recipe.label_draw, recipe.seed, labels=recipe.labels)
     _say(progress, f"ranker: {len(training.labels)} candidates of {len(training.groups)} viewers")
-    ranker = recipe.ranker.fit(training, recipe.seed)
+    ranker = recipe.ranker.fit(training, recipe.seed, grower)
     model = Model(
         recipe=recipe,
         catalog=catalog,

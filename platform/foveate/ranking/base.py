@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from foveate.errors import ConfigError, TrainingError
 from foveate.messages import FeatureMatrix
+from foveate.ranking.growing import Grower
 from foveate.registry import Registry, Variant
 from foveate.space import Space
 
@@ -93,13 +94,20 @@ class RankerConfig(Variant):
 
     variants: ClassVar[Registry[RankerConfig]]
 
-    def fit(self, training: TrainingSet, seed: int) -> Ranker:
+    def fit(self, training: TrainingSet, seed: int, grower: Grower | None = None) -> Ranker:
         """Learn to order candidates.
+
+        Parameters
+        ----------
+        grower
+            Grows trees elsewhere, for a config that asks for several workers; None has none to ask.
 
         Raises
         ------
         TrainingError
             There is nothing to learn from.
+        ConfigError
+            The config asks for workers, and there is no grower.
         """
         raise NotImplementedError
 

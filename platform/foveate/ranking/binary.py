@@ -9,6 +9,7 @@ import numpy as np
 
 from foveate.ranking.base import Ranker, TrainingSet, check_labelled
 from foveate.ranking.boosted import Boosting, Objective
+from foveate.ranking.growing import Grower
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Binary(Boosting):
 
     name: ClassVar[str] = "binary"
 
-    def fit(self, training: TrainingSet, seed: int) -> Ranker:
+    def fit(self, training: TrainingSet, seed: int, grower: Grower | None = None) -> Ranker:
         """Grow the trees.
 
         Raises
@@ -33,4 +34,4 @@ class Binary(Boosting):
         size = np.abs(training.labels)
         weights = np.where(size > 0, size, 1.0).astype(np.float32)
         objective = Objective((training.labels > 0).astype(np.int8), {"objective": "binary"}, weights)
-        return self.grown(training, objective, seed)
+        return self.grown(training, objective, seed, grower)

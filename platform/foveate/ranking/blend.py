@@ -15,6 +15,7 @@ from scipy.special import expit
 from foveate.features.candidate import BLEND
 from foveate.messages import FeatureMatrix
 from foveate.ranking.base import Ranker, RankerConfig, TrainingSet, check_labelled, column
+from foveate.ranking.growing import Grower
 
 _FILE = "blend.json"
 
@@ -25,9 +26,9 @@ class ZScoreBlend(RankerConfig):
 
     name: ClassVar[str] = "z_score"
 
-    def fit(self, training: TrainingSet, seed: int) -> Ranker:
+    def fit(self, training: TrainingSet, seed: int, grower: Grower | None = None) -> Ranker:
         """Return the blend; the training set is not read."""
-        del training, seed
+        del training, seed, grower
         return LinearBlend({BLEND: 1.0})
 
     def restore(self, texts: Mapping[str, str]) -> Ranker:
@@ -49,7 +50,7 @@ class LogisticBlend(RankerConfig):
 
     l2: float = 1.0
 
-    def fit(self, training: TrainingSet, seed: int) -> Ranker:
+    def fit(self, training: TrainingSet, seed: int, grower: Grower | None = None) -> Ranker:
         """Fit the weights.
 
         Raises
@@ -57,7 +58,7 @@ class LogisticBlend(RankerConfig):
         TrainingError
             No candidate has a label above 0.
         """
-        del seed
+        del seed, grower
         check_labelled(training)
         names = [name for name in training.features.names if name.startswith("z.")]
         x_RS = np.stack([column(training.features, name) for name in names], axis=1).astype(np.float64)

@@ -18,6 +18,7 @@ from foveate.errors import ConfigError
 from foveate.features.candidate import BLEND
 from foveate.messages import FeatureMatrix
 from foveate.ranking.base import Ranker, RankerConfig, TrainingSet, column
+from foveate.ranking.growing import Grower, Parameters, Rows, grow, text_of
 from foveate.ranking.trees import Trees
 from foveate.space import Choice, IntRange, LogUniform, Space
 
@@ -58,6 +59,9 @@ class Boosting(RankerConfig):
     threads
         Threads that LightGBM uses. Its threads wait for each other at every split: a second one pays on idle cores
         alone, and on a busy machine it costs many times what it brings.
+    workers
+        How many processes grow the trees together over Ray, each from whole queries of its own and with ``threads``
+        CPUs: for training sets beyond what one machine works through. At 0 this process grows them by itself.
     """
 
     trees: int = 120
@@ -70,12 +74,15 @@ class Boosting(RankerConfig):
     blend_weight: float = 0.0
     members: int = 3
     threads: int = 1
+    workers: int = 0
 
     def __post_init__(self) -> None:
         if min(self.trees, self.members, self.threads, self.min_rows) < 1 or self.leaves < 2:
             raise ConfigError("trees, members, threads and min_rows must be 1 or more, leaves 2 or more")
         if not (0 < self.column_share <= 1 and 0 < self.row_share <= 1):
             raise ConfigError("column_share and row_share must be above 0 and at most 1")
+        if self.workers < 0:
+            raise ConfigError(f"workers must be 0 or more, got {self.workers}")
 
     @classmethod
     def search_space(cls) -> Space:
@@ -88,28 +95,30 @@ class Boosting(RankerConfig):
             "members": Choice((1, 2, 3)),
         }
 
-    def grown(self, training: TrainingSet, objective: Objective, seed: int) -> BoostedRanker:
-        """Grow every member."""
-        boosters = [self._grow(training, objective, seed * self.members + member) for member in range(self.members)]
-        return BoostedRanker(boosters, training.features.names, self.blend_weight)
+    def grown(self, training: TrainingSet, objective: Objective, seed: int, grower: Grower | None) -> BoostedRanker:
+        """Grow every member, in this process or, with ``workers``, by ``grower``."""
+        start = self.blend_weight * column(training.features, BLEND).astype(np.float64) if self.blend_weight else None
+        names = training.features.names
+        rows = Rows(training.features.values, names, objective.labels, training.groups, objective.weights, start)
+        seeds = range(seed * self.members, (seed + 1) * self.members)
+        members = [{**objective.parameters, **self._parameters(own)} for own in seeds]
+        return BoostedRanker(self._boosters(rows, members, grower), names, self.blend_weight)
 
     def restore(self, texts: Mapping[str, str]) -> Ranker:
         """Make the ranker again from LightGBM's own texts."""
         boosters = [lgb.Booster(model_str=texts[name]) for name in sorted(texts)]
         return BoostedRanker(boosters, tuple(boosters[0].feature_name()), self.blend_weight)
 
-    def _grow(self, training: TrainingSet, objective: Objective, seed: int) -> lgb.Booster:
-        start = self.blend_weight * column(training.features, BLEND).astype(np.float64) if self.blend_weight else None
-        data = lgb.Dataset(
-            training.features.values,
-            label=objective.labels,
-            weight=objective.weights,
-            group=training.groups,
-            init_score=start,
-            feature_name=list(training.features.names),
-            params={"verbosity": -1, "max_bin": 255, "num_threads": self.threads},
-        )
-        return lgb.train({**objective.parameters, **self._parameters(seed)}, data, num_boost_round=self.trees)
+    def _boosters(self, rows: Rows, members: Sequence[Parameters], grower: Grower | None) -> list[lgb.Booster]:
+        if not self.workers:
+            return [grow(rows, parameters, self.trees) for parameters in members]
+        if grower is None:
+            raise ConfigError(
+                f"ranker.workers: {self.workers} grow trees over Ray, which this cannot: set it to 0, or use "
+                "'foveate train' or 'foveate evaluate'"
+            )
+        texts = grower(rows, members, trees=self.trees, workers=self.workers)
+        return [lgb.Booster(model_str=text) for text in texts]
 
     def _parameters(self, seed: int) -> dict[str, Any]:
         return {
@@ -189,4 +198,4 @@ class BoostedRanker(Ranker):
 
     def texts(self) -> Mapping[str, str]:
         """Return each member as LightGBM's own text."""
-        return {f"member-{i:02d}.txt": booster.model_to_string() for i, booster in enumerate(self.boosters)}
+        return {f"member-{i:02d}.txt": text_of(booster) for i, booster in enumerate(self.boosters)}

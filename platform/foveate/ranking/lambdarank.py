@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from foveate.errors import ConfigError
 from foveate.ranking.base import Ranker, TrainingSet, check_labelled
 from foveate.ranking.boosted import Boosting, Objective
+from foveate.ranking.growing import Grower
 
 _STEPS = 100
 """Labels of more distinct values than this are rounded to so many steps."""
@@ -38,7 +39,7 @@ class LambdaRank(Boosting):
         if self.truncation < 1:
             raise ConfigError("truncation must be 1 or more")
 
-    def fit(self, training: TrainingSet, seed: int) -> Ranker:
+    def fit(self, training: TrainingSet, seed: int, grower: Grower | None = None) -> Ranker:
         """Grow the trees.
 
         Raises
@@ -53,7 +54,7 @@ class LambdaRank(Boosting):
             "lambdarank_truncation_level": self.truncation,
             "label_gain": gains.tolist(),
         }
-        return self.grown(training, Objective(levels, parameters), seed)
+        return self.grown(training, Objective(levels, parameters), seed, grower)
 
 
 def levels_of(labels_R: NDArray[np.float32]) -> tuple[NDArray[np.int32], NDArray[np.float64]]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from foveate.messages import FeatureMatrix
 from foveate.ranking.base import Ranker, TrainingSet, check_labelled
 from foveate.ranking.boosted import Boosting, Objective
+from foveate.ranking.growing import Grower
 
 _FILE = "weights.json"
 
@@ -29,7 +30,7 @@ class MultiLabel(Boosting):
 
     name: ClassVar[str] = "multi_label"
 
-    def fit(self, training: TrainingSet, seed: int) -> Ranker:
+    def fit(self, training: TrainingSet, seed: int, grower: Grower | None = None) -> Ranker:
         """Grow the trees of every signal.
 
         Raises
@@ -43,7 +44,7 @@ class MultiLabel(Boosting):
             share_R = np.clip(signal_R, 0.0, 1.0)
             if share_R.any() and training.weights[name]:
                 objective = Objective(share_R, {"objective": "cross_entropy"})
-                parts[name] = (training.weights[name], self.grown(training, objective, seed))
+                parts[name] = (training.weights[name], self.grown(training, objective, seed, grower))
         return BlendedRanker(parts)
 
     def restore(self, texts: Mapping[str, str]) -> Ranker:
