@@ -123,9 +123,21 @@ def application_settings(bundle: Path, state: Path, config: ServeConfig) -> dict
         "name": APPLICATION,
         "route_prefix": "/",
         "import_path": _IMPORT_PATH,
-        "args": {"config": to_dict(config), "state": str(state)},
+        # Serve restarts every replica where args change, which a new setting in a newer Foveate should not do.
+        "args": {"config": _changed(to_dict(config), to_dict(ServeConfig())), "state": str(state)},
         "deployments": deployment_settings(config, bundle),
     }
+
+
+def _changed(settings: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is not as usual, at any depth."""
+    own: dict[str, Any] = {}
+    for name, value in settings.items():
+        default = usual.get(name)
+        if value != default:
+            nested = isinstance(value, Mapping) and isinstance(default, Mapping)
+            own[name] = _changed(value, default) if nested else value  # type: ignore[arg-type] # both are mappings
+    return own
 
 
 def _check_room(config: ServeConfig) -> None:

@@ -10,6 +10,7 @@ import pytest
 from foveate.config import from_dict
 from foveate.errors import ConfigError
 from foveate.messages import Slate, SlateItem
+from foveate_serve.app import application_settings
 from foveate_serve.bundles.holder import Status
 from foveate_serve.config import AutoscalingConfig, ServeConfig, ShadowConfig
 from foveate_serve.graph import deployment_settings
@@ -61,6 +62,19 @@ def test_custom_resources_keep_the_ingress_and_its_shadow_beside_the_viewers_fil
     for bad in ({"GPU": 1}, {"state": 0}, {"state": 1.5}, {"state": float("nan")}):
         with pytest.raises(ConfigError, match=r"resources"):
             from_dict(ServeConfig, {"ingress": {"resources": bad}})
+
+
+def test_serve_is_given_only_what_is_not_as_usual() -> None:
+    given = {
+        "topology": "fused",
+        "ingress": {"replicas": 2, "resources": {"state": 0.01}},
+        "access": {"origins": ["*"]},
+    }
+    config = from_dict(ServeConfig, given)
+    args = application_settings(Path("/one"), Path("/state"), config)["args"]
+    assert args == {"config": given, "state": "/state"}
+    assert from_dict(ServeConfig, args["config"]) == config
+    assert application_settings(Path("/one"), Path("/state"), ServeConfig())["args"]["config"] == {}
 
 
 def slate(scores: dict[str, float]) -> Slate:
