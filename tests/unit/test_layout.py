@@ -69,4 +69,4 @@ def test_tune_and_track_only_where_they_belong(repository: Path) -> None:
 
 def test_every_yaml_under_infra_can_be_read(repository: Path) -> None:
     for file in sorted((repository / "infra").rglob("*.yaml")):
-        assert yaml.safe_load(file.read_text(encoding="utf-8")) is not None, file
+        assert all(one is not None for one in yaml.safe_load_all(file.read_text(encoding="utf-8"))), file
