@@ -1,0 +1,10 @@
+# Read by every node before it starts Ray. A test holds it to foveate_serve's own settings.
+export PATH="$HOME/foveate/bin:$PATH"
+export RAY_AUTH_MODE=token
+export RAY_USAGE_STATS_ENABLED=0
+export RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO=0
+export RAY_SERVE_THROUGHPUT_OPTIMIZED=1
+export RAY_SERVE_ENABLE_HA_PROXY=1
+export RAY_SERVE_HAPROXY_RETRY_ON="conn-failure empty-response"
+export RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S=2
+export RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S=60
