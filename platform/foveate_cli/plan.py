@@ -1,0 +1,133 @@
+"""``foveate plan``: replicas, memory, GPUs and cost a month of a load, from costs that were measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+from math import isfinite
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich import box
+from rich.markup import escape
+from rich.table import Table
+
+from foveate.errors import ConfigError
+from foveate_cli.common import json_option, out, telling, write_json
+
+if TYPE_CHECKING:
+    from foveate_serve.capacity.costs import Costs
+    from foveate_serve.capacity.lines import Line
+
+_SMALL, _LARGE = 0.01, 1000
+
+
+@click.command(short_help="Replicas, memory, GPUs and cost of a load.")
+@click.option("--qps", type=click.FloatRange(0, min_open=True), required=True, help="Requests a second.")
+@click.option("--items", type=click.IntRange(1), required=True, help="Videos of the catalogue.")
+@click.option("--viewers", type=click.IntRange(0), required=True, help="Viewers whose histories are kept.")
+@click.option("--gpu", metavar="KIND", default="", help="Score all videos on GPUs of this kind of the price table.")
+@click.option("--costs", type=click.Path(path_type=Path), help="File of measured costs; with --bundle it is written.")
+@click.option(
+    "--bundle",
+    "bundles",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="Measure this bundle now, here; give one of another size too, and how costs grow is measured.",
+)
+@click.option("--prices", type=click.Path(path_type=Path), help="Your own price table in place of Foveate's.")
+@click.option(
+    "--utilisation",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.6,
+    show_default=True,
+    help="Share of what a replica can do that it is to do at most, with one node lost.",
+)
+@click.option("--deadline-ms", type=click.IntRange(1), default=2000, show_default=True, help="Time a request has.")
+@click.option("--simulate", "simulated", is_flag=True, help="Try a node of the plan in the simulator as well.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the simulator.")
+@json_option
+def command(
+    *,
+    qps: float,
+    items: int,
+    viewers: int,
+    gpu: str,
+    costs: Path | None,
+    bundles: Sequence[Path],
+    prices: Path | None,
+    utilisation: float,
+    deadline_ms: int,
+    simulated: bool,
+    seed: int,
+    json_path: Path | None,
+) -> None:
+    r"""Plan the machines for a load, and say of each figure whether it was measured, simulated or calculated.
+
+    What a request costs is measured on one machine: the stages on one core, the rest on a server that is started for
+    it, which takes a few minutes and a machine with nothing else to do. The rest follows from it, and from a table of
+    assumed prices.
+
+    \b
+    Measure once, then plan:
+      foveate plan --bundle runs/bundle --costs runs/costs.json --qps 100 --items 10000 --viewers 1000000
+      foveate plan --costs runs/costs.json --qps 2000 --items 1000000 --viewers 50000000 --gpu l4 --simulate
+    """
+    from foveate_serve.capacity.lines import Load  # noqa: PLC0415 - brings torch and Ray along
+    from foveate_serve.capacity.plan import plan  # noqa: PLC0415
+    from foveate_serve.capacity.prices import read_prices  # noqa: PLC0415
+
+    load = Load(qps, items, viewers, gpu, utilisation, deadline_ms / 1e3)
+    table = read_prices(prices)
+    if gpu:
+        table.gpu(gpu)
+    known = _costs(costs, bundles)
+    made = plan(load, known, table)
+    lines = made.lines
+    if simulated:
+        from foveate_serve.capacity.tried import tried  # noqa: PLC0415
+
+        lines = (*lines, *tried(made, known, seed))
+    _print(lines, made.notes)
+    write_json(json_path, {"load": vars(load), **made.to_json(), "lines": [vars(line) for line in lines]})
+
+
+def _costs(path: Path | None, bundles: Sequence[Path]) -> Costs:
+    from foveate_serve.capacity.costs import read_costs, write_costs  # noqa: PLC0415
+
+    if not bundles:
+        if path is None:
+            raise ConfigError("a plan needs measured costs: --costs FILE, or --bundle BUNDLE to measure them now")
+        return read_costs(path)
+    from foveate_serve.capacity.measure import measure  # noqa: PLC0415
+
+    with telling() as say:
+        found = measure(bundles, progress=say)
+    if path is not None:
+        write_costs(found, path)
+        out.print(f"costs: {path}", markup=False)
+    return found
+
+
+def _print(lines: Sequence[Line], notes: Sequence[str]) -> None:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("", style="dim", no_wrap=True)
+    table.add_column("what", overflow="fold")
+    table.add_column("figure", justify="right", no_wrap=True)
+    for name in ("unit", "how", "from"):
+        table.add_column(name, overflow="fold")
+    for about, some in groupby(lines, key=lambda line: line.about):
+        for number, line in enumerate(some):
+            texts = ("" if number else about, line.what, _figure(line.value), line.unit, line.how, line.why)
+            table.add_row(*map(escape, texts))
+        table.add_section()
+    out.print(table)
+    for note in notes:
+        out.print(note, markup=False)
+
+
+def _figure(value: float) -> str:
+    if isfinite(value) and (value == int(value) or abs(value) >= _LARGE):
+        return f"{value:,.0f}"
+    return f"{value:,.2f}" if abs(value) >= _SMALL else f"{value:.2g}"

@@ -1,0 +1,1 @@
+"""How much machine a load needs: costs that were measured, a plan made from them, and a simulator of the graph."""

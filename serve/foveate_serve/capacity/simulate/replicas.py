@@ -1,0 +1,253 @@
+"""Replicas of the graph: the ingress with its stages, and the retriever and the ranker on their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import simpy
+
+from foveate_serve.capacity.costs import RECORD
+from foveate_serve.capacity.simulate.batcher import Call, SimBatcher
+from foveate_serve.capacity.simulate.cores import Loop, Process, Steps
+from foveate_serve.capacity.simulate.ground import Ground
+from foveate_serve.stages.breaker import Breaker
+from foveate_serve.stages.served import RANKING_SHARE, RETRIEVAL_SHARE
+
+HYDRATE: Final = ("hydrate",)
+RETRIEVE: Final = ("retrieve",)
+SEARCH: Final = ("search",)
+RANK: Final = ("rank", "select")
+"""What goes through a ranker's thread in one batch."""
+
+Ask = Callable[["Ingress", float, list[Call]], Steps]
+"""Has a stage answer until a moment; the steps end with None, or with what went wrong."""
+
+_WRITTEN_AT_ONCE: Final = 256
+
+
+class Replica:
+    """One copy of a deployment: a process with its event loop. It can die and come back.
+
+    Parameters
+    ----------
+    ground
+        What all parts share.
+    name
+        Of the deployment.
+    """
+
+    def __init__(self, ground: Ground, name: str) -> None:
+        self.ground, self.name = ground, name
+        self.start()
+
+    def start(self) -> None:
+        """Begin with nothing to do, as a new process."""
+        self.process = self.ground.process(self.name)
+        self.loop = Loop(self.ground.env, self.process)
+        self.gone = self.ground.env.event()
+        self.asked = 0
+        """Requests under way."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether it answers."""
+        return not self.gone.triggered
+
+    def die(self) -> None:
+        """Lose everything that is under way."""
+        self.process.die()
+        self.gone.succeed()
+
+    def thread(self) -> Loop:
+        """Return a thread of this process."""
+        return Loop(self.ground.env, self.process)
+
+    def batcher(self, stages: tuple[str, ...], thread: Loop) -> SimBatcher:
+        """Return a batcher for some stages."""
+        ground = self.ground
+        return SimBatcher(
+            ground.env,
+            thread,
+            ground.scenario.largest_batch,
+            lambda requests: ground.batch_s(stages, requests),
+            ground.tally("+".join(stages)),
+        )
+
+
+class StageReplica(Replica):
+    """A retriever or a ranker in a process of its own."""
+
+    def __init__(self, ground: Ground, name: str, stages: tuple[str, ...]) -> None:
+        self._stages = stages
+        super().__init__(ground, name)
+
+    def start(self) -> None:
+        """Begin anew."""
+        super().start()
+        self._batcher = self.batcher(self._stages, self.thread())
+
+    def serve(self, calls: list[Call]) -> Steps:
+        """Answer one call that came over a hop."""
+        yield from self.loop.run(self.ground.scenario.timing.hop_callee_s)
+        call = self._batcher.ask()
+        calls.append(call)
+        yield call.answered
+
+
+class Ingress(Replica):
+    """Answers requests: by its own stages, or by those that it is given.
+
+    Parameters
+    ----------
+    retrieve, rank
+        Ask other replicas; None has this one do the work.
+    search
+        Asks the shards of the items, once this one has retrieved all else; None where there are none.
+    """
+
+    def __init__(
+        self, ground: Ground, name: str, retrieve: Ask | None, rank: Ask | None, search: Ask | None = None
+    ) -> None:
+        self._elsewhere = (retrieve, rank, search)
+        super().__init__(ground, name)
+
+    def start(self) -> None:
+        """Begin anew."""
+        super().start()
+        env = self.ground.env
+        self._hydrator = self.batcher(HYDRATE, self.thread())
+        shared = self.thread()
+        retrieve, rank, search = self._elsewhere
+        self._retrieve = retrieve or _here(self.batcher(RETRIEVE, shared), search)
+        self._rank = rank or _here(self.batcher(RANK, shared))
+        self._breakers = [Breaker(clock=lambda: float(env.now)) for _ in range(2)]
+        self._writer = _Writer(self.ground, self.process)
+        self._admitted = 0
+
+    def answer(self) -> Steps:
+        """Answer one request; ends with its status and what was degraded."""
+        timing, scenario = self.ground.scenario.timing, self.ground.scenario
+        if self._admitted >= scenario.max_ongoing:
+            yield from self.loop.run(timing.refused_s)
+            return 503, ()
+        self._admitted += 1
+        yield from self.loop.run(timing.ingress_s / 2)
+        degraded = yield from self._stages(self.ground.env.now, scenario.deadline_s)
+        yield from self.loop.run(timing.ingress_s / 2)
+        self._admitted -= 1
+        self._writer.add()
+        return 200, degraded
+
+    def _stages(self, began: float, deadline_s: float) -> Steps:
+        yield self._hydrator.ask().answered
+        reason = yield from self._guarded(0, "retriever", began + RETRIEVAL_SHARE * deadline_s)
+        if not reason:
+            reason = yield from self._guarded(1, "ranker", began + RANKING_SHARE * deadline_s)
+        if not reason:
+            return ()
+        # The order of retrieval answers, or everyone's favourites; the slate is chosen in a thread of its own.
+        yield self.process.work(self.ground.scenario.timing.batch_s(("select",), 1))
+        return (reason,)
+
+    def _guarded(self, which: int, name: str, due: float) -> Steps:
+        breaker, ask = self._breakers[which], (self._retrieve, self._rank)[which]
+        if not breaker.may_ask():
+            return f"{name}_lost"
+        calls: list[Call] = []
+        reason = yield from ask(self, due, calls)
+        breaker.told(well=reason is None)
+        if reason is None:
+            return None
+        for call in calls:
+            call.given_up = True
+        return f"{name}_{reason}"
+
+
+def _here(batcher: SimBatcher, then: Ask | None = None) -> Ask:
+    def ask(caller: Ingress, due: float, calls: list[Call]) -> Steps:
+        env, call = caller.ground.env, batcher.ask()
+        calls.append(call)
+        yield call.answered | env.timeout(max(0.0, due - env.now))
+        if not call.answered.triggered:
+            return "slow"
+        return (yield from then(caller, due, calls)) if then else None
+
+    return ask
+
+
+class _Writer:
+    """Writes after the reply, many requests in one go."""
+
+    def __init__(self, ground: Ground, process: Process) -> None:
+        self._ground, self._process = ground, process
+        self._waiting = 0
+        self._running = False
+
+    def add(self) -> None:
+        """Have one more written."""
+        self._waiting += 1
+        if not self._running:
+            self._running = True
+            self._ground.env.process(self._write())
+
+    def _write(self) -> Steps:
+        while self._waiting:
+            batch = min(self._waiting, _WRITTEN_AT_ONCE)
+            self._waiting -= batch
+            yield self._process.work(self._ground.batch_s((RECORD,), batch))
+        self._running = False
+
+
+class Pool:
+    """The replicas of a deployment that others ask, in shards: one of each shard answers a request.
+
+    Parameters
+    ----------
+    shards
+        The replicas of each shard.
+    """
+
+    def __init__(self, ground: Ground, shards: list[list[StageReplica]]) -> None:
+        self._ground = ground
+        self.shards = shards
+
+    def ask(self, caller: Ingress, due: float, calls: list[Call]) -> Steps:
+        """Have every shard answer."""
+        env, timing = self._ground.env, self._ground.scenario.timing
+        yield from caller.loop.run(timing.hop_caller_s * len(self.shards))
+        flows = [env.process(self._one(shard, calls)) for shard in self.shards]
+        every = flows[0] if len(flows) == 1 else env.all_of(flows)
+        yield every | env.timeout(max(0.0, due - env.now))
+        if not every.triggered:
+            return "slow"
+        return None if all(flow.value for flow in flows) else "lost"
+
+    def _one(self, shard: list[StageReplica], calls: list[Call]) -> Steps:
+        """Ask one replica, and another one where it is lost; ends with whether one answered."""
+        for _ in range(2):
+            replica = self._picked(shard)
+            if replica is None:
+                return False
+            answered = yield from through(replica, replica.serve(calls))
+            if answered is not None:
+                return True
+        return False
+
+    def _picked(self, shard: list[StageReplica]) -> StageReplica | None:
+        """Return the less busy of two, as Ray Serve's router does."""
+        alive = [replica for replica in shard if replica.alive]
+        two = self._ground.rng.sample(alive, min(2, len(alive)))
+        return min(two, key=lambda replica: replica.asked, default=None)
+
+
+def through(replica: Replica, steps: Steps) -> Steps:
+    """Go through steps on a replica; ends with ``[what they end with]``, or with None where the replica is lost."""
+    env, gone = replica.ground.env, replica.gone
+    replica.asked += 1
+    flow: simpy.Process = env.process(steps)
+    yield flow | gone
+    if not flow.triggered:
+        return None
+    replica.asked -= 1
+    return [flow.value]
