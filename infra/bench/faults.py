@@ -38,7 +38,6 @@ from lab.steady import Steady, told
 PER_SECOND = 20.0
 NODE: dict[str, Any] = {"num_cpus": 2, "node_ip_address": LOOPBACK}
 CONFIG = ServeConfig(
-    port=0,
     topology="split",
     deadline_ms=4000,
     start_timeout_s=180.0,
@@ -54,6 +53,7 @@ class Ground:
     client: ServeSubmissionClient
     dashboard: str
     world: World
+    config: ServeConfig
     other: Path
     """A second good bundle."""
     bad: Path
@@ -64,11 +64,12 @@ class Ground:
         return [one for one in found if one["state"] == "RUNNING"]
 
     def kill_one(self, deployment: str) -> None:
-        os.kill(int(self.replicas(deployment)[0]["pid"]), signal.SIGKILL)
-        self.wait_whole()
+        pid = int(self.replicas(deployment)[0]["pid"])
+        os.kill(pid, signal.SIGKILL)
+        self.wait_whole(deployment, pid)
 
-    def stop_one(self, deployment: str, seconds: float) -> None:
-        """Let a replica sleep: it neither answers nor ends."""
+    def stop_all(self, deployment: str, seconds: float) -> None:
+        """Let all replicas of a stage sleep: they neither answer nor end."""
         pids = [int(one["pid"]) for one in self.replicas(deployment)]
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
@@ -78,15 +79,17 @@ class Ground:
                 os.kill(pid, signal.SIGCONT)
 
     def apply(self, bundle: Path) -> None:
-        deploy(self.dashboard, bundle, self.world.state, CONFIG, {})
+        deploy(self.dashboard, bundle, self.world.state, self.config, {})
 
-    def wait_whole(self) -> None:
+    def wait_whole(self, deployment: str, lost: int) -> None:
+        """Wait until another replica stands in the place of the one that had the process id ``lost``."""
         give_up = time.monotonic() + 90
         while time.monotonic() < give_up:
-            with suppress(Exception):
-                if all(len(self.replicas(name)) == 2 for name in (INGRESS, RETRIEVER, RANKER)):
-                    return
+            pids = [int(one["pid"]) for one in self.replicas(deployment)]
+            if lost not in pids and len(pids) == CONFIG.deployments[deployment].replicas:
+                return
             time.sleep(0.5)
+        raise TimeoutError(f"no {deployment} came in the place of the killed one")
 
 
 def swaps(ground: Ground) -> None:
@@ -142,8 +145,8 @@ FAULTS: dict[str, Callable[[Ground], None]] = {
     "kill -9 of a ranker": lambda ground: ground.kill_one(RANKER),
     "kill -9 of a retriever": lambda ground: ground.kill_one(RETRIEVER),
     "kill -9 of an ingress": lambda ground: ground.kill_one(INGRESS),
-    "both rankers sleep for 5 s": lambda ground: ground.stop_one(RANKER, 5.0),
-    "both retrievers sleep for 5 s": lambda ground: ground.stop_one(RETRIEVER, 5.0),
+    "both rankers sleep for 5 s": lambda ground: ground.stop_all(RANKER, 5.0),
+    "both retrievers sleep for 5 s": lambda ground: ground.stop_all(RETRIEVER, 5.0),
     "10 hot swaps": swaps,
     "5 bad bundles": bad_bundles,
     "the viewers' store is destroyed for 5 s": store_gone,
@@ -169,9 +172,10 @@ def ground(world: World, folder: Path) -> Iterator[tuple[Ground, str]]:
         for _ in range(2):
             cluster.add_node(**NODE, include_dashboard=False)
         dashboard = f"http://{LOOPBACK}:{port}"
-        url = stack.enter_context(start(world.bundle, world.state, CONFIG, address=dashboard, progress=print))
+        config = replace(CONFIG, port=free_ports(1)[0])
+        url = stack.enter_context(start(world.bundle, world.state, config, address=dashboard, progress=print))
         client = ServeSubmissionClient(dashboard)
-        yield Ground(cluster, client, dashboard, world, _other(world, folder), _bad(world, folder)), url
+        yield Ground(cluster, client, dashboard, world, config, _other(world, folder), _bad(world, folder)), url
 
 
 def _other(world: World, folder: Path) -> Path:

@@ -23,6 +23,8 @@ class Admission:
         self._app = app
         self._limit = limit
         self._under_way = 0
+        # Made once: what is turned away must cost next to nothing.
+        self._full = problem("overloaded", f"{limit} requests are under way in this replica")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or turn it away."""
@@ -30,8 +32,7 @@ class Admission:
             await self._app(scope, receive, send)
             return
         if self._under_way >= self._limit:
-            answer = problem("overloaded", f"{self._limit} requests are under way in this replica")
-            await answer(scope, receive, send)
+            await self._full(scope, receive, send)
             return
         self._under_way += 1
         try:
