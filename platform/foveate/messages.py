@@ -158,6 +158,8 @@ class Candidates:
         ``R`` names, the columns of ``remarks``.
     remarks
         ``[N, R]`` float32: what sources say of every candidate beside their scores.
+    seen
+        Share of the catalogue that the source was asked about whose items lie in shards; below 1 where some were lost.
     """
 
     items: NDArray[np.int32]
@@ -166,6 +168,7 @@ class Candidates:
     offered: NDArray[np.bool_]
     remark_names: tuple[str, ...]
     remarks: NDArray[np.float32]
+    seen: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +208,8 @@ class Slate:
     ``relaxed`` names the soft rules that were given up, in that order; ``relevance_paid`` is how far the mean score
     lies below that of the best scores, given up for diversity and constraints, and None in a record of an older
     Foveate, which did not keep it; ``state_version`` is the version of the history that was read; ``degraded`` names
-    the stages that something stood in for, and why, such as ``ranker_slow``.
+    the stages that something stood in for, and why, such as ``ranker_slow``, and the share of the catalogue that was
+    searched where that was not all, as ``coverage_0.67``.
     """
 
     request_id: str

@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 
 from foveate.errors import ConfigError
 from foveate_serve.access import AccessConfig
-from foveate_serve.names import INGRESS, RANKER, RETRIEVER, SHADOW
+from foveate_serve.names import INGRESS, RANKER, RETRIEVER, SHADOW, shard_name
 
 Topology: TypeAlias = Literal["split", "fused"]
 Proxy: TypeAlias = Literal["haproxy", "python"]
@@ -111,6 +111,27 @@ class ShadowConfig:
 
 
 @dataclass(frozen=True)
+class ShardsConfig(DeploymentConfig):
+    """The encoder's items in several deployments, each with a run of them, for more than one process should hold.
+
+    The sizes are those of each shard. The catalogue, other sources and the ranker's features stay whole in the
+    processes that need them, and a shadow holds its whole bundle.
+
+    Parameters
+    ----------
+    count
+        How many shards; 0 leaves all items with the retriever.
+    """
+
+    count: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.count < 0:
+            raise ConfigError(f"count must be 0 or more, got {self.count}")
+
+
+@dataclass(frozen=True)
 class ServeConfig:
     """How a bundle is served.
 
@@ -137,6 +158,8 @@ class ServeConfig:
         Seconds to wait until every replica is ready.
     ingress, retriever, ranker
         Sizes of the deployments; the ranker also chooses the slate. ``fused`` has the ingress alone.
+    shards
+        How the encoder's items are shared out, where they are too many for one process; with ``split`` alone.
     shadow
         A second bundle that is tried on the same requests.
     access
@@ -154,6 +177,7 @@ class ServeConfig:
     ingress: DeploymentConfig = field(default_factory=DeploymentConfig)
     retriever: DeploymentConfig = field(default_factory=DeploymentConfig)
     ranker: DeploymentConfig = field(default_factory=DeploymentConfig)
+    shards: ShardsConfig = field(default_factory=ShardsConfig)
     shadow: ShadowConfig = field(default_factory=ShadowConfig)
     access: AccessConfig = field(default_factory=AccessConfig)
 
@@ -166,6 +190,8 @@ class ServeConfig:
             raise ConfigError(f"largest_batch must be 1 or more, got {self.largest_batch}")
         if self.deadline_ms < 1 or self.max_body_bytes < 1 or self.start_timeout_s <= 0:
             raise ConfigError("deadline_ms, max_body_bytes and start_timeout_s must be above 0")
+        if self.shards.count and self.topology != "split":
+            raise ConfigError("shards need topology=split, for fused holds everything in each replica")
 
     @property
     def deployments(self) -> Mapping[str, DeploymentConfig]:
@@ -173,6 +199,7 @@ class ServeConfig:
         own = {INGRESS: self.ingress}
         if self.topology == "split":
             own |= {RETRIEVER: self.retriever, RANKER: self.ranker}
+        own |= {shard_name(number): self.shards for number in range(self.shards.count)}
         if self.shadow.bundle:
             # It reads the same file of viewers as the ingress does, so it belongs to the same nodes.
             own |= {SHADOW: DeploymentConfig(cpus=self.shadow.cpus, resources=self.ingress.resources)}

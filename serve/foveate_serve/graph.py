@@ -1,34 +1,42 @@
 """The graph that Serve builds: ingress, retriever and ranker, each with replicas of its own, or all in one replica.
 
+Where items are shared out, each shard is a deployment too.
 The bundle comes by ``user_config``, so that a new one is applied to running replicas.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ray import serve
+from ray.serve.handle import DeploymentHandle
 
 from foveate.config import from_dict
-from foveate_serve.bundles.holder import BundleHolder, Status
-from foveate_serve.bundles.loading import load_ranker, load_sources
+from foveate_serve.bundles.holder import BundleHolder, Holder, Status
+from foveate_serve.bundles.loading import load_mapped_sources, load_ranker, load_shard, load_sources
 from foveate_serve.config import DeploymentConfig, ServeConfig
 from foveate_serve.ingress import Ingress
-from foveate_serve.names import BUNDLE_KEY, INGRESS, RANKER, RETRIEVER, SHADOW
+from foveate_serve.names import BUNDLE_KEY, INGRESS, RANKER, RETRIEVER, SHADOW, shard_name
 from foveate_serve.operations.scaling import autoscaling_settings
 from foveate_serve.sight import Sight
+from foveate_serve.stages.guarded import Guarded
+from foveate_serve.stages.peers import Elsewhere
 from foveate_serve.stages.ranker import Ranker
 from foveate_serve.stages.retriever import Retriever
+from foveate_serve.stages.scatter import Scatter
+from foveate_serve.stages.searcher import Searcher
 from foveate_serve.stages.shadow import ShadowReplica
+from foveate_serve.stages.sharded import ShardedRetriever
 
 
 class _Holding:
     """A replica that takes bundles as Serve tells it."""
 
-    _holder: BundleHolder
+    _holder: Holder[Any]
 
     async def reconfigure(self, user_config: Mapping[str, str]) -> None:
         """Take the bundle that ``user_config`` names."""
@@ -47,12 +55,33 @@ class RetrieverReplica(_Holding, Retriever):
         super().__init__(BundleHolder(RETRIEVER, load_sources, sight.told), largest, sight)
 
 
-class RankerReplica(_Holding, Ranker):
-    """A ranker in a replica of its own."""
+class ShardedRetrieverReplica(_Holding, ShardedRetriever):
+    """A retriever whose items lie in shards, in a replica of its own."""
 
-    def __init__(self, largest: int) -> None:
+    def __init__(self, largest: int, shards: Sequence[DeploymentHandle[Any]]) -> None:
+        sight = Sight.of_replica(RETRIEVER, os.environ)
+        scatter = Scatter([Guarded(Elsewhere(shard_name(number), one)) for number, one in enumerate(shards)], sight)
+        holder = BundleHolder(RETRIEVER, load_mapped_sources, sight.told)
+        super().__init__(holder, largest, scatter, sight)
+
+
+class ShardReplica(_Holding, Searcher):
+    """One shard of ``count`` in a replica of its own."""
+
+    def __init__(self, number: int, count: int, largest: int) -> None:
+        name = shard_name(number)
+        sight = Sight.of_replica(name, os.environ)
+        holder = Holder(name, lambda path: load_shard(path, number, count), sight.told)
+        super().__init__(name, holder, largest, sight)
+
+
+class RankerReplica(_Holding, Ranker):
+    """A ranker in a replica of its own; ``mapped`` as :meth:`~foveate.bundle.Bundle.load` has it."""
+
+    def __init__(self, largest: int, mapped: bool = False) -> None:
         sight = Sight.of_replica(RANKER, os.environ)
-        super().__init__(BundleHolder(RANKER, load_ranker, sight.told), largest, sight)
+        load = partial(load_ranker, mapped=mapped)
+        super().__init__(BundleHolder(RANKER, load, sight.told), largest, sight)
 
 
 def build(args: dict[str, Any]) -> serve.Application:
@@ -65,13 +94,29 @@ def build(args: dict[str, Any]) -> serve.Application:
     """
     config = from_dict(ServeConfig, args["config"])
     ingress = serve.deployment(name=INGRESS)(serve.ingress()(Ingress))
-    others = {}
+    others: dict[str, Any] = {}
     if config.topology == "split":
-        others[RETRIEVER] = serve.deployment(name=RETRIEVER)(RetrieverReplica).bind(config.largest_batch)
-        others[RANKER] = serve.deployment(name=RANKER)(RankerReplica).bind(config.largest_batch)
+        shards = _shards(config)
+        others[RETRIEVER] = _retriever(config, shards)
+        others[RANKER] = serve.deployment(name=RANKER)(RankerReplica).bind(config.largest_batch, bool(shards))
+        others["shards"] = shards
     if config.shadow.bundle:
         others[SHADOW] = serve.deployment(name=SHADOW)(ShadowReplica).bind(args["state"])
     return ingress.bind(args["config"], args["state"], **others)
+
+
+def _retriever(config: ServeConfig, shards: Sequence[serve.Application]) -> serve.Application:
+    if not shards:
+        return serve.deployment(name=RETRIEVER)(RetrieverReplica).bind(config.largest_batch)
+    return serve.deployment(name=RETRIEVER)(ShardedRetrieverReplica).bind(config.largest_batch, shards)
+
+
+def _shards(config: ServeConfig) -> list[serve.Application]:
+    count = config.shards.count
+    return [
+        serve.deployment(name=shard_name(number))(ShardReplica).bind(number, count, config.largest_batch)
+        for number in range(count)
+    ]
 
 
 def deployment_settings(config: ServeConfig, bundle: Path) -> list[dict[str, Any]]:

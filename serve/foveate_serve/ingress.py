@@ -28,14 +28,15 @@ from foveate.state.sqlite import SqliteState, utc_micros
 from foveate_serve.bundles.holder import BundleHolder, BundleNotHeldError, Status
 from foveate_serve.bundles.loading import load_all, load_catalogue
 from foveate_serve.config import ServeConfig
-from foveate_serve.names import BUNDLE_KEY, INGRESS, RANKER, RETRIEVER
+from foveate_serve.names import BUNDLE_KEY, INGRESS, RANKER, RETRIEVER, shard_name
 from foveate_serve.sight import Sight
 from foveate_serve.sight.header import TraceHeader
+from foveate_serve.stages.guarded import Guarded
 from foveate_serve.stages.hydrator import Hydrator
 from foveate_serve.stages.peers import Elsewhere, Here, Peer
 from foveate_serve.stages.ranker import Ranker
 from foveate_serve.stages.retriever import Retriever
-from foveate_serve.stages.served import Guarded, ServedStages
+from foveate_serve.stages.served import ServedStages
 from foveate_serve.stages.shadowing import Shadowing
 from foveate_serve.stages.writer import ImpressionWriter
 from foveate_serve.web.api import build_api
@@ -59,6 +60,8 @@ class Ingress:
         Handles of the other two deployments; without them this replica does their work as well.
     shadow
         Handle of the shadow, None where there is none.
+    shards
+        Handles of the shards, where the retriever has some; the ingress asks them what they hold, and nothing else.
     """
 
     def __init__(
@@ -68,6 +71,8 @@ class Ingress:
         retriever: DeploymentHandle[Any] | None = None,
         ranker: DeploymentHandle[Any] | None = None,
         shadow: DeploymentHandle[Any] | None = None,
+        *,
+        shards: Sequence[DeploymentHandle[Any]] = (),
     ) -> None:
         self.config = from_dict(ServeConfig, config)
         self._state = SqliteState(Path(state))
@@ -83,12 +88,13 @@ class Ingress:
         self._retriever = Guarded(_peer(RETRIEVER, retriever) or Here(RETRIEVER, self._own(Retriever, thread)))
         self._ranker = Guarded(_peer(RANKER, ranker) or Here(RANKER, self._own(Ranker, thread)))
         self._shadow = Shadowing(shadow, self.config.shadow, self._sight) if shadow is not None else None
+        self._shards = [Elsewhere(shard_name(number), handle) for number, handle in enumerate(shards)]
 
     def _own(self, stage: Callable[[BundleHolder, int, Sight, ThreadPoolExecutor], T], thread: ThreadPoolExecutor) -> T:
         return stage(self._holder, self.config.largest_batch, self._sight, thread)
 
     def _load(self, path: Path) -> Bundle:
-        bundle = load_all(path) if self._alone else load_catalogue(path)
+        bundle = load_all(path) if self._alone else load_catalogue(path, mapped=bool(self._shards))
         self._impressions.remember_bundle(bundle.bundle_id, path)
         return bundle
 
@@ -172,7 +178,8 @@ class Ingress:
 
     async def status(self) -> list[Status]:
         """Return what every replica holds, this one first; a replica that does not answer counts as a problem."""
-        others = await asyncio.gather(*(one.peer.status() for one in (self._retriever, self._ranker)))
+        peers = (self._retriever.peer, self._ranker.peer, *self._shards)
+        others = await asyncio.gather(*(peer.status() for peer in peers))
         return [self._holder.status(), *(status for group in others for status in group)]
 
 

@@ -17,11 +17,12 @@ from foveate.messages import Filters, RecommendRequest, Slate, ViewerHistory
 from foveate.pipeline import LocalStages, make_context, recommend
 from foveate.state.sqlite import SqliteState, utc_micros
 from foveate_serve.bundles.holder import BundleHolder, BundleNotHeldError
+from foveate_serve.stages.guarded import Guarded
 from foveate_serve.stages.hydrator import Hydrator
 from foveate_serve.stages.peers import Elsewhere, Here
 from foveate_serve.stages.ranker import Ranker
 from foveate_serve.stages.retriever import Retriever
-from foveate_serve.stages.served import Guarded, ServedStages, StageLostError
+from foveate_serve.stages.served import ServedStages, StageLostError
 
 REQUEST = RecommendRequest("u3", k=5, seed=1)
 BUDGET = 300_000

@@ -18,11 +18,12 @@ from foveate_serve.sight.names import BATCH_SIZE, Metric
 from foveate_serve.sight.sight import Sight
 from foveate_serve.sight.spans import NoSpans
 from foveate_serve.stages.batcher import Batcher
+from foveate_serve.stages.guarded import Guarded
 from foveate_serve.stages.hydrator import Hydrator
 from foveate_serve.stages.peers import Here
 from foveate_serve.stages.ranker import Ranker
 from foveate_serve.stages.retriever import Retriever
-from foveate_serve.stages.served import Guarded, ServedStages
+from foveate_serve.stages.served import ServedStages
 from lab.serving_world import SLATE, World
 
 LARGEST = 32

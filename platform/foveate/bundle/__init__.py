@@ -31,15 +31,25 @@ from foveate._version import __version__
 from foveate.bundle import golden
 from foveate.bundle.card import card
 from foveate.bundle.golden import Golden
-from foveate.bundle.manifest import CARD, Manifest, Metrics, entry_of, read_manifest, read_verified, verify_files
-from foveate.bundle.parts import Part, read_parts, write_parts
+from foveate.bundle.manifest import (
+    CARD,
+    Manifest,
+    Metrics,
+    check_verified,
+    entry_of,
+    read_manifest,
+    read_verified,
+    verify_files,
+)
+from foveate.bundle.parts import Part, large_files, read_parts, write_parts
+from foveate.bundle.shard import BundleShard
 from foveate.config import to_dict
 from foveate.errors import BundleError, FoveateError
 from foveate.files import staged_folder
 from foveate.messages import NO_TIME
 from foveate.model import Model
 
-__all__ = ["Bundle", "Manifest", "Part", "default_state", "verify"]
+__all__ = ["Bundle", "BundleShard", "Manifest", "Part", "default_state", "verify"]
 
 ALL_PARTS = frozenset(Part)
 
@@ -154,8 +164,14 @@ class Bundle:
         return cls(path, manifest, model, asked)
 
     @classmethod
-    def load(cls, path: Path, parts: Set[Part] = ALL_PARTS) -> Bundle:
+    def load(cls, path: Path, parts: Set[Part] = ALL_PARTS, *, mapped: bool = False) -> Bundle:
         """Read a bundle; every byte of it is verified, whatever ``parts`` are loaded.
+
+        Parameters
+        ----------
+        mapped
+            Whether the vectors of all items stay in their files, where rows of them are read as they are needed: for a
+            process that does not search among all items itself.
 
         Raises
         ------
@@ -166,9 +182,12 @@ class Bundle:
         folder = _one_folder(path)
         manifest = read_manifest(folder)
         verify_files(folder, manifest)
-        contents = {name: read_verified(folder, name, manifest) for name in manifest.files}
+        large = {name: folder / name for name in large_files(manifest) if mapped}
+        for name in large:
+            check_verified(folder, name, manifest)
+        contents = {name: read_verified(folder, name, manifest) for name in manifest.files if name not in large}
         try:
-            model = read_parts(contents.__getitem__, manifest, parts)
+            model = read_parts(contents.__getitem__, manifest, parts, large)
             asked = Golden.read(contents[golden.FILE]) if golden.FILE in contents else None
         except (FoveateError, ValueError, KeyError, TypeError, PolarsError, SafetensorError) as error:
             wrote = f"it was written by Foveate {manifest.foveate}, this is {__version__}"

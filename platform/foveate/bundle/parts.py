@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Container, Iterator, Mapping, Set
 from enum import Enum
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import yaml
 from numpy.typing import NDArray
 from safetensors import numpy as safetensors
+from safetensors import safe_open
 
 from foveate.bundle.manifest import Manifest
 from foveate.config import from_dict, to_dict
@@ -20,6 +22,7 @@ from foveate.messages import FeatureMatrix
 from foveate.model import Model
 from foveate.ranking.base import Ranker
 from foveate.recipe import Recipe
+from foveate.retrieval.attention import Attention
 from foveate.retrieval.base import CandidateSource
 
 Arrays = Mapping[str, NDArray[np.generic]]
@@ -77,7 +80,20 @@ def write_parts(model: Model) -> dict[str, bytes]:
     }
 
 
-def read_parts(read: Callable[[str], bytes], manifest: Manifest, parts: Set[Part]) -> Model:
+def large_files(manifest: Manifest) -> frozenset[str]:
+    """Return the files that hold a vector of each item."""
+    return frozenset(manifest.files) & {LEARNED, source_file(Attention.name)}
+
+
+def mapped_arrays(path: Path) -> Arrays:
+    """Return a safetensors file's arrays where they lie: what is read of them comes into memory, and may go again."""
+    with safe_open(path, framework="pt") as file:
+        return {name: file.get_tensor(name).numpy() for name in file.keys()}  # noqa: SIM118 - it is no mapping
+
+
+def read_parts(
+    read: Callable[[str], bytes], manifest: Manifest, parts: Set[Part], mapped: Mapping[str, Path] | None = None
+) -> Model:
     """Make a model again.
 
     Parameters
@@ -88,19 +104,26 @@ def read_parts(read: Callable[[str], bytes], manifest: Manifest, parts: Set[Part
         What the bundle says of itself.
     parts
         What to load; a model without a part cannot do that part's work.
+    mapped
+        Those of :func:`large_files` that are to stay on the disk, and where they lie there.
     """
+    large = mapped or {}
+
+    def arrays(name: str) -> Arrays:
+        return mapped_arrays(large[name]) if name in large else safetensors.load(read(name))
+
     recipe = from_dict(Recipe, manifest.recipe, "recipe")
     catalog = Catalog(pl.read_parquet(io.BytesIO(read(CATALOG))))
     has_ranker = Part.RANKER in parts
     return Model(
         recipe=recipe,
         catalog=catalog,
-        sources=tuple(_sources(read, recipe, catalog)) if Part.SOURCES in parts else (),
+        sources=tuple(_sources(arrays, recipe, catalog, large)) if Part.SOURCES in parts else (),
         features=FeatureSet.restore(
             manifest.sources,
             recipe.remark_names,
             manifest.features,
-            arrays=safetensors.load(read(FEATURES)) if has_ranker else {},
+            arrays=arrays(FEATURES) if has_ranker else {},
             catalog=catalog,
             signals=recipe.signals,
         ),
@@ -108,20 +131,25 @@ def read_parts(read: Callable[[str], bytes], manifest: Manifest, parts: Set[Part
         positive_kinds=manifest.positive_kinds,
         clock=recipe.clock,
         # A bundle of an older Foveate has none of them.
-        learned=_items(read, LEARNED, manifest),
-        trending=_items(read, TRENDING, manifest),
-        click_through=_items(read, CLICK_THROUGH, manifest),
+        learned=_items(arrays, LEARNED, manifest),
+        trending=_items(arrays, TRENDING, manifest),
+        click_through=_items(arrays, CLICK_THROUGH, manifest),
     )
 
 
-def _items(read: Callable[[str], bytes], name: str, manifest: Manifest) -> NDArray[np.float32] | None:
-    return safetensors.load(read(name))["items"] if name in manifest.files else None
+def _items(arrays: Callable[[str], Arrays], name: str, manifest: Manifest) -> NDArray[np.float32] | None:
+    return np.asarray(arrays(name)["items"], dtype=np.float32) if name in manifest.files else None
 
 
-def _sources(read: Callable[[str], bytes], recipe: Recipe, catalog: Catalog) -> list[CandidateSource]:
-    return [
-        config.restore(safetensors.load(read(source_file(type(config).name))), catalog) for config in recipe.sources
-    ]
+def _sources(
+    arrays: Callable[[str], Arrays], recipe: Recipe, catalog: Catalog, mapped: Container[str]
+) -> Iterator[CandidateSource]:
+    for config in recipe.sources:
+        name = source_file(type(config).name)
+        if isinstance(config, Attention) and name in mapped:
+            yield config.restore_mapped(arrays(name), catalog)
+        else:
+            yield config.restore(arrays(name), catalog)
 
 
 def _ranker(read: Callable[[str], bytes], recipe: Recipe, manifest: Manifest) -> Ranker:

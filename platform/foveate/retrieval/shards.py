@@ -75,6 +75,11 @@ class Shard:
         self._encoder, self._finder = encoder, finder
         self._dots_RD = encoder.own_dots() if finder is None and encoder.indexable else None
 
+    @property
+    def width(self) -> int:
+        """``D``."""
+        return self._encoder.config.width
+
     @classmethod
     def restore(cls, config: Attention, arrays: Arrays, n_items: int, number: int, count: int) -> Shard:
         """Make one of ``count`` shards, counted from 0, of what a fitted source's ``arrays`` hold."""

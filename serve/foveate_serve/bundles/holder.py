@@ -10,11 +10,14 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeAlias, TypeVar
 
-from foveate.bundle import Bundle
+from foveate.bundle import Bundle, BundleShard
 from foveate.errors import FoveateError
 
 logger = logging.getLogger("ray.serve")
+
+Held = TypeVar("Held", bound=Bundle | BundleShard)
 
 
 class BundleNotHeldError(FoveateError):
@@ -36,8 +39,8 @@ class Status:
     asked: str | None = None
 
 
-class BundleHolder:
-    """Loads bundles without ever failing.
+class Holder(Generic[Held]):
+    """Loads bundles, or the part of them that one replica needs, without ever failing.
 
     Parameters
     ----------
@@ -50,17 +53,17 @@ class BundleHolder:
     """
 
     def __init__(
-        self, deployment: str, load: Callable[[Path], Bundle], told: Callable[[Bundle | None], None] | None = None
+        self, deployment: str, load: Callable[[Path], Held], told: Callable[[Held | None], None] | None = None
     ) -> None:
         self._deployment = deployment
         self._load = load
         self._told = told or _nobody
         self._asked: str | None = None
-        self._held: tuple[Bundle, ...] = ()
+        self._held: tuple[Held, ...] = ()
         self._problem: str | None = None
 
     @property
-    def held(self) -> tuple[Bundle, ...]:
+    def held(self) -> tuple[Held, ...]:
         """The current bundle and the previous one, as far as there are any."""
         return self._held
 
@@ -85,7 +88,7 @@ class BundleHolder:
         self._told(bundle)
         logger.info("%s: serving bundle %s from '%s'", self._deployment, bundle.bundle_id, path)
 
-    def bundle(self, bundle_id: str) -> Bundle:
+    def bundle(self, bundle_id: str) -> Held:
         """Return a bundle that is held.
 
         Raises
@@ -111,5 +114,8 @@ class BundleHolder:
         )
 
 
-def _nobody(bundle: Bundle | None) -> None:
+BundleHolder: TypeAlias = Holder[Bundle]
+
+
+def _nobody(bundle: object) -> None:
     del bundle

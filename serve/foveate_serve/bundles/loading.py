@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from foveate.bundle import Bundle, Part
-from foveate_serve.bundles.rehearsal import rehearse_query, rehearse_ranking, rehearse_retrieval
+from foveate.bundle import Bundle, BundleShard, Part
+from foveate.errors import BundleError
+from foveate.retrieval.attention import Attention, AttentionSource
+from foveate_serve.bundles.rehearsal import rehearse_query, rehearse_ranking, rehearse_retrieval, rehearse_search
 
 
-def load_catalogue(path: Path) -> Bundle:
-    """Read what an ingress needs that asks other replicas."""
-    bundle = Bundle.load(path, parts=set())
+def load_catalogue(path: Path, *, mapped: bool = False) -> Bundle:
+    """Read what an ingress needs that asks other replicas; ``mapped`` as :meth:`~foveate.bundle.Bundle.load` has it."""
+    bundle = Bundle.load(path, parts=set(), mapped=mapped)
     rehearse_query(bundle)
     return bundle
 
@@ -22,9 +24,31 @@ def load_sources(path: Path) -> Bundle:
     return bundle
 
 
-def load_ranker(path: Path) -> Bundle:
-    """Read what a ranker needs."""
-    bundle = Bundle.load(path, parts={Part.RANKER})
+def load_mapped_sources(path: Path) -> Bundle:
+    """Read what a retriever needs whose items lie in shards.
+
+    Raises
+    ------
+    BundleError
+        The bundle cannot be used, or has no source that can be split.
+    """
+    bundle = Bundle.load(path, parts={Part.SOURCES}, mapped=True)
+    if not any(isinstance(source, AttentionSource) for source in bundle.model.sources):
+        raise BundleError(f"bundle '{path}' has no source '{Attention.name}' to split: serve it without shards")
+    rehearse_retrieval(bundle, at_least=True)
+    return bundle
+
+
+def load_shard(path: Path, number: int, count: int) -> BundleShard:
+    """Read one shard of ``count``, and have it search once."""
+    held = BundleShard.load(path, number, count)
+    rehearse_search(held)
+    return held
+
+
+def load_ranker(path: Path, *, mapped: bool = False) -> Bundle:
+    """Read what a ranker needs; ``mapped`` as :meth:`~foveate.bundle.Bundle.load` has it."""
+    bundle = Bundle.load(path, parts={Part.RANKER}, mapped=mapped)
     rehearse_ranking(bundle)
     return bundle
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from foveate.bundle import Bundle
+from foveate.bundle import Bundle, BundleShard
 from foveate.messages import Candidates, Filters, Query, ViewerHistory
 from foveate.model import Model
 
@@ -30,8 +30,13 @@ def rehearse_query(bundle: Bundle) -> Query:
     return model.query(history, Filters(shown_before=(0,)), _NOW)
 
 
-def rehearse_retrieval(bundle: Bundle) -> None:
+def rehearse_retrieval(bundle: Bundle, *, at_least: bool = False) -> None:
     """Ask every source, and compare what they say with what they said when the bundle was made.
+
+    Parameters
+    ----------
+    at_least
+        As :meth:`foveate.bundle.golden.Golden.check_retrieval` has it.
 
     Raises
     ------
@@ -40,7 +45,13 @@ def rehearse_retrieval(bundle: Bundle) -> None:
     """
     bundle.model.candidates([rehearse_query(bundle)])
     if bundle.golden:
-        bundle.golden.check_retrieval(bundle.model)
+        bundle.golden.check_retrieval(bundle.model, at_least=at_least)
+
+
+def rehearse_search(held: BundleShard) -> None:
+    """Search a shard for a made-up viewer."""
+    width = held.shard.width
+    held.shard.best(np.ones((1, width), dtype=np.float32), [np.empty(0, dtype=np.int32)], [_CANDIDATES])
 
 
 def rehearse_ranking(bundle: Bundle) -> None:

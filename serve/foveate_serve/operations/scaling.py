@@ -12,7 +12,9 @@ from foveate.errors import ConfigError
 from foveate_serve.config import AutoscalingConfig
 from foveate_serve.operations.running import POLL_S, RUNNING, Running
 
-_FORM: Final = re.compile(r"(?P<name>[a-z_]+)=(?P<least>\d{1,4})(\.\.(?P<most>\d{1,4})(@(?P<ongoing>\d+(\.\d+)?))?)?")
+_FORM: Final = re.compile(
+    r"(?P<name>[a-z_]+(-\d+)?)=(?P<least>\d{1,4})(\.\.(?P<most>\d{1,4})(@(?P<ongoing>\d+(\.\d+)?))?)?"
+)
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,10 @@ SELECT: Final = "select"
 STAGES: Final = (HYDRATE, RETRIEVE, RANK, SELECT)
 """The values of the tag ``stage``, and the names of the spans within a request."""
 
+ENCODE: Final = "encode"
+SEARCH: Final = "search"
+"""Two more of both, where items lie in shards: the first before ``retrieve`` at the retriever, the second at shards."""
+
 REQUEST: Final = "recommend"
 """The span around a whole request."""
 
@@ -63,6 +67,9 @@ CANDIDATES: Final = Metric(
     "foveate_candidates", "histogram", "Candidates that the sources offered a request together.", (), _CANDIDATES
 )
 DEGRADED: Final = Metric("foveate_degraded", "counter", "Slates that a lesser answer stood in for.", ("reason",))
+SHARD_MISSED: Final = Metric(
+    "foveate_shard_missed", "counter", "Requests that went without a shard, and why.", ("shard", "reason")
+)
 BUNDLE_TAKEN: Final = Metric(
     "foveate_bundle_taken_timestamp_seconds", "gauge", "Unix time at which the replica took its current bundle."
 )
@@ -88,6 +95,7 @@ METRICS: Final = (
     BATCH_SIZE,
     CANDIDATES,
     DEGRADED,
+    SHARD_MISSED,
     BUNDLE_TAKEN,
     BUNDLE_LEARNED,
     SWAPS,

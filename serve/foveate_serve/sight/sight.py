@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-from foveate.bundle import Bundle
+from foveate.bundle import Bundle, BundleShard
 from foveate.messages import Candidates, RequestContext
 from foveate.pipeline import Contexts
 from foveate_serve.sight import names
@@ -74,8 +74,8 @@ class Sight:
         for reason in reasons:
             self.meter.add(names.DEGRADED, reason=reason)
 
-    def told(self, bundle: Bundle | None) -> None:
-        """Tell that a bundle was swapped in, or, with None, that one was refused."""
+    def told(self, bundle: Bundle | BundleShard | None) -> None:
+        """Tell that a bundle, or a shard of one, was swapped in, or, with None, that one was refused."""
         if bundle is None:
             self.meter.add(names.REFUSALS)
             return

@@ -81,7 +81,7 @@ class Elsewhere:
             answers = await asked.results_async(timeout_s=_STATUS_TIMEOUT_S, return_exceptions=True)
         except Exception as error:
             answers = [error]
-        return [_status(self.name, answer) for answer in answers]
+        return [_status(self.name, answer) for answer in answers or ["it has no replica"]]
 
 
 async def _awaited(response: Any) -> Any:

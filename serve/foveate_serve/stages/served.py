@@ -13,8 +13,6 @@ from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from ray.exceptions import RayError
-from ray.serve.exceptions import BackPressureError, RayServeException
 
 from foveate.errors import FoveateError, StateError
 from foveate.explain import WhyNot
@@ -24,10 +22,10 @@ from foveate.fallback import by_retrieval, trending
 from foveate.messages import Candidates, Query, Ranked, RecommendRequest, RequestContext, Slate
 from foveate.model import Model
 from foveate.pipeline import Contexts, Requests, select
+from foveate_serve.names import COVERAGE
 from foveate_serve.sight import about
-from foveate_serve.stages.breaker import Breaker
+from foveate_serve.stages.guarded import Guarded, LostError
 from foveate_serve.stages.hydrator import Hydrator
-from foveate_serve.stages.peers import Peer
 from foveate_serve.stages.ranker import ToRank
 
 logger = logging.getLogger("ray.serve")
@@ -38,22 +36,6 @@ RETRIEVAL_SHARE: Final = 0.6
 """Of the time that a request has; what the retriever has not answered by then, everyone's favourites answer."""
 RANKING_SHARE: Final = 0.9
 """Of the same; the rest is kept for the order of retrieval and for the way back."""
-
-_REASONS: Final[tuple[tuple[type[BaseException], str], ...]] = (
-    (TimeoutError, "slow"),
-    (BackPressureError, "overloaded"),
-    (RayServeException, "lost"),
-    (RayError, "lost"),
-)
-"""What a failure is called; the first that fits, any other is 'failed'."""
-
-
-class Guarded:
-    """A peer and its breaker, which all requests of an ingress share."""
-
-    def __init__(self, peer: Peer) -> None:
-        self.peer = peer
-        self.breaker = Breaker()
 
 
 class ServedStages:
@@ -136,12 +118,15 @@ class ServedStages:
             found: Candidates = await self._guarded(
                 self._retriever, RETRIEVAL_SHARE, context, "retrieve", query, context
             )
-        except _LostError as lost:
+        except LostError as lost:
             candidates = trending(self._model, query, max(self._model.recipe.counts))
             if candidates is None:
                 raise lost.cause from None
-            self._note(lost.reason, lost.cause, context)
+            self._note(str(lost), lost.cause, context)
             return candidates
+        if found.seen < 1:
+            # However little is missing, it is not all.
+            self.degraded.append(f"{COVERAGE}_{min(found.seen, 0.99):.2f}")
         return found
 
     async def _selected(self, request: RecommendRequest, to_rank: ToRank, context: RequestContext) -> Slate:
@@ -151,8 +136,8 @@ class ServedStages:
         arguments = (request, to_rank, context)
         try:
             slate: Slate = await self._guarded(self._ranker, RANKING_SHARE, context, "answer", *arguments)
-        except _LostError as lost:
-            self._note(lost.reason, lost.cause, context)
+        except LostError as lost:
+            self._note(str(lost), lost.cause, context)
             return await self._unranked(*arguments)
         return slate
 
@@ -166,28 +151,9 @@ class ServedStages:
         return slate
 
     async def _guarded(self, guarded: Guarded, share: float, context: RequestContext, method: str, *args: Any) -> Any:
-        """Ask a peer within its share of the time.
-
-        Raises
-        ------
-        _LostError
-            The peer is lost, slow or failed.
-        FoveateError
-            It answered that the request cannot be met.
-        """
-        name = guarded.peer.name
-        if not guarded.breaker.may_ask():
-            raise _LostError(f"{name}_lost", TimeoutError(f"the {name} has just failed other requests"))
+        """Ask a peer within its share of the time; raises as :meth:`Guarded.ask` does."""
         due = self._began + share * (context.deadline - self._began)
-        try:
-            answer = await self._within(due, guarded.peer.ask(method, *args))
-        except FoveateError:
-            raise
-        except Exception as error:
-            guarded.breaker.told(well=False)
-            raise _LostError(f"{name}_{_reason(error)}", error) from error
-        guarded.breaker.told(well=True)
-        return answer
+        return await guarded.ask(self._left(due), method, *args)
 
     async def _asked(self, guarded: Guarded, context: RequestContext, method: str, *args: Any) -> Any:
         """Ask a peer for what nothing can stand in for.
@@ -199,11 +165,12 @@ class ServedStages:
         """
         if self.degraded:
             raise StageLostError(f"the slate cannot be explained, for stages were missing ({', '.join(self.degraded)})")
-        return await self._within(context.deadline, guarded.peer.ask(method, *args))
+        async with asyncio.timeout(max(0.0, self._left(context.deadline))):
+            return await guarded.peer.ask(method, *args)
 
-    async def _within(self, due: float, work: Awaitable[T]) -> T:
-        async with asyncio.timeout(max(0.0, (due - self._clock()) / 1e6)):
-            return await work
+    def _left(self, due: float) -> float:
+        """Return the seconds until a moment."""
+        return (due - self._clock()) / 1e6
 
     def _note(self, reason: str, error: BaseException, context: RequestContext) -> None:
         self.degraded.append(reason)
@@ -212,19 +179,6 @@ class ServedStages:
 
 class StageLostError(FoveateError):
     """A stage is missing for which nothing can stand in."""
-
-
-class _LostError(Exception):
-    """A stage did not answer; ``reason`` is what the slate says of it."""
-
-    def __init__(self, reason: str, cause: Exception) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.cause = cause
-
-
-def _reason(error: Exception) -> str:
-    return next((reason for kind, reason in _REASONS if isinstance(error, kind)), "failed")
 
 
 async def _each(ask: Callable[..., Awaitable[T]], *columns: Sequence[Any]) -> list[T]:

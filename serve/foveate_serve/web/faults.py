@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 
 from foveate.errors import FoveateError, NotFoundError, RequestError, StateError
 from foveate_serve.bundles.holder import BundleNotHeldError
+from foveate_serve.stages.served import StageLostError
 from foveate_serve.web.problems import field_fault, problem
 from foveate_serve.wire.problem import FieldFault
 
@@ -30,6 +31,7 @@ _ANSWERS: tuple[tuple[type[Exception], str], ...] = (
     (NotFoundError, "not_found"),
     (NotReadyError, "not_ready"),
     (BundleNotHeldError, "not_ready"),
+    (StageLostError, "replica_lost"),
     (StateError, "state_unavailable"),
     (TimeoutError, "deadline_exceeded"),
     (RayServeException, "overloaded"),

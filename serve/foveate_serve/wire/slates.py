@@ -54,7 +54,10 @@ class SlateOut(Reply):
     cold: bool = Field(description="Whether nothing was known of who asks.")
     now: datetime
     seed: int
-    degraded: list[str] = Field(description="What stood in for a stage that was lost or slow; empty if none was.")
+    degraded: list[str] = Field(
+        description="What stood in for a stage that was lost or slow, and 'coverage_0.67' where that share of the "
+        "catalogue is all that could be searched; empty if all was well."
+    )
     relaxed: list[str] = Field(description="Soft rules that were given up, in that order.")
     relevance_paid: float | None = Field(description="Mean score given up for diversity and constraints.")
     took_ms: float = Field(description="Milliseconds from the parsed request to this answer, on the server.")

@@ -1,0 +1,65 @@
+"""One shard of the encoder's items as a stage: batched, by whichever bundle a request pins."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foveate.bundle import BundleShard
+from foveate.grouped import in_groups
+from foveate.messages import RequestContext
+from foveate.retrieval.shards import Found
+from foveate_serve.bundles.holder import Holder
+from foveate_serve.sight import Sight, names
+from foveate_serve.stages.batcher import Batcher
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is looked for: ``[D]`` what the encoder makes of a viewer, codes to leave out, and how many items."""
+
+    vector: NDArray[np.float32]
+    exclude: NDArray[np.int32]
+    k: int
+
+
+Call = tuple[Wanted, RequestContext]
+
+
+class Searcher:
+    """Finds the best items of its shard.
+
+    Parameters
+    ----------
+    name
+        Of the shard.
+    holder
+        The shards of bundles that this replica holds.
+    largest
+        Most requests of one batch.
+    sight
+        Where it tells what it does.
+    """
+
+    def __init__(self, name: str, holder: Holder[BundleShard], largest: int, sight: Sight | None = None) -> None:
+        self._holder = holder
+        self._sight = sight or Sight.unseen()
+        self._batcher: Batcher[Call, Found] = Batcher(name, self._work, largest)
+
+    async def best(self, wanted: Wanted, context: RequestContext) -> Found:
+        """Return a viewer's best items by the bundle that the context pins."""
+        return await self._batcher.ask((wanted, context))
+
+    def _work(self, calls: Sequence[Call]) -> list[Found]:
+        pinned = [context.bundle_id for _, context in calls]
+        return in_groups(pinned, lambda bundle_id, rows: self._found(bundle_id, [calls[row] for row in rows]))
+
+    def _found(self, bundle_id: str, calls: Sequence[Call]) -> list[Found]:
+        shard = self._holder.bundle(bundle_id).shard
+        asked = [wanted for wanted, _ in calls]
+        with self._sight.stage(names.SEARCH, [context for _, context in calls]):
+            vectors_BD = np.stack([wanted.vector for wanted in asked])
+            return shard.best(vectors_BD, [wanted.exclude for wanted in asked], [wanted.k for wanted in asked])

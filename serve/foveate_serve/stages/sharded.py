@@ -1,0 +1,140 @@
+"""The retriever of a catalogue whose items lie in shards: it encodes the viewer, has the shards search, and joins.
+
+The encoder's source alone is in shards. The others are asked here, and whatever is a candidate in the end is scored
+here by every source, the encoder too: it reads the few rows that it needs out of the bundle's file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from foveate.grouped import in_groups
+from foveate.messages import Candidates, Query, RequestContext
+from foveate.model import Model
+from foveate.retrieval.attention import AttentionSource, Viewers, alike
+from foveate.retrieval.shards import Told
+from foveate.state.sqlite import utc_micros
+from foveate.surfaces.base import surface_of
+from foveate_serve.bundles.holder import BundleHolder
+from foveate_serve.sight import Sight, names
+from foveate_serve.stages.batcher import Batcher
+from foveate_serve.stages.retriever import Call, Retriever
+from foveate_serve.stages.scatter import Gathered, Scatter
+from foveate_serve.stages.searcher import Wanted
+
+SEARCH_SHARE: Final = 0.45
+"""Of the time that a request has left when the retriever is asked; a shard that has not answered by then is left out.
+It leaves the retriever enough of its own share to join what was found."""
+
+
+class ShardsLostError(RuntimeError):
+    """No shard answered, and no other source has a candidate."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """A viewer as the encoder sees them: ``[D]``, whether anything is known of them, and how many items are wanted."""
+
+    vector: NDArray[np.float32]
+    known: bool
+    k: int
+
+
+_Found = tuple[Query, _Look, Gathered, RequestContext]
+
+
+class ShardedRetriever(Retriever):
+    """Asks the candidate sources, the encoder's through shards.
+
+    Parameters
+    ----------
+    holder
+        The bundles of this replica, whose item vectors stay in their files.
+    largest
+        Most requests of one batch.
+    scatter
+        Asks the shards.
+    sight
+        Where it tells what it does.
+    """
+
+    def __init__(self, holder: BundleHolder, largest: int, scatter: Scatter, sight: Sight | None = None) -> None:
+        thread = ThreadPoolExecutor(1, thread_name_prefix=self.name)
+        super().__init__(holder, largest, sight, thread)
+        self._scatter = scatter
+        self._encoding: Batcher[Call, _Look | None] = Batcher("encoding", self._looks, largest, thread)
+        self._joining: Batcher[_Found, Candidates] = Batcher("joining", self._joined, largest, thread)
+
+    async def retrieve(self, query: Query, context: RequestContext) -> Candidates:
+        """Return a query's candidates by the bundle that its context pins.
+
+        Raises
+        ------
+        ShardsLostError
+            There is none, for no shard answered.
+        """
+        clock = asyncio.get_running_loop().time
+        # The clocks of a cluster's machines are taken to agree.
+        due = clock() + SEARCH_SHARE * (context.deadline - utc_micros()) / 1e6
+        look = await self._encoding.ask((query, context))
+        if look is None:
+            return await super().retrieve(query, context)
+        gathered = await self._searched(look, query, context, due - clock())
+        found = await self._joining.ask((query, look, gathered, context))
+        if not gathered.seen and not len(found.items):
+            raise ShardsLostError("no shard answered, and no other source offers anything")
+        return found
+
+    async def _searched(self, look: _Look, query: Query, context: RequestContext, seconds: float) -> Gathered:
+        n_items = len(self._model(context).catalog)
+        if not look.known:
+            return Gathered(alike(n_items, query.exclude, look.k), 1.0)
+        return await self._scatter.best(Wanted(look.vector, query.exclude, look.k), n_items, context, seconds)
+
+    def _looks(self, calls: Sequence[Call]) -> list[_Look | None]:
+        """Return what the encoder makes of each viewer, None where the surface does not ask it."""
+        pinned = [context.bundle_id for _, context in calls]
+        return in_groups(pinned, lambda _, rows: self._encoded([calls[row] for row in rows]))
+
+    def _encoded(self, calls: Sequence[Call]) -> list[_Look | None]:
+        contexts = [context for _, context in calls]
+        model = self._model(contexts[0])
+        source = _split(model)
+        counts = [surface_of(context.surface).offers(model.recipe).get(source.name) for context in contexts]
+        with self._sight.stage(names.ENCODE, contexts):
+            viewers = source.encode([query for query, _ in calls])
+        rows = zip(viewers.user_BD.numpy(), viewers.known_B.tolist(), counts, strict=True)
+        return [None if k is None else _Look(vector, known, k) for vector, known, k in rows]
+
+    def _joined(self, calls: Sequence[_Found]) -> list[Candidates]:
+        """Return the candidates of each request, with the share of the catalogue that was searched for them."""
+        kinds = [(context.bundle_id, context.surface) for *_, context in calls]
+        with self._sight.stage(names.RETRIEVE, [context for *_, context in calls]):
+            found = in_groups(kinds, lambda kind, rows: self._united(kind[1], [calls[row] for row in rows]))
+        self._sight.candidates(found)
+        return found
+
+    def _united(self, surface: str, calls: Sequence[_Found]) -> list[Candidates]:
+        """Ask every source of one surface, the encoder's as the shards have told."""
+        queries, looks, gathered, contexts = zip(*calls, strict=True)
+        model = self._model(contexts[0])
+        source = _split(model)
+        vectors_BD = torch.from_numpy(np.stack([look.vector for look in looks]))
+        viewers = Viewers(vectors_BD, np.array([look.known for look in looks]))
+        told = Told(source, viewers, [one.codes for one in gathered])
+        whole = replace(model, sources=tuple(told if one is source else one for one in model.sources))
+        found = surface_of(surface).candidates(whole, queries)
+        return [replace(one, seen=own.seen) for one, own in zip(found, gathered, strict=True)]
+
+
+def _split(model: Model) -> AttentionSource:
+    [source] = [source for source in model.sources if isinstance(source, AttentionSource)]
+    return source
