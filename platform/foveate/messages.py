@@ -67,6 +67,8 @@ class RecommendRequest:
         The item that a slate is to be related to, on the surfaces that start from one.
     diversity
         Strength from 0 to 1 in place of the recipe's, where its policy has one.
+    deadline_ms
+        Milliseconds after which an answer is of no use; a server takes it where it is less than its own.
     """
 
     user_id: str
@@ -79,6 +81,7 @@ class RecommendRequest:
     history: tuple[PastEvent, ...] | None = None
     related_to: str | None = None
     diversity: float | None = None
+    deadline_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

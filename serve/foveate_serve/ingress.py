@@ -31,7 +31,7 @@ from foveate_serve.config import ServeConfig
 from foveate_serve.names import BUNDLE_KEY, INGRESS, RANKER, RETRIEVER, shard_name
 from foveate_serve.sight import Sight
 from foveate_serve.sight.header import TraceHeader
-from foveate_serve.stages.guarded import Guarded
+from foveate_serve.stages.guarded import PATIENCE_S, Guarded
 from foveate_serve.stages.hydrator import Hydrator
 from foveate_serve.stages.peers import Elsewhere, Here, Peer
 from foveate_serve.stages.ranker import Ranker
@@ -85,8 +85,11 @@ class Ingress:
         # What computes takes turns in one thread: side by side they would only wait for each other's lock, in small
         # batches.
         thread = ThreadPoolExecutor(1, thread_name_prefix="stages")
-        self._retriever = Guarded(_peer(RETRIEVER, retriever) or Here(RETRIEVER, self._own(Retriever, thread)))
-        self._ranker = Guarded(_peer(RANKER, ranker) or Here(RANKER, self._own(Ranker, thread)))
+        patience_s = min(PATIENCE_S, self.config.deadline_ms / 4000)
+        self._retriever = Guarded(
+            _peer(RETRIEVER, retriever) or Here(RETRIEVER, self._own(Retriever, thread)), patience_s
+        )
+        self._ranker = Guarded(_peer(RANKER, ranker) or Here(RANKER, self._own(Ranker, thread)), patience_s)
         self._shadow = Shadowing(shadow, self.config.shadow, self._sight) if shadow is not None else None
         self._shards = [Elsewhere(shard_name(number), handle) for number, handle in enumerate(shards)]
 
@@ -154,8 +157,9 @@ class Ingress:
         self, request: RecommendRequest, ask: Callable[[RequestContext, ServedStages, Model], Awaitable[T]]
     ) -> tuple[T, RequestContext, Bundle]:
         """Ask by the current bundle, or by the one before where a replica has not got it yet."""
+        allowed = min(self.config.deadline_ms, request.deadline_ms or self.config.deadline_ms)
         for bundle in self._holder.held:
-            context = make_context(request, bundle.bundle_id, clock=utc_micros, budget=self.config.deadline_ms * 1000)
+            context = make_context(request, bundle.bundle_id, clock=utc_micros, budget=allowed * 1000)
             stages = ServedStages(bundle.model, self._hydrator, self._retriever, self._ranker, utc_micros)
             try:
                 with self._sight.request(context) as seen:

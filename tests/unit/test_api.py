@@ -51,6 +51,14 @@ def test_reasons_can_be_asked_for_and_spared(small_api: httpx.Client) -> None:
     assert ask(small_api, surface="channels", user_id="u00017", k=2, explain=False)["items"][0]["explanation"] is None
 
 
+def test_a_client_can_shorten_the_deadline_and_nothing_else(small_api: httpx.Client) -> None:
+    assert ask(small_api, user_id="u00017", k=2, deadline_ms=3_600_000)["degraded"] == []
+    hurried = small_api.post("/v1/recommend", json={"user_id": "u00017", "k": 2, "deadline_ms": 1})
+    assert hurried.status_code == 504 or hurried.json()["degraded"]
+    assert ask(small_api, user_id="u00017", k=2)["degraded"] == []
+    assert small_api.post("/v1/recommend", json={"user_id": "u00017", "deadline_ms": 0}).status_code == 422
+
+
 @pytest.mark.parametrize("surface", ["home", "channels", "fresh"])
 def test_pages_never_repeat_an_item(small_api: httpx.Client, surface: str) -> None:
     body: dict[str, Any] = {"surface": surface, "user_id": "u00020", "k": 30, "explain": False}

@@ -17,7 +17,7 @@ from foveate.messages import Filters, RecommendRequest, Slate, ViewerHistory
 from foveate.pipeline import LocalStages, make_context, recommend
 from foveate.state.sqlite import SqliteState, utc_micros
 from foveate_serve.bundles.holder import BundleHolder, BundleNotHeldError
-from foveate_serve.stages.guarded import Guarded
+from foveate_serve.stages.guarded import Guarded, LostError
 from foveate_serve.stages.hydrator import Hydrator
 from foveate_serve.stages.peers import Elsewhere, Here
 from foveate_serve.stages.ranker import Ranker
@@ -141,6 +141,18 @@ def test_a_lost_replica_is_asked_again_once() -> None:
     assert asyncio.run(ask(lost, quick)) == 2
     with pytest.raises(ActorDiedError):
         asyncio.run(ask(lost, lost, quick))
+
+
+def test_a_client_in_a_hurry_does_not_cost_others_a_stage() -> None:
+    async def ask(guarded: Guarded, seconds: float) -> bool:
+        for _ in range(5):
+            with pytest.raises(LostError):
+                await guarded.ask(seconds, "answer")
+        return guarded.breaker.may_ask()
+
+    assert asyncio.run(ask(Guarded(Here("ranker", Broken(slow)), patience_s=0.2), 0.01))
+    assert not asyncio.run(ask(Guarded(Here("ranker", Broken(slow)), patience_s=0.01), 0.01))
+    assert not asyncio.run(ask(Guarded(Here("ranker", Broken(lost)), patience_s=0.2), 0.01))
 
 
 def test_whole_stages_answer_as_the_pipeline_does_in_process(small_bundle: Bundle, in_process: Slate) -> None:

@@ -20,6 +20,9 @@ _REASONS: Final[tuple[tuple[type[BaseException], str], ...]] = (
 )
 """What a failure is called; the first that fits, any other is 'failed'."""
 
+PATIENCE_S: Final = 0.25
+"""Seconds that a stage of a server has before it counts as late, where its own deadline gives it as many."""
+
 
 class LostError(Exception):
     """A stage did not answer; ``reason`` says why, and ``cause`` in whose words."""
@@ -31,11 +34,21 @@ class LostError(Exception):
 
 
 class Guarded:
-    """A peer and its breaker, which all requests of a replica share."""
+    """A peer and its breaker, which all requests of a replica share.
 
-    def __init__(self, peer: Peer) -> None:
+    Parameters
+    ----------
+    peer
+        Who is asked.
+    patience_s
+        Seconds that a peer must have had before its being late counts against it: a client in a hurry, or a stage that
+        left the next one little time, must not cost others their answers.
+    """
+
+    def __init__(self, peer: Peer, patience_s: float = 0.0) -> None:
         self.peer = peer
         self.breaker = Breaker()
+        self._patience_s = patience_s
 
     async def ask(self, seconds: float, method: str, *args: Any) -> Any:
         """Call a method of the peer.
@@ -56,7 +69,8 @@ class Guarded:
         except FoveateError:
             raise
         except Exception as error:
-            self.breaker.told(well=False)
+            if seconds >= self._patience_s or not isinstance(error, TimeoutError):
+                self.breaker.told(well=False)
             raise LostError(name, _reason(error), error) from error
         self.breaker.told(well=True)
         return answer

@@ -25,6 +25,8 @@ from foveate.messages import RecommendRequest, RequestContext, Slate
 MOST_SHOWN: Final = 1000
 """Items that all pages together show, at most: a cursor grows with them."""
 
+_MAY_CHANGE: Final = ("k", "deadline_ms")
+"""What each page may ask anew."""
 _VERSION: Final = 1
 _DIGEST: Final = 12
 _HEAD: Final = struct.Struct("<BqI")
@@ -99,12 +101,13 @@ def _read(request: RecommendRequest, cursor: str) -> Page:
 
 def _digest(request: RecommendRequest, content: bytes) -> bytes:
     """Return a checksum of a cursor and of all of its request that pages have in common."""
-    asked = {name: value for name, value in to_dict(request).items() if name != "k"}
+    asked = {name: value for name, value in to_dict(request).items() if name not in _MAY_CHANGE}
     told = json.dumps(asked, sort_keys=True).encode()
     return hashlib.blake2b(content + told, digest_size=_DIGEST, person=b"foveate page").digest()
 
 
 def _refused() -> RequestError:
     return RequestError(
-        "the cursor is damaged or of another request: repeat all but 'k' and 'explain' as it was, or ask without one"
+        "the cursor is damaged or of another request: repeat all but 'k', 'explain' and 'deadline_ms' as it was, or"
+        " ask without one"
     )

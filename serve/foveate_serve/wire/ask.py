@@ -85,6 +85,10 @@ class AskIn(Wire):
     seed: Annotated[int, Field(ge=0, lt=2**31)] | None = Field(
         default=None, description="Seed of whatever is random; drawn, and kept, where it is left out."
     )
+    deadline_ms: Annotated[int, Field(ge=1, le=3_600_000)] | None = Field(
+        default=None,
+        description="Milliseconds after which an answer is of no use. It can only shorten the server's own deadline.",
+    )
 
     def message(self) -> RecommendRequest:
         """Return the request as the pipeline reads it."""
@@ -98,6 +102,7 @@ class AskIn(Wire):
             history=None if self.history is None else tuple(event.message() for event in self.history),
             related_to=self.related_to,
             diversity=self.diversity,
+            deadline_ms=self.deadline_ms,
         )
 
 
@@ -122,7 +127,8 @@ class RecommendIn(AskIn):
     cursor: str | None = Field(
         default=None,
         max_length=LONGEST_CURSOR,
-        description="The next page: what the page before gave as 'cursor'. All but 'k' and 'explain' stays as it was.",
+        description="The next page: what the page before gave as 'cursor'. All but 'k', 'explain' and 'deadline_ms' "
+        "stays as it was.",
     )
 
 
