@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
@@ -32,6 +33,11 @@ THROUGHPUT: Final[Mapping[str, str]] = {
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
 }
 """What Ray must find in its environment when it starts, on every node."""
+
+_REPLICAS: Final = 200
+"""Ports of a server on this machine for its replicas, of each protocol."""
+_RANGES: Final = range(20_000, 32_000, 2 * _REPLICAS + 1)
+"""Where such ranges may begin: below what Linux hands out for outgoing connections."""
 
 
 @contextmanager
@@ -85,10 +91,59 @@ def throughput() -> Iterator[None]:
         "RAY_SERVE_HAPROXY_NBTHREAD": str(min(4, usable_cpus())),
     }
     try:
-        with environment({**THROUGHPUT, **own}, keep=True):
+        with (
+            own_range(2 * _REPLICAS, random.sample(_RANGES, len(_RANGES))) as first,
+            environment({**THROUGHPUT, **own, **_replica_ports(first)}, keep=True),
+        ):
             yield
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _replica_ports(first: int) -> dict[str, str]:
+    """Give the replicas ports from ``first`` on.
+
+    Replicas share a port with whoever listens on it, and would answer another server's requests by their own bundle.
+    """
+    names = [(kind, bound) for kind in ("HTTP", "GRPC") for bound in ("MIN", "MAX")]
+    ports = (first, first + _REPLICAS - 1, first + _REPLICAS, first + 2 * _REPLICAS - 1)
+    variables = [f"RAY_SERVE_DIRECT_INGRESS_{bound}_{kind}_PORT" for kind, bound in names]
+    return dict(zip(variables, map(str, ports), strict=True))
+
+
+@contextmanager
+def own_range(count: int, firsts: Iterable[int]) -> Iterator[int]:
+    """Yield the first of ``count`` ports of this machine that are nobody's; in the block they are not given again.
+
+    Parameters
+    ----------
+    firsts
+        Where a range may begin; the port itself marks the range as taken, those after it are yielded.
+
+    Raises
+    ------
+    ConfigError
+        Each of the ranges is another's, or somebody listens in it.
+    """
+    for first in firsts:
+        with socket.socket() as mark:
+            try:
+                mark.bind(("", first))
+            except OSError:
+                continue
+            if all(map(_is_free, range(first + 1, first + 1 + count))):
+                yield first + 1
+                return
+    raise ConfigError("no range of ports is free for the replicas: stop another server of this machine")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("", port))
+        except OSError:
+            return False
+    return True
 
 
 def free_ports(count: int) -> list[int]:
