@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 
 import pytest
@@ -54,6 +55,25 @@ def test_every_metric_can_be_told(small_bundle: Bundle) -> None:
     sight.degraded(["ranker_slow"])
     sight.told(small_bundle)
     sight.told(None)
+
+
+def test_a_gauge_is_told_again_and_again_so_that_ray_keeps_it_on_its_page() -> None:
+    meter, told = Meter(again_s=0.01), threading.Semaphore(0)
+    gauge = meter._made[names.BUNDLE_TAKEN.name]
+    values: list[float] = []
+
+    class Listened:
+        def set(self, value: float, tags: dict[str, str]) -> None:
+            gauge.set(value, tags=tags)
+            values.append(value)
+            told.release()
+
+    meter._made[names.BUNDLE_TAKEN.name] = Listened()
+    meter.show(names.BUNDLE_TAKEN, 7.0)
+    assert all(told.acquire(timeout=10) for _ in range(3))
+    meter.show(names.BUNDLE_TAKEN, 8.0)
+    assert all(told.acquire(timeout=10) for _ in range(3))
+    assert (values[0], values[-1]) == (7.0, 8.0)
 
 
 def test_a_trace_goes_through_the_graph_in_the_request_context() -> None:
