@@ -2,10 +2,11 @@
 
 For each set one model is fitted by its published recipe up to a window, the selection's unless told, and ranks every
 viewer's candidates once; both are kept in a folder, so that a second run takes only the curves. Then each policy makes
-slates of ten, without rules, at each strength, and is told by what two items are alike as --likeness says. A curve is
-the change of NDCG@10 against that of unlikeness by vector (the mean of 1 less the cosine over the pairs of a slate),
-both in per cent of the ranker's own order. What a policy reaches at a loss of 1 % is read off the upper hull of its
-points, which mixing two strengths attains, and so is what MMR reaches at the same NDCG.
+slates of ten (--places), without rules, at each strength, and is told by what two items are alike as --likeness says.
+A curve is the change of NDCG@10 against that of unlikeness by vector (the mean of 1 less the cosine over the pairs of a
+slate), both in per cent of the ranker's own order of as many places. Longer slates are told by the NDCG of all their
+places too, for NDCG@10 does not see what stands below. What a policy reaches at a loss of 1 % is read off the upper
+hull of its points, which mixing two strengths attains, and so is what MMR reaches at the same NDCG.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from foveate.slate.relevance import Relevance
 from lab.ranked import READERS, RankedWindow, open_set, ranked_window, recipe_of
 
 PLACES = 10
-STRENGTHS = (0.02, 0.04, 0.07, 0.1, 0.14, 0.2, 0.27, 0.35, 0.45, 0.6)
+STRENGTHS = (0.02, 0.04, 0.07, 0.1, 0.14, 0.17, 0.2, 0.23, 0.27, 0.35, 0.45, 0.6)
 LOSS, GAIN = 1.0, 15.0
 """Per cent of NDCG@10 that may be lost, and of unlikeness that must be gained for it."""
 
@@ -38,7 +39,8 @@ LOSS, GAIN = 1.0, 15.0
 class Point:
     """Slates of one policy at one strength; changes are in per cent of the ranker's own order.
 
-    ``ndcg_low`` and ``ndcg_high`` bound the change of NDCG@10 at 95 %, viewers resampled in pairs.
+    ``ndcg_low`` and ``ndcg_high`` bound the change of NDCG@10 at 95 %, viewers resampled in pairs; ``deep_change`` is
+    that of the NDCG of all places.
     """
 
     data: str
@@ -50,14 +52,16 @@ class Point:
     ndcg_change: float
     ndcg_low: float
     ndcg_high: float
+    deep_change: float
     by_vector_change: float
 
 
 @dataclass(frozen=True)
 class Measured:
-    """``[B]`` NDCG@10, and mean unlikeness."""
+    """``[B]`` NDCG@10 and of all places, and mean unlikeness."""
 
     ndcg_B: Floats
+    deep_B: Floats
     by_vector: float
     by_category: float
 
@@ -65,8 +69,8 @@ class Measured:
 class Curves:
     """The slates of one set and what they are measured by."""
 
-    def __init__(self, name: str, window: RankedWindow, vectors_ID: NDArray[np.float32]) -> None:
-        self.name, self._window, self._vectors_ID = name, window, vectors_ID
+    def __init__(self, name: str, window: RankedWindow, vectors_ID: NDArray[np.float32], places: int) -> None:
+        self.name, self._window, self._vectors_ID, self._places = name, window, vectors_ID, places
         self._pools = [window.model.slate_input(one) for one in window.ranked]
         self.plain = self._measure(Relevance())
 
@@ -84,20 +88,22 @@ class Curves:
             ndcg_change=change.mean,
             ndcg_low=change.low,
             ndcg_high=change.high,
+            deep_change=100.0 * float(np.nanmean(own.deep_B) / np.nanmean(plain.deep_B) - 1.0),
             by_vector_change=100.0 * (own.by_vector / plain.by_vector - 1.0),
         )
 
     def _measure(self, policy: SlatePolicy) -> Measured:
         panel = self._window.panel
-        lists_BK = np.full((len(self._pools), PLACES), -1, dtype=np.int32)
+        lists_BK = np.full((len(self._pools), self._places), -1, dtype=np.int32)
         for row, pool in enumerate(self._pools):
-            chosen = policy.select(pool, PLACES, UNCONSTRAINED, 0).chosen
+            chosen = policy.select(pool, self._places, UNCONSTRAINED, 0).chosen
             lists_BK[row, : len(chosen)] = pool.codes[chosen]
         found_TK = panel.targets[:, None] == lists_BK[panel.viewer_of_target()]
         ranks_T = np.where(found_TK.any(axis=1), found_TK.argmax(axis=1), np.inf)
         categories = self._window.model.catalog.categories
         return Measured(
             ndcg_B=metrics.multi_ndcg_at(ranks_T, panel.offsets, PLACES),
+            deep_B=metrics.multi_ndcg_at(ranks_T, panel.offsets, self._places),
             by_vector=float(np.nanmean(metrics.ild_by_vector(lists_BK, self._vectors_ID))),
             by_category=float(np.nanmean(metrics.ild_by_category(lists_BK, categories))),
         )
@@ -128,7 +134,7 @@ def curves(name: str, options: argparse.Namespace, say: Callable[[str], None]) -
     learned = window.model.learned
     assert learned is not None, "the recipe has no source that learns vectors"
     model = replace(window.model, recipe=replace(window.model.recipe, likeness=options.likeness))
-    own = Curves(name, replace(window, model=model), learned)
+    own = Curves(name, replace(window, model=model), learned, options.places)
     say(f"{len(window.ranked):,} viewers; NDCG@10 {np.nanmean(own.plain.ndcg_B):.4f}, unlike {own.plain.by_vector:.3f}")
     points = []
     for cls in policies(options.policy):
@@ -136,9 +142,10 @@ def curves(name: str, options: argparse.Namespace, say: Callable[[str], None]) -
             point = own.point(from_dict(cls, {"strength": strength}))
             points.append(point)
             bounds = f"({point.ndcg_low:+.1f} to {point.ndcg_high:+.1f})"
+            deep = f", NDCG@{options.places} {point.deep_change:+5.2f} %" if options.places != PLACES else ""
             say(
                 f"{point.policy:17s} {strength:4.2f}: NDCG@10 {point.ndcg_change:+5.2f} % {bounds:17s} unlike by vector"
-                f" {point.by_vector_change:+6.1f} %, by category {point.by_category:.3f}"
+                f" {point.by_vector_change:+6.1f} %, by category {point.by_category:.3f}{deep}"
             )
     return points
 
@@ -165,6 +172,7 @@ def main() -> None:
     parser.add_argument("--data", nargs="*", default=[], metavar="SET=DIR", help="dataset folders, imported already")
     parser.add_argument("--window", choices=["selection", "test"], default="selection", help="whose viewers are asked")
     parser.add_argument("--likeness", choices=["learned", "facts", "both"], default="learned", help="as recipes say it")
+    parser.add_argument("--places", type=int, default=PLACES, help="of a slate, 10 or more")
     parser.add_argument("--policy", nargs="*", default=[], help="these policies only")
     parser.add_argument("--strength", nargs="*", type=float, default=[], help="these strengths only")
     parser.add_argument("--override", nargs="*", default=[], metavar="KEY=VALUE", help="settings of the recipes")
