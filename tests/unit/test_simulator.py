@@ -118,16 +118,22 @@ def test_what_is_late_is_done_without_and_what_is_too_much_is_turned_away() -> N
     assert flooded.per_second > 100
 
 
-def test_every_shard_is_waited_for() -> None:
+def test_every_shard_is_waited_for_and_one_that_is_late_is_left_out() -> None:
     timing = replace(GRAPH, stages={**GRAPH.stages, "search": (5e-3, 0.0)})
-    straggling = Stragglers(0.02, 20.0)
-    few, many = (
-        simulate(Scenario(Poisson(60.0), timing, shards=shards, stragglers=straggling, seconds=10.0))
-        for shards in (1, 16)
-    )
+    scenario = Scenario(Poisson(60.0), timing, topology="split", stragglers=Stragglers(0.02, 20.0), seconds=10.0)
+    few, many = (simulate(replace(scenario, shards=shards)) for shards in (1, 16))
+    assert many.p50_ms > few.p50_ms
     assert many.p99_ms > few.p99_ms
-    assert many.p50_ms >= few.p50_ms
     assert many.stages["search"].utilisation == pytest.approx(few.stages["search"].utilisation, rel=0.25)
+    assert many.partly == 0
+    hurried = simulate(replace(scenario, shards=16, deadline_s=0.15))
+    assert 0.1 < hurried.partly < 0.9
+    lost = replace(scenario, shards=2, stragglers=Stragglers(), failures=(Failure("shard", 4.0, 4.0),))
+    without = simulate(lost)
+    assert without.partly > 0.2
+    assert without.degraded == 0
+    with pytest.raises(ConfigError, match="topology=split"):
+        replace(scenario, shards=2, topology="fused")
 
 
 def test_bursts_come_as_often_as_they_say() -> None:

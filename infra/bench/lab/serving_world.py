@@ -37,22 +37,25 @@ class World:
     users: tuple[str, ...]
 
 
-def serving_world(folder: Path) -> World:
-    """Return the world in ``folder``; it is made where it is absent, which takes some minutes."""
+def serving_world(folder: Path, config: SimulateConfig | None = None) -> World:
+    """Return the world in ``folder``; it is made where it is absent, which takes some minutes.
+
+    ``config`` has it made of other viewers and videos than usual.
+    """
     path = folder / "bundle"
     if not path.exists():
-        _make(folder, path)
+        _make(folder, path, config or SimulateConfig(viewers=1500, items=VIDEOS, days=14, seed=0))
     return World(path, default_state(path), tuple(f"viewer {number}" for number in range(VIEWERS)))
 
 
-def _make(folder: Path, path: Path) -> None:
-    print(f"making a world of {VIDEOS:,} videos (once)", flush=True)
-    dataset = simulate_dataset(SimulateConfig(viewers=1500, items=VIDEOS, days=14, seed=0), folder / "data")
+def _make(folder: Path, path: Path, config: SimulateConfig) -> None:
+    print(f"making a world of {config.items:,} videos (once)", flush=True)
+    dataset = simulate_dataset(config, folder / "data")
     model = fit_model(dataset, from_dict(Recipe, _RECIPE), upto="all")
     bundle = Bundle.save(model, path, data_hash=dataset.manifest.content_hash, data=dataset.title, simulated=True)
     rng, ids = np.random.default_rng(0), bundle.model.catalog.items.ids
     kind = bundle.model.positive_kinds[0]
-    end = SimulateConfig(days=14).end
+    end = config.end
     with SqliteState(default_state(path)) as state:
         for number in range(VIEWERS):
             seen = rng.choice(len(ids), HISTORY, replace=False)

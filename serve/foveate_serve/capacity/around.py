@@ -13,16 +13,18 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from foveate.errors import ServingError
 from foveate_serve.app import started
 from foveate_serve.capacity.costs import HANDOVER, RECORD, Line, Server
 from foveate_serve.capacity.processes import busy, descendants
 from foveate_serve.config import ServeConfig, Topology
 from foveate_serve.names import INGRESS, RANKER, RETRIEVER
-from foveate_serve.operations.running import Running
+from foveate_serve.operations.running import POLL_S, Running
 
 _WARM_UP: Final = 100
-_PROXY: Final = "haproxy"
+_PROXY, _OTHERS = "haproxy", "others"
 _HEALTH: Final = "/health/live"
+_TOLD_S: Final = 60.0
 _SETTLE_S: Final = 2.0
 """After a start Ray has things to do that it does only once."""
 
@@ -34,7 +36,7 @@ class Share:
     Parameters
     ----------
     parts
-        Of each deployment, and of the proxy.
+        Of each deployment, and of HAProxy.
     background_cores
         Cores that all other processes of the cluster kept busy.
     milliseconds
@@ -107,10 +109,22 @@ def server_costs(
 
 
 def _parts(running: Running) -> dict[int, str]:
-    """Return which part of the server each process is."""
-    deployments = running.application()["deployments"]
-    parts = {int(one["pid"]): name for name, own in deployments.items() for one in own.get("replicas", ())}
-    return parts | {pid: _PROXY for pid, one in descendants(os.getpid()).items() if one.name == _PROXY}
+    """Return which deployment each process is a replica of.
+
+    Raises
+    ------
+    ServingError
+        Serve does not tell, though the server answers.
+    """
+    give_up = time.monotonic() + _TOLD_S
+    while time.monotonic() < give_up:
+        deployments = running.application()["deployments"]
+        replicas = [(one, name) for name, own in deployments.items() for one in own.get("replicas", ())]
+        # A replica answers some time before the dashboard knows of its process.
+        if replicas and all(one.get("pid") for one, _ in replicas):
+            return {int(one["pid"]): name for one, name in replicas}
+        time.sleep(POLL_S)
+    raise ServingError(f"Serve does not say which processes answer, {_TOLD_S:g} seconds after they do: measure again")
 
 
 def _share(
@@ -126,14 +140,14 @@ def _share(
         while time.perf_counter() - began < seconds or len(ask.milliseconds) < _WARM_UP:
             ask(bodies[len(ask.milliseconds) % len(bodies)])
         took, after = time.perf_counter() - began, descendants(os.getpid())
-    worked = busy(before, after)
     requests = len(ask.milliseconds)
-    names = {*parts.values(), _PROXY}
-    own = {name: sum(worked.get(pid, 0.0) for pid, part in parts.items() if part == name) for name in names}
-    others = sum(seconds for pid, seconds in worked.items() if pid not in parts)
+    own = dict.fromkeys((*parts.values(), _PROXY, _OTHERS), 0.0)
+    for pid, worked in busy(before, after).items():
+        # HAProxy is started anew where it learns of replicas: its name tells it, not its id.
+        own[parts.get(pid) or (_PROXY if after[pid].name == _PROXY else _OTHERS)] += worked
     return Share(
-        parts={name: spent / requests for name, spent in own.items()},
-        background_cores=others / took,
+        parts={name: spent / requests for name, spent in own.items() if name != _OTHERS},
+        background_cores=own[_OTHERS] / took,
         milliseconds=sorted(ask.milliseconds)[requests // 2],
         asked=ask.sent / requests,
         answered=ask.received / requests,

@@ -47,6 +47,11 @@ class Fleet:
         """The price of an hour."""
         return sum(group.nodes * group.hourly for group in self.groups)
 
+    def spare(self, unit: str) -> float:
+        """Return by how many times the nodes of a unit are more than it needs."""
+        [nodes] = [group.nodes for group in self.groups if group.unit == unit]
+        return nodes / (nodes - 1)
+
 
 def fleet_of(units: Sequence[Unit], prices: Prices) -> Fleet:
     """Place units on nodes of the kind that is cheapest for them, with one node spare for each.

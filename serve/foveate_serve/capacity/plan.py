@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from foveate.errors import ConfigError
 from foveate_serve.capacity.costs import Costs
+from foveate_serve.capacity.crews import Crew, Way, crews_of
 from foveate_serve.capacity.fleet import Fleet, Unit, fleet_of
 from foveate_serve.capacity.limits import limits
 from foveate_serve.capacity.lines import How, Line, Load
 from foveate_serve.capacity.prices import GIB, Prices
-from foveate_serve.capacity.ways import (
-    BUNDLES,
-    FLOAT,
-    GPU_BATCH,
-    Part,
-    gpu_batch_s,
-    gpu_shards,
-    lookup_s,
-    parts,
-    scores_all,
-    shard_bytes,
-)
+from foveate_serve.capacity.ways import BUNDLES, FLOAT, Part, parts, shard_bytes
 
-_SHARD_GIB: Final = 32.0
-"""An index is cut so that a shard takes about as much."""
 _FOUND: Final = 200
 """Candidates that a shard sends back, with code and score each."""
 _DAY_S: Final = 86_400
@@ -43,9 +31,9 @@ class Plan:
     fleet
         The machines.
     replicas
-        That answer, each on a core.
-    shards, shard_replicas
-        Parts that the videos' vectors are cut into, 0 for none, and how many processes or GPUs answer for each.
+        Processes of each deployment, each on a core; ``shard`` stands for the replicas of all shards.
+    shards
+        Parts that the videos' vectors are cut into; 0 for none.
     search_s
         Seconds that a shard takes for a batch and for each request in it; None without shards.
     lines
@@ -57,9 +45,8 @@ class Plan:
     load: Load
     parts: tuple[Part, ...]
     fleet: Fleet
-    replicas: int
+    replicas: Mapping[str, int]
     shards: int
-    shard_replicas: int
     search_s: tuple[float, float] | None
     lines: tuple[Line, ...]
     notes: tuple[str, ...]
@@ -86,67 +73,24 @@ def plan(load: Load, costs: Costs, prices: Prices) -> Plan:
     ConfigError
         A request cannot be answered before its deadline, no node of the table holds a replica, or the GPU is unknown.
     """
-    way = _Way.of(load, costs, prices)
+    way = Way.of(load, costs, prices)
     own = parts(costs, load.items, load.largest_batch, exact=way.exact)
     _check_in_time(load, own, way)
-    front_s = sum(part.full_s for part in own)
-    memory = costs.memory
-    vectors = 0.0 if way.exact else memory.width * FLOAT
-    held = memory.per_replica + BUNDLES * load.items * max(0.0, memory.per_item["all"] - vectors)
-    replicas = math.ceil(load.qps * front_s / load.utilisation)
-    units = [Unit("replicas", replicas, held / GIB)]
-    if way.shards and not load.gpu:
-        size = memory.per_replica + shard_bytes(load.items / way.shards, memory.width)
-        units.append(Unit("index shards", way.shards * way.groups, size / GIB))
+    crews = crews_of(costs, own, load, way)
+    units = [Unit(crew.name, crew.count(load), crew.memory(costs, load.items) / GIB) for crew in crews]
     fleet = fleet_of(units, prices)
     lines = (
-        *_work(load, costs, own, front_s, way),
+        *_work(load, costs, own, crews, way),
         *limits(load, costs, prices, exact=way.exact),
         *_machines(load, costs, units, fleet, way),
         *_store(load, costs, way),
         _cost(fleet, way, prices),
     )
-    notes = _notes(load, costs, prices)
-    return Plan(load, tuple(own), fleet, replicas, way.shards, way.groups, way.search_s, lines, notes)
+    replicas = {unit.name: unit.count for unit in units}
+    return Plan(load, tuple(own), fleet, replicas, way.shards, way.search_s, lines, _notes(load, costs, prices))
 
 
-@dataclass(frozen=True)
-class _Way:
-    """How the nearest videos are found: all of them scored in each replica, or apart in shards."""
-
-    exact: bool
-    shards: int = 0
-    groups: int = 0
-    """How many answer for each shard."""
-    search_s: tuple[float, float] | None = None
-    """Seconds that a shard takes for a batch, and for each request in it."""
-    gpus: int = 0
-    gpu_hourly: float = 0.0
-
-    @property
-    def alone_s(self) -> float:
-        """Seconds that a search takes for a request that comes alone."""
-        return sum(self.search_s or (0.0,))
-
-    @classmethod
-    def of(cls, load: Load, costs: Costs, prices: Prices) -> _Way:
-        width = costs.memory.width
-        if load.gpu:
-            gpu = prices.gpu(load.gpu)
-            if not width:
-                raise ConfigError("no source of the measured bundle has item vectors: a GPU has nothing to score")
-            shards = gpu_shards(gpu, load.items, width)
-            batch_s = gpu_batch_s(gpu, load.items / shards, width)
-            groups = math.ceil(load.qps * batch_s / GPU_BATCH / load.utilisation) + 1
-            return cls(False, shards, groups, (batch_s, 0.0), shards * groups, gpu.hourly)
-        if scores_all(costs, load.items) or costs.lookup is None:
-            return cls(True)
-        shards = math.ceil(shard_bytes(load.items, width) / (_SHARD_GIB * GIB))
-        each_s = lookup_s(costs.lookup, math.ceil(load.items / shards), width)
-        return cls(False, shards, math.ceil(load.qps * each_s / load.utilisation), (0.0, each_s))
-
-
-def _check_in_time(load: Load, own: list[Part], way: _Way) -> None:
+def _check_in_time(load: Load, own: list[Part], way: Way) -> None:
     alone = sum(part.alone_s for part in own) + way.alone_s
     if alone < load.deadline_s:
         return
@@ -175,18 +119,20 @@ def _notes(load: Load, costs: Costs, prices: Prices) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _work(load: Load, costs: Costs, own: list[Part], front_s: float, way: _Way) -> list[Line]:
+def _work(load: Load, costs: Costs, own: list[Part], crews: Sequence[Crew], way: Way) -> list[Line]:
     how: How = "calculated" if load.items > costs.items else "measured"
     lines = [Line("a request", part.name, 1e3 * part.full_s, "ms of a core", how, "in a full batch") for part in own]
-    lines.append(Line("a request", "one replica", 1 / front_s, "requests/s", "calculated", "at most, on one core"))
-    if way.shards:
-        why = f"{load.gpu}, by its bandwidth" if load.gpu else "inverted lists, by vectors read"
-        unit = "ms of a GPU, for 32" if load.gpu else "ms of a core"
-        lines.append(Line("a request", "a shard", 1e3 * way.alone_s, unit, "calculated", why))
+    lines += [
+        Line("a request", f"one {crew.name}", 1 / crew.full_s, "requests/s", "calculated", "at most, on one core")
+        for crew in crews
+    ]
+    if load.gpu:
+        on = f"{load.gpu}, by its bandwidth"
+        lines.append(Line("a request", "a batch of 32", 1e3 * way.alone_s, "ms of a GPU", "calculated", on))
     return lines
 
 
-def _machines(load: Load, costs: Costs, units: list[Unit], fleet: Fleet, way: _Way) -> list[Line]:
+def _machines(load: Load, costs: Costs, units: list[Unit], fleet: Fleet, way: Way) -> list[Line]:
     memory, about = costs.memory, "machines"
     vectors = memory.width * FLOAT
     rest = load.items * max(0.0, memory.per_item["all"] - vectors) / GIB
@@ -200,16 +146,16 @@ def _machines(load: Load, costs: Costs, units: list[Unit], fleet: Fleet, way: _W
         lines.append(Line(about, "shards", way.shards, "", "calculated", "of both bundles that are held"))
     for unit in units:
         why = f"{unit.memory_gib:.1f} GiB each, with two bundles"
-        lines.append(Line(about, unit.name, unit.count, "", "calculated", why))
+        lines.append(Line(about, f"{unit.name}s", unit.count, "", "calculated", why))
     for group in fleet.groups:
-        why = f"{group.each} {group.unit} each, one node spare"
-        lines.append(Line(about, f"nodes for {group.unit}", group.nodes, group.kind, "calculated", why))
+        why = f"{group.each} each, one node spare"
+        lines.append(Line(about, f"nodes for {group.unit}s", group.nodes, group.kind, "calculated", why))
     spare = "one group of shards spare" if way.gpus else ""
     lines.append(Line(about, "GPUs", way.gpus, load.gpu, "calculated", spare))
     return lines
 
 
-def _store(load: Load, costs: Costs, way: _Way) -> list[Line]:
+def _store(load: Load, costs: Costs, way: Way) -> list[Line]:
     memory, network, about = costs.memory, costs.network, "store and network"
     http, shards = network.asked + network.answered, way.shards * (memory.width * FLOAT + _FOUND * 2 * FLOAT)
     kept, recorded = load.viewers * memory.per_viewer / GIB, load.qps * memory.per_request * _DAY_S / GIB
@@ -222,7 +168,7 @@ def _store(load: Load, costs: Costs, way: _Way) -> list[Line]:
     ]
 
 
-def _cost(fleet: Fleet, way: _Way, prices: Prices) -> Line:
+def _cost(fleet: Fleet, way: Way, prices: Prices) -> Line:
     hourly = fleet.hourly + way.gpus * way.gpu_hourly
     unit = f"{prices.currency} a month"
     return Line("cost", "cost", hourly * prices.hours_a_month, unit, "calculated", "at assumed prices")

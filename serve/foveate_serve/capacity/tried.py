@@ -1,42 +1,54 @@
-"""A plan tried in the simulator: one node of it, with all nodes up and with one lost."""
+"""A plan tried in the simulator: a cell of it, with all nodes up and with one of each kind lost."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Final
 
 from foveate_serve.capacity.costs import Costs
+from foveate_serve.capacity.crews import SHARD
 from foveate_serve.capacity.lines import Line
 from foveate_serve.capacity.plan import Plan
 from foveate_serve.capacity.simulate.run import simulate
 from foveate_serve.capacity.simulate.scenario import Poisson, Scenario, Stragglers, Timing
 from foveate_serve.capacity.simulate.tally import Result
+from foveate_serve.names import INGRESS, RANKER, RETRIEVER
 
 _REQUESTS: Final = 6_000
 """About how many are simulated, for a tail to be seen."""
 _LONGEST_S: Final = 30.0
+_CELL: Final = 2_000.0
 _RETRIEVE, _SEARCH = "retrieve", "search"
 
 
-def scenario_of(plan: Plan, costs: Costs, *, lost: int = 0, seed: int = 0) -> Scenario:
-    """Return one node's part of a plan: its replicas, its share of the requests, and shards for it alone.
+def scenario_of(plan: Plan, costs: Costs, *, lost: bool = False, seed: int = 0) -> Scenario:
+    """Return a cell of a plan: 2,000 requests a second at most, with its share of the replicas, and shards of its own.
 
     Parameters
     ----------
     lost
-        Nodes that are down, whose requests the others take.
+        Whether the spare node of each kind is gone.
     """
-    front, load = plan.fleet.groups[0], plan.load
-    nodes = max(1, front.nodes - lost)
-    replicas = min(front.each, -(-plan.replicas // nodes))
-    rate = load.qps / nodes
+    load = plan.load
+    rate = min(load.qps, _CELL)
     seconds = min(_LONGEST_S, max(2.0, _REQUESTS / rate))
+
+    def own(deployment: str) -> int:
+        if deployment not in plan.replicas:
+            return 1
+        count = plan.replicas[deployment] * rate / load.qps
+        return max(1, math.ceil(count if lost else count * plan.fleet.spare(deployment)))
+
     return Scenario(
         Poisson(rate),
         _timing(plan, costs),
-        replicas=replicas,
-        shards=0 if plan.shards <= 1 else plan.shards,
-        shard_replicas=max(1, -(-plan.shard_replicas // nodes)),
+        topology="split" if plan.shards else "fused",
+        replicas=own(INGRESS if plan.shards else "replica"),
+        retrievers=own(RETRIEVER),
+        rankers=own(RANKER),
+        shards=plan.shards,
+        shard_replicas=max(1, math.ceil(own(SHARD) / max(1, plan.shards))),
         largest_batch=load.largest_batch,
         deadline_s=load.deadline_s,
         seconds=seconds,
@@ -47,10 +59,10 @@ def scenario_of(plan: Plan, costs: Costs, *, lost: int = 0, seed: int = 0) -> Sc
 
 
 def tried(plan: Plan, costs: Costs, seed: int = 0) -> tuple[Line, ...]:
-    """Simulate a node of the plan, and the same node when another one is lost."""
+    """Simulate a cell of the plan, and the same cell without the spare nodes."""
     return (
         *_lines("", simulate(scenario_of(plan, costs, seed=seed))),
-        *_lines(", one node lost", simulate(scenario_of(plan, costs, lost=1, seed=seed))),
+        *_lines(", one node lost", simulate(scenario_of(plan, costs, lost=True, seed=seed))),
     )
 
 
@@ -71,9 +83,10 @@ def _lines(when: str, result: Result) -> tuple[Line, ...]:
     stage, busiest = max(result.stages.items(), key=lambda one: one[1].utilisation)
     batch = f"mean batch of {stage} {busiest.mean_batch:.1f}"
     return (
-        Line(about, "p50", result.p50_ms, "ms", "simulated", "one node, Poisson arrivals"),
+        Line(about, "p50", result.p50_ms, "ms", "simulated", "Poisson arrivals"),
         Line(about, "p99", result.p99_ms, "ms", "simulated", batch),
-        Line(about, "replicas busy", 100 * result.busy["ingress"], "%", "simulated", "of a core each"),
+        Line(about, "replicas busy", 100 * result.busy[INGRESS], "%", "simulated", "of a core each"),
         Line(about, "degraded", 100 * result.degraded, "%", "simulated", "a stage was late"),
+        Line(about, "searched in part", 100 * result.partly, "%", "simulated", "a shard was late or lost"),
         Line(about, "not answered", 100 * lost, "%", "simulated", "turned away or failed"),
     )

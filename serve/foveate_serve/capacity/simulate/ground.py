@@ -29,6 +29,8 @@ class Ground:
         self._tallies: dict[str, StageTally] = {}
         self._threads: dict[str, int] = {}
         self._used: dict[str, float] = {}
+        self.missed = 0
+        """Requests for which a shard was not searched."""
 
     def process(self, part: str) -> Process:
         """Start a process of a part of the system."""
@@ -48,6 +50,7 @@ class Ground:
 
     def clear(self) -> None:
         """Forget what the parts did so far: the warm-up is over."""
+        self.missed = 0
         for tally in self._tallies.values():
             tally.clear()
         self._used = {part: sum(one.used for one in some) for part, some in self._processes.items()}

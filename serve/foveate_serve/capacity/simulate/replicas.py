@@ -13,6 +13,7 @@ from foveate_serve.capacity.simulate.cores import Loop, Process, Steps
 from foveate_serve.capacity.simulate.ground import Ground
 from foveate_serve.stages.breaker import Breaker
 from foveate_serve.stages.served import RANKING_SHARE, RETRIEVAL_SHARE
+from foveate_serve.stages.sharded import SEARCH_SHARE
 
 HYDRATE: Final = ("hydrate",)
 RETRIEVE: Final = ("retrieve",)
@@ -76,10 +77,18 @@ class Replica:
 
 
 class StageReplica(Replica):
-    """A retriever or a ranker in a process of its own."""
+    """A retriever, a ranker or a shard in a process of its own.
 
-    def __init__(self, ground: Ground, name: str, stages: tuple[str, ...]) -> None:
-        self._stages = stages
+    Parameters
+    ----------
+    stages
+        What goes through its thread in one batch.
+    search
+        The shards that it asks before; None for none.
+    """
+
+    def __init__(self, ground: Ground, name: str, stages: tuple[str, ...], search: Pool | None = None) -> None:
+        self._stages, self._search = stages, search
         super().__init__(ground, name)
 
     def start(self) -> None:
@@ -87,12 +96,14 @@ class StageReplica(Replica):
         super().start()
         self._batcher = self.batcher(self._stages, self.thread())
 
-    def serve(self, calls: list[Call]) -> Steps:
-        """Answer one call that came over a hop."""
+    def serve(self, calls: list[Call], deadline: float) -> Steps:
+        """Answer one call that came over a hop; ends with what part of the catalogue was searched for it."""
         yield from self.loop.run(self.ground.scenario.timing.hop_callee_s)
+        searched = (yield from self._search.seen(self, deadline)) if self._search else 1.0
         call = self._batcher.ask()
         calls.append(call)
         yield call.answered
+        return searched
 
 
 class Ingress(Replica):
@@ -102,14 +113,10 @@ class Ingress(Replica):
     ----------
     retrieve, rank
         Ask other replicas; None has this one do the work.
-    search
-        Asks the shards of the items, once this one has retrieved all else; None where there are none.
     """
 
-    def __init__(
-        self, ground: Ground, name: str, retrieve: Ask | None, rank: Ask | None, search: Ask | None = None
-    ) -> None:
-        self._elsewhere = (retrieve, rank, search)
+    def __init__(self, ground: Ground, name: str, retrieve: Ask | None, rank: Ask | None) -> None:
+        self._elsewhere = (retrieve, rank)
         super().__init__(ground, name)
 
     def start(self) -> None:
@@ -118,8 +125,8 @@ class Ingress(Replica):
         env = self.ground.env
         self._hydrator = self.batcher(HYDRATE, self.thread())
         shared = self.thread()
-        retrieve, rank, search = self._elsewhere
-        self._retrieve = retrieve or _here(self.batcher(RETRIEVE, shared), search)
+        retrieve, rank = self._elsewhere
+        self._retrieve = retrieve or _here(self.batcher(RETRIEVE, shared))
         self._rank = rank or _here(self.batcher(RANK, shared))
         self._breakers = [Breaker(clock=lambda: float(env.now)) for _ in range(2)]
         self._writer = _Writer(self.ground, self.process)
@@ -164,14 +171,12 @@ class Ingress(Replica):
         return f"{name}_{reason}"
 
 
-def _here(batcher: SimBatcher, then: Ask | None = None) -> Ask:
+def _here(batcher: SimBatcher) -> Ask:
     def ask(caller: Ingress, due: float, calls: list[Call]) -> Steps:
         env, call = caller.ground.env, batcher.ask()
         calls.append(call)
         yield call.answered | env.timeout(max(0.0, due - env.now))
-        if not call.answered.triggered:
-            return "slow"
-        return (yield from then(caller, due, calls)) if then else None
+        return None if call.answered.triggered else "slow"
 
     return ask
 
@@ -200,45 +205,63 @@ class _Writer:
 
 
 class Pool:
-    """The replicas of a deployment that others ask, in shards: one of each shard answers a request.
+    """The replicas of a deployment that others ask, or of its shards: one of each answers a request.
 
     Parameters
     ----------
     shards
-        The replicas of each shard.
+        The replicas of each shard; all replicas in one where there are none.
     """
 
     def __init__(self, ground: Ground, shards: list[list[StageReplica]]) -> None:
         self._ground = ground
-        self.shards = shards
+        self._shards = shards
 
     def ask(self, caller: Ingress, due: float, calls: list[Call]) -> Steps:
-        """Have every shard answer."""
-        env, timing = self._ground.env, self._ground.scenario.timing
-        yield from caller.loop.run(timing.hop_caller_s * len(self.shards))
-        flows = [env.process(self._one(shard, calls)) for shard in self.shards]
+        """Have one replica answer."""
+        yield from caller.loop.run(self._ground.scenario.timing.hop_caller_s)
+        [answered] = yield from self._until(due, calls)
+        if answered is None:
+            return "slow"
+        return None if answered else "lost"
+
+    def seen(self, caller: Replica, deadline: float) -> Steps:
+        """Have every shard answer; ends with the share of those that did in their part of the time."""
+        env = self._ground.env
+        due = env.now + SEARCH_SHARE * (deadline - env.now)
+        yield from caller.loop.run(self._ground.scenario.timing.hop_caller_s * len(self._shards))
+        calls: list[Call] = []
+        answered = yield from self._until(due, calls)
+        for call in calls:
+            call.given_up = True
+        found = sum(bool(one) for one in answered) / len(self._shards)
+        self._ground.missed += found < 1
+        return found
+
+    def _until(self, due: float, calls: list[Call]) -> Steps:
+        """Ask one replica of each shard; ends with whether each answered, None where it has not until ``due``."""
+        env = self._ground.env
+        flows = [env.process(self._one(shard, calls, due)) for shard in self._shards]
         every = flows[0] if len(flows) == 1 else env.all_of(flows)
         yield every | env.timeout(max(0.0, due - env.now))
-        if not every.triggered:
-            return "slow"
-        return None if all(flow.value for flow in flows) else "lost"
+        return [flow.value if flow.triggered else None for flow in flows]
 
-    def _one(self, shard: list[StageReplica], calls: list[Call]) -> Steps:
+    def _one(self, shard: list[StageReplica], calls: list[Call], due: float) -> Steps:
         """Ask one replica, and another one where it is lost; ends with whether one answered."""
         for _ in range(2):
             replica = self._picked(shard)
             if replica is None:
                 return False
-            answered = yield from through(replica, replica.serve(calls))
+            answered = yield from through(replica, replica.serve(calls, due))
             if answered is not None:
                 return True
         return False
 
     def _picked(self, shard: list[StageReplica]) -> StageReplica | None:
         """Return the less busy of two, as Ray Serve's router does."""
-        alive = [replica for replica in shard if replica.alive]
-        two = self._ground.rng.sample(alive, min(2, len(alive)))
-        return min(two, key=lambda replica: replica.asked, default=None)
+        two = self._ground.rng.sample(shard, min(2, len(shard)))
+        alive = [replica for replica in two if replica.alive] or [replica for replica in shard if replica.alive]
+        return min(alive, key=lambda replica: replica.asked, default=None)
 
 
 def through(replica: Replica, steps: Steps) -> Steps:

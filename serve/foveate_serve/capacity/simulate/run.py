@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from foveate.errors import ConfigError
@@ -45,7 +46,8 @@ def simulate(scenario: Scenario) -> Result:
         ground.clear()
     ground.env.run(until=scenario.warm_up_s + scenario.seconds)
     seen = [one for one in outcomes if one.came + one.took >= scenario.warm_up_s]
-    return result_of(seen, scenario.seconds, ground.stages(scenario.seconds), ground.busy(scenario.seconds))
+    found = result_of(seen, scenario.seconds, ground.stages(scenario.seconds), ground.busy(scenario.seconds))
+    return replace(found, partly=ground.missed / max(1, len(seen)))
 
 
 class _System:
@@ -56,14 +58,13 @@ class _System:
         scenario = ground.scenario
         self._proxy = Loop(ground.env, ground.process(PROXY))
         self._client = Loop(ground.env, ground.process(CLIENT)) if scenario.timing.client_s else None
-        retrieve = rank = search = None
+        retrieve = rank = None
         self._stages: dict[str, list[StageReplica]] = {}
         if scenario.topology == "split":
-            retrieve = self._pool(RETRIEVER, RETRIEVE, 1, scenario.retrievers).ask
+            shards = self._pool(SHARD, SEARCH, scenario.shards, scenario.shard_replicas) if scenario.shards else None
+            retrieve = self._pool(RETRIEVER, RETRIEVE, 1, scenario.retrievers, shards).ask
             rank = self._pool(RANKER, RANK, 1, scenario.rankers).ask
-        if scenario.shards:
-            search = self._pool(SHARD, SEARCH, scenario.shards, scenario.shard_replicas).ask
-        self._ingresses = [Ingress(ground, INGRESS, retrieve, rank, search) for _ in range(scenario.replicas)]
+        self._ingresses = [Ingress(ground, INGRESS, retrieve, rank) for _ in range(scenario.replicas)]
 
     def replicas(self, deployment: str) -> Sequence[Replica]:
         """Return all replicas of a deployment."""
@@ -97,8 +98,8 @@ class _System:
                 return told[0]
         return 0, ()
 
-    def _pool(self, name: str, stages: tuple[str, ...], shards: int, replicas: int) -> Pool:
-        own = [[StageReplica(self._ground, name, stages) for _ in range(replicas)] for _ in range(shards)]
+    def _pool(self, name: str, stages: tuple[str, ...], shards: int, replicas: int, search: Pool | None = None) -> Pool:
+        own = [[StageReplica(self._ground, name, stages, search) for _ in range(replicas)] for _ in range(shards)]
         self._stages[name] = [one for shard in own for one in shard]
         return Pool(self._ground, own)
 

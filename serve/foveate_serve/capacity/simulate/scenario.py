@@ -128,8 +128,8 @@ class Scenario:
     retrievers, rankers
         How many of the others.
     shards, shard_replicas
-        Into how many parts the items are cut that the retriever's work searches, each in processes of its own; every
-        part is asked for every request. 0 searches within the retriever.
+        Into how many parts the items are cut that retrievers search, each in processes of its own; every part is asked
+        for every request. 0 searches within the retriever, as ``fused`` always does.
     cores
         Cores of the one machine on which everything runs; 0 gives every process a core of its own.
     largest_batch, deadline_s, max_ongoing
@@ -162,3 +162,5 @@ class Scenario:
             raise ConfigError("replicas, the largest batch and max_ongoing must be 1 or more, shards 0 or more")
         if self.seconds <= 0 or self.deadline_s <= 0 or self.warm_up_s < 0 or self.cores < 0:
             raise ConfigError("seconds and deadline_s must be above 0, warm_up_s and cores 0 or more")
+        if self.shards and self.topology != "split":
+            raise ConfigError("shards need topology=split, for fused holds everything in each replica")

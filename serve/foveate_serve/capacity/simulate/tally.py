@@ -82,6 +82,8 @@ class Result:
         Share of one core that a process of each part used, on the mean.
     outcomes
         Every request, in the order of their ends.
+    partly
+        Share of the requests for which a shard did not answer in time.
     """
 
     requests: int
@@ -94,6 +96,7 @@ class Result:
     stages: Mapping[str, StageResult]
     busy: Mapping[str, float]
     outcomes: tuple[Outcome, ...] = field(repr=False, default=())
+    partly: float = 0.0
 
     def good_between(self, begin: float, end: float) -> float:
         """Return the good answers a second to requests that ended between two moments of the run."""
