@@ -262,6 +262,31 @@ def test_a_bundle_without_an_encoder_cannot_be_split(small_world: Dataset, tmp_p
             load(path)
 
 
+def test_what_an_index_finds_is_found_in_shards_too(small_world: Dataset, tmp_path: Path) -> None:
+    index = {"name": "inverted", "lists": 30, "probes": 2}
+    settings = {
+        "sources": [{"name": "attention", "train": {"epochs": 1}, "index": index}, "popularity"],
+        "candidates": 30,
+        "label_windows": 1,
+        "ranker": {"name": "lambdarank", "trees": 2, "threads": 1},
+    }
+    model = fit_model(small_world, from_dict(Recipe, settings), upto="all")
+    bundle = Bundle.save(model, tmp_path / "bundle", data_hash="")
+    with SqliteState(default_state(bundle.path)) as state:
+        state.import_events(small_world.events)
+    calls = [call for call in asked(bundle) if call[1].surface == "home"]
+    whole = retrieve(bundle.model, [query for query, _ in calls], [context for _, context in calls])
+    mapped = held(load_mapped_sources, bundle.path)
+    loads = [partial(load_shard, number=number, count=SHARDS) for number in range(SHARDS)]
+    shards = [Searcher(shard_name(number), held(load, bundle.path), 8) for number, load in enumerate(loads)]
+    for expected, one in zip(whole, ask(sharded(mapped, shards), calls), strict=True):
+        np.testing.assert_array_equal(one.items, expected.items)
+        np.testing.assert_allclose(one.scores, expected.scores, atol=TOLERANCE)
+    # The index misses some of the best, which the retriever, that scores every item, is not to be refused for finding.
+    missed = retrieve(mapped.held[0].model, [query for query, _ in calls], [context for _, context in calls])
+    assert any(set(one.items.tolist()) != set(every.items.tolist()) for one, every in zip(whole, missed, strict=True))
+
+
 def test_vectors_of_all_items_stay_in_the_file_where_few_are_needed(small_bundle: Bundle) -> None:
     bundle = load_ranker(small_bundle.path, mapped=True)
     whole = load_ranker(small_bundle.path)

@@ -141,18 +141,20 @@ class Golden:
         self, model: Model, expected: Candidates, found: Candidates, *, at_least: bool
     ) -> Iterator[str]:
         ids = model.catalog.items.decode(expected.items)
-        rows = np.minimum(np.searchsorted(found.items, expected.items), max(len(found.items) - 1, 0))
-        for row, item_id in enumerate(ids):
-            if not len(found.items) or found.items[rows[row]] != expected.items[row]:
-                yield f"item '{item_id}' is not retrieved any more"
+        there_N = np.isin(expected.items, found.items)
+        for row in np.flatnonzero(~there_N):
+            if not (at_least and _crowded_out(expected, int(row), found)):
+                yield f"item '{ids[row]}' is not retrieved any more"
                 return
+        kept = np.flatnonzero(there_N)
+        rows = np.searchsorted(found.items, expected.items[kept])
         for names, was_N, now_N in (
-            (found.sources, expected.scores, found.scores[rows]),
-            (found.remark_names, expected.remarks, found.remarks[rows]),
+            (found.sources, expected.scores[kept], found.scores[rows]),
+            (found.remark_names, expected.remarks[kept], found.remarks[rows]),
         ):
             for row, column in np.argwhere(~self._close(was_N, now_N)):
                 said = f"{now_N[row, column]:.6g}, expected {was_N[row, column]:.6g}"
-                yield f"'{names[column]}' says of item '{ids[row]}' {said}"
+                yield f"'{names[column]}' says of item '{ids[kept[row]]}' {said}"
         for column, source in enumerate(found.sources):
             was, now = (_top(one, column) for one in (expected, found))
             if not np.all(self._close(was, now[: len(was)]) | (at_least and now[: len(was)] > was)):
@@ -245,6 +247,15 @@ def _top(candidates: Candidates, column: int) -> NDArray[np.float32]:
     """Return a source's best scores, best first."""
     offered = candidates.scores[candidates.offered[:, column], column]
     return -np.sort(-offered)[:_TOP]
+
+
+def _crowded_out(expected: Candidates, row: int, found: Candidates) -> bool:
+    """Whether each source that offered an item offers others now that it scores no lower."""
+    return all(
+        expected.scores[row, column] <= found.scores[found.offered[:, column], column].min(initial=np.inf)
+        and found.offered[:, column].any()
+        for column in np.flatnonzero(expected.offered[row])
+    )
 
 
 def _ids(slate: Slate) -> tuple[str, ...]:

@@ -1,7 +1,8 @@
 """An encoder's items in shards: each holds a run of codes, and the best of all are merged from the best of each.
 
 A shard answers for its own items what the source answers for all of them, whatever the encoder's match and index: what
-is merged is what one process finds that holds everything, but for the rounding of float32.
+is merged is what one process finds that holds everything, but for the rounding of float32. Only where an index serves a
+match that is no dot product may it be better: each shard then has as many near items matched as that process has.
 
 Shapes: ``B`` viewers, ``R`` items of one shard, ``D`` width, ``K`` items that are found.
 """

@@ -1,0 +1,269 @@
+"""Retrieval over shards beside one process that holds every item, on the same cores in one run.
+
+Three million items and a thousand viewers are drawn from a mixture of 1,000 clusters in 64 dimensions. One process
+scores all items for a viewer and takes the best 200 that are not among the 50 that the viewer has met, on as many
+threads as there are cores and with nothing to travel. Three shards of a million items are replicas of Ray Serve with
+one thread each, asked at once as the retriever asks them. Both answer the same requests in turn, one at a time.
+
+Then one shard is killed -9 while requests go on: how long each takes, what share of the catalogue it says it saw,
+whether it found the best of that share, and when all are back.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import os
+import signal
+import statistics
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ray import serve
+from ray.serve.handle import DeploymentHandle
+
+from foveate.bundle.parts import mapped_arrays, source_file
+from foveate.encoder.mapped import MappedEncoder
+from foveate.messages import Filters, RequestContext
+from foveate.retrieval.shards import Codes, Found, Shard, runs
+from foveate_cluster.edges import environment
+from foveate_cluster.ray_cluster import ray_cluster, usable_cpus
+from foveate_serve.names import shard_name
+from foveate_serve.stages.guarded import Guarded
+from foveate_serve.stages.peers import Elsewhere
+from foveate_serve.stages.scatter import Gathered, Scatter
+from foveate_serve.stages.searcher import Wanted
+from foveate_serve.stages.sharded import SEARCH_SHARE
+from lab.shard_graph import config, graph, own_memory, warm_up, write_bundle
+from retrieval_index import Vectors, mixture
+
+SHARDS, K, DEADLINE_S = 3, 200, 2.0
+LATENCY, TOLERANCE = 1.5, 1e-4
+APPLICATION = "shards"
+LOST_S, BACK_S = 10.0, 120.0
+
+
+@dataclass(frozen=True)
+class Ground:
+    """Both ways of retrieving, and who asks."""
+
+    whole: Shard
+    handles: Sequence[DeploymentHandle[Any]]
+    viewers: Vectors
+    met: Sequence[Codes]
+    bundle_id: str
+
+    @property
+    def items(self) -> int:
+        return len(self.whole.codes)
+
+    def scatter(self) -> Scatter:
+        """Return a retriever's view of the shards, with breakers of its own."""
+        return Scatter([Guarded(Elsewhere(shard_name(number), one)) for number, one in enumerate(self.handles)])
+
+    def alone(self, row: int, exclude: Codes | None = None) -> Found:
+        """Have the one process answer."""
+        shut = self.met[row] if exclude is None else exclude
+        [found] = self.whole.best(self.viewers[row : row + 1], [shut], [K])
+        return found
+
+    async def shared(self, scatter: Scatter, row: int) -> Gathered:
+        """Have the shards answer, within their share of a request's time."""
+        wanted = Wanted(self.viewers[row], self.met[row], K)
+        context = RequestContext(str(row), 0, self.bundle_id, 0, "home", 0, Filters())
+        return await scatter.best(wanted, self.items, context, SEARCH_SHARE * DEADLINE_S)
+
+    def scores(self, row: int, codes: Codes) -> Vectors:
+        """Return scores of some items, worked out by the one process."""
+        every = np.setdiff1d(np.arange(self.items, dtype=np.int32), codes)
+        [found] = self.whole.best(self.viewers[row : row + 1], [every], [len(codes)])
+        order = np.argsort(found.codes)
+        return found.scores[order][np.searchsorted(found.codes[order], codes)]
+
+
+@dataclass
+class Agreement:
+    """How often the two find the same."""
+
+    same_codes: int = 0
+    within_tolerance: int = 0
+    asked: int = 0
+
+    def note(self, ground: Ground, row: int, expected: Found, codes: Codes) -> None:
+        self.asked += 1
+        same = np.array_equal(expected.codes, codes)
+        self.same_codes += same
+        # Rounding may let two items change places whose scores are as good as alike.
+        self.within_tolerance += same or (
+            len(codes) == len(expected.codes)
+            and np.allclose(ground.scores(row, codes), expected.scores, rtol=TOLERANCE, atol=TOLERANCE)
+        )
+
+
+@dataclass
+class Timed:
+    """Milliseconds of each request, both ways."""
+
+    whole: list[float] = field(default_factory=list)
+    shared: list[float] = field(default_factory=list)
+
+
+async def compete(ground: Ground, requests: int, warm_up: int = 20) -> tuple[Timed, Agreement]:
+    """Ask both ways in turn."""
+    timed, agreement, scatter = Timed(), Agreement(), ground.scatter()
+    for number in range(-warm_up, requests):
+        row = number % len(ground.viewers)
+        began = time.perf_counter()
+        expected = ground.alone(row)
+        between = time.perf_counter()
+        gathered = await ground.shared(scatter, row)
+        ended = time.perf_counter()
+        if number >= 0:
+            timed.whole.append(1e3 * (between - began))
+            timed.shared.append(1e3 * (ended - between))
+            agreement.note(ground, row, expected, gathered.codes if gathered.seen == 1 else gathered.codes[:0])
+        if number >= 0 and not (number + 1) % 100:
+            told = f"whole {statistics.median(timed.whole):.1f} ms, shards {statistics.median(timed.shared):.1f} ms"
+            print(f"{number + 1} requests: {told}", flush=True)
+    return timed, agreement
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """What requests saw of the loss of a shard."""
+
+    asked: int
+    slowest_ms: float
+    seen: tuple[float, ...]
+    """The shares that were told, each once."""
+    best_of_the_rest: int
+    """How many found the best of what was left."""
+    without: int
+    """How many went without the shard."""
+    back_after_s: float
+
+
+async def lose_one(ground: Ground, number: int) -> Trouble:
+    """Kill a shard's process and go on asking until it is back."""
+    scatter, rng = ground.scatter(), np.random.default_rng(1)
+    pid, _ = await ground.handles[number].process.remote()
+    lost = runs(ground.items, len(ground.handles))[number]
+    os.kill(pid, signal.SIGKILL)
+    began = time.monotonic()
+    took: list[float] = []
+    seen: list[float] = []
+    good = 0
+    while time.monotonic() < began + LOST_S or (seen[-1] < 1 and time.monotonic() < began + BACK_S):
+        row = int(rng.integers(len(ground.viewers)))
+        asked = time.perf_counter()
+        gathered = await ground.shared(scatter, row)
+        took.append(1e3 * (time.perf_counter() - asked))
+        seen.append(round(gathered.seen, 2))
+        if gathered.seen < 1:
+            back = time.monotonic() - began
+            shut = np.union1d(ground.met[row], np.arange(lost.start, lost.stop)).astype(np.int32)
+            agreement = Agreement()
+            agreement.note(ground, row, ground.alone(row, shut), gathered.codes)
+            good += agreement.within_tolerance
+    without = sum(one < 1 for one in seen)
+    return Trouble(len(took), max(took), tuple(sorted(set(seen))), good, without, back if without else 0.0)
+
+
+async def measured(ground: Ground, requests: int) -> tuple[Timed, Agreement, Trouble, Agreement, list[int]]:
+    memory = [(await one.process.remote())[1] for one in ground.handles]
+    timed, agreement = await compete(ground, requests)
+    trouble = await lose_one(ground, 1)
+    _, after = await compete(ground, 50, warm_up=5)
+    return timed, agreement, trouble, after, memory
+
+
+def serving(folder: Path, work: Callable[[Sequence[DeploymentHandle[Any]]], Awaitable[Any]]) -> Any:
+    """Serve the shards for as long as the work takes."""
+    here = os.pathsep.join([str(Path(__file__).resolve().parent), os.environ.get("PYTHONPATH", "")])
+    with (
+        environment({"PYTHONPATH": here, "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1"}),
+        ray_cluster(None, least_cpus=2),
+    ):
+        serve.start(proxy_location="Disabled", logging_config={"enable_access_log": False})
+        serve.run(graph(folder, SHARDS), name=APPLICATION, route_prefix=None)
+        handles = [serve.get_deployment_handle(shard_name(number), APPLICATION) for number in range(SHARDS)]
+        return asyncio.run(work(handles))  # type: ignore[arg-type] # a coroutine
+
+
+def page(timed: Timed, memory: Sequence[int], alone: int, retriever: int) -> str:
+    lines = ["| way | p50 | p95 | MiB for items, each process |", "|---|---:|---:|---:|"]
+    for name, own, held in (
+        ("one process", timed.whole, f"{alone:,}"),
+        (f"{len(memory)} shards", timed.shared, ", ".join(f"{one:,}" for one in memory) + f"; who asks {retriever:,}"),
+    ):
+        lines.append(f"| {name} | {np.percentile(own, 50):.1f} ms | {np.percentile(own, 95):.1f} ms | {held} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--items", type=int, default=1_000_000, help="of each shard")
+    parser.add_argument("--width", type=int, default=64)
+    parser.add_argument("--spread", type=float, default=0.5, help="deviation within a cluster; the centres' own is 1")
+    parser.add_argument("--queries", type=int, default=1_000)
+    parser.add_argument("--cores", type=int, default=usable_cpus(), help="that all of it is pinned to")
+    parser.add_argument("--scratch", type=Path, help="where the vectors are written, under a folder of their own")
+    parser.add_argument("--json", type=Path, help="write the result here")
+    options = parser.parse_args()
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.cores])
+    torch.set_num_threads(options.cores)
+    # A lost shard is a line in the log of each request.
+    logging.getLogger("ray.serve").setLevel(logging.ERROR)
+    with tempfile.TemporaryDirectory(dir=options.scratch) as scratch:
+        asked = argparse.Namespace(**{**vars(options), "items": SHARDS * options.items, "viewers": options.queries})
+        items, viewers, met = mixture(asked)
+        manifest = write_bundle(Path(scratch), items)
+        del items
+        print(f"{manifest.items:,} items, {options.cores} cores, load {os.getloadavg()[0]:.1f}", flush=True)
+        warm_up()
+        before = own_memory()
+        arrays = mapped_arrays(Path(scratch) / source_file(config(options.width).name))
+        whole = Shard.restore(config(options.width), arrays, manifest.items, 0, 1)
+        # What the process had before is not for the items: libraries, viewers.
+        alone = own_memory() - before
+        mapped = MappedEncoder.restore(config(options.width).encoder, arrays)
+        mapped.match(torch.from_numpy(viewers[0]), met[0])
+        retriever = own_memory() - before - alone
+
+        async def work(handles: Sequence[DeploymentHandle[Any]]) -> Any:
+            return await measured(Ground(whole, handles, viewers, met, manifest.bundle_id), options.queries)
+
+        timed, agreement, trouble, after, memory = serving(Path(scratch), work)
+    print(f"load {os.getloadavg()[0]:.1f}\n\n{page(timed, memory, alone, retriever)}\n")
+    print(f"{agreement.same_codes} of {agreement.asked} requests have the same {K} codes in the same order")
+    print(
+        f"with a shard killed: {trouble.without} of {trouble.asked} requests went without it, shares told"
+        f" {', '.join(f'{one:.2f}' for one in trouble.seen)}, the last one {trouble.back_after_s:.1f} s after"
+    )
+    ratio = statistics.median(timed.shared) / statistics.median(timed.whole)
+    figures = [
+        (f"same_top_{K}", agreement.within_tolerance / agreement.asked, ">= 1"),
+        ("shards_over_one_process_p50", ratio, f"<= {LATENCY:g}"),
+        ("slowest_without_a_shard_over_the_deadline", trouble.slowest_ms / 1e3 / DEADLINE_S, "<= 1"),
+        ("share_seen_without_a_shard", min(trouble.seen), f">= {1 - 1 / SHARDS:.2f}"),
+        ("best_of_the_rest_found", trouble.best_of_the_rest / max(1, trouble.without), ">= 1"),
+        (f"same_top_{K}_afterwards", after.within_tolerance / after.asked, ">= 1"),
+    ]
+    if options.json:
+        ratios = [{"name": name, "value": value, "goal": goal} for name, value, goal in figures]
+        result = {"ratios": ratios, "whole_ms": timed.whole, "shards_ms": timed.shared, "memory_mib": memory}
+        options.json.write_text(json.dumps(result, indent=1) + "\n")
+    for name, value, goal in figures:
+        print(f"ratio {name} {value:.2f} goal {goal}")
+
+
+if __name__ == "__main__":
+    main()
