@@ -1,0 +1,76 @@
+"""Nothing under ``infra/`` is only looked at: each file has a test or a check that reads it as its user will."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+TESTS = ROOT / "tests"
+# What reads which files, and a word of it by which it does: a list that has to grow with the folder.
+READERS = {
+    "README.md": ("unit/test_manifest_promises.py", "README.md"),
+    "constraints.txt": ("unit/test_images.py", "constraints.txt"),
+    "recipes/*.yaml": ("unit/test_recipes.py", '"infra" / "recipes"'),
+    "bench/*.json": ("integration/test_attention_table.py", "attention_table"),
+    "bench/*.md": ("integration/test_attention_table.py", "attention_table"),
+    "docker/Dockerfile*": ("unit/test_images.py", "DockerfileParser"),
+    "docker/hadolint.yaml": ("unit/test_images.py", "hadolint.yaml"),
+    "launcher/*.yaml": ("unit/test_launcher.py", "validate_config"),
+    "launcher/ray.sh": ("unit/test_launcher.py", "ray.sh"),
+    "kuberay/base/*": ("unit/conftest.py", '"kustomize"'),
+    "kuberay/base/config/*.yaml": ("unit/test_manifests.py", '"base" / "config"'),
+    "kuberay/components/*/*.yaml": ("unit/conftest.py", '"kustomize"'),
+    "kuberay/overlays/*/*.yaml": ("unit/conftest.py", '"kustomize"'),
+    "kuberay/render.py": ("unit/test_manifests.py", "render.py"),
+    "monitoring/prometheus.*.yaml": ("unit/test_monitoring.py", '"check", "config"'),
+    "monitoring/rules/foveate.yaml": ("unit/test_monitoring.py", '"check", "rules"'),
+    "monitoring/rules/*.test.yaml": ("unit/test_monitoring.py", '"test", "rules"'),
+    "monitoring/dashboards.py": ("unit/test_monitoring.py", "dashboards.py"),
+    "monitoring/grafana/*.json": ("unit/test_monitoring.py", '"grafana"'),
+}
+CHECKED = {"bench/*.py", "bench/lab/*.py"}
+"""Python that mypy and ruff read in ``make check``; ``make bench`` runs it."""
+
+
+def files() -> list[PurePosixPath]:
+    folder = ROOT / "infra"
+    found = [file for file in folder.rglob("*") if file.is_file() and "__pycache__" not in file.parts]
+    return [PurePosixPath(file.relative_to(folder).as_posix()) for file in found]
+
+
+def test_every_file_is_read_by_something() -> None:
+    patterns = [*READERS, *CHECKED]
+    assert not [str(file) for file in files() if not any(matches(file, pattern) for pattern in patterns)]
+
+
+@pytest.mark.parametrize("pattern", [*READERS, *CHECKED])
+def test_there_is_something_to_read(pattern: str) -> None:
+    assert any(matches(file, pattern) for file in files())
+
+
+@pytest.mark.parametrize("pattern", READERS)
+def test_the_reader_reads_it(pattern: str) -> None:
+    reader, word = READERS[pattern]
+    assert word in (TESTS / reader).read_text(encoding="utf-8")
+
+
+def test_what_kustomize_is_to_read_is_named_by_a_kustomization() -> None:
+    folder = ROOT / "infra" / "kuberay"
+    for place in (folder / "base", *(folder / "overlays").iterdir()):
+        named = (place / "kustomization.yaml").read_text(encoding="utf-8")
+        there = [file for file in place.rglob("*") if file.is_file() and file.name != "kustomization.yaml"]
+        assert not [file.name for file in there if str(file.relative_to(place)) not in named]
+
+
+def test_python_under_infra_is_checked_like_the_rest() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
+    roots = {f"infra/{file.parts[0]}" for file in files() if file.suffix == ".py"}
+    assert roots <= set(settings["mypy"]["files"]) & set(settings["ruff"]["src"])
+
+
+def matches(file: PurePosixPath, pattern: str) -> bool:
+    """Whether a path is one of a pattern, whose star stays within its folder."""
+    return len(file.parts) == pattern.count("/") + 1 and file.match(pattern)
