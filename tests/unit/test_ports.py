@@ -30,5 +30,12 @@ def test_a_server_keeps_the_ports_of_its_replicas_to_itself() -> None:
         assert low < high < grpc < end
         with pytest.raises(ConfigError), own_range(end - low + 1, [low - 1]):
             pass
+        first = fallbacks()
     with own_range(end - low + 1, [low - 1]) as again:
         assert again == low
+    with throughput():
+        assert not first & fallbacks()
+
+
+def fallbacks() -> set[str]:
+    return {os.environ[f"RAY_SERVE_FALLBACK_PROXY_{kind}_PORT"] for kind in ("HTTP", "GRPC")}

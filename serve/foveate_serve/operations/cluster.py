@@ -79,7 +79,7 @@ def throughput() -> Iterator[None]:
     """Have a Ray that starts during the block put HAProxy before the replicas, with files and ports of its own."""
     # Of its sockets' paths, which may hold about 100 characters, Ray adds nearly 70.
     folder = Path(tempfile.mkdtemp(prefix="fv-", dir="/tmp"))
-    stats, metrics = free_ports(2)
+    stats, metrics, fallback, fallback_grpc = free_ports(4)
     own = {
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(folder / "haproxy.cfg"),
         "RAY_SERVE_HAPROXY_SOCKET_PATH": str(folder / "admin.sock"),
@@ -88,6 +88,9 @@ def throughput() -> Iterator[None]:
         "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(folder / "server-state"),
         "RAY_SERVE_HAPROXY_STATS_PORT": str(stats),
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics),
+        # Ray's own proxy, which HAProxy asks where it finds no replica, shares its port as replicas do theirs.
+        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(fallback),
+        "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": str(fallback_grpc),
         "RAY_SERVE_HAPROXY_NBTHREAD": str(min(4, usable_cpus())),
     }
     try:
