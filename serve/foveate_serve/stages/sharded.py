@@ -41,11 +41,10 @@ class ShardsLostError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """A viewer as the encoder sees them: ``[D]``, whether anything is known of them, and how many items are wanted."""
+    """A viewer as the encoder sees them: ``[D]``, and whether anything is known of them."""
 
     vector: NDArray[np.float32]
     known: bool
-    k: int
 
 
 _Found = tuple[Query, _Look, Gathered, RequestContext]
@@ -70,7 +69,7 @@ class ShardedRetriever(Retriever):
         thread = ThreadPoolExecutor(1, thread_name_prefix=self.name)
         super().__init__(holder, largest, sight, thread)
         self._scatter = scatter
-        self._encoding: Batcher[Call, _Look | None] = Batcher("encoding", self._looks, largest, thread)
+        self._encoding: Batcher[Call, _Look] = Batcher("encoding", self._looks, largest, thread)
         self._joining: Batcher[_Found, Candidates] = Batcher("joining", self._joined, largest, thread)
 
     async def retrieve(self, query: Query, context: RequestContext) -> Candidates:
@@ -81,38 +80,33 @@ class ShardedRetriever(Retriever):
         ShardsLostError
             There is none, for no shard answered.
         """
-        clock = asyncio.get_running_loop().time
+        model, clock = self._model(context), asyncio.get_running_loop().time
+        wanted = surface_of(context.surface).offers(model.recipe).get(_split(model).name)
+        if wanted is None:
+            return await super().retrieve(query, context)
         # The clocks of a cluster's machines are taken to agree.
         due = clock() + SEARCH_SHARE * (context.deadline - utc_micros()) / 1e6
-        look = await self._encoding.ask((query, context))
-        if look is None:
-            return await super().retrieve(query, context)
-        gathered = await self._searched(look, query, context, due - clock())
+        look, n_items = await self._encoding.ask((query, context)), len(model.catalog)
+        if look.known:
+            asked = Wanted(look.vector, query.exclude, wanted)
+            gathered = await self._scatter.best(asked, n_items, context, due - clock())
+        else:
+            gathered = Gathered(alike(n_items, query.exclude, wanted), 1.0)
         found = await self._joining.ask((query, look, gathered, context))
         if not gathered.seen and not len(found.items):
             raise ShardsLostError("no shard answered, and no other source offers anything")
         return found
 
-    async def _searched(self, look: _Look, query: Query, context: RequestContext, seconds: float) -> Gathered:
-        n_items = len(self._model(context).catalog)
-        if not look.known:
-            return Gathered(alike(n_items, query.exclude, look.k), 1.0)
-        return await self._scatter.best(Wanted(look.vector, query.exclude, look.k), n_items, context, seconds)
-
-    def _looks(self, calls: Sequence[Call]) -> list[_Look | None]:
-        """Return what the encoder makes of each viewer, None where the surface does not ask it."""
+    def _looks(self, calls: Sequence[Call]) -> list[_Look]:
+        """Return what the encoder makes of each viewer."""
         pinned = [context.bundle_id for _, context in calls]
         return in_groups(pinned, lambda _, rows: self._encoded([calls[row] for row in rows]))
 
-    def _encoded(self, calls: Sequence[Call]) -> list[_Look | None]:
+    def _encoded(self, calls: Sequence[Call]) -> list[_Look]:
         contexts = [context for _, context in calls]
-        model = self._model(contexts[0])
-        source = _split(model)
-        counts = [surface_of(context.surface).offers(model.recipe).get(source.name) for context in contexts]
         with self._sight.stage(names.ENCODE, contexts):
-            viewers = source.encode([query for query, _ in calls])
-        rows = zip(viewers.user_BD.numpy(), viewers.known_B.tolist(), counts, strict=True)
-        return [None if k is None else _Look(vector, known, k) for vector, known, k in rows]
+            viewers = _split(self._model(contexts[0])).encode([query for query, _ in calls])
+        return [_Look(*row) for row in zip(viewers.user_BD.numpy(), viewers.known_B.tolist(), strict=True)]
 
     def _joined(self, calls: Sequence[_Found]) -> list[Candidates]:
         """Return the candidates of each request, with the share of the catalogue that was searched for them."""
