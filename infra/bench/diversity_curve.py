@@ -165,9 +165,36 @@ def goals(points: Sequence[Point]) -> list[tuple[str, float, float]]:
     return figures
 
 
+_PAGE = """# What unlikeness within slates costs
+
+Written by `python infra/bench/diversity_curve.py --window {window} --table PAGE`, one seed; both columns are changes
+against the ranker's own order, `likeness: {likeness}`, slates of {places} without rules. What is read off at a loss of
+{loss:g} % is on the upper hull of a policy's points, which mixing two strengths attains.
+"""
+_HEAD = "| policy | strength | NDCG@10 (95 % interval) | unlike by vector |\n| --- | ---: | ---: | ---: |"
+
+
+def table(points: Sequence[Point], options: argparse.Namespace) -> str:
+    """Return every point as Markdown, set by set."""
+    told = _PAGE.format(window=options.window, likeness=options.likeness, places=options.places, loss=LOSS)
+    parts = [told]
+    for name in dict.fromkeys(point.data for point in points):
+        own = [point for point in points if point.data == name]
+        names = dict.fromkeys(point.policy for point in own)
+        gains = [f"`{cls}` {gain_at([p for p in own if p.policy == cls], LOSS):+.1f} %" for cls in names]
+        rows = [
+            f"| `{p.policy}` | {p.strength:g} | {p.ndcg_change:+.2f} % ({p.ndcg_low:+.1f} to {p.ndcg_high:+.1f}) "
+            f"| {p.by_vector_change:+.1f} % |"
+            for p in own
+        ]
+        parts += [f"## {name}\n\nAt {LOSS:g} % less NDCG@10: {', '.join(gains)}.\n", "\n".join([_HEAD, *rows, ""])]
+    return "\n".join(parts)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path, help="write the result here")
+    parser.add_argument("--table", type=Path, help="write every point here, as Markdown")
     parser.add_argument("--set", nargs="+", choices=list(READERS), default=list(READERS), help="which sets")
     parser.add_argument("--data", nargs="*", default=[], metavar="SET=DIR", help="dataset folders, imported already")
     parser.add_argument("--window", choices=["selection", "test"], default="selection", help="whose viewers are asked")
@@ -185,6 +212,8 @@ def main() -> None:
 
     points = [point for name in options.set for point in curves(name, options, say)]
     figures = goals(points)
+    if options.table:
+        options.table.write_text(table(points, options), encoding="utf-8")
     if options.json:
         ratios = [{"name": name, "value": value, "goal": f">= {goal:g}"} for name, value, goal in figures]
         options.json.write_text(json.dumps({"ratios": ratios, "points": [asdict(p) for p in points]}, indent=2) + "\n")

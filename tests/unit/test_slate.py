@@ -11,7 +11,6 @@ import pytest
 
 from foveate.config import from_dict, to_dict
 from foveate.errors import ConfigError
-from foveate.slate.around import Around
 from foveate.slate.base import SlatePolicy
 from foveate.slate.calibrated import Calibrated
 from foveate.slate.constraints import UNCONSTRAINED, Constraints, broken
@@ -283,23 +282,6 @@ def test_max_sum_shows_its_picks_by_relevance_where_windows_let_it(pools: Any) -
     assert shown(MaxSum(strength=0.97), pool, 3) == [0, 1, 3]
     apart = Constraints(None, None, (AtMost(of="channel", most=1, window=2),))
     assert shown(MaxSum(strength=0.97), pool, 3, apart) == [0, 3, 1]
-
-
-def test_around_keeps_picks_near_the_middle_of_all_chances(pools: Any) -> None:
-    """Of two candidates as likely and as unlike the first, the one that lies nearer to the middle is taken."""
-    side = [[1, 0, 0], [0.6, 0.8, 0], [0.6, -0.8, 0], [0.6, 0, 0.8]]
-    pool = pools.of(np.log([0.4, 0.25, 0.1, 0.25]), vectors=[*side])
-    # The middle leans to the second side: 0.4 + 0.15 + 0.06 + 0.15 forward, 0.12 to it, and 0.2 to the fourth.
-    assert shown(MaxSum(strength=0.2), pool, 2) == [0, 1]
-    assert shown(Around(strength=0.2), pool, 2) == [0, 3]
-    assert shown(Around(strength=0.2, nearness=0.0), pool, 2) == [0, 1]
-
-
-def test_around_takes_what_has_no_vector_for_neither_near_nor_far(pools: Any) -> None:
-    pool = pools.of(np.log([0.5, 0.3, 0.2]), vectors=[[0, 0], [0, 0], [0, 0]])
-    assert shown(Around(strength=0.5), pool, 2) == shown(MaxSum(strength=0.5), pool, 2)
-    with pytest.raises(ConfigError, match="nearness"):
-        Around(nearness=-1.0)
 
 
 def test_what_constraints_cost(pools: Any) -> None:
