@@ -39,9 +39,13 @@ def rate(name: str, by: str = "", labels: str = _ALL) -> str:
     return f"sum{f' by ({by})' if by else ''} (rate({name}{{{labels}}}[$__rate_interval]))"
 
 
-def mean(metric: Metric, by: str = "") -> str:
-    """Return the mean of what a histogram took in."""
-    return f"{rate(f'{metric.exported}_sum', by)} / {rate(f'{metric.exported}_count', by)}"
+def at_most(bound: float, metric: Metric, by: str = "") -> str:
+    """Return the share of what a histogram took in that is not above one of its bounds.
+
+    There is no mean: of each value Ray 2.60 passes on the bucket alone, and puts the middle of that into the sum.
+    """
+    below = rate(f"{metric.exported}_bucket", by, f'{_ALL}, le="{bound}"')
+    return f"{below} / {rate(f'{metric.exported}_count', by)}"
 
 
 def quantile(share: float, buckets: str, by: str = "", labels: str = _ALL) -> str:
@@ -90,8 +94,12 @@ SERVING: Final[Sequence[tuple[str, Sequence[Panel]]]] = (
                 "s",
                 [("{{stage}}", quantile(0.95, f"{names.STAGE_SECONDS.exported}_bucket", "stage"))],
             ),
-            Panel("Requests in one go, mean", "short", [("{{stage}}", mean(names.BATCH_SIZE, "stage"))]),
-            Panel("Candidates of a request, mean", "short", [("candidates", mean(names.CANDIDATES))]),
+            Panel(
+                "Batches of more than one request",
+                "percentunit",
+                [("{{stage}}", f"1 - {at_most(1.0, names.BATCH_SIZE, 'stage')}")],
+            ),
+            Panel("Candidates of a request", "short", quantiles(names.CANDIDATES)),
             Panel("Lesser answers", "reqps", [("{{reason}}", rate(names.DEGRADED.exported, "reason"))]),
             Panel(
                 "Requests without a shard",
@@ -149,13 +157,11 @@ SERVING: Final[Sequence[tuple[str, Sequence[Panel]]]] = (
         (
             Panel("Requests of the shadow", "reqps", [("{{outcome}}", rate(names.SHADOWED.exported, "outcome"))]),
             Panel(
-                "How like its slates are",
-                "short",
-                [
-                    ("share of items in both", mean(names.SHADOW_OVERLAP)),
-                    ("distance of scores", mean(names.SHADOW_SCORE)),
-                ],
+                "Slates that share half of their items or fewer",
+                "percentunit",
+                [("slates", at_most(0.5, names.SHADOW_OVERLAP))],
             ),
+            Panel("Distance of scores from the shadow's", "short", quantiles(names.SHADOW_SCORE)),
             Panel("Time of the shadow", "s", quantiles(names.SHADOW_SECONDS)),
         ),
     ),

@@ -93,6 +93,15 @@ def test_every_query_names_metrics_and_labels_that_exist() -> None:
         assert grouped <= {label for name, _ in asked(query) for label in known()[name]}, query
 
 
+def test_histograms_are_asked_for_buckets_that_they_have_and_never_for_their_sum() -> None:
+    # Ray 2.60 makes the sum of the buckets' middles: a mean of it would be wrong by up to half a bucket, or more.
+    bounds = {f"{metric.exported}_bucket": metric.buckets for metric in METRICS if metric.kind == "histogram"}
+    for query in [*pictures(), *(rule["expr"] for rule in alerts())]:
+        assert not [name for name, _ in asked(query) if name.endswith("_sum")]
+        for name, bound in re.findall(r'(ray_foveate_\w+_bucket)\{[^}]*le="([^"]+)"', query):
+            assert float(bound) in bounds[name]
+
+
 def test_every_metric_of_foveate_is_in_a_dashboard() -> None:
     named = {name for query in pictures() for name, _ in asked(query)}
     forgotten = [metric.name for metric in METRICS if not any(name.startswith(metric.exported) for name in named)]
