@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import shutil
 import threading
 import time
@@ -225,15 +226,19 @@ def test_what_was_served_is_remade(served: Served) -> None:
     assert not result.different, [one.differences for one in result.different]
 
 
+def page_of(served: Served) -> str:
+    texts = []
+    for address in served.running.metrics():
+        try:
+            texts.append(httpx.get(address, timeout=10).text)
+        except httpx.HTTPError:
+            continue
+    return "\n".join(texts)
+
+
 def test_metrics_stand_on_rays_own_page(served: Served) -> None:
     def page() -> str:
-        texts = []
-        for address in served.running.metrics():
-            try:
-                texts.append(httpx.get(address, timeout=10).text)
-            except httpx.HTTPError:
-                continue
-        return "\n".join(texts)
+        return page_of(served)
 
     told = (names.REQUEST_SECONDS, names.STAGE_SECONDS, names.BATCH_SIZE, names.CANDIDATES, names.SWAPS)
     told = (*told, names.REFUSALS, names.BUNDLE_TAKEN, names.BUNDLE_LEARNED, names.SHADOWED, names.SHADOW_OVERLAP)
@@ -243,6 +248,22 @@ def test_metrics_stand_on_rays_own_page(served: Served) -> None:
     lines = [line for line in page().splitlines() if line.startswith(f"{names.STAGE_SECONDS.exported}_count")]
     for stage in names.STAGES:
         assert any(f'stage="{stage}"' in line and 'application="foveate"' in line for line in lines), stage
+
+
+def test_what_dashboards_and_alerts_ask_of_ray_stands_there_too_and_gauges_stay(
+    served: Served, repository: Path
+) -> None:
+    folder = repository / "infra" / "monitoring"
+    texts = [(folder / name).read_text() for name in ("rules/foveate.yaml", "grafana/serving.json")]
+    wanted = {name for text in texts for name in re.findall(r"\bray_serve_\w+", text)}
+    assert len(wanted) > 5
+    assert served.http.post("/v1/recommend", json={"k": "many"}).status_code == 422
+    # Ray drops a gauge that was not set again for 20 seconds.
+    time.sleep(25)
+    wanted |= {names.BUNDLE_TAKEN.exported, names.BUNDLE_LEARNED.exported}
+    assert within(60, lambda: not [name for name in wanted if f"\n{name}{{" not in page_of(served)]), [
+        name for name in wanted if f"\n{name}{{" not in page_of(served)
+    ]
 
 
 def test_a_trace_goes_through_the_graph(served: Served, collector: Collector) -> None:
