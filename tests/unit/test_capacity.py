@@ -102,7 +102,7 @@ def test_slow_batches_are_those_of_twice_the_median() -> None:
 
 def test_more_requests_and_more_videos_never_cost_less() -> None:
     by_rate = [made(qps=qps) for qps in (10, 1_000, 10_000, 100_000)]
-    counts = [one.replicas["replica"] for one in by_rate]
+    counts = [one.replicas["fused"] for one in by_rate]
     assert counts == sorted(set(counts))
     assert [one.monthly for one in by_rate] == sorted(one.monthly for one in by_rate)
     by_size = [made(qps=5_000, items=items) for items in (10_000, 300_000, 1_000_000, 10_000_000, 50_000_000)]
@@ -113,10 +113,10 @@ def test_more_requests_and_more_videos_never_cost_less() -> None:
 def test_replicas_do_the_work_at_the_target_and_a_node_is_spare() -> None:
     one = made(qps=5_000)
     full = COSTS.server.ingress_s + COSTS.server.proxy_s
-    assert one.replicas["replica"] == pytest.approx(5_000 / 0.6 * sum(part.full_s for part in one.parts), abs=1)
+    assert one.replicas["fused"] == pytest.approx(5_000 / 0.6 * sum(part.full_s for part in one.parts), abs=1)
     assert sum(part.full_s for part in one.parts) > full
     [group] = one.fleet.groups
-    assert (group.nodes - 1) * group.each >= one.replicas["replica"]
+    assert (group.nodes - 1) * group.each >= one.replicas["fused"]
     assert figure(one, "item vectors") == pytest.approx(10_000 * 64 * 4 / 2**30)
 
 

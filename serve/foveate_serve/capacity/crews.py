@@ -23,6 +23,7 @@ from foveate_serve.capacity.ways import (
 )
 from foveate_serve.names import INGRESS, RANKER, RETRIEVER
 
+FUSED = "fused"
 SHARD = "shard"
 _SHARD_GIB = 32.0
 """The items are cut so that a shard takes about as much, with two bundles."""
@@ -112,7 +113,7 @@ def crews_of(costs: Costs, own: Sequence[Part], load: Load, way: Way) -> list[Cr
     took = {part.name: part.full_s for part in own}
     memory, server = costs.memory, costs.server
     if not way.shards:
-        return [Crew("replica", sum(took.values()), memory.per_item["all"])]
+        return [Crew(FUSED, sum(took.values()), memory.per_item["all"])]
     hand, out, back = took["handover"] / 4, server.hop_caller_s, server.hop_callee_s
     retrieving = sum(seconds for name, seconds in took.items() if name.startswith("source ") or name == "union")
     vectors = memory.width * FLOAT

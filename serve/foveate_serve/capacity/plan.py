@@ -123,7 +123,9 @@ def _work(load: Load, costs: Costs, own: list[Part], crews: Sequence[Crew], way:
     how: How = "calculated" if load.items > costs.items else "measured"
     lines = [Line("a request", part.name, 1e3 * part.full_s, "ms of a core", how, "in a full batch") for part in own]
     lines += [
-        Line("a request", f"one {crew.name}", 1 / crew.full_s, "requests/s", "calculated", "at most, on one core")
+        Line(
+            "a request", f"one {crew.name} replica", 1 / crew.full_s, "requests/s", "calculated", "at most, on one core"
+        )
         for crew in crews
     ]
     if load.gpu:
@@ -143,13 +145,13 @@ def _machines(load: Load, costs: Costs, units: list[Unit], fleet: Fleet, way: Wa
     if way.shards:
         index = shard_bytes(load.items, memory.width) / BUNDLES / GIB
         lines.append(Line(about, "index", index, "GiB", "calculated", "whole vectors and their codes"))
-        lines.append(Line(about, "shards", way.shards, "", "calculated", "of both bundles that are held"))
+        lines.append(Line(about, "shards of the items", way.shards, "", "calculated", "of both bundles that are held"))
     for unit in units:
         why = f"{unit.memory_gib:.1f} GiB each, with two bundles"
-        lines.append(Line(about, f"{unit.name}s", unit.count, "", "calculated", why))
+        lines.append(Line(about, f"{unit.name} replicas", unit.count, "", "calculated", why))
     for group in fleet.groups:
         why = f"{group.each} each, one node spare"
-        lines.append(Line(about, f"nodes for {group.unit}s", group.nodes, group.kind, "calculated", why))
+        lines.append(Line(about, f"nodes for {group.unit}", group.nodes, group.kind, "calculated", why))
     spare = "one group of shards spare" if way.gpus else ""
     lines.append(Line(about, "GPUs", way.gpus, load.gpu, "calculated", spare))
     return lines
@@ -163,7 +165,7 @@ def _store(load: Load, costs: Costs, way: Way) -> list[Line]:
         Line(about, "histories", kept, "GiB", "calculated", "viewers of 50 events"),
         Line(about, "slates recorded", recorded, "GiB a day", "calculated", "every one, with its features"),
         Line(about, "HTTP", http, "bytes a request", "measured"),
-        Line(about, "shards", shards, "bytes a request", "calculated", "a vector out, 200 codes and scores back"),
+        Line(about, "to shards", shards, "bytes a request", "calculated", "a vector out, 200 codes and scores back"),
         Line(about, "network", load.qps * (http + shards) * 8 / 1e9, "Gbit/s", "calculated"),
     ]
 

@@ -47,6 +47,13 @@ def busy(before: Mapping[int, Process], after: Mapping[int, Process]) -> dict[in
     return {pid: one.seconds - (before[pid].seconds if pid in before else 0.0) for pid, one in after.items()}
 
 
+def machine_busy() -> float:
+    """Return the seconds of cores that this machine has worked since its start, for whomever, its own host included."""
+    told = [int(ticks) for ticks in (_PROC / "stat").read_text(encoding="ascii").splitlines()[0].split()[1:9]]
+    idle = told[3] + told[4]
+    return (sum(told) - idle) / _TICK
+
+
 def resident(pid: int) -> int:
     """Return the bytes of memory that a process holds of its own."""
     pages = int((_PROC / str(pid) / "statm").read_text(encoding="ascii").split()[1])

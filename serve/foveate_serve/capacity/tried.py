@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 from foveate_serve.capacity.costs import Costs
-from foveate_serve.capacity.crews import SHARD
+from foveate_serve.capacity.crews import FUSED, SHARD
 from foveate_serve.capacity.lines import Line
 from foveate_serve.capacity.plan import Plan
 from foveate_serve.capacity.simulate.run import simulate
@@ -32,7 +32,9 @@ def scenario_of(plan: Plan, costs: Costs, *, lost: bool = False, seed: int = 0) 
     """
     load = plan.load
     rate = min(load.qps, _CELL)
-    seconds = min(_LONGEST_S, max(2.0, _REQUESTS / rate))
+    # What was late in the beginning must have gone before one looks.
+    warm_up_s = 2 * load.deadline_s
+    seconds = min(_LONGEST_S, max(warm_up_s, _REQUESTS / rate))
 
     def own(deployment: str) -> int:
         if deployment not in plan.replicas:
@@ -44,7 +46,7 @@ def scenario_of(plan: Plan, costs: Costs, *, lost: bool = False, seed: int = 0) 
         Poisson(rate),
         _timing(plan, costs),
         topology="split" if plan.shards else "fused",
-        replicas=own(INGRESS if plan.shards else "replica"),
+        replicas=own(INGRESS if plan.shards else FUSED),
         retrievers=own(RETRIEVER),
         rankers=own(RANKER),
         shards=plan.shards,
@@ -52,7 +54,7 @@ def scenario_of(plan: Plan, costs: Costs, *, lost: bool = False, seed: int = 0) 
         largest_batch=load.largest_batch,
         deadline_s=load.deadline_s,
         seconds=seconds,
-        warm_up_s=min(2.0, seconds / 2),
+        warm_up_s=warm_up_s,
         stragglers=Stragglers(costs.slow_share, costs.slow_times),
         seed=seed,
     )
