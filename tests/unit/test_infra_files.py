@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from pathlib import Path, PurePosixPath
 
@@ -14,8 +15,6 @@ READERS = {
     "README.md": ("unit/test_manifest_promises.py", "README.md"),
     "constraints.txt": ("unit/test_images.py", "constraints.txt"),
     "recipes/*.yaml": ("unit/test_recipes.py", '"infra" / "recipes"'),
-    "bench/*.json": ("integration/test_attention_table.py", "attention_table"),
-    "bench/*.md": ("integration/test_attention_table.py", "attention_table"),
     "docker/Dockerfile*": ("unit/test_images.py", "DockerfileParser"),
     "docker/hadolint.yaml": ("unit/test_images.py", "hadolint.yaml"),
     "launcher/*.yaml": ("unit/test_launcher.py", "validate_config"),
@@ -31,8 +30,8 @@ READERS = {
     "monitoring/dashboards.py": ("unit/test_monitoring.py", "dashboards.py"),
     "monitoring/grafana/*.json": ("unit/test_monitoring.py", '"grafana"'),
 }
-CHECKED = {"bench/*.py", "bench/lab/*.py"}
-"""Python that mypy and ruff read in ``make check``; ``make bench`` runs it."""
+BENCHMARKS = {"bench/*", "bench/lab/*"}
+"""Their Python is read by mypy and ruff in ``make check``; what lies beside it, one of them reads or writes."""
 
 
 def files() -> list[PurePosixPath]:
@@ -42,11 +41,22 @@ def files() -> list[PurePosixPath]:
 
 
 def test_every_file_is_read_by_something() -> None:
-    patterns = [*READERS, *CHECKED]
+    patterns = [*READERS, *BENCHMARKS]
     assert not [str(file) for file in files() if not any(matches(file, pattern) for pattern in patterns)]
 
 
-@pytest.mark.parametrize("pattern", [*READERS, *CHECKED])
+def test_what_lies_beside_the_benchmarks_is_named_by_one_of_them() -> None:
+    folder = ROOT / "infra" / "bench"
+    sources = "".join(file.read_text(encoding="utf-8") for file in folder.rglob("*.py"))
+    own = [file for file in files() if file.parts[0] == "bench" and file.suffix != ".py"]
+    assert own
+    assert not [str(file) for file in own if file.stem not in sources]
+    for file in own:
+        if file.suffix == ".json":
+            json.loads((ROOT / "infra" / file).read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("pattern", [*READERS, *BENCHMARKS])
 def test_there_is_something_to_read(pattern: str) -> None:
     assert any(matches(file, pattern) for file in files())
 
