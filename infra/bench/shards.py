@@ -49,6 +49,9 @@ SHARDS, K, DEADLINE_S = 3, 200, 2.0
 LATENCY, TOLERANCE = 1.5, 1e-4
 APPLICATION = "shards"
 LOST_S, BACK_S = 10.0, 120.0
+PATIENCE_S = 30.0
+"""For the comparison, in which every shard is to answer, however busy the machine is."""
+CHECKED = 50
 
 
 @dataclass(frozen=True)
@@ -75,11 +78,11 @@ class Ground:
         [found] = self.whole.best(self.viewers[row : row + 1], [shut], [K])
         return found
 
-    async def shared(self, scatter: Scatter, row: int) -> Gathered:
-        """Have the shards answer, within their share of a request's time."""
+    async def shared(self, scatter: Scatter, row: int, seconds: float) -> Gathered:
+        """Have the shards answer within a time."""
         wanted = Wanted(self.viewers[row], self.met[row], K)
         context = RequestContext(str(row), 0, self.bundle_id, 0, "home", 0, Filters())
-        return await scatter.best(wanted, self.items, context, SEARCH_SHARE * DEADLINE_S)
+        return await scatter.best(wanted, self.items, context, seconds)
 
     def scores(self, row: int, codes: Codes) -> Vectors:
         """Return scores of some items, worked out by the one process."""
@@ -124,7 +127,7 @@ async def compete(ground: Ground, requests: int, warm_up: int = 20) -> tuple[Tim
         began = time.perf_counter()
         expected = ground.alone(row)
         between = time.perf_counter()
-        gathered = await ground.shared(scatter, row)
+        gathered = await ground.shared(scatter, row, PATIENCE_S)
         ended = time.perf_counter()
         if number >= 0:
             timed.whole.append(1e3 * (between - began))
@@ -144,15 +147,15 @@ class Trouble:
     slowest_ms: float
     seen: tuple[float, ...]
     """The shares that were told, each once."""
-    best_of_the_rest: int
-    """How many found the best of what was left."""
+    rest: Agreement
+    """Whether they found the best of what was left, as far as that was looked into."""
     without: int
     """How many went without the shard."""
     back_after_s: float
 
 
 async def lose_one(ground: Ground, number: int) -> Trouble:
-    """Kill a shard's process and go on asking until it is back."""
+    """Kill a shard's process and go on asking, within the share of a request's time, until it is back."""
     scatter, rng = ground.scatter(), np.random.default_rng(1)
     pid, _ = await ground.handles[number].process.remote()
     lost = runs(ground.items, len(ground.handles))[number]
@@ -160,21 +163,22 @@ async def lose_one(ground: Ground, number: int) -> Trouble:
     began = time.monotonic()
     took: list[float] = []
     seen: list[float] = []
-    good = 0
+    partial: list[tuple[int, Codes]] = []
     while time.monotonic() < began + LOST_S or (seen[-1] < 1 and time.monotonic() < began + BACK_S):
         row = int(rng.integers(len(ground.viewers)))
         asked = time.perf_counter()
-        gathered = await ground.shared(scatter, row)
+        gathered = await ground.shared(scatter, row, SEARCH_SHARE * DEADLINE_S)
         took.append(1e3 * (time.perf_counter() - asked))
         seen.append(round(gathered.seen, 2))
         if gathered.seen < 1:
             back = time.monotonic() - began
-            shut = np.union1d(ground.met[row], np.arange(lost.start, lost.stop)).astype(np.int32)
-            agreement = Agreement()
-            agreement.note(ground, row, ground.alone(row, shut), gathered.codes)
-            good += agreement.within_tolerance
-    without = sum(one < 1 for one in seen)
-    return Trouble(len(took), max(took), tuple(sorted(set(seen))), good, without, back if without else 0.0)
+            partial.append((row, gathered.codes))
+    agreement = Agreement()
+    for row, codes in partial[:CHECKED]:
+        shut = np.union1d(ground.met[row], np.arange(lost.start, lost.stop)).astype(np.int32)
+        agreement.note(ground, row, ground.alone(row, shut), codes)
+    shares = tuple(sorted(set(seen)))
+    return Trouble(len(took), max(took), shares, agreement, len(partial), back if partial else 0.0)
 
 
 async def measured(ground: Ground, requests: int) -> tuple[Timed, Agreement, Trouble, Agreement, list[int]]:
@@ -254,7 +258,7 @@ def main() -> None:
         ("shards_over_one_process_p50", ratio, f"<= {LATENCY:g}"),
         ("slowest_without_a_shard_over_the_deadline", trouble.slowest_ms / 1e3 / DEADLINE_S, "<= 1"),
         ("share_seen_without_a_shard", min(trouble.seen), f">= {1 - 1 / SHARDS:.2f}"),
-        ("best_of_the_rest_found", trouble.best_of_the_rest / max(1, trouble.without), ">= 1"),
+        ("best_of_the_rest_found", trouble.rest.within_tolerance / max(1, trouble.rest.asked), ">= 1"),
         (f"same_top_{K}_afterwards", after.within_tolerance / after.asked, ">= 1"),
     ]
     if options.json:
