@@ -46,11 +46,15 @@ QUIET = 0.1
 
 @dataclass(frozen=True)
 class Compared:
-    """One load: good answers a second, median and 99th percentile in milliseconds, measured and simulated."""
+    """One load, measured and simulated.
+
+    Good answers a second, median and 99th percentile in milliseconds, and the milliseconds of a core that a request
+    takes of server, proxy, Ray and load generator together: that alone can be compared where others are at work too.
+    """
 
     load: str
-    measured: tuple[float, float, float]
-    simulated: tuple[float, float, float]
+    measured: tuple[float, float, float, float]
+    simulated: tuple[float, float, float, float]
     others: float
     """Cores that processes of others kept busy meanwhile."""
 
@@ -62,10 +66,16 @@ class Compared:
 
 @dataclass(frozen=True)
 class Told:
-    """What came of one load, and how many cores others kept busy meanwhile."""
+    """What came of one load, and how many cores it and others kept busy meanwhile."""
 
     answers: Answers
+    ours: float
     others: float
+
+    @property
+    def figures(self) -> tuple[float, float, float, float]:
+        own = self.answers
+        return own.per_second, own.percentile(50), own.percentile(99), 1e3 * self.ours / own.per_second
 
 
 def watched(load: Coroutine[Any, Any, Answers]) -> Told:
@@ -73,7 +83,8 @@ def watched(load: Coroutine[Any, Any, Answers]) -> Told:
     before, machine, own, began = descendants(os.getpid()), machine_busy(), time.process_time(), time.perf_counter()
     answers = asyncio.run(load)
     ours = sum(busy(before, descendants(os.getpid())).values()) + time.process_time() - own
-    return Told(answers, max(0.0, machine_busy() - machine - ours) / (time.perf_counter() - began))
+    took = time.perf_counter() - began
+    return Told(answers, ours / took, max(0.0, machine_busy() - machine - ours) / took)
 
 
 def ask_all(world: World, config: ServeConfig, rounds: int, seconds: float) -> tuple[dict[str, Told], float, float]:
@@ -88,12 +99,16 @@ def ask_all(world: World, config: ServeConfig, rounds: int, seconds: float) -> t
         client_s = (time.process_time() - began) / len(warm.latencies_ms)
         for _ in range(rounds):
             for clients in CLIENTS:
-                name = f"{clients} clients"
+                name = _name(clients)
                 found.setdefault(name, []).append(watched(closed(url, asks, clients, seconds)))
-        peak = statistics.median(one.answers.per_second for one in found[f"{CLIENTS[-1]} clients"])
+        peak = statistics.median(one.answers.per_second for one in found[_name(CLIENTS[-1])])
         for share in SHARES:
             found[f"{100 * share:.0f} % of the peak"] = [watched(opened(url, asks, share * peak, 2 * seconds))]
     return {name: _middle(some) for name, some in found.items()}, client_s, peak
+
+
+def _name(clients: int) -> str:
+    return "1 client" if clients == 1 else f"{clients} clients"
 
 
 def _middle(some: Sequence[Told]) -> Told:
@@ -101,7 +116,9 @@ def _middle(some: Sequence[Told]) -> Told:
     return sorted(some, key=lambda one: one.answers.per_second)[len(some) // 2]
 
 
-def foretold(costs: Costs, arrivals: Arrivals, config: ServeConfig, client_s: float) -> tuple[float, float, float]:
+def foretold(
+    costs: Costs, arrivals: Arrivals, config: ServeConfig, client_s: float
+) -> tuple[float, float, float, float]:
     scenario = Scenario(
         arrivals,
         Timing.of(costs, VIDEOS, client_s),
@@ -113,7 +130,8 @@ def foretold(costs: Costs, arrivals: Arrivals, config: ServeConfig, client_s: fl
         stragglers=Stragglers(costs.slow_share, costs.slow_times),
     )
     result = simulate(scenario)
-    return result.per_second, result.p50_ms, result.p99_ms
+    ours = sum(share * (scenario.replicas if part == "ingress" else 1) for part, share in result.busy.items())
+    return result.per_second, result.p50_ms, result.p99_ms, 1e3 * ours / result.per_second
 
 
 def compare(costs: Costs, world: World, options: argparse.Namespace) -> tuple[list[Compared], float]:
@@ -124,9 +142,7 @@ def compare(costs: Costs, world: World, options: argparse.Namespace) -> tuple[li
     arrivals += [Steady(share * peak) for share in SHARES]
     rows = []
     for (name, told), coming in zip(answers.items(), arrivals, strict=True):
-        own = told.answers
-        measured = (own.per_second, own.percentile(50), own.percentile(99))
-        rows.append(Compared(name, measured, foretold(costs, coming, config, client_s), told.others))
+        rows.append(Compared(name, told.figures, foretold(costs, coming, config, client_s), told.others))
     return rows, client_s
 
 
@@ -139,18 +155,19 @@ def page(rows: Sequence[Compared], costs: Costs, client_s: float) -> str:
         f"cores that others kept busy meanwhile: {max(row.others for row in rows):.2f} at most",
         "",
         "| load | requests/s, measured | simulated | apart | p50 ms, measured | simulated | apart "
-        "| p99 ms, measured | simulated |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
+        "| p99 ms, measured | simulated | ms of a core, measured | simulated | apart |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for row in rows:
-        (rate, p50, p99), (rate_s, p50_s, p99_s), (rate_a, p50_a, _) = row.measured, row.simulated, row.apart
+        (rate, p50, p99, work), (rate_s, p50_s, p99_s, work_s) = row.measured, row.simulated
+        rate_a, p50_a, _, work_a = row.apart
         lines.append(
             f"| {row.load} | {rate:.0f} | {rate_s:.0f} | {rate_a:+.0f} % | {p50:.1f} | {p50_s:.1f} | {p50_a:+.0f} % "
-            f"| {p99:.1f} | {p99_s:.1f} |"
+            f"| {p99:.1f} | {p99_s:.1f} | {work:.2f} | {work_s:.2f} | {work_a:+.0f} % |"
         )
-    worst = [max(abs(row.apart[figure]) for row in rows) for figure in (0, 1)]
+    worst = [max(abs(row.apart[figure]) for row in rows) for figure in (0, 1, 3)]
     lines += ["", "| ratio | measured | goal |", "|---|---:|---:|"]
-    for name, value in zip(("throughput", "p50"), worst, strict=True):
+    for name, value in zip(("throughput", "p50", "time of a core"), worst, strict=True):
         lines.append(f"| {name}, simulated and measured apart at most, % | {value:.1f} | at most {WITHIN:g} |")
     if max(row.others for row in rows) > QUIET:
         lines.append("\nOthers were at work on this machine, of whom the simulator knows nothing: measure again.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -213,3 +214,17 @@ def test_the_index_is_read_until_it_finds_what_is_asked() -> None:
     found = measure_lookup(16, 20_000, 0.9)
     assert found.recall >= 0.9
     assert 0 < found.probes < found.lists
+
+
+def test_the_page_on_scale_is_made_of_costs_that_were_kept(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(repository / "infra" / "bench"))
+    scale = importlib.import_module("scale")
+    kept, page = read_costs(repository / "infra/bench/capacity_costs.json"), (repository / "infra/scale.md").read_text()
+    assert kept.grows
+    tables = [*scale.measured(kept), *scale.compared(repository / "infra/bench/capacity.json")]
+    assert all(row in page for row in tables)
+    today = plan(Load(scale.QPS, scale.ITEMS, scale.VIEWERS), kept, read_prices(None))
+    for row in scale.breaks(scale.Case("today", today, kept)):
+        assert row in page
+    for word in ("measured", "simulated", "calculated", "assumed"):
+        assert f"**{word}**" in page
