@@ -30,8 +30,8 @@ READERS = {
     "monitoring/dashboards.py": ("unit/test_monitoring.py", "dashboards.py"),
     "monitoring/grafana/*.json": ("unit/test_monitoring.py", '"grafana"'),
 }
-BENCHMARKS = {"bench/*", "bench/lab/*"}
-"""Their Python is read by mypy and ruff in ``make check``; what lies beside it, one of them reads or writes."""
+BENCHMARKS = {"bench/*", "bench/lab/*", "*.md"}
+"""Their Python is read by mypy and ruff in ``make check``; figures and pages, one of them reads or writes."""
 
 
 def files() -> list[PurePosixPath]:
@@ -45,10 +45,11 @@ def test_every_file_is_read_by_something() -> None:
     assert not [str(file) for file in files() if not any(matches(file, pattern) for pattern in patterns)]
 
 
-def test_what_lies_beside_the_benchmarks_is_named_by_one_of_them() -> None:
+def test_figures_and_pages_are_named_by_a_benchmark() -> None:
     folder = ROOT / "infra" / "bench"
     sources = "".join(file.read_text(encoding="utf-8") for file in folder.rglob("*.py"))
-    own = [file for file in files() if file.parts[0] == "bench" and file.suffix != ".py"]
+    found = [file for file in files() if any(matches(file, pattern) for pattern in BENCHMARKS)]
+    own = [file for file in found if file.suffix != ".py" and str(file) not in READERS]
     assert own
     assert not [str(file) for file in own if file.stem not in sources]
     for file in own:
