@@ -3,6 +3,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+WORKERS ?= 2
 STAMP := $(VENV)/.installed
 
 .PHONY: help install demo test soak check bench clean
@@ -20,8 +21,8 @@ $(STAMP): pyproject.toml infra/constraints.txt
 demo: $(STAMP)  ## simulate, sweep, train, serve and ask; ARGS=--once stops afterwards
 	$(BIN)/foveate demo $(ARGS)
 
-test: $(STAMP)  ## run every test
-	$(BIN)/pytest $(ARGS)
+test: $(STAMP)  ## run every test, two files at a time; WORKERS=0 runs them one by one
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 soak: $(STAMP)  ## run the tests that take too long for every change
 	$(BIN)/pytest -m soak $(ARGS)
