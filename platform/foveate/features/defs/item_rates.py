@@ -21,8 +21,9 @@ COMPLETE = 0.9
 """Who watched this share of a video has seen it to its end: what follows is often credits."""
 
 WATCH_CODE, LIKE_CODE, HIDE_CODE = (EVENT_KINDS.index(kind) for kind in (WATCH, "like", "hide"))
-_COUNTS = ("completed", "timed", "likes", "hides", "watches")
-_TOTALS = "everywhere"
+
+_RATES, _OF = (0, 2, 3), (1, 4, 4)
+"""Which of the counts (completed, timed, likes, hides, watches) each column is the share of which other."""
 
 
 @dataclass(frozen=True)
@@ -41,25 +42,18 @@ class ItemRates(Feature):
     group: ClassVar[Group] = "video"
 
     def start(self, catalog: Catalog) -> State:
-        counts = {key: np.zeros(len(catalog)) for key in _COUNTS}
-        return {**counts, _TOTALS: np.zeros(len(_COUNTS)), "seconds": catalog.duration.astype(np.float64)}
+        return _state(np.zeros((len(catalog), 5)), catalog)
 
     def update(self, state: State, event: Event) -> None:
         seconds = state["seconds"][event.item]
         watched, timed = event.kind == WATCH_CODE, event.kind == WATCH_CODE and seconds > 0 and event.value >= 0
-        marks = {
-            "completed": timed and event.value >= COMPLETE * seconds,
-            "timed": timed,
-            "likes": event.kind == LIKE_CODE,
-            "hides": event.kind == HIDE_CODE,
-            "watches": watched,
-        }
-        for place, key in enumerate(_COUNTS):
-            state[key][event.item] += marks[key]
-            state[_TOTALS][place] += marks[key]
+        completed = timed and event.value >= COMPLETE * seconds
+        marks = (completed, timed, event.kind == LIKE_CODE, event.kind == HIDE_CODE, watched)
+        state["counts"][event.item] += marks
+        state["everywhere"] += marks
 
     def read(self, state: State, query: Query, items: NDArray[np.int32]) -> NDArray[np.float32]:
-        return _columns([state[key][items] for key in _COUNTS], list(state[_TOTALS]))
+        return _columns(state["counts"][items], state["everywhere"])
 
     def as_of(self, events: Events, catalog: Catalog, rows: FeatureRows) -> NDArray[np.float32]:
         timeline = ItemTimeline(events)
@@ -67,28 +61,30 @@ class ItemRates(Feature):
         order = fold_order(events)
         upto = _upto(events.time[order], rows.now)
         own, everywhere = [], []
-        for marks in _marks(events, catalog).values():
+        for marks in _marks(events, catalog):
             running = timeline.running(marks)
             own.append(running[end] - running[begin])
             everywhere.append(np.concatenate([[0.0], np.cumsum(marks[order])])[upto])
-        return _columns(own, everywhere)
+        return _columns(np.stack(own, axis=1), np.stack(everywhere, axis=1))
 
     def fold(self, events: Events, catalog: Catalog) -> State:
         marks = _marks(events, catalog)
-        counts = {key: np.bincount(events.item, own, minlength=len(catalog)) for key, own in marks.items()}
-        totals = np.array([own.sum() for own in marks.values()])
-        return {**counts, _TOTALS: totals, "seconds": catalog.duration.astype(np.float64)}
+        return _state(np.stack([np.bincount(events.item, m, minlength=len(catalog)) for m in marks], axis=1), catalog)
 
 
-def _marks(events: Events, catalog: Catalog) -> dict[str, Floats]:
-    """``[E]`` by count: 1 where an event adds to it."""
+def _state(counts_I5: Floats, catalog: Catalog) -> State:
+    everywhere = counts_I5.sum(axis=0)
+    return {"counts": counts_I5, "everywhere": everywhere, "seconds": catalog.duration.astype(np.float64)}
+
+
+def _marks(events: Events, catalog: Catalog) -> list[Floats]:
+    """``[E]`` for each count: 1 where an event adds to it."""
     seconds = catalog.duration.astype(np.float64)[events.item]
     watched = events.kind == WATCH_CODE
     timed = watched & (seconds > 0) & (events.value >= 0)
     completed = timed & (events.value >= COMPLETE * seconds)
-    kinds = (events.kind == LIKE_CODE, events.kind == HIDE_CODE)
-    every = (completed, timed, *kinds, watched)
-    return {key: marks.astype(np.float64) for key, marks in zip(_COUNTS, every, strict=True)}
+    every = (completed, timed, events.kind == LIKE_CODE, events.kind == HIDE_CODE, watched)
+    return [marks.astype(np.float64) for marks in every]
 
 
 def _upto(times_E: Ints, now_R: Ints) -> Ints:
@@ -96,12 +92,9 @@ def _upto(times_E: Ints, now_R: Ints) -> Ints:
     return np.where(now_R == NO_TIME, len(times_E), np.searchsorted(times_E, now_R)).astype(np.int64)
 
 
-def _columns(own: list[Floats], everywhere: list[Floats]) -> NDArray[np.float32]:
-    completed, timed, likes, hides, watches = zip(own, everywhere, strict=True)
-    rates = [_rate(*completed, *timed), _rate(*likes, *watches), _rate(*hides, *watches)]
-    return np.stack(rates, axis=1).astype(np.float32)
-
-
-def _rate(own: Floats, own_everywhere: Floats, watches: Floats, watches_everywhere: Floats) -> Floats:
-    usual = ratio(own_everywhere, np.maximum(watches_everywhere, own_everywhere))
-    return np.asarray((own + PRIOR_WATCHES * usual) / (np.maximum(watches, own) + PRIOR_WATCHES))
+def _columns(own_R5: Floats, everywhere: Floats) -> NDArray[np.float32]:
+    """``[R, 3]`` from the counts of each row's item and those of all items, ``[5]`` or ``[R, 5]``."""
+    usual = ratio(everywhere[..., _RATES], np.maximum(everywhere[..., _OF], everywhere[..., _RATES]))
+    happened = own_R5[:, _RATES]
+    watches = np.maximum(own_R5[:, _OF], happened)
+    return ((happened + PRIOR_WATCHES * usual) / (watches + PRIOR_WATCHES)).astype(np.float32)
