@@ -64,7 +64,8 @@ def server(small_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> It
     state = tmp_path_factory.mktemp("sharded") / "state.sqlite"
     shutil.copyfile(default_state(small_bundle.path), state)
     shards = ShardsConfig(count=2)
-    config = ServeConfig(port=0, deadline_ms=DEADLINE_MS, start_timeout_s=240.0, shards=shards)
+    # What lies before the replicas does not matter here; without HAProxy they share no ports with those of other tests.
+    config = ServeConfig(port=0, proxy="python", deadline_ms=DEADLINE_MS, start_timeout_s=240.0, shards=shards)
     with (
         started(small_bundle.path, state, config) as running,
         httpx.Client(base_url=running.url(), timeout=60) as http,
