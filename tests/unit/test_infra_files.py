@@ -30,7 +30,7 @@ READERS = {
     "monitoring/dashboards.py": ("unit/test_monitoring.py", "dashboards.py"),
     "monitoring/grafana/*.json": ("unit/test_monitoring.py", '"grafana"'),
 }
-BENCHMARKS = {"bench/*", "bench/lab/*", "*.md"}
+BENCHMARKS = ("bench/*", "bench/lab/*", "*.md")
 """Their Python is read by mypy and ruff in ``make check``; figures and pages, one of them reads or writes."""
 
 
