@@ -107,16 +107,21 @@ def bad_bundles(ground: Ground) -> None:
 
 
 def store_gone(ground: Ground) -> None:
-    """Hold the store's file so that nobody can read it, as a disk that hangs does."""
-    kept = ground.world.state.read_bytes()
-    with sqlite3.connect(ground.world.state) as database:
-        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    database.close()
-    size = ground.world.state.stat().st_size
-    with ground.world.state.open("r+b") as file:
-        file.write(b"\0" * size)
-    time.sleep(5.0)
-    ground.world.state.write_bytes(kept)
+    """Have the store's file read as nothing, and put it back: nobody writes meanwhile, so that it is whole again."""
+    path = ground.world.state
+    database = sqlite3.connect(path, isolation_level=None, timeout=30.0)
+    database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    database.execute("BEGIN IMMEDIATE")
+    kept = path.read_bytes()
+    try:
+        with path.open("r+b") as file:
+            file.write(b"\0" * len(kept))
+        time.sleep(5.0)
+        with path.open("r+b") as file:
+            file.write(kept)
+    finally:
+        database.execute("ROLLBACK")
+        database.close()
 
 
 def controller(ground: Ground) -> None:
