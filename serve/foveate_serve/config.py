@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from foveate.errors import ConfigError
+from foveate_cluster.resources import check_custom
 from foveate_serve.access import AccessConfig
 from foveate_serve.names import INGRESS, RANKER, RETRIEVER, SHADOW, shard_name
 
@@ -71,8 +71,7 @@ class DeploymentConfig:
             raise ConfigError(f"cpus must lie above 0 and be at most 1024, got {self.cpus}")
         if not 0 <= self.gpus <= 1024:
             raise ConfigError(f"gpus must lie between 0 and 1024, got {self.gpus}")
-        for name, amount in self.resources.items():
-            _check_resource(name, amount)
+        check_custom(self.resources)
 
     @property
     def least(self) -> int:
@@ -204,10 +203,3 @@ class ServeConfig:
             # It reads the same file of viewers as the ingress does, so it belongs to the same nodes.
             own |= {SHADOW: DeploymentConfig(cpus=self.shadow.cpus, resources=self.ingress.resources)}
         return own
-
-
-def _check_resource(name: str, amount: float) -> None:
-    if name.lower() in ("cpu", "gpu", "memory"):
-        raise ConfigError(f"resources: '{name}' is none of the cluster's own making: set cpus and gpus")
-    if not (amount > 0 and math.isfinite(amount)) or (amount > 1 and amount % 1):
-        raise ConfigError(f"resources: {name} must be a fraction of 1 or a whole number, got {amount:g}")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from foveate.recipe import Recipe
+from foveate_cluster.resources import check_custom
 from foveate_tune.levels.base import Level
 from foveate_tune.schedulers.asha import Asha
 from foveate_tune.schedulers.base import SchedulerConfig
@@ -135,14 +135,6 @@ class SweepConfig:
             raise ValueError(f"checkpoints must be 0 or more, got {self.checkpoints}")
         if not 0 <= self.gpus <= 1:
             raise ValueError(f"a worker takes one GPU or a fraction, got gpus={self.gpus:g}: set workers for several")
-        for name, amount in self.resources.items():
-            _check_resource(name, amount)
+        check_custom(self.resources)
         if self.max_seconds <= 0:
             raise ValueError(f"max_seconds must be above 0, got {self.max_seconds}")
-
-
-def _check_resource(name: str, amount: float) -> None:
-    if name.lower() in ("cpu", "gpu", "memory"):
-        raise ValueError(f"resources: '{name}' is none of the cluster's own making: set cpus and gpus")
-    if not (amount > 0 and math.isfinite(amount)) or (amount > 1 and amount % 1):
-        raise ValueError(f"resources: {name} must be a fraction of 1 or a whole number, got {amount:g}")
