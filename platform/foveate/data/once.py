@@ -17,3 +17,9 @@ class Once:
         if key not in kept:
             kept[key] = make()
         return kept[key]
+
+    def once_beside(self, other: object, key: Hashable, make: Callable[[], T]) -> T:
+        """Return what ``make`` made of this and of ``other`` when it was first asked for; both are kept as long."""
+        # That the other is kept beside what is found keeps its id its own.
+        _, found = self.once((key, id(other)), lambda: (other, make()))
+        return found

@@ -73,9 +73,7 @@ class Recent:
 
 def recent(events: Events, moments: Moments, last: int | None = None) -> Recent:
     """Return the up to ``last`` newest events before each moment, all of them for None."""
-    # Moments may be asked of another log: that a log is kept beside what is found in it keeps its id its own.
-    _, found = moments.once(("recent", id(events), last), lambda: (events, _recent(events, moments, last)))
-    return found
+    return moments.once_beside(events, ("recent", last), lambda: _recent(events, moments, last))
 
 
 def _recent(events: Events, moments: Moments, last: int | None) -> Recent:

@@ -77,21 +77,17 @@ class SlateInput:
 
     def take(self, positions: NDArray[np.int64]) -> SlateInput:
         """Return the same viewer with only these candidates, in this order."""
-        return LateInput(
-            {
-                field.name: partial(self._taken, field.name, positions if field.name in _ROWS else None)
-                for field in fields(SlateInput)
-            }
-        )
+        return LateInput({**self._fields(), **{name: partial(self._rows, name, positions) for name in _ROWS}})
 
     def weighed(self, relevance: NDArray[np.float32]) -> SlateInput:
         """Return the same candidates with another relevance ``[N]``."""
-        own = {field.name: partial(self._taken, field.name, None) for field in fields(SlateInput)}
-        return LateInput({**own, "relevance": lambda: relevance})
+        return LateInput({**self._fields(), "relevance": lambda: relevance})
 
-    def _taken(self, name: str, positions: NDArray[np.int64] | None) -> Any:
-        value = getattr(self, name)
-        return value if positions is None else value[positions]
+    def _fields(self) -> dict[str, Callable[[], Any]]:
+        return {field.name: partial(getattr, self, field.name) for field in fields(SlateInput)}
+
+    def _rows(self, name: str, positions: NDArray[np.int64]) -> Any:
+        return getattr(self, name)[positions]
 
 
 class LateInput(SlateInput):

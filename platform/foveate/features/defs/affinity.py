@@ -43,9 +43,7 @@ class Affinity(Feature):
         return np.array([_read_one(state, int(item)) for item in items], dtype=np.float32).reshape(len(items), 3)
 
     def as_of(self, events: Events, catalog: Catalog, rows: FeatureRows) -> NDArray[np.float32]:
-        # Rows may be asked of another log: that a log is kept beside what is found in it keeps its id its own.
-        _, found = rows.once(("affinity", id(events)), lambda: (events, _of_all(events, catalog, rows)))
-        return found[type(self).name]
+        return rows.once_beside(events, "affinity", lambda: _of_all(events, catalog, rows))[type(self).name]
 
 
 @dataclass(frozen=True)

@@ -48,8 +48,7 @@ class TasteMatch(Feature):
 
     def as_of(self, events: Events, catalog: Catalog, rows: FeatureRows) -> NDArray[np.float32]:
         fact, moments = catalog.once((type(self).name, "fact"), lambda: self.fact(catalog)), moments_of(rows)
-        # Rows may be asked of another log: that a log is kept beside what is found in it keeps its id its own.
-        _, past = rows.once(("last positives", id(events)), lambda: (events, _last_positives(events, rows)))
+        past = rows.once_beside(events, "last positives", lambda: _last_positives(events, rows))
         facts = fact[events.item[past.event]]
         past, facts = past.where(~np.isnan(facts)), facts[~np.isnan(facts)]
         mean = ratio(sums(past.moment, len(moments), facts), sums(past.moment, len(moments)), np.nan)
