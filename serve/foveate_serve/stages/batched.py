@@ -5,13 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from foveate.bundle import Bundle
 from foveate.grouped import in_groups
 from foveate.messages import RequestContext
 from foveate.model import Model
-from foveate_serve.bundles.holder import BundleHolder
+from foveate_serve.bundles.holder import Held, Holder
 from foveate_serve.sight import Sight
 from foveate_serve.stages.batcher import Batcher
 
@@ -19,13 +19,13 @@ Call = TypeVar("Call", bound=tuple[Any, ...])
 R = TypeVar("R")
 
 
-class Batched(ABC, Generic[Call, R]):
-    """A stage over the bundles of one replica. A call's last part is its context.
+class Batched(ABC, Generic[Held, Call, R]):
+    """A stage over the bundles, or the shards of bundles, of one replica. A call's last part is its context.
 
     Parameters
     ----------
     holder
-        The bundles of this replica.
+        What this replica holds.
     largest
         Most requests of one batch.
     sight
@@ -34,11 +34,11 @@ class Batched(ABC, Generic[Call, R]):
         Where batches are worked on; None takes a thread of its own.
     """
 
-    name: ClassVar[str]
+    name: str
 
     def __init__(
         self,
-        holder: BundleHolder,
+        holder: Holder[Held],
         largest: int,
         sight: Sight | None = None,
         thread: ThreadPoolExecutor | None = None,
@@ -48,14 +48,18 @@ class Batched(ABC, Generic[Call, R]):
         self._batcher: Batcher[Call, R] = Batcher(self.name, self._work, largest, thread)
 
     @abstractmethod
-    def _answers(self, bundle: Bundle, calls: Sequence[Call]) -> Sequence[R]:
+    def _answers(self, held: Held, calls: Sequence[Call]) -> Sequence[R]:
         """Answer calls that pin one bundle, in their order."""
-
-    def _model(self, context: RequestContext) -> Model:
-        return self._holder.bundle(context.bundle_id).model
 
     def _work(self, calls: Sequence[Call]) -> list[R]:
         pinned: list[str] = [call[-1].bundle_id for call in calls]
         return in_groups(
             pinned, lambda bundle_id, rows: self._answers(self._holder.bundle(bundle_id), [calls[row] for row in rows])
         )
+
+
+class OfModels(Batched[Bundle, Call, R]):
+    """A stage that works by the models of bundles."""
+
+    def _model(self, context: RequestContext) -> Model:
+        return self._holder.bundle(context.bundle_id).model

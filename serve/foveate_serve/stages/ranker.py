@@ -15,7 +15,7 @@ from foveate.model import Model
 from foveate.pipeline import rank, select, view
 from foveate_serve.names import RANKER
 from foveate_serve.sight import names
-from foveate_serve.stages.batched import Batched
+from foveate_serve.stages.batched import OfModels
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class ToRank:
 Call = tuple[RecommendRequest, ToRank, RequestContext]
 
 
-class Ranker(Batched[Call, Slate]):
+class Ranker(OfModels[Call, Slate]):
     """Scores candidates and chooses the slate."""
 
     name = RANKER
@@ -53,8 +53,8 @@ class Ranker(Batched[Call, Slate]):
         [ranked] = rank(model, [to_rank.query], [to_rank.candidates], [context])
         return view(model, request, context), ranked
 
-    def _answers(self, bundle: Bundle, calls: Sequence[Call]) -> list[Slate]:
-        model, contexts = bundle.model, [context for _, _, context in calls]
+    def _answers(self, held: Bundle, calls: Sequence[Call]) -> list[Slate]:
+        model, contexts = held.model, [context for _, _, context in calls]
         with self._sight.stage(names.RANK, contexts):
             ranked = rank(model, [one.query for _, one, _ in calls], [one.candidates for _, one, _ in calls], contexts)
         with self._sight.stage(names.SELECT, contexts):

@@ -17,12 +17,12 @@ from foveate.retrieval.base import CandidateSource
 from foveate.surfaces.base import surface_of
 from foveate_serve.names import RETRIEVER
 from foveate_serve.sight import names
-from foveate_serve.stages.batched import Batched
+from foveate_serve.stages.batched import OfModels
 
 Call = tuple[Query, RequestContext]
 
 
-class Retriever(Batched[Call, Candidates]):
+class Retriever(OfModels[Call, Candidates]):
     """Asks the candidate sources."""
 
     name = RETRIEVER
@@ -46,9 +46,9 @@ class Retriever(Batched[Call, Candidates]):
     def _sources(self, context: RequestContext) -> tuple[CandidateSource, ...]:
         return surface_of(context.surface).sources(self._model(context))
 
-    def _answers(self, bundle: Bundle, calls: Sequence[Call]) -> list[Candidates]:
+    def _answers(self, held: Bundle, calls: Sequence[Call]) -> list[Candidates]:
         queries, contexts = [query for query, _ in calls], [context for _, context in calls]
         with self._sight.stage(names.RETRIEVE, contexts):
-            found = retrieve(bundle.model, queries, contexts)
+            found = retrieve(held.model, queries, contexts)
         self._sight.candidates(found)
         return found

@@ -9,12 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveate.bundle import BundleShard
-from foveate.grouped import in_groups
 from foveate.messages import RequestContext
 from foveate.retrieval.shards import Found
 from foveate_serve.bundles.holder import Holder
 from foveate_serve.sight import Sight, names
-from foveate_serve.stages.batcher import Batcher
+from foveate_serve.stages.batched import Batched
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +28,7 @@ class Wanted:
 Call = tuple[Wanted, RequestContext]
 
 
-class Searcher:
+class Searcher(Batched[BundleShard, Call, Found]):
     """Finds the best items of its shard.
 
     Parameters
@@ -45,21 +44,15 @@ class Searcher:
     """
 
     def __init__(self, name: str, holder: Holder[BundleShard], largest: int, sight: Sight | None = None) -> None:
-        self._holder = holder
-        self._sight = sight or Sight.unseen()
-        self._batcher: Batcher[Call, Found] = Batcher(name, self._work, largest)
+        self.name = name
+        super().__init__(holder, largest, sight)
 
     async def best(self, wanted: Wanted, context: RequestContext) -> Found:
         """Return a viewer's best items by the bundle that the context pins."""
         return await self._batcher.ask((wanted, context))
 
-    def _work(self, calls: Sequence[Call]) -> list[Found]:
-        pinned = [context.bundle_id for _, context in calls]
-        return in_groups(pinned, lambda bundle_id, rows: self._found(bundle_id, [calls[row] for row in rows]))
-
-    def _found(self, bundle_id: str, calls: Sequence[Call]) -> list[Found]:
-        shard = self._holder.bundle(bundle_id).shard
+    def _answers(self, held: BundleShard, calls: Sequence[Call]) -> list[Found]:
         asked = [wanted for wanted, _ in calls]
         with self._sight.stage(names.SEARCH, [context for _, context in calls]):
             vectors_BD = np.stack([wanted.vector for wanted in asked])
-            return shard.best(vectors_BD, [wanted.exclude for wanted in asked], [wanted.k for wanted in asked])
+            return held.shard.best(vectors_BD, [wanted.exclude for wanted in asked], [wanted.k for wanted in asked])
