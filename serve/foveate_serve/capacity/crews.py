@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from foveate.errors import ConfigError
-from foveate_serve.capacity.costs import RECORD, Costs
+from foveate_serve.capacity.costs import HANDOVER, RECORD, Costs
 from foveate_serve.capacity.lines import Load
 from foveate_serve.capacity.prices import GIB, Prices
 from foveate_serve.capacity.ways import (
@@ -114,7 +114,7 @@ def crews_of(costs: Costs, own: Sequence[Part], load: Load, way: Way) -> list[Cr
     memory, server = costs.memory, costs.server
     if not way.shards:
         return [Crew(FUSED, sum(took.values()), memory.per_item["all"])]
-    hand, out, back = took["handover"] / 4, server.hop_caller_s, server.hop_callee_s
+    hand, out, back = took[HANDOVER] / 4, server.hop_caller_s, server.hop_callee_s
     retrieving = sum(seconds for name, seconds in took.items() if name.startswith("source ") or name == "union")
     vectors = memory.width * FLOAT
     front = took["ingress"] + took["proxy"] + took["hydrate"] + took[RECORD] + 2 * (hand + out)

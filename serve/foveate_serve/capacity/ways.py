@@ -8,7 +8,7 @@ from typing import Final
 
 from foveate.retrieval.attention import Attention
 from foveate.retrieval.index.auto import Auto
-from foveate_serve.capacity.costs import Costs, Lookup
+from foveate_serve.capacity.costs import HANDOVER, Costs, Lookup
 from foveate_serve.capacity.prices import GIB, Gpu
 
 FLOAT: Final = 4
@@ -44,11 +44,11 @@ def parts(costs: Costs, items: int, largest: int, *, exact: bool) -> list[Part]:
         Whether the attention source scores every video; else what grows with the catalogue is left out of it.
     """
     server, own = costs.server, [Part("ingress", costs.server.ingress_s, costs.server.ingress_s)]
-    handover = costs.stages["handover"].at(0)
+    handover = costs.stages[HANDOVER].at(0)
     # Hydrating, retrieving, ranking and recording are handed over.
-    own.append(Part("handover", 4 * sum(handover), 4 * (handover[0] / largest + handover[1])))
+    own.append(Part(HANDOVER, 4 * sum(handover), 4 * (handover[0] / largest + handover[1])))
     own.append(Part("proxy", server.proxy_s, server.proxy_s))
-    named = {stage: line for stage, line in costs.stages.items() if stage not in ("retrieve", "handover")}
+    named = {stage: line for stage, line in costs.stages.items() if stage not in ("retrieve", HANDOVER)}
     sources = {f"source {name}": line for name, line in costs.sources.items()}
     for name, line in {**named, **sources}.items():
         grown = items if exact or name != f"source {_ATTENTION}" else 0

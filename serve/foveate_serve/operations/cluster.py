@@ -108,10 +108,13 @@ def _replica_ports(first: int) -> dict[str, str]:
 
     Replicas share a port with whoever listens on it, and would answer another server's requests by their own bundle.
     """
-    names = [(kind, bound) for kind in ("HTTP", "GRPC") for bound in ("MIN", "MAX")]
-    ports = (first, first + _REPLICAS - 1, first + _REPLICAS, first + 2 * _REPLICAS - 1)
-    variables = [f"RAY_SERVE_DIRECT_INGRESS_{bound}_{kind}_PORT" for kind, bound in names]
-    return dict(zip(variables, map(str, ports), strict=True))
+    bounds = {
+        "MIN_HTTP": first,
+        "MAX_HTTP": first + _REPLICAS - 1,
+        "MIN_GRPC": first + _REPLICAS,
+        "MAX_GRPC": first + 2 * _REPLICAS - 1,
+    }
+    return {f"RAY_SERVE_DIRECT_INGRESS_{name}_PORT": str(port) for name, port in bounds.items()}
 
 
 @contextmanager
