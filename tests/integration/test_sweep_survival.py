@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
 
 from foveate.config import from_dict
 from foveate.data.dataset import Dataset
@@ -310,6 +311,18 @@ def test_a_full_disk_stops_a_sweep_that_goes_on_when_there_is_room(
     subprocess.run(["/bin/mount", "-o", "remount,size=100m", str(small_disk)], check=True)
     resume_sweep(small_disk / "sweep")
     assert_whole(Folder.at(small_disk / "sweep"))
+
+
+def test_a_sweep_that_is_broken_off_gives_the_cluster_back(one_ray: None, small_world: Dataset, tmp_path: Path) -> None:
+    assert small_world.path
+    with pytest.raises(KeyboardInterrupt) as kept:
+        run_sweep(config(), small_world.path, tmp_path / "sweep", progress=breaking_off(1, interrupt))
+    deadline = time.monotonic() + 30
+    while ray.available_resources().get("CPU") != ray.cluster_resources()["CPU"]:
+        assert time.monotonic() < deadline, "trials of the sweep still hold CPUs"
+        time.sleep(0.2)
+    # Whoever keeps the error keeps its frames.
+    assert kept.traceback
 
 
 def test_what_has_changed_since_is_refused(small_world: Dataset, tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
@@ -81,11 +83,21 @@ def run_trials(
             verbose=0,
         ),
     )
-    tuner.fit()
+    _fit(tuner)
     if journal.broken is not None:
         raise journal.broken
     # Ray's own notes of the sweep, pickles among them: the journal tells all that is needed.
     (sweep / TRIALS).clear()
+
+
+def _fit(tuner: tune.Tuner) -> None:
+    """Run the trials; broken off, they give back what they hold of the cluster at once."""
+    with suppress(KeyboardInterrupt):
+        tuner.fit()
+        return
+    # Ray ends them itself after an error, but not after this: they live as long as the frames that the traceback keeps.
+    gc.collect()
+    raise KeyboardInterrupt
 
 
 class _Stop(tune.Stopper):
