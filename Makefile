@@ -25,7 +25,7 @@ test: $(STAMP)  ## run every test, two files at a time; WORKERS=0 runs them one 
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 soak: $(STAMP)  ## run the tests that take too long for every change
-	$(BIN)/pytest -m soak $(ARGS)
+	$(BIN)/pytest -m soak --timeout 1800 $(ARGS)
 
 check: $(STAMP)  ## lint, types, floors of the house, layout
 	$(BIN)/ruff check .
