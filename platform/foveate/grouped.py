@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -26,3 +27,10 @@ def in_groups(keys: Sequence[K], work: Callable[[K, Sequence[int]], Sequence[T]]
     for key, rows in rows_of.items():
         answers.update(zip(rows, work(key, rows), strict=True))
     return [answers[row] for row in range(len(keys))]
+
+
+def in_parts(rows: Iterable[T], most: int) -> Iterator[list[T]]:
+    """Yield the rows in parts of up to ``most``, in their order."""
+    left = iter(rows)
+    while part := list(islice(left, most)):
+        yield part

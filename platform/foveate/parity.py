@@ -14,9 +14,8 @@ from foveate.bundle import Bundle
 from foveate.errors import BundleError, FoveateError, NotFoundError
 from foveate.messages import Slate
 from foveate.replay import TOLERANCE, Difference, replay
-from foveate.state.base import ServedRequest
-from foveate.state.impressions import SqliteImpressions
-from foveate.state.sqlite import SqliteState
+from foveate.state.base import ImpressionStore, ServedRequest
+from foveate.state.opening import StatePlace, open_impressions, open_viewers
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ class Parity:
 
 
 def parity(
-    state: Path,
+    state: StatePlace,
     *,
     last: int = 100,
     tolerance: float = TOLERANCE,
@@ -61,7 +60,7 @@ def parity(
     Parameters
     ----------
     state
-        The file of viewers' events and impressions.
+        Where viewers' events and impressions are kept.
     last
         How many requests, newest first.
     tolerance
@@ -74,13 +73,13 @@ def parity(
     Raises
     ------
     StateError
-        The file cannot be used.
+        It cannot be used.
     BundleError
         ``bundle`` cannot be used.
     """
     compared: list[Compared] = []
     passed: list[Passed] = []
-    with SqliteImpressions(state, create=False) as impressions, SqliteState(state, create=False) as viewers:
+    with open_impressions(state, create=False) as impressions, open_viewers(state, create=False) as viewers:
         bundles = _Bundles(impressions, bundle)
         for request_id in impressions.request_ids(last):
             try:
@@ -98,7 +97,7 @@ def parity(
 class _Bundles:
     """Loads each bundle once; one that cannot be had is a reason to pass its requests."""
 
-    def __init__(self, impressions: SqliteImpressions, given: Path | None) -> None:
+    def __init__(self, impressions: ImpressionStore, given: Path | None) -> None:
         self._impressions = impressions
         self._known: dict[str, Bundle | FoveateError] = {}
         if given:

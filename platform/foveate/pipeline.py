@@ -13,7 +13,7 @@ import hashlib
 import json
 import secrets
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import compress
 from typing import Protocol, TypeAlias, TypeVar
@@ -171,7 +171,9 @@ def hydrate(model: Model, state: ViewerState, requests: Requests, contexts: Cont
     RequestError
         A surface cannot answer its request.
     """
-    return [_query(model, state, *one) for one in zip(requests, contexts, strict=True)]
+    viewers = list(dict.fromkeys(request.user_id for request in requests if request.user_id))
+    known = dict(zip(viewers, state.histories(viewers), strict=True)) if viewers else {}
+    return [_query(model, known, *one) for one in zip(requests, contexts, strict=True)]
 
 
 def retrieve(model: Model, queries: Sequence[Query], contexts: Contexts) -> list[Candidates]:
@@ -208,10 +210,12 @@ def policy_id(recipe: Recipe) -> str:
     return f"{type(recipe.policy).name}-{hashlib.sha256(settings.encode()).hexdigest()[:8]}"
 
 
-def _query(model: Model, state: ViewerState, request: RecommendRequest, context: RequestContext) -> tuple[Query, int]:
+def _query(
+    model: Model, known: Mapping[str, ViewerHistory], request: RecommendRequest, context: RequestContext
+) -> tuple[Query, int]:
     surface = surface_of(context.surface)
     surface.check(request, model)
-    history = state.history(request.user_id) if request.user_id else _session(model, request, context.now)
+    history = known[request.user_id] if request.user_id else _session(model, request, context.now)
     return surface.query(model, history, request, context), history.version
 
 

@@ -15,8 +15,8 @@ from foveate.bundle import Bundle
 from foveate.errors import BundleError
 from foveate.messages import Slate, SlateItem
 from foveate.pipeline import LocalStages, recommend
-from foveate.state.base import ServedRequest
-from foveate.state.sqlite import PinnedState, SqliteState
+from foveate.state.base import ServedRequest, ViewerState
+from foveate.state.history import PinnedState
 
 TOLERANCE: Final = 1e-5
 """Largest difference of scores and features that counts as the same, relative and absolute: float32 sums may be taken
@@ -70,7 +70,7 @@ class Replay:
         return tuple(map(str, self.found))
 
 
-def replay(served: ServedRequest, bundle: Bundle, state: SqliteState, tolerance: float = TOLERANCE) -> Replay:
+def replay(served: ServedRequest, bundle: Bundle, state: ViewerState, tolerance: float = TOLERANCE) -> Replay:
     """Make a slate again: same bundle, same history, same context.
 
     Parameters

@@ -51,6 +51,13 @@ def place(name: str, help_text: str) -> Callable[[F], F]:
     return click.option(name, metavar="FOLDER_OR_ADDRESS", help=help_text)
 
 
+def state_option(help_text: str, *, required: bool = False) -> Callable[[F], F]:
+    """Add ``--state``, where viewers' state is kept: a file, or the address of a server."""
+    return click.option(
+        "--state", metavar="FILE_OR_ADDRESS", required=required, help=f"{help_text} A file, or redis://HOST:PORT/DB."
+    )
+
+
 def json_option(command: F) -> F:
     """Add ``--json FILE`` as the parameter ``json_path``."""
     return click.option(

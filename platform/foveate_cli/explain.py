@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from foveate_cli.common import folder, json_option, out, write_json
+from foveate_cli.common import folder, json_option, out, state_option, write_json
 
 _TITLE = 48
 
@@ -23,7 +23,7 @@ _TITLE = 48
 @click.option(
     "-k", "size", type=click.IntRange(1, 1000), help="How many items; as the bundle's recipe says by default."
 )
-@folder("--state", "Viewers' histories. Default: <bundle>.state.sqlite beside the bundle.", required=False)
+@state_option("Viewers' histories. Default: <bundle>.state.sqlite beside the bundle.")
 @click.option("--seed", type=int, help="Seed of whatever is random; drawn by default.")
 @json_option
 def command(
@@ -32,7 +32,7 @@ def command(
     user_id: str,
     item_id: str | None,
     size: int | None,
-    state: Path | None,
+    state: str | None,
     seed: int | None,
     json_path: Path | None,
 ) -> None:
@@ -48,12 +48,13 @@ def command(
     from foveate.explain import LocalExplainStages, explain, explain_item  # noqa: PLC0415
     from foveate.messages import RecommendRequest  # noqa: PLC0415
     from foveate.pipeline import make_context  # noqa: PLC0415
-    from foveate.state.sqlite import SqliteState, utc_micros  # noqa: PLC0415
+    from foveate.state.base import utc_micros  # noqa: PLC0415
+    from foveate.state.opening import open_viewers  # noqa: PLC0415
 
     loaded = Bundle.load(bundle)
     request = RecommendRequest(user_id, k=size or loaded.model.recipe.slate_size, seed=seed)
     context = make_context(request, loaded.bundle_id, clock=utc_micros)
-    with SqliteState(state or default_state(bundle), create=False) as viewers:
+    with open_viewers(state or default_state(bundle), create=False) as viewers:
         stages = LocalExplainStages(loaded.model, viewers)
         _, explanation = asyncio.run(explain(request, context, stages, loaded.model.catalog))
     items = explanation.items if item_id is None else (explain_item(explanation, item_id),)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.table import Table
 
-from foveate_cli.common import folder, json_option, out, working, write_json
+from foveate_cli.common import folder, json_option, out, state_option, working, write_json
 
 if TYPE_CHECKING:
     from foveate.parity import Parity
@@ -19,7 +19,7 @@ _SHOWN = 50
 
 
 @click.command(short_help="Remake served slates offline and compare.")
-@folder("--state", "The file that recorded the requests, such as runs/bundle.state.sqlite.")
+@state_option("What recorded the requests, such as runs/bundle.state.sqlite.", required=True)
 @folder("--bundle", "The bundle that answered. Default: where it lay when it served.", required=False)
 @click.option("--last", type=click.IntRange(1), default=100, show_default=True, help="How many requests, newest first.")
 @click.option(
@@ -30,7 +30,7 @@ _SHOWN = 50
     help="Largest difference of a score or feature that counts as the same, relative and absolute.",
 )
 @json_option
-def command(*, state: Path, bundle: Path | None, last: int, tolerance: float, json_path: Path | None) -> None:
+def command(*, state: str, bundle: Path | None, last: int, tolerance: float, json_path: Path | None) -> None:
     """Make the newest served slates again, each by the bundle, history, moment and seed of its record.
 
     Items, places and sources must be equal, scores and features within --tolerance. What a lesser answer stood in for,

@@ -18,8 +18,9 @@ from foveate.bundle import Bundle, default_state
 from foveate.errors import RequestError
 from foveate.messages import PastEvent, RecommendRequest, RequestContext, Slate
 from foveate.pipeline import LocalStages, make_context, recommend
-from foveate.state.sqlite import SqliteState, utc_micros
-from foveate_cli.common import folder, json_option, out, write_json
+from foveate.state.base import utc_micros
+from foveate.state.opening import open_viewers
+from foveate_cli.common import folder, json_option, out, state_option, write_json
 
 _SOURCES_WIDTH = 13
 _NUMBERS_WIDTH = 24  # place, score, and what lies between the columns
@@ -37,7 +38,7 @@ _LEAST_TITLE = 12
 @click.option(
     "-k", "size", type=click.IntRange(1, 1000), help="How many items; as the bundle's recipe says by default."
 )
-@folder("--state", "Viewers' histories. Default: <bundle>.state.sqlite beside the bundle.", required=False)
+@state_option("Viewers' histories. Default: <bundle>.state.sqlite beside the bundle.")
 @click.option("--seed", type=int, help="Seed of whatever is random; drawn, and shown, by default.")
 @json_option
 def command(
@@ -50,7 +51,7 @@ def command(
     diversity: float | None,
     moment: str | None,
     size: int | None,
-    state: Path | None,
+    state: str | None,
     seed: int | None,
     json_path: Path | None,
 ) -> None:
@@ -70,7 +71,7 @@ def command(
         diversity=diversity,
     )
     context = make_context(request, loaded.bundle_id, clock=utc_micros)
-    with SqliteState(state or default_state(bundle), create=False) as viewers:
+    with open_viewers(state or default_state(bundle), create=False) as viewers:
         slate = asyncio.run(recommend(request, context, LocalStages(loaded.model, viewers)))
     _print(loaded, slate, request)
     write_json(json_path, _payload(loaded, slate, request, context))

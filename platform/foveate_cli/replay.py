@@ -10,17 +10,16 @@ import click
 from foveate.bundle import Bundle, default_state
 from foveate.errors import NotFoundError, StateError
 from foveate.replay import Replay, replay
-from foveate.state.impressions import SqliteImpressions
-from foveate.state.sqlite import SqliteState
-from foveate_cli.common import folder, json_option, out, write_json
+from foveate.state.opening import StatePlace, open_impressions, open_viewers
+from foveate_cli.common import folder, json_option, out, state_option, write_json
 
 
 @click.command(short_help="Remake a served slate and compare.")
 @click.argument("request_id")
-@folder("--state", "The file that recorded the request. Default: see below.", required=False)
+@state_option("What recorded the request. Default: see below.")
 @folder("--bundle", "The bundle that answered. Default: where it lay when it served.", required=False)
 @json_option
-def command(request_id: str, state: Path | None, bundle: Path | None, json_path: Path | None) -> None:
+def command(request_id: str, state: str | None, bundle: Path | None, json_path: Path | None) -> None:
     """Remake a served slate from its impression record and say whether it is the same.
 
     The record names the bundle, the moment, the seed and the version of the viewer's history; the state file remembers
@@ -30,8 +29,8 @@ def command(request_id: str, state: Path | None, bundle: Path | None, json_path:
     Items, places and sources must be equal, scores and features within 1e-5. Exit status: 0 the same, 1 different,
     2 the record, the file or the bundle cannot be used.
     """
-    path = state or _find_state(request_id, bundle)
-    with SqliteImpressions(path, create=False) as impressions, SqliteState(path, create=False) as viewers:
+    path: StatePlace = state or _find_state(request_id, bundle)
+    with open_impressions(path, create=False) as impressions, open_viewers(path, create=False) as viewers:
         served = impressions.read(request_id)
         place = bundle or impressions.bundle_path(served.context.bundle_id)
         result = replay(served, Bundle.load(place), viewers)
@@ -47,7 +46,7 @@ def _find_state(request_id: str, bundle: Path | None) -> Path:
     here = Path()
     for path in sorted([*here.glob("*.state.sqlite"), *here.glob("*/*.state.sqlite")]):
         try:
-            with SqliteImpressions(path, create=False) as impressions:
+            with open_impressions(path, create=False) as impressions:
                 impressions.read(request_id)
         except (NotFoundError, StateError):
             continue

@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING
 import click
 
 from foveate.errors import ConfigError
-from foveate_cli.common import address_option, config_options, folder, news, out, place, read_config, stoppable
+from foveate_cli.common import (
+    address_option,
+    config_options,
+    folder,
+    news,
+    out,
+    place,
+    read_config,
+    state_option,
+    stoppable,
+)
 from foveate_cli.nearby import known
 
 if TYPE_CHECKING:
@@ -25,7 +35,7 @@ if TYPE_CHECKING:
 @folder(
     "--mirror", "Where the bundles of a registry at an address are copied to. Default: runs/followed.", required=False
 )
-@folder("--state", "Viewers' events and impressions. Default: <bundle>.state.sqlite beside the bundle.", required=False)
+@state_option("Viewers' events and impressions. Default: <bundle>.state.sqlite beside the bundle.")
 @click.option("--host", help="Where to listen; 0.0.0.0 opens it to the network. Default: 127.0.0.1.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 0 takes a free one. Default: 8000.")
 @click.option("--replicas", type=click.IntRange(1), help="Copies of each deployment. Default: 1.")
@@ -38,7 +48,7 @@ def command(
     follow: str | None,
     every: float,
     mirror: Path | None,
-    state: Path | None,
+    state: str | None,
     host: str | None,
     port: int | None,
     replicas: int | None,

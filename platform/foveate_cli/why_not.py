@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from foveate_cli.common import folder, json_option, out, write_json
+from foveate_cli.common import folder, json_option, out, state_option, write_json
 from foveate_cli.explain import finite
 
 
@@ -23,7 +23,7 @@ from foveate_cli.explain import finite
     "--max-maturity", type=click.IntRange(0, 99), help="Highest minimum age that the request allows, in years."
 )
 @click.option("--region", metavar="NAME", help="Where the viewer is.")
-@folder("--state", "Viewers' histories. Default: <bundle>.state.sqlite beside the bundle.", required=False)
+@state_option("Viewers' histories. Default: <bundle>.state.sqlite beside the bundle.")
 @click.option("--seed", type=int, help="Seed of whatever is random; drawn by default.")
 @json_option
 def command(
@@ -34,7 +34,7 @@ def command(
     size: int | None,
     max_maturity: int | None,
     region: str | None,
-    state: Path | None,
+    state: str | None,
     seed: int | None,
     json_path: Path | None,
 ) -> None:
@@ -47,13 +47,14 @@ def command(
     from foveate.explain import LocalExplainStages, why_not  # noqa: PLC0415
     from foveate.messages import Filters, RecommendRequest  # noqa: PLC0415
     from foveate.pipeline import make_context  # noqa: PLC0415
-    from foveate.state.sqlite import SqliteState, utc_micros  # noqa: PLC0415
+    from foveate.state.base import utc_micros  # noqa: PLC0415
+    from foveate.state.opening import open_viewers  # noqa: PLC0415
 
     loaded = Bundle.load(bundle)
     filters = Filters(max_maturity=max_maturity, region=region)
     request = RecommendRequest(user_id, k=size or loaded.model.recipe.slate_size, filters=filters, seed=seed)
     context = make_context(request, loaded.bundle_id, clock=utc_micros)
-    with SqliteState(state or default_state(bundle), create=False) as viewers:
+    with open_viewers(state or default_state(bundle), create=False) as viewers:
         stages = LocalExplainStages(loaded.model, viewers)
         answer = asyncio.run(why_not(request, context, stages, loaded.model, item_id))
     out.print(answer.sentence, markup=False)

@@ -12,7 +12,7 @@ from typing import Any, Final
 from foveate.bundle import default_state, verify
 from foveate.config import to_dict
 from foveate.errors import ConfigError
-from foveate.state.sqlite import SqliteState
+from foveate.state.opening import StatePlace, check_state, settled
 from foveate_serve.config import ServeConfig
 from foveate_serve.graph import deployment_settings
 from foveate_serve.names import APPLICATION
@@ -28,7 +28,7 @@ Progress = Callable[[str], None]
 @contextmanager
 def start(
     bundle: Path,
-    state: Path | None = None,
+    state: StatePlace | None = None,
     config: ServeConfig | None = None,
     *,
     address: str | None = None,
@@ -42,7 +42,7 @@ def start(
 @contextmanager
 def started(
     bundle: Path,
-    state: Path | None = None,
+    state: StatePlace | None = None,
     config: ServeConfig | None = None,
     *,
     address: str | None = None,
@@ -55,7 +55,8 @@ def started(
     bundle
         The bundle's folder.
     state
-        The file of viewers' events and impressions, made if it is absent; by default the one beside the bundle.
+        Where viewers' events and impressions are kept: a file, made if it is absent, by default the one beside the
+        bundle; or the address of a server, which must answer when serving starts.
     config
         How to serve.
     address
@@ -67,7 +68,7 @@ def started(
     Raises
     ------
     BundleError, StateError, ConfigError
-        The bundle or the state file cannot be used, the port is taken, or no cluster answers.
+        The bundle or the state cannot be used, the port is taken, or no cluster answers.
     ServingError
         The replicas did not become ready.
     """
@@ -75,7 +76,7 @@ def started(
     config = config or ServeConfig()
     state = state or default_state(bundle)
     say(f"verifying bundle {verify(bundle).bundle_id}")
-    SqliteState(state).close()
+    check_state(state)
     options = {"host": config.host, "port": config.port}
     if address is None:
         _check_room(config)
@@ -94,7 +95,7 @@ def started(
                 running.remove()
 
 
-def deploy(dashboard: str, bundle: Path, state: Path, config: ServeConfig, options: Mapping[str, Any]) -> None:
+def deploy(dashboard: str, bundle: Path, state: StatePlace, config: ServeConfig, options: Mapping[str, Any]) -> None:
     """Apply a bundle and the sizes of ``config``, in place where the application runs already.
 
     Parameters
@@ -109,7 +110,7 @@ def deploy(dashboard: str, bundle: Path, state: Path, config: ServeConfig, optio
     ServingError
         Serve refuses the config.
     """
-    application = application_settings(bundle.resolve(), state.resolve(), config)
+    application = application_settings(bundle.resolve(), settled(state), config)
     if exporter_asked(os.environ):
         # Replicas on other machines do not share this process's environment.
         variables = {name: value for name, value in os.environ.items() if name.startswith(PREFIX)}
@@ -117,8 +118,8 @@ def deploy(dashboard: str, bundle: Path, state: Path, config: ServeConfig, optio
     Running(dashboard).apply(application, options)
 
 
-def application_settings(bundle: Path, state: Path, config: ServeConfig) -> dict[str, Any]:
-    """Return the application's part of Serve's config; both paths are taken as they are, for the nodes that read it."""
+def application_settings(bundle: Path, state: StatePlace, config: ServeConfig) -> dict[str, Any]:
+    """Return the application's part of Serve's config; both places go as they are to the nodes that read them."""
     return {
         "name": APPLICATION,
         "route_prefix": "/",

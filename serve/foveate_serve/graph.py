@@ -91,7 +91,7 @@ def build(args: dict[str, Any]) -> serve.Application:
     Parameters
     ----------
     args
-        ``config``, a :class:`~foveate_serve.config.ServeConfig` as plain values, and ``state``, a file.
+        ``config``, a :class:`~foveate_serve.config.ServeConfig` as plain values, and ``state``, a file or an address.
     """
     config = from_dict(ServeConfig, args["config"])
     ingress = serve.deployment(name=INGRESS)(serve.ingress()(Ingress))

@@ -18,13 +18,13 @@ from ray.serve.handle import DeploymentHandle
 
 from foveate.bundle import Bundle
 from foveate.config import from_dict
+from foveate.errors import StateError
 from foveate.explain import SlateExplanation, WhyNot, explain, why_not
 from foveate.messages import RecommendRequest, RequestContext, Slate
 from foveate.model import Model
 from foveate.pipeline import make_context, recommend
-from foveate.state.base import ServedRequest, ViewerEvent
-from foveate.state.impressions import SqliteImpressions
-from foveate.state.sqlite import SqliteState, utc_micros
+from foveate.state.base import ServedRequest, ViewerEvent, utc_micros
+from foveate.state.opening import open_impressions, open_viewers
 from foveate_serve.bundles.holder import BundleHolder, BundleNotHeldError, Status
 from foveate_serve.bundles.loading import load_all, load_catalogue
 from foveate_serve.config import ServeConfig
@@ -55,7 +55,7 @@ class Ingress:
     config
         A :class:`~foveate_serve.config.ServeConfig` as plain values.
     state
-        The file of viewers' events and impressions, on this node.
+        Where viewers' events and impressions are kept: a file of this node, or the address of a server.
     retriever, ranker
         Handles of the other two deployments; without them this replica does their work as well.
     shadow
@@ -75,8 +75,8 @@ class Ingress:
         shards: Sequence[DeploymentHandle[Any]] = (),
     ) -> None:
         self.config = from_dict(ServeConfig, config)
-        self._state = SqliteState(Path(state))
-        self._impressions = SqliteImpressions(Path(state))
+        self._state = open_viewers(state)
+        self._impressions = open_impressions(state)
         self._writer = ImpressionWriter(self._impressions)
         self._alone = retriever is None and ranker is None
         self._sight = Sight.of_replica(INGRESS, os.environ)
@@ -98,7 +98,11 @@ class Ingress:
 
     def _load(self, path: Path) -> Bundle:
         bundle = load_all(path) if self._alone else load_catalogue(path, mapped=bool(self._shards))
-        self._impressions.remember_bundle(bundle.bundle_id, path)
+        try:
+            self._impressions.remember_bundle(bundle.bundle_id, path)
+        except StateError as error:
+            # A replica that starts while the store is away serves all the same; a replay is then told the folder.
+            logger.warning("where bundle %s lies could not be kept: %s", bundle.bundle_id, error)
         return bundle
 
     async def reconfigure(self, user_config: Mapping[str, str]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,24 +20,31 @@ from foveate.messages import (
     SlateItem,
     ViewerHistory,
 )
-from foveate.state.base import ImpressionSink, ServedRequest, ViewerEvent, ViewerState
-from foveate.state.impressions import SqliteImpressions
-from foveate.state.sqlite import SqliteState
+from foveate.state.base import ImpressionStore, KeptEvent, ServedRequest, ViewerEvent, ViewerStore
+from foveate.state.opening import open_impressions, open_viewers
 
-STATES: dict[str, Callable[[Path], SqliteState]] = {"sqlite": SqliteState}
-SINKS: dict[str, Callable[[Path], SqliteImpressions]] = {"sqlite": SqliteImpressions}
+STORES = ("sqlite", "redis")
 
 
-@pytest.fixture(params=STATES)
-def state(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ViewerState]:
-    with STATES[request.param](tmp_path / "store") as store:
-        yield store
+@pytest.fixture(params=STORES)
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where a store of each kind is."""
+    if request.param == "sqlite":
+        return str(tmp_path / "store")
+    address: str = request.getfixturevalue("redis_server").address()
+    return address
 
 
-@pytest.fixture(params=SINKS)
-def sink(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ImpressionSink]:
-    with SINKS[request.param](tmp_path / "store") as store:
-        yield store
+@pytest.fixture
+def state(store: str) -> Iterator[ViewerStore]:
+    with open_viewers(store) as opened:
+        yield opened
+
+
+@pytest.fixture
+def sink(store: str) -> Iterator[ImpressionStore]:
+    with open_impressions(store) as opened:
+        yield opened
 
 
 def event(item: str, at: int | None = None, *, user: str = "u", **more: str) -> ViewerEvent:
@@ -62,14 +71,14 @@ def same_history(one: ViewerHistory, other: ViewerHistory) -> bool:
     )
 
 
-def test_an_unknown_viewer_has_an_empty_history(state: ViewerState) -> None:
+def test_an_unknown_viewer_has_an_empty_history(state: ViewerStore) -> None:
     history = state.history("nobody")
     assert history.item_ids == ()
     assert history.version == 0
     assert len(history.times) == len(history.values) == 0
 
 
-def test_events_come_back_oldest_first_with_all_they_carry(state: ViewerState) -> None:
+def test_events_come_back_oldest_first_with_all_they_carry(state: ViewerStore) -> None:
     late = ViewerEvent("u", "film", "watch", value=31.5, occurred_at=20)
     assert state.append([late, event("early", 10), event("other", 1, user="v")]) == 3
     history = state.history("u")
@@ -79,20 +88,20 @@ def test_events_come_back_oldest_first_with_all_they_carry(state: ViewerState) -
     assert history.times.tolist() == [10, 20]
 
 
-def test_an_event_without_a_time_stands_where_it_arrived(state: ViewerState) -> None:
+def test_an_event_without_a_time_stands_where_it_arrived(state: ViewerStore) -> None:
     state.append([event("a"), event("b", 10), event("c"), event("d", 20)])
     history = state.history("u")
     assert history.item_ids == ("a", "b", "c", "d")
     assert history.times.tolist() == [NO_TIME, 10, NO_TIME, 20]
 
 
-def test_an_event_is_kept_once(state: ViewerState) -> None:
+def test_an_event_is_kept_once(state: ViewerStore) -> None:
     assert state.append([event("a", event_id="e1"), event("b", event_id="e1")]) == 1
     assert state.append([event("a", event_id="e1"), event("c", event_id="e2")]) == 1
     assert state.history("u").item_ids == ("a", "c")
 
 
-def test_a_version_reads_the_past_even_after_late_arrivals(state: ViewerState) -> None:
+def test_a_version_reads_the_past_even_after_late_arrivals(state: ViewerStore) -> None:
     state.append([event("b", 20), event("d", 40)])
     before = state.history("u")
     state.append([event("x", 5, user="v"), event("a", 10), event("c", 30)])
@@ -104,13 +113,13 @@ def test_a_version_reads_the_past_even_after_late_arrivals(state: ViewerState) -
     assert state.history("u", 0).item_ids == ()
 
 
-def test_an_unknown_kind_is_refused_and_nothing_is_kept(state: ViewerState) -> None:
+def test_an_unknown_kind_is_refused_and_nothing_is_kept(state: ViewerStore) -> None:
     with pytest.raises(RequestError, match="'nod'"):
         state.append([event("a"), ViewerEvent("u", "b", "nod")])
     assert state.history("u").item_ids == ()
 
 
-def test_a_served_request_comes_back_whole(sink: ImpressionSink) -> None:
+def test_a_served_request_comes_back_whole(sink: ImpressionStore) -> None:
     sink.write([served("r0"), served("r1")])
     back, wrote = sink.read("r1"), served("r1")
     assert back.request == wrote.request
@@ -137,14 +146,110 @@ def test_a_served_request_comes_back_whole(sink: ImpressionSink) -> None:
         np.testing.assert_array_equal(one.features, other.features)
 
 
-def test_writing_twice_changes_nothing(sink: ImpressionSink) -> None:
+def test_writing_twice_changes_nothing(sink: ImpressionStore) -> None:
     sink.write([served("r1", user="u")])
     sink.write([served("r1", user="someone else")])
     assert sink.read("r1").slate.user_id == "u"
     assert len(sink.read("r1").slate.items) == 2
 
 
-def test_an_unknown_request_is_not_found(sink: ImpressionSink) -> None:
+def test_an_unknown_request_is_not_found(sink: ImpressionStore) -> None:
     sink.write([served("r1")])
     with pytest.raises(NotFoundError, match="'r2'"):
         sink.read("r2")
+
+
+def test_several_histories_are_read_at_once(state: ViewerStore) -> None:
+    state.append([event("a", 1), event("b", 2, user="v"), event("c", 3)])
+    together = state.histories(["v", "nobody", "u"])
+    assert [history.user_id for history in together] == ["v", "nobody", "u"]
+    for history in together:
+        assert same_history(history, state.history(history.user_id))
+    assert state.histories([]) == []
+
+
+def test_names_of_any_letters_come_back(state: ViewerStore) -> None:
+    odd = ['a "b" \\', "ü\u0000", "x:y*[z]?", "[1,2,"]
+    state.append([event(item, place, user=name) for name in odd for place, item in enumerate(odd)])
+    assert state.users(10) == sorted(odd, key=str.encode)
+    for name in odd:
+        assert list(state.history(name).item_ids) == odd
+
+
+def test_threads_lose_no_event(state: ViewerStore) -> None:
+    batches = [[event(f"{number}-{place}", user=f"u{place % 3}") for place in range(6)] for number in range(20)]
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(state.append, batches)) == 120
+    histories = state.histories(["u0", "u1", "u2"])
+    assert [len(set(history.item_ids)) for history in histories] == [40, 40, 40]
+
+
+def test_a_forgotten_viewer_is_new_and_lends_nobody_a_version(state: ViewerStore) -> None:
+    state.append([event("a"), event("b", user="v")])
+    version = state.history("u").version
+    assert state.forget("u") == 1
+    assert state.history("u").version == 0
+    assert state.users(10) == ["v"]
+    state.append([event("c")])
+    assert state.history("u").item_ids == ("c",)
+    assert state.history("u").version > version
+
+
+def test_what_is_kept_can_be_kept_elsewhere_with_its_versions(state: ViewerStore, tmp_path: Path) -> None:
+    state.append([event("b", 20, event_id="e1"), ViewerEvent("v", "film", "comment", 2.5, 7, "e2", "r1:0", "nice")])
+    state.append([event("a", 10), event("c")])
+    held = [one for part in state.kept() for one in part]
+    assert {one.event.item_id for one in held} == {"a", "b", "c", "film"}
+    with open_viewers(tmp_path / "elsewhere") as other:
+        assert other.keep(held) == 4
+        assert other.keep(held) == 0
+        for user in ("u", "v"):
+            assert same_history(other.history(user), state.history(user))
+        again = [one for part in other.kept() for one in part]
+    assert sorted(again, key=order) == sorted(held, key=order)
+
+
+def test_events_from_elsewhere_stand_behind_what_is_here(state: ViewerStore) -> None:
+    state.append([event("here", event_id="e1"), event("here too", event_id="e2")])
+    before = state.history("u")
+    old = KeptEvent(event("old", event_id="e0"), before.version - 1, 5)
+    far = KeptEvent(event("far", event_id="e9"), before.version + 100, 5)
+    assert state.keep([old, old, far]) == 2
+    assert same_history(state.history("u", before.version), before)
+    assert state.history("u").item_ids == ("here", "here too", "old", "far")
+    assert state.history("u").version == before.version + 100
+    state.append([event("next")])
+    assert state.history("u").version > before.version + 100
+
+
+def order(one: KeptEvent) -> tuple[str, int]:
+    return one.event.user_id, one.version
+
+
+def test_requests_are_listed_latest_first(sink: ImpressionStore) -> None:
+    for place, name in enumerate(["first", "second", "third"]):
+        one = served(name)
+        sink.write([replace(one, context=replace(one.context, now=5 + place))])
+    assert sink.request_ids() == ["third", "second", "first"]
+    assert sink.request_ids(2) == ["third", "second"]
+    assert sink.request_ids(None) == ["third", "second", "first"]
+
+
+def test_what_a_viewer_was_shown_is_forgotten(sink: ImpressionStore) -> None:
+    sink.write([served("r1"), served("r2", user="v")])
+    sink.write([served("r2", user="u")])
+    assert sink.forget("u") > 0
+    with pytest.raises(NotFoundError):
+        sink.read("r1")
+    assert sink.request_ids() == ["r2"]
+    assert sink.read("r2").slate.user_id == "v"
+    assert sink.forget("u") == 0
+
+
+def test_a_bundles_latest_place_is_remembered(sink: ImpressionStore, tmp_path: Path) -> None:
+    sink.remember_bundle("b1", tmp_path / "old")
+    sink.remember_bundle("b1", tmp_path / "new")
+    assert sink.bundle_path("b1") == tmp_path / "new"
+    assert sink.bundles() == {"b1": tmp_path / "new"}
+    with pytest.raises(NotFoundError, match="'b2'"):
+        sink.bundle_path("b2")

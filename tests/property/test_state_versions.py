@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import tempfile
+import uuid
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from foveate.state.base import ViewerEvent
+from foveate.state.opening import StatePlace, open_viewers
 from foveate.state.sqlite import SqliteState
+
+if TYPE_CHECKING:
+    from conftest import Redis
 
 EVENTS = st.builds(
     ViewerEvent,
@@ -23,10 +29,24 @@ EVENTS = st.builds(
 )
 
 
+BATCHES = st.lists(st.lists(EVENTS, max_size=4), max_size=6)
+
+
 @settings(max_examples=40, deadline=None)
-@given(st.lists(st.lists(EVENTS, max_size=4), max_size=6))
-def test_every_version_reads_as_it_did(batches: list[list[ViewerEvent]]) -> None:
-    with tempfile.TemporaryDirectory() as folder, SqliteState(Path(folder) / "s") as state:
+@given(BATCHES)
+def test_every_version_of_a_file_reads_as_it_did(batches: list[list[ViewerEvent]]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        check_versions(Path(folder) / "s", batches)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(BATCHES)
+def test_every_version_on_a_server_reads_as_it_did(redis_server: Redis, batches: list[list[ViewerEvent]]) -> None:
+    check_versions(redis_server.address(prefix=uuid.uuid4().hex), batches)
+
+
+def check_versions(place: StatePlace, batches: list[list[ViewerEvent]]) -> None:
+    with open_viewers(place) as state:
         seen = []
         for batch in batches:
             state.append(batch)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,7 +15,8 @@ from foveate.bundle import Bundle, default_state
 from foveate.errors import StateError
 from foveate.messages import Filters, RecommendRequest, Slate, ViewerHistory
 from foveate.pipeline import LocalStages, make_context, recommend
-from foveate.state.sqlite import SqliteState, utc_micros
+from foveate.state.base import utc_micros
+from foveate.state.sqlite import SqliteState
 from foveate_serve.bundles.holder import BundleHolder, BundleNotHeldError
 from foveate_serve.stages.guarded import Guarded, LostError
 from foveate_serve.stages.hydrator import Hydrator
@@ -203,7 +204,7 @@ def test_a_stage_that_failed_some_requests_is_not_waited_for_by_the_next(small_b
 
 def test_a_store_that_is_gone_makes_the_viewer_new(small_bundle: Bundle) -> None:
     class Gone:
-        def history(self, user_id: str, version: int | None = None) -> ViewerHistory:
+        def histories(self, user_ids: Sequence[str]) -> list[ViewerHistory]:
             raise StateError("the disk is gone")
 
     slate, degraded = Ground(small_bundle, state=Gone()).ask()

@@ -22,7 +22,8 @@ from foveate.messages import Candidates, RecommendRequest, Slate
 from foveate.pipeline import hydrate, make_context, recommend, retrieve
 from foveate.recipe import Recipe
 from foveate.retrieval.shards import Found
-from foveate.state.sqlite import SqliteState, utc_micros
+from foveate.state.base import utc_micros
+from foveate.state.sqlite import SqliteState
 from foveate.surfaces.base import Surface
 from foveate_serve.bundles.holder import BundleHolder, BundleNotHeldError, Holder
 from foveate_serve.bundles.loading import load_mapped_sources, load_ranker, load_shard

@@ -18,8 +18,9 @@ from foveate.errors import RequestError, SchemaError, StateError
 from foveate.messages import Filters, RecommendRequest, RequestContext, Slate, SlateItem
 from foveate.state.base import ServedRequest, ViewerEvent
 from foveate.state.database import EVENT_INDEXES
+from foveate.state.history import PinnedState
 from foveate.state.impressions import SqliteImpressions
-from foveate.state.sqlite import PinnedState, SqliteState
+from foveate.state.sqlite import SqliteState
 
 EVENTS = pl.DataFrame(
     {

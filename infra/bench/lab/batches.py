@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from foveate.bundle import Bundle
 from foveate.messages import RecommendRequest
 from foveate.pipeline import make_context, recommend
-from foveate.state.sqlite import SqliteState, utc_micros
+from foveate.state.base import utc_micros
+from foveate.state.sqlite import SqliteState
 from foveate_serve.bundles.holder import BundleHolder
 from foveate_serve.names import INGRESS, RANKER, RETRIEVER
 from foveate_serve.sight.meter import NoMeter

@@ -1,1 +1,1 @@
-"""What a viewer has done and been shown: the Protocols, and a store that keeps them in one SQLite file."""
+"""What a viewer has done and been shown: the Protocols, and stores that keep it in a file or on a Redis server."""

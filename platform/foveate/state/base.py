@@ -1,14 +1,18 @@
-"""The Protocols of the two stores.
+"""The Protocols of the two stores, and what every store asks of an event.
 
-A cluster store fills them later; nothing above this folder knows which one it talks to.
+A file and a server fill them; nothing above this folder knows which one it talks to.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import Protocol, Self
 
+from foveate.data.schema import EVENT_KINDS
+from foveate.errors import RequestError
 from foveate.messages import RecommendRequest, RequestContext, Slate, ViewerHistory
 
 
@@ -24,6 +28,16 @@ class ViewerEvent:
     event_id: str | None = None
     impression_id: str | None = None
     text: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KeptEvent:
+    """An event as a store holds it: ``event`` has an id, ``version`` is the viewer's version that it made."""
+
+    event: ViewerEvent
+    version: int
+    received_at: int
+    """UTC microseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +59,43 @@ class ViewerState(Protocol):
         """
         ...
 
+    def histories(self, user_ids: Sequence[str]) -> list[ViewerHistory]:
+        """Return several viewers' histories of now, in the order of their ids as they are given."""
+        ...
+
     def append(self, events: Sequence[ViewerEvent]) -> int:
-        """Add events; one whose ``event_id`` is already held is ignored. Returns how many were new."""
+        """Add events; one whose ``event_id`` the viewer already has is ignored. Returns how many were new."""
+        ...
+
+
+class ViewerStore(ViewerState, Protocol):
+    """A store of what viewers have done: opened, closed, copied and emptied of a viewer."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def close(self) -> None:
+        """Let go of the store."""
+        ...
+
+    def users(self, limit: int) -> list[str]:
+        """Return the ids of up to ``limit`` viewers, in the order of their ids."""
+        ...
+
+    def forget(self, user_id: str) -> int:
+        """Erase everything that a viewer did. Returns how many events that were."""
+        ...
+
+    def kept(self) -> Iterator[Sequence[KeptEvent]]:
+        """Yield every event in parts that memory can hold, each viewer's in the order of arrival."""
+        ...
+
+    def keep(self, events: Sequence[KeptEvent]) -> int:
+        """Add events of another store, each viewer's in the order of arrival; returns how many were new.
+
+        An event keeps its version where that is above all that the viewer has here, and else gets a new one.
+        """
         ...
 
 
@@ -66,3 +115,59 @@ class ImpressionSink(Protocol):
             No request of that id was kept.
         """
         ...
+
+
+class ImpressionStore(ImpressionSink, Protocol):
+    """A store of what viewers were shown; it also remembers where each bundle lay when it was served."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def close(self) -> None:
+        """Let go of the store."""
+        ...
+
+    def request_ids(self, limit: int | None = 100) -> list[str]:
+        """Return the ids of up to ``limit`` kept requests (None: all), latest first."""
+        ...
+
+    def forget(self, user_id: str) -> int:
+        """Erase everything that a viewer was shown. Returns how many records that were."""
+        ...
+
+    def remember_bundle(self, bundle_id: str, path: Path) -> None:
+        """Keep where a bundle lies; the latest place counts."""
+        ...
+
+    def bundle_path(self, bundle_id: str) -> Path:
+        """Return where a bundle lay when it was last served.
+
+        Raises
+        ------
+        NotFoundError
+            The bundle was never served from this store.
+        """
+        ...
+
+    def bundles(self) -> Mapping[str, Path]:
+        """Return every bundle's place by its id."""
+        ...
+
+
+def utc_micros() -> int:
+    """Return the time of the machine's clock, UTC microseconds."""
+    return time.time_ns() // 1000
+
+
+def check_kinds(events: Sequence[ViewerEvent]) -> None:
+    """Refuse events of unknown kinds.
+
+    Raises
+    ------
+    RequestError
+        A kind is not one of :data:`foveate.data.schema.EVENT_KINDS`.
+    """
+    for event in events:
+        if event.kind not in EVENT_KINDS:
+            raise RequestError(f"unknown event kind '{event.kind}'. Known: {', '.join(EVENT_KINDS)}.")

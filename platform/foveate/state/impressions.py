@@ -88,11 +88,11 @@ class SqliteImpressions:
             slate=slate,
         )
 
-    def request_ids(self, limit: int = 100) -> list[str]:
-        """Return the ids of up to ``limit`` kept requests, latest first."""
+    def request_ids(self, limit: int | None = 100) -> list[str]:
+        """Return the ids of up to ``limit`` kept requests (None: all), latest first."""
         # Every request is kept even if its slate is empty, so the requests' own table is asked.
         sql = "SELECT request_id FROM requests ORDER BY json_extract(context, '$.now') DESC, request_id LIMIT ?"
-        return [row[0] for row in self._database.rows(sql, (limit,))]
+        return [row[0] for row in self._database.rows(sql, (-1 if limit is None else limit,))]
 
     def forget(self, user_id: str) -> int:
         """Erase everything that a viewer was shown. Returns how many rows that were."""
@@ -116,6 +116,10 @@ class SqliteImpressions:
         if not found:
             raise NotFoundError(f"'{self._database.path}' does not know where bundle '{bundle_id}' lies: name it")
         return Path(found[0][0])
+
+    def bundles(self) -> dict[str, Path]:
+        """Return every bundle's place by its id."""
+        return {name: Path(path) for name, path in self._database.rows("SELECT bundle_id, path FROM bundles")}
 
     def _items(self, request_id: str) -> tuple[SlateItem, ...]:
         rows = self._database.rows(

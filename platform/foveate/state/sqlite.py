@@ -6,33 +6,34 @@ included.
 
 from __future__ import annotations
 
-import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 
-from foveate.data.schema import EVENT_KINDS, ITEM_ID, KIND, OCCURRED_AT, ORDER, USER_ID, VALUE
-from foveate.errors import RequestError, SchemaError
-from foveate.messages import NO_TIME, ViewerHistory
-from foveate.state.base import ViewerEvent
+from foveate.data.schema import ITEM_ID, KIND, OCCURRED_AT, ORDER, USER_ID, VALUE
+from foveate.errors import SchemaError
+from foveate.messages import ViewerHistory
+from foveate.state.base import KeptEvent, ViewerEvent, check_kinds, utc_micros
 from foveate.state.database import EVENT_INDEXES, Database
+from foveate.state.history import history_of
 
 _INSERT = (
     "INSERT OR IGNORE INTO events"
     " (event_id, impression_id, user_id, item_id, kind, value, text, occurred_at, received_at)"
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
+_KEEP = (
+    "INSERT OR IGNORE INTO events"
+    " (seq, event_id, impression_id, user_id, item_id, kind, value, text, occurred_at, received_at)"
+    " SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10"
+    " WHERE NOT EXISTS (SELECT 1 FROM events WHERE user_id = ?4 AND seq > ?1)"
+)
+_PAGE = 5_000
 _IMPORTED = ("event_id", "impression_id", USER_ID, ITEM_ID, KIND, VALUE, "text", OCCURRED_AT)
 _LATEST = (1 << 63) - 1
-
-
-def utc_micros() -> int:
-    """Return the time of the machine's clock, UTC microseconds."""
-    return time.time_ns() // 1000
 
 
 class SqliteState:
@@ -74,17 +75,11 @@ class SqliteState:
             "SELECT seq, item_id, kind, value, occurred_at FROM events WHERE user_id = ? AND seq <= ? ORDER BY seq",
             (user_id, _LATEST if version is None else version),
         )
-        times = np.array([NO_TIME if row[4] is None else row[4] for row in rows], dtype=np.int64)
-        place = np.where(times == NO_TIME, np.maximum.accumulate(times), times) if len(times) else times
-        order = np.argsort(place, kind="stable")
-        return ViewerHistory(
-            user_id=user_id,
-            item_ids=tuple(rows[i][1] for i in order),
-            kinds=tuple(rows[i][2] for i in order),
-            values=np.array([rows[i][3] for i in order], dtype=np.float32),
-            times=times[order],
-            version=rows[-1][0] if rows else 0,
-        )
+        return history_of(user_id, rows)
+
+    def histories(self, user_ids: Sequence[str]) -> list[ViewerHistory]:
+        """Return several viewers' histories of now."""
+        return [self.history(user_id) for user_id in user_ids]
 
     def append(self, events: Sequence[ViewerEvent]) -> int:
         """Add events, all or none; one whose ``event_id`` is already held is ignored. Returns how many were new.
@@ -94,24 +89,9 @@ class SqliteState:
         RequestError
             A kind is not one of :data:`foveate.data.schema.EVENT_KINDS`.
         """
-        for event in events:
-            if event.kind not in EVENT_KINDS:
-                raise RequestError(f"unknown event kind '{event.kind}'. Known: {', '.join(EVENT_KINDS)}.")
+        check_kinds(events)
         now = self._clock()
-        return self._insert(
-            (
-                event.event_id or uuid.uuid4().hex,
-                event.impression_id,
-                event.user_id,
-                event.item_id,
-                event.kind,
-                event.value,
-                event.text,
-                event.occurred_at,
-                now,
-            )
-            for event in events
-        )
+        return self._insert(_row(event, now) for event in events)
 
     def import_events(self, events: pl.DataFrame | pl.LazyFrame) -> int:
         """Add a whole table of events, in the order of each viewer. Returns how many were new.
@@ -162,6 +142,32 @@ class SqliteState:
         rows = self._database.rows("SELECT DISTINCT user_id FROM events ORDER BY user_id LIMIT ?", (limit,))
         return [row[0] for row in rows]
 
+    def kept(self) -> Iterator[Sequence[KeptEvent]]:
+        """Yield every event, page by page, in the order of arrival."""
+        sql = (
+            "SELECT seq, received_at, user_id, item_id, kind, value, occurred_at, event_id, impression_id, text"
+            " FROM events WHERE seq > ? ORDER BY seq LIMIT ?"
+        )
+        last = 0
+        while rows := self._database.rows(sql, (last, _PAGE)):
+            yield [KeptEvent(ViewerEvent(*event), seq, received_at) for seq, received_at, *event in rows]
+            last = rows[-1][0]
+
+    def keep(self, events: Sequence[KeptEvent]) -> int:
+        """Add events of another store, all or none. Returns how many were new.
+
+        An event keeps its version where nobody has it and it is above all that its viewer has, and else gets a new one.
+        """
+        check_kinds([one.event for one in events])
+        rows = [(one.version, *_row(one.event, one.received_at)) for one in events]
+        with self._database.write() as connection:
+            before = connection.total_changes
+            for row in rows:
+                # What is not taken as it was is there already, or stands behind newer events.
+                if not connection.execute(_KEEP, row).rowcount:
+                    connection.execute(_INSERT, row[1:])
+            return connection.total_changes - before
+
     def _insert(self, rows: Iterator[tuple[Any, ...]], *, bulk: bool = False) -> int:
         with self._database.write() as connection:
             # Into an empty table it is faster to build the indexes once, after the rows.
@@ -176,17 +182,15 @@ class SqliteState:
             return added
 
 
-class PinnedState:
-    """A store as it was at one version: what a replay reads. It takes no events."""
-
-    def __init__(self, state: SqliteState, version: int) -> None:
-        self._state = state
-        self._version = version
-
-    def history(self, user_id: str, version: int | None = None) -> ViewerHistory:
-        """Return a viewer's events up to the pinned version."""
-        return self._state.history(user_id, self._version if version is None else min(version, self._version))
-
-    def append(self, events: Sequence[ViewerEvent]) -> int:
-        """Refuse: the past does not change."""
-        raise RequestError(f"a state pinned at version {self._version} takes no events ({len(events)} were given)")
+def _row(event: ViewerEvent, received_at: int) -> tuple[Any, ...]:
+    return (
+        event.event_id or uuid.uuid4().hex,
+        event.impression_id,
+        event.user_id,
+        event.item_id,
+        event.kind,
+        event.value,
+        event.text,
+        event.occurred_at,
+        received_at,
+    )

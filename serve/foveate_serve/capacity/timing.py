@@ -20,9 +20,9 @@ from threadpoolctl import threadpool_limits
 from foveate.bundle import Bundle
 from foveate.messages import PastEvent, RecommendRequest, RequestContext
 from foveate.pipeline import hydrate, make_context, rank, retrieve, select
-from foveate.state.base import ServedRequest, ViewerState
+from foveate.state.base import ServedRequest, ViewerState, utc_micros
 from foveate.state.impressions import SqliteImpressions
-from foveate.state.sqlite import SqliteState, utc_micros
+from foveate.state.sqlite import SqliteState
 from foveate_serve.capacity.costs import HANDOVER, RECORD, Point
 from foveate_serve.capacity.footprint import size_of
 from foveate_serve.stages.batcher import Batcher

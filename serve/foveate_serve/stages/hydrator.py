@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from foveate.grouped import in_groups
 from foveate.messages import Query, RecommendRequest, RequestContext, ViewerHistory
 from foveate.model import Model
 from foveate.pipeline import hydrate
@@ -54,7 +55,13 @@ class Hydrator:
 
     def _work(self, calls: Sequence[Call]) -> list[tuple[Query, int]]:
         with self._sight.stage(names.HYDRATE, [context for _, _, context in calls]):
-            return [hydrate(model, self._state, [request], [context])[0] for model, request, context in calls]
+            # Requests of one bundle are read together: a store on another machine is then asked once.
+            by_model = [id(model) for model, _, _ in calls]
+            return in_groups(by_model, lambda _, rows: self._read([calls[row] for row in rows]))
+
+    def _read(self, calls: Sequence[Call]) -> list[tuple[Query, int]]:
+        requests = [request for _, request, _ in calls]
+        return hydrate(calls[0][0], self._state, requests, [context for _, _, context in calls])
 
 
 class _NoState:
@@ -65,6 +72,10 @@ class _NoState:
         del version
         nothing = np.empty(0, dtype=np.int64)
         return ViewerHistory(user_id, (), (), nothing.astype(np.float32), nothing)
+
+    def histories(self, user_ids: Sequence[str]) -> list[ViewerHistory]:
+        """Return as many empty histories."""
+        return [self.history(user_id) for user_id in user_ids]
 
     def append(self, events: Sequence[ViewerEvent]) -> int:
         """Keep nothing."""

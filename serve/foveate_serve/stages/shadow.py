@@ -21,7 +21,8 @@ import numpy as np
 from foveate.messages import Slate
 from foveate.pipeline import LocalStages, recommend
 from foveate.state.base import ServedRequest
-from foveate.state.sqlite import PinnedState, SqliteState
+from foveate.state.history import PinnedState
+from foveate.state.opening import open_viewers
 from foveate_serve.bundles.holder import BundleHolder, BundleNotHeldError, Status
 from foveate_serve.bundles.loading import load_all
 from foveate_serve.names import BUNDLE_KEY, SHADOW
@@ -75,14 +76,14 @@ class ShadowReplica:
     Parameters
     ----------
     state
-        The file of viewers' events; histories are read as they were when the slate was served.
+        Where viewers' events are kept, a file or an address; histories are read as they were when the slate was served.
     """
 
     def __init__(self, state: str) -> None:
         os.nice(_NICE)
         self._sight = Sight.of_replica(SHADOW, os.environ)
         self._holder = BundleHolder(SHADOW, load_all, self._sight.told)
-        self._state = SqliteState(Path(state))
+        self._state = open_viewers(state)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=SHADOW)
         self._differences: deque[Difference] = deque(maxlen=_KEPT)
         self._failed = 0

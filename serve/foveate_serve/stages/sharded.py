@@ -21,7 +21,7 @@ from foveate.messages import Candidates, Query, RequestContext
 from foveate.model import Model
 from foveate.retrieval.attention import AttentionSource, Viewers, alike
 from foveate.retrieval.shards import Told
-from foveate.state.sqlite import utc_micros
+from foveate.state.base import utc_micros
 from foveate.surfaces.base import surface_of
 from foveate_serve.bundles.holder import BundleHolder
 from foveate_serve.sight import Sight, names

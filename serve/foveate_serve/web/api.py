@@ -17,8 +17,7 @@ from foveate.data.vocabulary import UNKNOWN
 from foveate.errors import NotFoundError
 from foveate.explain import SlateExplanation, WhyNot
 from foveate.messages import RecommendRequest, RequestContext, Slate
-from foveate.state.base import ViewerEvent
-from foveate.state.sqlite import utc_micros
+from foveate.state.base import ViewerEvent, utc_micros
 from foveate.surfaces.base import surface_of
 from foveate_serve.bundles.holder import Status
 from foveate_serve.config import ServeConfig

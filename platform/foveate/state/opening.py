@@ -1,0 +1,122 @@
+"""Opening a store of viewers' state by what it is called: a file, or a server's address."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeAlias
+
+from foveate.errors import ConfigError
+from foveate.state.base import ImpressionStore, ViewerStore
+
+StatePlace: TypeAlias = str | Path
+"""A path of a SQLite file, or an address such as ``redis://host:6379/0``."""
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """How places of one scheme are opened, given the place and whether an absent store may be made."""
+
+    viewers: Callable[[str, bool], ViewerStore]
+    impressions: Callable[[str, bool], ImpressionStore]
+    holds_secret: Callable[[str], bool]
+    """Whether a place holds what nobody should be shown."""
+
+
+def open_viewers(place: StatePlace, *, create: bool = True) -> ViewerStore:
+    """Open what viewers have done.
+
+    Parameters
+    ----------
+    place
+        A path or an address.
+    create
+        Whether an absent file may be made.
+
+    Raises
+    ------
+    ConfigError
+        Nobody knows addresses of that kind, or the address cannot be read.
+    StateError
+        The file cannot be used. A server is asked only when something is read.
+    """
+    return _kind(place).viewers(str(place), create)
+
+
+def open_impressions(place: StatePlace, *, create: bool = True) -> ImpressionStore:
+    """Open what viewers were shown; parameters and errors as :func:`open_viewers` has them."""
+    return _kind(place).impressions(str(place), create)
+
+
+def check_state(place: StatePlace) -> None:
+    """See that a place can serve: it can be opened, it answers, and its address may be shown to operators.
+
+    Raises
+    ------
+    StateError
+        It cannot be used.
+    ConfigError
+        It is an address that cannot be read, or that holds a password.
+    """
+    kind = _kind(place)
+    if kind.holds_secret(str(place)):
+        remedy = "write it to a file on every node, and add ?password_file=FILE to the address"
+        raise ConfigError(f"the address of viewers' state holds a password, which Ray's dashboard would show: {remedy}")
+    with kind.viewers(str(place), True) as viewers:
+        viewers.history("")
+
+
+def settled(place: StatePlace) -> str:
+    """Return a place that means the same from another folder: a path is made absolute, an address stays."""
+    return str(place) if _scheme(place) else str(Path(place).resolve())
+
+
+def _kind(place: StatePlace) -> _Kind:
+    scheme = _scheme(place)
+    if scheme not in _KINDS:
+        known = ", ".join(f"{name}://" for name in _KINDS if name)
+        raise ConfigError(f"viewers' state cannot be kept at a place of kind '{scheme}://'; known: a file, {known}")
+    return _KINDS[scheme]
+
+
+def _scheme(place: StatePlace) -> str:
+    start, mark, _ = str(place).partition("://")
+    return start if mark else ""
+
+
+def _file_viewers(place: str, create: bool) -> ViewerStore:
+    from foveate.state.sqlite import SqliteState  # noqa: PLC0415 - a kind that is not asked for is not loaded
+
+    return SqliteState(Path(place), create=create)
+
+
+def _file_impressions(place: str, create: bool) -> ImpressionStore:
+    from foveate.state.impressions import SqliteImpressions  # noqa: PLC0415 - as above
+
+    return SqliteImpressions(Path(place), create=create)
+
+
+def _redis_viewers(place: str, create: bool) -> ViewerStore:
+    from foveate.state.redis import RedisState  # noqa: PLC0415 - as above
+
+    del create
+    return RedisState(place)
+
+
+def _redis_impressions(place: str, create: bool) -> ImpressionStore:
+    from foveate.state.redis_impressions import RedisImpressions  # noqa: PLC0415 - as above
+
+    del create
+    return RedisImpressions(place)
+
+
+def _redis_secret(place: str) -> bool:
+    from foveate.state.connection import has_password  # noqa: PLC0415 - as above
+
+    return has_password(place)
+
+
+_FILE: Final = _Kind(_file_viewers, _file_impressions, lambda _: False)
+_REDIS: Final = _Kind(_redis_viewers, _redis_impressions, _redis_secret)
+_KINDS: Final[Mapping[str, _Kind]] = {"": _FILE, "redis": _REDIS, "rediss": _REDIS}

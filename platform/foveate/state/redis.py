@@ -1,0 +1,230 @@
+"""What viewers have done, on a Redis server that several machines share.
+
+Of each viewer there is a list of events in the order of arrival and a sorted set of their ids. One counter of the
+server gives versions: they only grow, and none is given twice. One script adds a whole batch of events in one step.
+
+A history has a longest length. Some events more are kept, so that a version of a while ago still reads as it did; of
+one that lies further back too much is gone, and it is refused rather than read in part.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final, Self
+
+from foveate.errors import NotFoundError
+from foveate.grouped import in_parts
+from foveate.messages import ViewerHistory
+from foveate.state.base import KeptEvent, ViewerEvent, check_kinds, utc_micros
+from foveate.state.connection import Server
+from foveate.state.history import history_of
+
+_EVENTS: Final = "events"
+_IDS: Final = "ids"
+_VERSION: Final = "version"
+
+_VIEWERS: Final = 64
+"""Viewers whose events are copied in one go."""
+_LARGEST: Final = 500
+"""Events of one script when many are copied: the server does nothing else meanwhile."""
+
+# A row of the list: version, number within the history, item, kind, value, time, received at, impression, text.
+_ADD: Final = """
+local most, added = tonumber(ARGV[1]), 0
+for at = 2, #ARGV, 4 do
+  local events, ids = KEYS[2 * ARGV[at]], KEYS[2 * ARGV[at] + 1]
+  local id, version, rest = ARGV[at + 1], tonumber(ARGV[at + 2]), ARGV[at + 3]
+  if not redis.call('ZSCORE', ids, id) then
+    local newest, number = 0, 0
+    local last = redis.call('LINDEX', events, -1)
+    if last then
+      local v, n = string.match(last, '^%[(%d+),(%d+),')
+      newest, number = tonumber(v), tonumber(n)
+    end
+    if version <= newest then
+      version = redis.call('INCR', KEYS[1])
+    elseif version > tonumber(redis.call('GET', KEYS[1]) or '0') then
+      redis.call('SET', KEYS[1], string.format('%.0f', version))
+    end
+    local named = string.format('%.0f', version)
+    redis.call('RPUSH', events, '[' .. named .. ',' .. string.format('%.0f', number + 1) .. ',' .. rest)
+    redis.call('ZADD', ids, named, id)
+    local extra = redis.call('LLEN', events) - most
+    if extra > 0 then
+      redis.call('LTRIM', events, extra, -1)
+      local oldest = string.match(redis.call('LINDEX', events, 0), '^%[(%d+),')
+      redis.call('ZREMRANGEBYSCORE', ids, '-inf', '(' .. oldest)
+    end
+    added = added + 1
+  end
+end
+return added
+"""
+
+
+class RedisState:
+    """A :class:`~foveate.state.base.ViewerStore` on a Redis server.
+
+    An ``event_id`` is remembered for as long as its event is kept. Nothing is asked of the server before the first
+    call, and after it was away the next call finds it again.
+
+    Parameters
+    ----------
+    address
+        See :mod:`foveate.state.connection`.
+    clock
+        Gives ``received_at``, UTC microseconds.
+
+    Raises
+    ------
+    ConfigError
+        The address cannot be read.
+    """
+
+    def __init__(self, address: str, *, clock: Callable[[], int] = utc_micros) -> None:
+        self._server = Server(address)
+        self._add = self._server.script(_ADD)
+        self._clock = clock
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._server.close()
+
+    def history(self, user_id: str, version: int | None = None) -> ViewerHistory:
+        """Return a viewer's newest events, oldest first; ``version`` reads them as they were then.
+
+        Raises
+        ------
+        NotFoundError
+            Events that were in that version are gone.
+        StateError
+            The server cannot be used.
+        """
+        if version is None:
+            return self.histories([user_id])[0]
+        with self._server.asked() as client:
+            rows = _rows(client.lrange(self._server.key(_EVENTS, user_id), 0, -1))
+        most = self._server.config.history
+        then = [row for row in rows if row[0] <= version]
+        # The first event of all has number 1: with it, nothing was dropped.
+        if rows and rows[0][1] > 1 and len(then) < most:
+            address = f"'{self._server.address}'"
+            raise NotFoundError(f"the history of '{user_id}' at version {version} is no longer kept in {address}")
+        return _history(user_id, then[-most:])
+
+    def histories(self, user_ids: Sequence[str]) -> list[ViewerHistory]:
+        """Return several viewers' histories of now, asked for in one round trip; raises StateError as above."""
+        with self._server.asked() as client, client.pipeline(transaction=False) as asked:
+            for user_id in user_ids:
+                asked.lrange(self._server.key(_EVENTS, user_id), -self._server.config.history, -1)
+            found = asked.execute()
+        return [_history(user_id, _rows(rows)) for user_id, rows in zip(user_ids, found, strict=True)]
+
+    def append(self, events: Sequence[ViewerEvent]) -> int:
+        """Add events, all or none; one whose ``event_id`` the viewer already has is ignored. Returns how many were new.
+
+        Raises
+        ------
+        RequestError
+            A kind is not one of :data:`foveate.data.schema.EVENT_KINDS`.
+        StateError
+            The server cannot be used.
+        """
+        check_kinds(events)
+        now = self._clock()
+        return self._added([KeptEvent(event, 0, now) for event in events])
+
+    def keep(self, events: Sequence[KeptEvent]) -> int:
+        """Add events of another store; returns how many were new. It may be done again where it broke off.
+
+        An event keeps its version where that is above all that the viewer has here, and else gets a new one.
+        """
+        check_kinds([one.event for one in events])
+        return sum(self._added(part) for part in in_parts(events, _LARGEST))
+
+    def kept(self) -> Iterator[Sequence[KeptEvent]]:
+        """Yield every event, some viewers at a time."""
+        for viewers in in_parts(self._viewers(), _VIEWERS):
+            with self._server.asked() as client, client.pipeline(transaction=True) as asked:
+                for user_id in viewers:
+                    asked.lrange(self._server.key(_EVENTS, user_id), 0, -1)
+                    asked.zrange(self._server.key(_IDS, user_id), 0, -1, withscores=True)
+                found = asked.execute()
+            yield [
+                one
+                for user_id, rows, ids in zip(viewers, found[::2], found[1::2], strict=True)
+                for one in _kept(user_id, _rows(rows), {int(version): name for name, version in ids})
+            ]
+
+    def forget(self, user_id: str) -> int:
+        """Erase everything that a viewer did. Returns how many events that were."""
+        events, ids = (self._server.key(name, user_id) for name in (_EVENTS, _IDS))
+        with self._server.asked() as client, client.pipeline(transaction=True) as asked:
+            asked.llen(events)
+            asked.delete(events, ids)
+            return int(asked.execute()[0])
+
+    def users(self, limit: int) -> list[str]:
+        """Return the ids of up to ``limit`` viewers, in the order of their ids; which ones, the server chooses."""
+        found: set[str] = set()
+        for user_id in self._viewers():
+            if len(found) == limit:
+                break
+            found.add(user_id)
+        return sorted(found)
+
+    def _added(self, events: Sequence[KeptEvent]) -> int:
+        places: dict[str, int] = {}
+        config = self._server.config
+        asked: list[Any] = [config.history + config.past]
+        for one in events:
+            event = one.event
+            place = places.setdefault(event.user_id, len(places) + 1)
+            asked += [place, _bytes(event.event_id or uuid.uuid4().hex), one.version, _rest(event, one.received_at)]
+        keys = [self._server.key(_VERSION)]
+        keys += [self._server.key(name, user_id) for user_id in places for name in (_EVENTS, _IDS)]
+        with self._server.asked() as client:
+            return int(self._add(keys=keys, args=asked, client=client)) if events else 0
+
+    def _viewers(self) -> Iterator[str]:
+        start = self._server.key(_EVENTS, "")
+        with self._server.asked() as client:
+            for key in client.scan_iter(match=start + b"*", count=1_000):
+                yield _text(key[len(start) :])
+
+
+def _rows(raw: Sequence[bytes]) -> list[list[Any]]:
+    rows: list[list[Any]] = json.loads(b"[" + b",".join(raw) + b"]")
+    return rows
+
+
+def _history(user_id: str, rows: Sequence[Sequence[Any]]) -> ViewerHistory:
+    return history_of(user_id, [(row[0], *row[2:6]) for row in rows])
+
+
+def _rest(event: ViewerEvent, received_at: int) -> str:
+    """Return a row without what the server puts before it."""
+    told = (event.item_id, event.kind, event.value, event.occurred_at, received_at, event.impression_id, event.text)
+    return json.dumps(told, separators=(",", ":"))[1:]
+
+
+def _kept(user_id: str, rows: Sequence[Sequence[Any]], ids: dict[int, bytes]) -> Iterator[KeptEvent]:
+    for version, _, item_id, kind, value, occurred_at, received_at, impression_id, text in rows:
+        told = (item_id, kind, value, occurred_at, _text(ids[version]), impression_id, text)
+        yield KeptEvent(ViewerEvent(user_id, *told), version, received_at)
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "surrogatepass")

@@ -1,0 +1,232 @@
+"""A Redis server as the store: bounded histories, errors that tell no password, coming back, and copies."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from foveate.errors import ConfigError, FoveateError, NotFoundError, StateError
+from foveate.messages import Filters, RecommendRequest, RequestContext, Slate, SlateItem
+from foveate.state.base import ServedRequest, ViewerEvent
+from foveate.state.connection import Server, shown
+from foveate.state.copying import copy_state
+from foveate.state.opening import check_state, open_impressions, open_viewers
+from foveate.state.redis import RedisState
+from foveate.state.redis_impressions import RedisImpressions
+
+if TYPE_CHECKING:
+    from conftest import Redis
+
+NOBODY = "redis://127.0.0.1:9/0"
+"""A port where nothing listens."""
+
+
+def watched(*items: str, user: str = "u") -> list[ViewerEvent]:
+    return [ViewerEvent(user, item, "click", event_id=f"id-{item}") for item in items]
+
+
+def served(request_id: str, user: str = "u") -> ServedRequest:
+    context = RequestContext(request_id, 5, "b1", 9, "home", 7, Filters())
+    item = SlateItem("x", 0, 0.5, ("attention",), np.ones(3, dtype=np.float32))
+    return ServedRequest(RecommendRequest(user), context, Slate(request_id, user, "b1", "mmr-1", "f1", (item,)))
+
+
+def test_a_history_has_a_longest_length_and_says_what_it_can_no_longer_read(redis_server: Redis) -> None:
+    with RedisState(redis_server.address(history=3, past=2)) as state:
+        versions = []
+        for item in "abcdefg":
+            state.append(watched(item))
+            versions.append(state.history("u").version)
+        assert state.history("u").item_ids == ("e", "f", "g")
+        assert state.histories(["u"])[0].item_ids == ("e", "f", "g")
+        assert state.history("u", versions[5]).item_ids == ("d", "e", "f")
+        assert state.history("u", versions[4]).item_ids == ("c", "d", "e")
+        with pytest.raises(NotFoundError, match=f"'u' at version {versions[3]} is no longer kept"):
+            state.history("u", versions[3])
+        held = [one.event.item_id for part in state.kept() for one in part]
+        assert held == ["c", "d", "e", "f", "g"]
+        # An id is known for as long as its event is kept.
+        assert state.append(watched("c", "g")) == 0
+        assert state.append(watched("a")) == 1
+
+
+def test_impressions_are_dropped_after_their_time(redis_server: Redis) -> None:
+    second = 1 / 86_400
+    now = 1_000_000_000_000_000
+
+    with RedisImpressions(redis_server.address(impressions_days=second), clock=lambda: now) as sink:
+        sink.write([served("old")])
+        assert sink.read("old").slate.user_id == "u"
+        for _ in range(100):
+            if not sink._server._client.exists(b"foveate:request:old"):
+                break
+            time.sleep(0.05)
+        with pytest.raises(NotFoundError, match="'old'"):
+            sink.read("old")
+    with RedisImpressions(redis_server.address(impressions_days=second), clock=lambda: now + 3_000_000) as sink:
+        sink.write([served("new")])
+        assert sink.request_ids() == ["new"]
+
+
+def test_a_server_that_is_away_fails_soon_and_is_found_again(redis_server: Redis) -> None:
+    with RedisState(redis_server.address()) as state:
+        state.append(watched("a"))
+        redis_server.kill()
+        with pytest.raises(StateError, match=r"cannot be used .*: see that the server runs"):
+            state.history("u")
+        with pytest.raises(StateError, match="did not answer a moment ago"):
+            state.append(watched("b"))
+        redis_server.start()
+        assert eventually(lambda: state.history("u").item_ids) == ("a",)
+        assert state.append(watched("b")) == 1
+
+
+def test_a_connection_that_was_dropped_is_made_anew_without_an_error(redis_server: Redis) -> None:
+    with RedisState(redis_server.address()) as state:
+        state.append(watched("a"))
+        redis_server.kill()
+        redis_server.start()
+        assert state.append(watched("a", "b")) == 1
+        assert state.history("u").item_ids == ("a", "b")
+
+
+def test_a_server_that_hangs_costs_its_time_once(redis_server: Redis) -> None:
+    with RedisState(redis_server.address(timeout_s=0.2)) as state:
+        state.append(watched("a"))
+        redis_server.hang()
+        try:
+            began = time.monotonic()
+            for _ in range(20):
+                with pytest.raises(StateError):
+                    state.histories(["u", "v"])
+            assert time.monotonic() - began < 0.2 + 0.2
+        finally:
+            redis_server.hang(go_on=True)
+        assert eventually(lambda: state.history("u").item_ids) == ("a",)
+
+
+def test_a_full_server_refuses_the_whole_batch(redis_server: Redis) -> None:
+    with RedisState(redis_server.address()) as state:
+        state.append(watched("a"))
+        state._server._client.config_set("maxmemory", "1")
+        with pytest.raises(StateError, match="memory"):
+            state.append(watched("b", "c"))
+        state._server._client.config_set("maxmemory", "0")
+        assert state.history("u").item_ids == ("a",)
+
+
+def test_a_password_is_asked_for_and_never_shown(redis_server: Redis, tmp_path: Path) -> None:
+    redis_server.kill()
+    redis_server.start("--requirepass", "hush-hush")
+    place = f"127.0.0.1:{redis_server.port}/0"
+    right, wrong = f"redis://:hush-hush@{place}", f"redis://web:not-it@{place}"
+    secret = tmp_path / "password"
+    secret.write_text("hush-hush\n")
+    for address in (right, f"redis://{place}?password_file={secret}"):
+        with RedisState(address) as state:
+            state.append(watched("a"))
+            assert state.history("u").item_ids == ("a",)
+            assert "hush" not in repr(vars(state)) + repr(state._server) + repr(state._server._client)
+    for address in (wrong, f"redis://{place}", f"redis://{place}?password_file={tmp_path / 'none'}"):
+        with RedisState(address) as state, pytest.raises(StateError, match="refuses us") as told:
+            state.history("u")
+        assert "not-it" not in str(told.value)
+    assert shown(wrong) == f"redis://web@{place}"
+
+
+def test_a_place_with_a_password_is_not_served_from(redis_server: Redis) -> None:
+    with pytest.raises(ConfigError, match="dashboard") as told:
+        check_state(f"redis://:hush@127.0.0.1:{redis_server.port}/0")
+    assert "hush" not in str(told.value)
+    check_state(redis_server.address())
+
+
+@pytest.mark.parametrize(
+    ("address", "fault"),
+    [
+        ("redis://", "no address of a Redis server"),
+        ("redis://:secret@host:port/0", "no address of a Redis server"),
+        ("redis://:secret@host/films", "no address of a Redis server"),
+        ("redis://:secret@host/0?histroy=3", "unknown setting 'histroy'"),
+        ("redis://:secret@host/0?history=0", "at least 1"),
+        ("redis://:secret@host/0?prefix=a*", "prefix may hold"),
+        ("mongo://:secret@host/0", "known: a file, redis://, rediss://"),
+    ],
+)
+def test_an_address_that_cannot_be_read_is_refused_without_its_password(address: str, fault: str) -> None:
+    for opener in (open_viewers, open_impressions):
+        with pytest.raises(ConfigError, match=fault) as told:
+            opener(address)
+        assert "secret" not in str(told.value)
+
+
+def test_an_address_is_asked_by_tls_where_it_says_so(redis_server: Redis) -> None:
+    with RedisState(redis_server.address().replace("redis:", "rediss:")) as state, pytest.raises(StateError):
+        state.history("u")
+
+
+def test_services_of_one_server_do_not_see_each_other(redis_server: Redis) -> None:
+    with RedisState(redis_server.address(prefix="one")) as one, RedisState(redis_server.address(prefix="two")) as two:
+        one.append(watched("a"))
+        assert two.history("u").item_ids == ()
+        assert two.users(5) == []
+
+
+def test_a_file_moves_to_a_server_and_back_with_its_versions(redis_server: Redis, tmp_path: Path) -> None:
+    source, address, back = tmp_path / "source.sqlite", redis_server.address(), tmp_path / "back.sqlite"
+    with open_viewers(source) as state, open_impressions(source) as sink:
+        state.append([one for place in range(700) for one in watched(f"i{place}", user=f"u{place % 7}")])
+        histories = state.histories([f"u{number}" for number in range(7)])
+        sink.write([served("r1"), served("r2")])
+        sink.remember_bundle("b1", tmp_path / "bundle")
+    first = copy_state(source, address)
+    assert (first.events, first.new_events, first.requests) == (700, 700, 2)
+    again = copy_state(source, address)
+    assert (again.events, again.new_events) == (700, 0)
+    assert copy_state(address, back).new_events == 700
+    for place in (address, back):
+        with open_viewers(place) as state, open_impressions(place) as sink:
+            for history in histories:
+                here = state.history(history.user_id)
+                assert (here.item_ids, here.version) == (history.item_ids, history.version)
+                assert state.history(history.user_id, history.version - 7).item_ids == history.item_ids[:-1]
+            assert set(sink.request_ids()) == {"r1", "r2"}
+            assert sink.bundle_path("b1") == tmp_path / "bundle"
+
+
+def test_the_verb_copies_and_says_how_much(redis_server: Redis, tmp_path: Path) -> None:
+    from foveate_cli.state import command
+
+    with open_viewers(tmp_path / "s") as state, open_impressions(tmp_path / "s") as sink:
+        state.append(watched("a", "b"))
+        sink.write([served("r1")])
+    address = redis_server.address()
+    result = CliRunner().invoke(command, ["copy", str(tmp_path / "s"), address, "--histories-only"])
+    assert result.exit_code == 0, result.output
+    assert "copied 2 events and 0 served requests; 2 of the events are new there" in result.output
+    result = CliRunner().invoke(command, ["copy", str(tmp_path / "s"), address])
+    assert "copied 2 events and 1 served requests; 0 of the events are new there" in result.output
+    failed = CliRunner().invoke(command, ["copy", str(tmp_path / "none"), address])
+    assert isinstance(failed.exception, StateError)
+    failed = CliRunner().invoke(command, ["copy", str(tmp_path / "s"), NOBODY])
+    assert "see that the server runs" in str(failed.exception)
+
+
+def eventually(ask: Callable[[], tuple[str, ...]]) -> tuple[str, ...]:
+    """Ask until there is no error."""
+    for _ in range(100):
+        try:
+            return ask()
+        except FoveateError:
+            time.sleep(0.05)
+    return ask()
+
+
+def test_a_server_says_where_it_is() -> None:
+    assert repr(Server("redis://u:p@host:1/2?history=5")) == "Server('redis://u@host:1/2?history=5')"
