@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from foveate.data.crew import CrewConfig
 from foveate.data.signals import Signals
 from foveate.data.split import Protocol, SplitConfig
 from foveate.errors import ConfigError
@@ -69,6 +70,9 @@ class Recipe:
     refit_learned
         Whether sources that take long to learn (the encoder) are fitted anew for every label window. If not, the one
         fitted before the oldest window serves them all, and takes a single fit.
+    train
+        By how many processes of a Ray cluster an encoder is trained, and what each takes; how it learns is the
+        source's own ``train``.
     ranker
         The re-ranker.
     order
@@ -96,6 +100,7 @@ class Recipe:
     label_draw: LabelDraw = field(default_factory=LabelDraw)
     labels: Labels = field(default_factory=Labels)
     refit_learned: bool = False
+    train: CrewConfig = field(default_factory=CrewConfig)
     ranker: RankerConfig = field(default_factory=_default_ranker)
     order: ListOrder = field(default_factory=_default_order)
     policy: SlatePolicy = field(default_factory=_default_policy)

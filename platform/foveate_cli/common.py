@@ -29,6 +29,7 @@ from foveate.errors import ConfigError
 from foveate_cluster.edges import prepare_to_join
 
 if TYPE_CHECKING:
+    from foveate.data.crew import Crew, CrewConfig
     from foveate.ranking.base import RankerConfig
     from foveate.ranking.growing import Grower
 
@@ -124,6 +125,21 @@ def grower_of(ranker: RankerConfig) -> Grower | None:
     from foveate_tune.spread import OverRay  # noqa: PLC0415
 
     return OverRay()
+
+
+def crew_of(train: CrewConfig, place: Path | None) -> Crew | None:
+    """Return what trains an encoder over Ray, None where one process trains it.
+
+    Parameters
+    ----------
+    place
+        A folder that every worker sees, for checkpoints while they train; None takes a temporary one of this machine.
+    """
+    if not train.workers:
+        return None
+    from foveate_tune.crew import RayCrew  # noqa: PLC0415 - Ray starts slowly
+
+    return RayCrew(train, place)
 
 
 def write_json(path: Path | None, payload: Any) -> None:

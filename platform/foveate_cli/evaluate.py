@@ -16,6 +16,7 @@ from foveate.metrics import Difference, Interval
 from foveate_cli.common import (
     address_option,
     config_options,
+    crew_of,
     folder,
     grower_of,
     json_option,
@@ -111,14 +112,18 @@ def _evaluate(
 
     chosen = tuple(range(recipe.seed, recipe.seed + seeds))
     grower = grower_of(recipe.ranker)
+    # On a cluster workers may lie on other nodes, which see the same folder beside the data set.
+    crew = crew_of(recipe.train, data.resolve().parent if address else None)
     with telling() as say:
         if address is None:
-            return evaluate_folder(data, recipe, protocols, chosen, bundle=bundle, progress=say, grower=grower)
+            return evaluate_folder(
+                data, recipe, protocols, chosen, bundle=bundle, progress=say, grower=grower, crew=crew
+            )
         from foveate_tune.remote import run_on_cluster  # noqa: PLC0415 - Ray starts slowly
 
         there = bundle.resolve() if bundle else None
         call = (evaluate_folder, data.resolve(), recipe, protocols, chosen)
-        return run_on_cluster(*call, bundle=there, address=address, progress=say, grower=grower)
+        return run_on_cluster(*call, bundle=there, address=address, progress=say, grower=grower, crew=crew)
 
 
 def _table(evaluation: Evaluation) -> Table:

@@ -17,6 +17,7 @@ from foveate.files import check_free
 from foveate_cli.common import (
     address_option,
     config_options,
+    crew_of,
     folder,
     grower_of,
     json_option,
@@ -149,11 +150,11 @@ def train_bundle(
     check_free(default_state(path))
     replaces = verify(parent).bundle_id if parent else None
     dataset = open_dataset(data)
-    grower = grower_of(recipe.ranker)
-    earlier = fit(dataset, recipe, upto="selection", progress=say, grower=grower)
+    grower, crew = grower_of(recipe.ranker), crew_of(recipe.train, path.parent.resolve())
+    earlier = fit(dataset, recipe, upto="selection", progress=say, grower=grower, crew=crew)
     say("measuring on validation")
     metrics = {"validation": figures(earlier, say)}
-    fitted = fit(dataset, recipe, upto=upto, progress=say, after=earlier, grower=grower)
+    fitted = fit(dataset, recipe, upto=upto, progress=say, after=earlier, grower=grower, crew=crew)
     with _histories(dataset, default_state(path), say):
         return Bundle.save(
             fitted.model,

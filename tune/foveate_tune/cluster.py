@@ -133,6 +133,29 @@ def check_nodes(need: Resources, workers: int, machines: Sequence[Node], where: 
     raise ConfigError(f"one trial asks for {asked}, but {has}: lower {what}")
 
 
+def check_room(need: Resources, workers: int, setting: str) -> None:
+    """Refuse more workers than fit on the cluster that this process is connected to: Ray would wait for ever.
+
+    Parameters
+    ----------
+    setting
+        What says how many they are, such as ``ranker.workers``.
+
+    Raises
+    ------
+    ConfigError
+        As said; the message tells for how many there is room.
+    """
+    # A task on the cluster, such as a training that was sent there, keeps its own CPU while it waits.
+    own = 1 if ray.get_runtime_context().get_task_id() else 0
+    room = sum(node.places(need) for node in nodes()) - own
+    if room < workers:
+        raise ConfigError(
+            f"{setting}: {workers} workers of {need.told()} each, but the cluster has room for {max(room, 0)}: "
+            "lower it, or name a larger cluster with --address"
+        )
+
+
 def _listed(*parts: str) -> str:
     *most, last = parts
     return f"{', '.join(most)} and {last}" if most else last

@@ -22,7 +22,7 @@ _CANCEL_SECONDS = 15.0
 
 
 @dataclass(frozen=True)
-class _Refused:
+class Refused:
     """A user's mistake found on the cluster; an error class of its own signature does not survive the way back."""
 
     kind: str
@@ -59,12 +59,12 @@ def run_on_cluster(
     """
     need = need or Resources()
     with cluster(address, need):
-        task: Any = ray.remote(_guarded).options(num_cpus=need.cpus, num_gpus=need.gpus, max_retries=0)
-        with _news(progress) as (told, drain):
+        task: Any = ray.remote(guarded).options(num_cpus=need.cpus, num_gpus=need.gpus, max_retries=0)
+        with relayed(progress) as (told, drain):
             running = task.remote(function, args, kwargs | told)
-            answer: T | _Refused = _awaited(running, drain)
-    if isinstance(answer, _Refused):
-        raise _error(answer)
+            answer: T | Refused = _awaited(running, drain)
+    if isinstance(answer, Refused):
+        raise error_of(answer)
     return answer
 
 
@@ -82,7 +82,7 @@ def _awaited(running: Any, drain: Callable[[], None]) -> Any:
 
 
 @contextmanager
-def _news(progress: Callable[[str], None] | None) -> Iterator[tuple[dict[str, Any], Callable[[], None]]]:
+def relayed(progress: Callable[[str], None] | None) -> Iterator[tuple[dict[str, Any], Callable[[], None]]]:
     """Yield the argument to hand to the function there, and what passes its lines on here."""
     if progress is None:
         yield {}, lambda: None
@@ -116,14 +116,16 @@ class _Line:
         self._queue.put(news)
 
 
-def _guarded(function: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> T | _Refused:
+def guarded(function: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> T | Refused:
+    """Call a function, and return what a user is to be told where it cannot be done."""
     try:
         return function(*args, **kwargs)
     except FoveateError as error:
-        return _Refused(type(error).__name__, str(error))
+        return Refused(type(error).__name__, str(error))
 
 
-def _error(refused: _Refused) -> FoveateError:
+def error_of(refused: Refused) -> FoveateError:
+    """Return the error that was found elsewhere."""
     kind = getattr(errors, refused.kind, FoveateError)
     # A class that is built from more than its message keeps the message alone.
     return kind(refused.message) if kind.__init__ is Exception.__init__ else FoveateError(refused.message)

@@ -12,10 +12,10 @@ import ray
 from ray import train
 from ray.train.lightgbm import LightGBMTrainer, get_network_params
 
-from foveate.errors import ConfigError, TrainingError
+from foveate.errors import TrainingError
 from foveate.ranking.growing import Parameters, Rows, grow, text_of
 from foveate_cluster.ray_cluster import ray_cluster
-from foveate_tune.cluster import Resources, nodes, quiet
+from foveate_tune.cluster import Resources, check_room, quiet
 
 _JOINTLY: Mapping[str, Any] = {"tree_learner": "data", "pre_partition": True}
 """Every process builds the histograms of its own rows; their sums decide each split, so all grow the same trees."""
@@ -42,7 +42,7 @@ class OverRay:
         hands = rows.dealt(workers)
         need = Resources(cpus=max(int(one.get("num_threads", 1)) for one in members))
         with ray_cluster(None, least_cpus=workers * need.cpus), quiet(), tempfile.TemporaryDirectory() as scratch:
-            _check_room(need, workers)
+            check_room(need, workers, "ranker.workers")
             trainer = LightGBMTrainer(
                 _member,  # type: ignore[arg-type] # Ray knows loops that return nothing, though it keeps what they do
                 train_loop_config={
@@ -74,15 +74,3 @@ def _member(loop: dict[str, Any]) -> list[str]:
         own = network if not grown else {"num_machines": network["num_machines"]}
         grown.append(grow(rows, {**parameters, **own}, loop["trees"]))
     return [text_of(booster) for booster in grown]
-
-
-def _check_room(need: Resources, workers: int) -> None:
-    """Refuse more workers than fit: Ray Train would wait for their place for ever."""
-    # A task on the cluster, such as a training that was sent there, keeps its own CPU while it waits.
-    own = 1 if ray.get_runtime_context().get_task_id() else 0
-    room = sum(node.places(need) for node in nodes()) - own
-    if room < workers:
-        raise ConfigError(
-            f"ranker.workers: {workers} workers of {need.told()} each, but the cluster has room for {max(room, 0)}: "
-            "lower it, or name a larger cluster with --address"
-        )

@@ -149,6 +149,11 @@ class Histories:
         """How many viewers, those without a row included."""
         return len(self.offsets) - 1
 
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """``[U]``: how many interactions each viewer has."""
+        return np.diff(self.offsets)
+
     def rows(self, user: int) -> slice:
         """Return where the viewer's interactions lie."""
         return slice(int(self.offsets[user]), int(self.offsets[user + 1]))

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveate.data.catalog import Catalog
+from foveate.data.crew import Crew
 from foveate.data.events import Histories
 
 
@@ -60,6 +61,11 @@ class FitContext:
         window.
     progress
         Called with one line of news a step of long work. A :class:`Watcher` also sees how far it has come.
+    crew
+        Several processes that train an encoder together; None trains it in this one.
+    lengths
+        ``[U]`` int64 how many interactions each viewer has, where ``histories`` holds this process's share of the
+        viewers alone; None where it holds all.
     """
 
     histories: Histories
@@ -68,3 +74,5 @@ class FitContext:
     seed: int = 0
     validation: NDArray[np.int32] | None = None
     progress: Callable[[str], None] | None = None
+    crew: Crew | None = None
+    lengths: NDArray[np.int64] | None = None

@@ -27,7 +27,7 @@ from foveate.encoder.inputs.base import ItemInputConfig
 from foveate.encoder.model import EncoderConfig, SequenceEncoder
 from foveate.encoder.objective import Objective
 from foveate.encoder.settings import METRIC, EpochReport, TrainConfig
-from foveate.encoder.team import Team
+from foveate.encoder.team import Held, Team
 from foveate.encoder.trained import TrainedEncoder
 from foveate.encoder.validation import Validation
 from foveate.errors import TrainingError
@@ -43,10 +43,12 @@ class Run:
         device = device_of(train.device)
         timed = context.now != NO_TIME
         self.events = EventArrays.of(context.histories, device, timed=timed)
-        self.offsets = torch.tensor(context.histories.offsets, dtype=torch.int64, device=device)
+        self.offsets, self.held = _offsets(context, device)
         if not bool((self.offsets.diff() > 1).any()):
             raise TrainingError("no viewer has two positive events: there is no next item to learn from")
         counts = np.bincount(context.histories.items, minlength=context.histories.n_items)
+        if self.held is not None:
+            counts = self.team.total(torch.tensor(counts, device=device)).cpu().numpy()
         content = Content.of(encoder.inputs_of(ItemInputConfig), context.catalog, counts)
         self.model = SequenceEncoder(encoder, context.histories.n_items, content, timed=timed).to(device)
         loss = train.loss.build(torch.tensor(counts, dtype=torch.float32), train.negatives)
@@ -60,7 +62,7 @@ class Run:
             weight_decay=train.weight_decay,
             fused=True,
         )
-        self.validation = _validation(context, train.validation_viewers)
+        self.validation = _validation(context, train.validation_viewers, self.team)
         self.epochs_done = 0
         self.best_epoch, self.best_metric = 0, -math.inf
         self.best: dict[str, Tensor] = {}
@@ -86,13 +88,13 @@ class Run:
         if self.train.epoch_rows:
             spans = drawn(spans, self.train.epoch_rows)
         batches = [spans.take(index) for index in bucketed(spans, self.train.batch_size)]
-        self.team.part()
         start, rows = time.perf_counter(), int(spans.length_B.sum())
         total = torch.zeros((), device=self.offsets.device)
-        for done, batch in enumerate(batches, start=1):
-            total += self._step(batch)
-            if on_step is not None:
-                on_step(done, len(batches))
+        with self.team.apart(self.offsets.device):
+            for done, batch in enumerate(batches, start=1):
+                total += self._step(batch)
+                if on_step is not None:
+                    on_step(done, len(batches))
         loss = float(self.team.total(total)) / rows
         seconds = time.perf_counter() - start
         self.epochs_done += 1
@@ -104,7 +106,7 @@ class Run:
 
     def _step(self, spans: Spans) -> Tensor:
         """Take one step; returns the loss, summed over this process's rows, without waiting for it."""
-        own = self.team.share(spans)
+        own = self.team.share(spans, self.held)
         rows = own.length_B.sum()
         self.optimizer.zero_grad(set_to_none=True)
         loss = torch.zeros((), device=rows.device)
@@ -178,8 +180,25 @@ class Run:
         self.best_metric = -math.inf if best_metric is None else float(best_metric)
 
 
-def _validation(context: FitContext, viewers: int) -> Validation | None:
+def _offsets(context: FitContext, device: torch.device) -> tuple[Tensor, Held | None]:
+    """Return ``[U + 1]`` where each viewer's events lie among those of all, and what of them this process holds."""
+    own_U = torch.tensor(context.histories.offsets, dtype=torch.int64, device=device)
+    if context.lengths is None:
+        return own_U, None
+    all_U = torch.tensor(np.concatenate([[0], np.cumsum(context.lengths)]), dtype=torch.int64, device=device)
+    return all_U, Held(all_U, own_U)
+
+
+def _validation(context: FitContext, viewers: int, team: Team) -> Validation | None:
     if context.validation is None:
         return None
-    validation = Validation(context.histories, context.validation, viewers, context.seed, context.now)
+    validation = Validation(
+        context.histories,
+        context.validation,
+        viewers,
+        context.seed,
+        context.now,
+        lengths=context.lengths,
+        team=team,
+    )
     return validation if len(validation.users) else None

@@ -1,12 +1,13 @@
 """Processes that train one encoder together: each takes a share of every batch, and all take the same step.
 
 They meet through ``torch.distributed``, which whoever starts them sets up; without it a process trains alone, and
-nothing here costs or changes anything. Each process holds the whole histories.
+nothing here costs or changes anything. Each process holds the whole histories, or those of its own viewers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +15,30 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from foveate.encoder.batch import Spans
+from foveate.encoder.device import random_state, set_random_state
+
+
+@dataclass(frozen=True)
+class Held:
+    """Where a process that holds the events of some viewers finds what lies elsewhere among those of all.
+
+    Parameters
+    ----------
+    all_U, own_U
+        int64 ``[U + 1]``: viewer ``u`` owns the rows ``offsets[u]:offsets[u + 1]`` among the events of all viewers, and
+        among those that this process holds.
+    """
+
+    all_U: Tensor
+    own_U: Tensor
+
+    def own(self, spans: Spans) -> Spans:
+        """Return the spans of the viewers whose events this process holds, as they lie among these."""
+        # A viewer without events begins where the next one does: the last that begins there is the one that has some.
+        viewer_B = torch.searchsorted(self.all_U, spans.start_B, right=True) - 1
+        mine_B = self.own_U.diff()[viewer_B] > 0
+        viewer_B, start_B = viewer_B[mine_B], spans.start_B[mine_B]
+        return Spans(start_B - self.all_U[viewer_B] + self.own_U[viewer_B], spans.length_B[mine_B])
 
 
 @dataclass(frozen=True)
@@ -39,20 +64,35 @@ class Team:
         return cls()
 
     def agree(self, device: torch.device) -> None:
-        """Bring every process's generator to where that of the first stands, so that all draw the same batches."""
+        """Bring every process's generators to where those of the first stand, so that all draw the same batches."""
         if self.size > 1:
-            state = torch.get_rng_state().to(device)
-            dist.broadcast(state, src=0)
-            torch.set_rng_state(state.cpu())
+            states = {name: state.to(device) for name, state in random_state(device).items()}
+            for state in states.values():
+                dist.broadcast(state, src=0)
+            set_random_state({name: state.cpu() for name, state in states.items()}, device)
 
-    def part(self) -> None:
-        """Let every process draw dropout and negatives of its own from here on; call it where all agree."""
-        if self.size > 1:
-            torch.manual_seed(int(torch.randint(2**62, ())) + self.rank)
+    @contextmanager
+    def apart(self, device: torch.device) -> Iterator[None]:
+        """Let every process draw dropout and negatives of its own within the block; before and after it, all agree."""
+        if self.size == 1:
+            yield
+            return
+        agreed = random_state(device)
+        torch.manual_seed(int(torch.randint(2**62, ())) + self.rank)
+        yield
+        set_random_state(agreed, device)
 
-    def share(self, spans: Spans) -> Spans:
-        """Return this process's part of a batch; empty where the batch holds fewer spans than the team processes."""
-        return Spans(spans.start_B[self.rank :: self.size], spans.length_B[self.rank :: self.size])
+    def share(self, spans: Spans, held: Held | None = None) -> Spans:
+        """Return this process's part of a batch, which may be empty.
+
+        Parameters
+        ----------
+        held
+            The viewers whose events this process holds, whose spans are then its part; None where it holds all.
+        """
+        if held is None:
+            return Spans(spans.start_B[self.rank :: self.size], spans.length_B[self.rank :: self.size])
+        return held.own(spans)
 
     def average(self, parameters: Iterable[nn.Parameter]) -> None:
         """Replace each gradient by the mean over the team; a process without one counts as zero."""

@@ -54,7 +54,7 @@ class TrainedEncoder:
         self.config = config
         self.model = model.eval()
         self.best_epoch = best_epoch
-        self._device = model.items.weight.device
+        self.device = model.items.weight.device
         self._timed = bool(model.timed)
 
     @cached_property
@@ -93,7 +93,7 @@ class TrainedEncoder:
         now
             ``[B]`` UTC microseconds or ``NO_TIME``: when each viewer asks. None where that is not known.
         """
-        user_BD = torch.zeros(histories.n_users, self.config.width, device=self._device)
+        user_BD = torch.zeros(histories.n_users, self.config.width, device=self.device)
         for rows, batch in self._batches(histories, now, _BATCH):
             user_BD[rows] = self.model(batch, self._item_ID)
         return user_BD
@@ -197,7 +197,7 @@ class TrainedEncoder:
         return self.model.match.as_dot(user_BD, self._item_ID[:0])[0]
 
     def _codes(self, items: NDArray[np.int32] | None) -> Tensor | slice:
-        return slice(None) if items is None else torch.tensor(items, device=self._device).long()
+        return slice(None) if items is None else torch.tensor(items, device=self.device).long()
 
     def _matched(self, user_BD: Tensor, codes: Tensor | slice) -> Tensor:
         """Return ``[B, N]``: scores of some items. What does not depend on the viewer is worked out once."""
@@ -209,8 +209,8 @@ class TrainedEncoder:
         self, histories: Histories, now: NDArray[np.int64] | None, size: int
     ) -> Iterator[tuple[Tensor, SequenceBatch]]:
         """Yield viewers who have a history, by their place, with the newest events of each."""
-        events = EventArrays.of(histories, self._device, timed=self._timed, now=now)
-        offsets = torch.tensor(histories.offsets, device=self._device)
+        events = EventArrays.of(histories, self.device, timed=self._timed, now=now)
+        offsets = torch.tensor(histories.offsets, device=self.device)
         some = (offsets.diff() > 0).nonzero()[:, 0]
         spans = newest_spans(offsets, self.config.max_len)
         # Like lengths side by side leave little padding.

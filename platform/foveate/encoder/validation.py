@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from foveate.data.events import Histories
+from foveate.encoder.team import Team
 from foveate.encoder.trained import TrainedEncoder
 from foveate.messages import NO_TIME
 from foveate.metrics import mid_ranks, ndcg_at, recall_at
@@ -16,6 +18,8 @@ _BATCH = 512
 
 class Validation:
     """Viewers with a held-out item, at most ``viewers`` of them, the same ones every time.
+
+    Processes that train together each rank for some of them, and all of them learn the mean.
 
     Parameters
     ----------
@@ -29,25 +33,41 @@ class Validation:
         Of the draw among more viewers than that.
     now
         When all of them ask, in UTC microseconds, or ``NO_TIME``.
+    lengths
+        ``[U]`` int64 how many interactions each viewer has, where ``histories`` holds those of some viewers alone.
+    team
+        The processes that train together.
     """
 
     def __init__(
-        self, histories: Histories, targets: NDArray[np.int32], viewers: int, seed: int, now: int = NO_TIME
+        self,
+        histories: Histories,
+        targets: NDArray[np.int32],
+        viewers: int,
+        seed: int,
+        now: int = NO_TIME,
+        *,
+        lengths: NDArray[np.int64] | None = None,
+        team: Team | None = None,
     ) -> None:
         self._histories = histories
         self._now = now
         self._targets = targets
-        some = np.flatnonzero((targets >= 0) & (np.diff(histories.offsets) > 0))
+        self._team = team or Team()
+        held = histories.lengths
+        some = np.flatnonzero((targets >= 0) & ((held if lengths is None else lengths) > 0))
         if len(some) > viewers:
             some = np.sort(np.random.default_rng(seed).choice(some, viewers, replace=False))
         self.users: NDArray[np.int64] = some
+        self._own = some[self._team.rank :: self._team.size] if lengths is None else some[held[some] > 0]
 
     def measure(self, encoder: TrainedEncoder) -> dict[str, float]:
-        """Return ``ndcg@10`` and ``recall@10``."""
-        ranks = np.concatenate(
-            [self._ranks(encoder, self.users[s : s + _BATCH]) for s in range(0, len(self.users), _BATCH)]
-        )
-        return {"ndcg@10": float(ndcg_at(ranks, 10).mean()), "recall@10": float(recall_at(ranks, 10).mean())}
+        """Return ``ndcg@10`` and ``recall@10``, the means over all of the viewers."""
+        ranks = [self._ranks(encoder, self._own[s : s + _BATCH]) for s in range(0, len(self._own), _BATCH)]
+        own = np.concatenate(ranks) if ranks else np.empty(0)
+        sums = torch.tensor([ndcg_at(own, 10).sum(), recall_at(own, 10).sum()], dtype=torch.float64)
+        ndcg, recall = (self._team.total(sums.to(encoder.device)) / len(self.users)).tolist()
+        return {"ndcg@10": ndcg, "recall@10": recall}
 
     def _ranks(self, encoder: TrainedEncoder, users: NDArray[np.int64]) -> NDArray[np.float64]:
         histories = self._histories.take(users)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from foveate.bundle import Bundle
 from foveate.config import to_dict
+from foveate.data.crew import Crew
 from foveate.data.dataset import Dataset, open_dataset
 from foveate.data.fitting import Headed
 from foveate.data.split import Protocol, Stage
@@ -38,6 +39,7 @@ def evaluate(
     bundle: Bundle | None = None,
     progress: Progress | None = None,
     grower: Grower | None = None,
+    crew: Crew | None = None,
 ) -> Evaluation:
     """Put baselines, blends, two-stage and slate side by side on the test window.
 
@@ -57,11 +59,13 @@ def evaluate(
         Called with one line of news a step.
     grower
         Grows the ranker's trees elsewhere, where the recipe asks for several workers.
+    crew
+        The processes that train an encoder together, where the recipe asks for several.
 
     Raises
     ------
     ConfigError
-        There is no seed.
+        There is no seed, or the recipe asks for workers and there is no crew or no grower.
     DataError
         The data cannot be cut by ``protocol``.
     BundleError
@@ -71,7 +75,7 @@ def evaluate(
     """
     say = progress or _silent
     runs = (
-        _trained(dataset, recipe, protocol, seeds, say=say, grower=grower)
+        _trained(dataset, recipe, protocol, seeds, say=say, grower=grower, crew=crew)
         if bundle is None
         else _loaded(dataset, bundle, protocol, say)
     )
@@ -96,6 +100,7 @@ def evaluate_folder(
     bundle: Path | None = None,
     progress: Progress | None = None,
     grower: Grower | None = None,
+    crew: Crew | None = None,
 ) -> list[Evaluation]:
     """Open a dataset (and a bundle) by path and evaluate under each protocol: one picklable call for a cluster.
 
@@ -104,7 +109,7 @@ def evaluate_folder(
     dataset = open_dataset(data)
     loaded = Bundle.load(bundle) if bundle is not None else None
     return [
-        evaluate(dataset, recipe, protocol, seeds, bundle=loaded, progress=progress, grower=grower)
+        evaluate(dataset, recipe, protocol, seeds, bundle=loaded, progress=progress, grower=grower, crew=crew)
         for protocol in protocols or _protocols(dataset, loaded)
     ]
 
@@ -133,11 +138,12 @@ def _trained(
     *,
     say: Progress,
     grower: Grower | None,
+    crew: Crew | None,
 ) -> Iterator[_Run]:
     for seed in seeds:
         say_seed = Headed(f"seed {seed}: ", say) if len(seeds) > 1 else say
         own = replace(recipe, protocol=protocol, seed=seed)
-        fitted = fit(dataset, own, upto="test", progress=say_seed, grower=grower)
+        fitted = fit(dataset, own, upto="test", progress=say_seed, grower=grower, crew=crew)
         run = _beside(fitted.model, fitted.stage, say_seed)
         logistic = RankerConfig.variants["logistic"]().fit(fitted.training, seed)
         yield replace(run, subject=replace(run.subject, rankers={LOGISTIC: logistic}))

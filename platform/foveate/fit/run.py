@@ -10,10 +10,12 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from foveate.data.catalog import Catalog
+from foveate.data.crew import Crew
 from foveate.data.dataset import Dataset
 from foveate.data.events import Events
 from foveate.data.followed import followed
 from foveate.data.split import Stage, Targets, Windows, label_stages, windows
+from foveate.errors import ConfigError
 from foveate.features.sets import FeatureSet
 from foveate.fit.click_through import wanted_click_through
 from foveate.fit.training import LabelWindow, training_set
@@ -58,6 +60,7 @@ def fit(
     progress: Progress | None = None,
     after: Fitted | None = None,
     grower: Grower | None = None,
+    crew: Crew | None = None,
 ) -> Fitted:
     """Train sources, features and ranker.
 
@@ -78,9 +81,13 @@ def fit(
         What was fitted up to an earlier stage of the same dataset by the same recipe: its windows are not fitted again.
     grower
         Grows the ranker's trees elsewhere, where the recipe asks for several workers.
+    crew
+        The processes that train an encoder together, where the recipe asks for several.
 
     Raises
     ------
+    ConfigError
+        The recipe asks for workers, and there is no crew or no grower.
     DataError
         The log is too short to be cut.
     TrainingError
@@ -88,7 +95,7 @@ def fit(
     """
     catalog, positive = dataset.catalog(), positive_kinds(dataset, recipe)
     fits = dict(after.fits) if after else {}
-    labels, last = fit_windows(dataset, recipe, catalog, upto=upto, fits=fits, progress=progress)
+    labels, last = fit_windows(dataset, recipe, catalog, upto=upto, fits=fits, progress=progress, crew=crew)
     stage = last.stage
     _say(progress, "ranker: candidates and features of the label windows")
     training = training_set(labels, catalog, recipe.counts, recipe.label_draw, recipe.seed, labels=recipe.labels)
@@ -117,17 +124,24 @@ def fit_windows(
     upto: Upto,
     fits: dict[str, LabelWindow] | None = None,
     progress: Progress | None = None,
+    crew: Crew | None = None,
 ) -> tuple[list[LabelWindow], LabelWindow]:
     """Fit sources and features: of the windows that label the ranker, oldest first, and of all that lies before them.
 
     Parameters and errors are those of :func:`fit`; ``fits`` are windows that need not be fitted again, and keeps those
     that were.
     """
+    if recipe.train.workers and crew is None:
+        raise ConfigError(
+            f"train.workers: {recipe.train.workers} train over Ray, which this cannot: set it to 0, or use "
+            "'foveate train' or 'foveate evaluate'"
+        )
     events = dataset.log().encode(dataset.users(), catalog.items, recipe.signals, positive_kinds(dataset, recipe))
     cut = windows(events, recipe.protocol, recipe.split)
-    fits = {} if fits is None else fits
-    labels = _fit_labels(labelled_stages(cut, events, recipe, upto), recipe, catalog, fits, progress)
-    return labels, _fit_window(final_stage(cut, events, upto), recipe, catalog, fits, progress)
+    site = _Site(recipe, catalog, {} if fits is None else fits, progress, crew if recipe.train.workers else None)
+    return _fit_labels(labelled_stages(cut, events, recipe, upto), site), _fit_window(
+        final_stage(cut, events, upto), site
+    )
 
 
 def positive_kinds(dataset: Dataset, recipe: Recipe) -> tuple[str, ...]:
@@ -157,57 +171,66 @@ def final_stage(cut: Windows, events: Events, upto: Upto) -> Stage:
     return Stage("all", events, nothing, end, NO_TIME)
 
 
-def _fit_labels(
-    stages: Sequence[Stage], recipe: Recipe, catalog: Catalog, fits: dict[str, LabelWindow], progress: Progress | None
-) -> list[LabelWindow]:
-    """Fit the label windows, oldest first; ``fits`` keeps them.
+@dataclass(frozen=True)
+class _Site:
+    """What every window is fitted by; ``fits`` keeps those that are done."""
+
+    recipe: Recipe
+    catalog: Catalog
+    fits: dict[str, LabelWindow]
+    progress: Progress | None
+    crew: Crew | None
+
+
+def _fit_labels(stages: Sequence[Stage], site: _Site) -> list[LabelWindow]:
+    """Fit the label windows, oldest first.
 
     Where learned sources are not fitted anew, the one of the oldest window, which has seen the least, serves the later
     ones too.
     """
     labels: list[LabelWindow] = []
     for stage in stages:
-        older = labels[0].sources if labels and not recipe.refit_learned else ()
-        kept = {type(c).name: s for c, s in zip(recipe.sources, older, strict=False) if type(c).learned}
-        labels.append(_fit_window(stage, recipe, catalog, fits, progress, kept=kept))
+        older = labels[0].sources if labels and not site.recipe.refit_learned else ()
+        kept = {type(c).name: s for c, s in zip(site.recipe.sources, older, strict=False) if type(c).learned}
+        labels.append(_fit_window(stage, site, kept=kept))
     return labels
 
 
 def _fit_window(
-    stage: Stage,
-    recipe: Recipe,
-    catalog: Catalog,
-    fits: dict[str, LabelWindow],
-    progress: Progress | None,
-    *,
-    kept: Mapping[str, CandidateSource] = MappingProxyType({}),
+    stage: Stage, site: _Site, *, kept: Mapping[str, CandidateSource] = MappingProxyType({})
 ) -> LabelWindow:
     """Fit sources and features on a stage's history, but for the sources that are ``kept`` from an older one."""
     name = f"{stage.name}, with an older {', '.join(kept)}" if kept else stage.name
-    if name not in fits:
-        sources = _fit_sources(stage, recipe, catalog, progress, kept)
+    recipe = site.recipe
+    if name not in site.fits:
+        sources = _fit_sources(stage, site, kept)
         features = FeatureSet.fit(
             [source.name for source in sources],
             recipe.remark_names,
             recipe.features,
             clock=recipe.clock,
             events=stage.history,
-            catalog=catalog,
+            catalog=site.catalog,
             signals=recipe.signals,
         )
-        fits[name] = LabelWindow(stage, sources, features)
-    return fits[name]
+        site.fits[name] = LabelWindow(stage, sources, features)
+    return site.fits[name]
 
 
-def _fit_sources(
-    stage: Stage, recipe: Recipe, catalog: Catalog, progress: Progress | None, kept: Mapping[str, CandidateSource]
-) -> list[CandidateSource]:
-    context = FitContext(stage.history.histories(catalog.duration), catalog, stage.now, recipe.seed, progress=progress)
+def _fit_sources(stage: Stage, site: _Site, kept: Mapping[str, CandidateSource]) -> list[CandidateSource]:
+    context = FitContext(
+        stage.history.histories(site.catalog.duration),
+        site.catalog,
+        stage.now,
+        site.recipe.seed,
+        progress=site.progress,
+        crew=site.crew,
+    )
     fitted = []
-    for config in recipe.sources:
+    for config in site.recipe.sources:
         name = type(config).name
         if name not in kept:
-            _say(progress, f"{stage.name}: fitting {name}")
+            _say(site.progress, f"{stage.name}: fitting {name}")
         fitted.append(kept[name] if name in kept else config.fit(context))
     return fitted
 

@@ -14,6 +14,7 @@ from foveate.data.queries import events_of
 from foveate.encoder.mapped import MappedEncoder
 from foveate.encoder.model import EncoderConfig
 from foveate.encoder.target import target_attention
+from foveate.encoder.together import train_together
 from foveate.encoder.train import TrainConfig, train_encoder
 from foveate.encoder.trained import TrainedEncoder
 from foveate.messages import Query
@@ -173,8 +174,13 @@ class Attention(SourceConfig):
         return ("target_attention",) if self.target_attention else ()
 
     def fit(self, context: FitContext) -> AttentionSource:
-        """Train the encoder, and lay out its items where an index finds them."""
-        encoder = train_encoder(self.encoder, self.train, context)
+        """Train the encoder, by a crew where the context has one, and lay out its items where an index finds them."""
+        crew = context.crew
+        encoder = (
+            train_encoder(self.encoder, self.train, context)
+            if crew is None
+            else train_together(self.encoder, self.train, context, crew)
+        )
         chosen = self.index.chosen(len(context.catalog))
         finder = None if chosen is None else Finder.fit(chosen, encoder, context)
         return AttentionSource(self, encoder, context.catalog, finder)

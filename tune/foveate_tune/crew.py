@@ -1,0 +1,161 @@
+"""An encoder trained by several processes: Ray Train starts them, and starts them anew where one died."""
+
+from __future__ import annotations
+
+import tempfile
+import textwrap
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import ray
+from ray import train
+from ray.train.torch import TorchTrainer
+
+from foveate.data.crew import CrewConfig, Keep, Work, dealt
+from foveate.data.fitting import FitContext
+from foveate.errors import ConfigError, TrainingError
+from foveate_cluster.ray_cluster import ray_cluster
+from foveate_tune.cluster import Resources, check_room, quiet
+from foveate_tune.remote import Refused, error_of, guarded, relayed
+
+_NEWS_SECONDS: Final = 0.5
+_LONGEST_REASON: Final = 200
+
+
+@dataclass(frozen=True)
+class RayCrew:
+    """A :class:`foveate.data.crew.Crew` on the cluster that this process is connected to, or one that it starts.
+
+    Parameters
+    ----------
+    config
+        How many workers, and what each takes.
+    place
+        A folder that every worker sees, in which checkpoints lie while they train; None takes a temporary one of this
+        machine.
+    """
+
+    config: CrewConfig
+    place: Path | None = None
+
+    def __call__(self, work: Work, context: FitContext) -> Any:
+        """Deal the viewers out and have every worker train on its own.
+
+        Raises
+        ------
+        ConfigError
+            The cluster has no room for so many workers, or there are fewer viewers than workers.
+        TrainingError
+            Workers died more often than they are started anew.
+        FoveateError
+            What the work itself raised.
+        """
+        config = self.config
+        need = Resources(config.cpus, config.gpus, config.resources)
+        hands = dealt(context.histories, config.workers)
+        shared = replace(context, histories=hands[0], crew=None, progress=None, lengths=context.histories.lengths)
+        with (
+            ray_cluster(None, least_cpus=config.workers * config.cpus),
+            quiet(),
+            _scratch(self.place) as storage,
+            relayed(context.progress) as (told, drain),
+        ):
+            check_room(need, config.workers, "train.workers")
+            loop = {
+                "work": work,
+                "shares": [ray.put(replace(shared, histories=hand, **told)) for hand in hands],
+            }
+            with _drained(drain):
+                answer = self._fit(loop, need, storage)
+        if isinstance(answer, Refused):
+            raise error_of(answer)
+        return answer
+
+    def _fit(self, loop: Mapping[str, Any], need: Resources, storage: Path) -> Any:
+        gpus = {"GPU": need.gpus} if need.gpus else {}
+        trainer = TorchTrainer(
+            _member,
+            train_loop_config=dict(loop),
+            scaling_config=train.ScalingConfig(
+                num_workers=self.config.workers,
+                use_gpu=need.gpus > 0,
+                resources_per_worker={"CPU": need.cpus, **gpus, **need.custom},
+            ),
+            run_config=train.RunConfig(
+                storage_path=str(storage),
+                failure_config=train.FailureConfig(max_failures=self.config.retries),
+                checkpoint_config=train.CheckpointConfig(num_to_keep=1),
+            ),
+        )
+        try:
+            result: Any = trainer.fit()
+        except train.TrainingFailedError as error:
+            said = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+            # Of a process that died Ray tells all that may have been the cause.
+            reason = textwrap.shorten(said, _LONGEST_REASON, placeholder=" ...")
+            raise TrainingError(
+                f"train.workers: training over Ray failed ({reason}); with workers 0 one process trains"
+            ) from error
+        return result.return_value
+
+
+def _member(loop: Mapping[str, Any]) -> Any:
+    """Train beside the others on the viewers of this worker; what the first one returns is what is kept."""
+    first = train.get_context().get_world_rank() == 0
+    context: FitContext = ray.get(loop["shares"][train.get_context().get_world_rank()])
+    if not first:
+        # All have the same news.
+        context = replace(context, progress=None)
+    checkpoint = train.get_checkpoint()
+    with checkpoint.as_directory() if checkpoint else nullcontext() as folder:
+        return guarded(loop["work"], (context, _keeper(first), Path(folder) if folder else None), {})
+
+
+def _keeper(first: bool) -> Keep:
+    """Return what reports an epoch to Ray Train: every worker must, and the checkpoint of the first one counts."""
+
+    def keep(save: Callable[[Path], None]) -> None:
+        if not first:
+            train.report({})
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            save(Path(folder))
+            train.report({}, checkpoint=train.Checkpoint.from_directory(folder))
+
+    return keep
+
+
+@contextmanager
+def _scratch(place: Path | None) -> Iterator[Path]:
+    """Make a folder for checkpoints that goes when the training ends."""
+    try:
+        if place is not None:
+            place.mkdir(parents=True, exist_ok=True)
+        folder = tempfile.TemporaryDirectory(prefix=".training.", dir=place)
+    except OSError as error:
+        raise ConfigError(f"train.workers: no checkpoint can be written to '{place}': {error.strerror}") from error
+    with folder as name:
+        yield Path(name)
+
+
+@contextmanager
+def _drained(drain: Callable[[], None]) -> Iterator[None]:
+    """Pass the workers' news on while the block waits for them."""
+    over = threading.Event()
+
+    def follow() -> None:
+        while not over.wait(_NEWS_SECONDS):
+            drain()
+
+    thread = threading.Thread(target=follow, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        drain()
