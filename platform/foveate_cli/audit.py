@@ -14,15 +14,15 @@ from rich.table import Table
 from foveate.bundle import Bundle
 from foveate.data.dataset import open_dataset
 from foveate.errors import ConfigError
-from foveate_cli.common import folder, json_option, out, telling, write_json
+from foveate_cli.common import json_option, out, reads, telling, write_json
 
 if TYPE_CHECKING:
     from foveate.audit import Audit, Group, Point
 
 
 @click.command(short_help="Popularity bias, exposure, calibration, and what diversity changes.")
-@folder("--bundle", "The bundle to audit.")
-@folder("--data", "Dataset folder: what it holds after the newest cut is what slates are judged by.")
+@reads("--bundle", "bundle", "The bundle to audit.")
+@reads("--data", "dataset", "Dataset folder: what it holds after the newest cut is what slates are judged by.")
 @click.option("--policy", metavar="NAME", help="The policy whose strength is varied; the bundle's own by default.")
 @click.option(
     "--strength",

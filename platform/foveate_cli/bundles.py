@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from foveate.config import to_dict
+from foveate.stored import is_address
 from foveate_cli.common import json_option, out, registry_option, write_json
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ _INDENT = " " * 8
 @click.command(short_help="List what served, and why.")
 @registry_option
 @json_option
-def command(*, registry: Path, json_path: Path | None) -> None:
+def command(*, registry: str, json_path: Path | None) -> None:
     """List the history of a registry, oldest first: promotions, refusals and rollbacks.
 
     The star marks what serves. The figure of a validation was measured before that bundle's last training, the gate's
@@ -34,7 +35,8 @@ def command(*, registry: Path, json_path: Path | None) -> None:
     for entry in entries:
         for line in _lines(entry, serves=bool(changes) and entry is _newest(entries, changes[-1])):
             out.print(line, markup=False)
-    out.print(f"serves  {f'{current}: {registry}/current' if current else 'nothing yet'}", markup=False)
+    place = f"{registry}/current" if current is None or not is_address(registry) else releases.path(current)
+    out.print(f"serves  {f'{current}: {place}' if current else 'nothing yet'}", markup=False)
     write_json(json_path, {"current": current, "history": [_plain(entry) for entry in entries]})
 
 

@@ -9,7 +9,7 @@ import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 from rich.console import Console
@@ -52,6 +52,40 @@ def place(name: str, help_text: str) -> Callable[[F], F]:
     return click.option(name, metavar="FOLDER_OR_ADDRESS", help=help_text)
 
 
+class Brought(click.ParamType[Path]):
+    """The folder of a dataset or a bundle; one at an address such as ``s3://`` is brought here and checked."""
+
+    name = "folder_or_address"
+
+    def __init__(self, what: Literal["dataset", "bundle"]) -> None:
+        self._what = what
+
+    def convert(self, value: str | Path, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Return the folder on this machine."""
+        from foveate.stored import brought, is_address  # noqa: PLC0415 - Arrow starts slowly
+
+        del param, ctx
+        if not is_address(value):
+            return Path(value)
+        if self._what == "dataset":
+            from foveate.data.dataset import verify_dataset  # noqa: PLC0415 - as above
+
+            return brought(value, verify_dataset)
+        from foveate.bundle import verify  # noqa: PLC0415 - as above
+
+        return brought(value, verify)
+
+
+def reads(name: str, what: Literal["dataset", "bundle"], help_text: str, *, required: bool = True) -> Callable[[F], F]:
+    """Add an option that takes a dataset's or a bundle's folder or address, such as ``--data``."""
+    return click.option(name, type=Brought(what), required=required, help=help_text)
+
+
+def makes(help_text: str) -> Callable[[F], F]:
+    """Add ``--out``, a folder or an address where something is made."""
+    return click.option("--out", metavar="FOLDER_OR_ADDRESS", required=True, help=help_text)
+
+
 def state_option(help_text: str, *, required: bool = False) -> Callable[[F], F]:
     """Add ``--state``, where viewers' state is kept: a file, or the address of a server."""
     return click.option(
@@ -70,10 +104,10 @@ def registry_option(command: F) -> F:
     """Add ``--registry DIR``, where promoted bundles are kept."""
     return click.option(
         "--registry",
-        type=click.Path(path_type=Path),
-        default=Path("runs/registry"),
+        metavar="FOLDER_OR_ADDRESS",
+        default="runs/registry",
         show_default=True,
-        help="Folder of promoted bundles, their history and the link to the one that serves.",
+        help="Where promoted bundles are kept, with their history: a folder, or an address such as s3://BUCKET/REGISTRY.",
     )(command)
 
 

@@ -10,7 +10,7 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from foveate_cli.common import folder, json_option, out, telling, write_json
+from foveate_cli.common import json_option, out, reads, telling, write_json
 
 if TYPE_CHECKING:
     from foveate_tune.verdict import VerdictReport
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @click.command(short_help="Test whether a sweep's winner is better.")
 @click.argument("sweep")
-@folder("--data", "Dataset folder.")
+@reads("--data", "dataset", "Dataset folder.")
 @click.option(
     "--against",
     multiple=True,

@@ -14,7 +14,8 @@ from foveate.config import to_dict
 from foveate.data.dataset import Dataset, open_dataset
 from foveate.data.describe import Description, describe
 from foveate.data.readers.base import Reader
-from foveate_cli.common import config_options, folder, json_option, out, read_config, working, write_json
+from foveate.stored import making
+from foveate_cli.common import Brought, config_options, json_option, makes, out, read_config, working, write_json
 
 
 @click.group(short_help="Import, simulate or describe a watch log.")
@@ -25,23 +26,24 @@ def command() -> None:
 @command.command("import", short_help="Clean a raw log and write a dataset.")
 @click.argument("reader")
 @click.argument("path", type=click.Path(path_type=Path))
-@folder("--out", "Dataset folder to make; it must not hold anything yet.")
+@makes("Dataset folder to make, or its address; it must not hold anything yet.")
 @config_options
 @json_option
 def import_(
-    *, reader: str, path: Path, out: Path, config: Path | None, overrides: tuple[str, ...], json_path: Path | None
+    *, reader: str, path: Path, out: str, config: Path | None, overrides: tuple[str, ...], json_path: Path | None
 ) -> None:
     """Clean the raw log at PATH with READER (see 'foveate variants reader') and write it as a dataset."""
     from foveate.data.ingest import import_dataset  # noqa: PLC0415 - other verbs start faster without it
 
     settings = read_config(Reader.variants[reader], config, overrides)
-    with working(f"importing {path}") as advance:
-        dataset = import_dataset(settings, path, out, _news(advance))
-    _report(dataset, json_path)
+    with making(out) as place:
+        with working(f"importing {path}") as advance:
+            dataset = import_dataset(settings, path, place, _news(advance))
+        _report(dataset, json_path, out)
 
 
 @command.command(short_help="Make up a world of viewers and videos.")
-@folder("--out", "Dataset folder to make; it must not hold anything yet.")
+@makes("Dataset folder to make, or its address; it must not hold anything yet.")
 @click.option("--viewers", type=click.IntRange(min=2), help="How many viewers.")
 @click.option("--items", type=click.IntRange(min=2), help="How many videos.")
 @click.option("--days", type=click.IntRange(min=1), help="How many days they watch.")
@@ -50,7 +52,7 @@ def import_(
 @json_option
 def simulate(
     *,
-    out: Path,
+    out: str,
     viewers: int | None,
     items: int | None,
     days: int | None,
@@ -66,13 +68,14 @@ def simulate(
     named = {"viewers": viewers, "items": items, "days": days, "seed": seed}
     options = tuple(f"{name}={value}" for name, value in named.items() if value is not None)
     settings = read_config(SimulateConfig, config, (*overrides, *options))
-    with working("simulating", settings.viewers) as advance:
-        dataset = simulate_dataset(settings, out, advance)
-    _report(dataset, json_path)
+    with making(out) as place:
+        with working("simulating", settings.viewers) as advance:
+            dataset = simulate_dataset(settings, place, advance)
+        _report(dataset, json_path, out)
 
 
 @command.command("describe", short_help="Say what a dataset holds.")
-@click.argument("data", type=click.Path(path_type=Path))
+@click.argument("data", type=Brought("dataset"))
 @json_option
 def describe_(data: Path, json_path: Path | None) -> None:
     """Say what the dataset folder DATA holds, and what cleaning did to it."""
@@ -83,9 +86,9 @@ def _news(advance: Callable[[str, int], None]) -> Callable[[str], None]:
     return lambda note: advance(note, 0)
 
 
-def _report(dataset: Dataset, json_path: Path | None) -> None:
+def _report(dataset: Dataset, json_path: Path | None, place: str | None = None) -> None:
     found = describe(dataset)
-    write_json(json_path, {**to_dict(found), "path": str(dataset.path)})
+    write_json(json_path, {**to_dict(found), "path": place or str(dataset.path)})
     _print(found, out)
 
 

@@ -17,11 +17,11 @@ from foveate_cli.common import (
     address_option,
     config_options,
     crew_of,
-    folder,
     grower_of,
     json_option,
     out,
     read_config,
+    reads,
     telling,
     write_json,
 )
@@ -45,8 +45,8 @@ _HEADS |= {"coverage@10": "coverage", "ild@10": "diversity"}
 
 
 @click.command(short_help="Compare baselines and the model, honestly.")
-@folder("--data", "Dataset folder.")
-@folder("--bundle", "Evaluate this bundle on the newest window, instead of training.", required=False)
+@reads("--data", "dataset", "Dataset folder.")
+@reads("--bundle", "bundle", "Evaluate this bundle on the newest window, instead of training.", required=False)
 @click.option(
     "--protocol",
     type=click.Choice(["leave-one-out", "time"]),

@@ -11,13 +11,13 @@ from typing import Any
 
 import click
 
-from foveate_cli.common import folder, json_option, out, state_option, write_json
+from foveate_cli.common import json_option, out, reads, state_option, write_json
 
 _TITLE = 48
 
 
 @click.command(short_help="Why each item of a slate stands in it.")
-@folder("--bundle", "The bundle to recommend with.")
+@reads("--bundle", "bundle", "The bundle to recommend with.")
 @click.option("--user", "user_id", required=True, metavar="ID", help="The viewer.")
 @click.option("--item", "item_id", metavar="ID", help="Tell of this item of the slate alone.")
 @click.option(

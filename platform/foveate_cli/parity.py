@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.table import Table
 
-from foveate_cli.common import folder, json_option, out, state_option, working, write_json
+from foveate_cli.common import json_option, out, reads, state_option, working, write_json
 
 if TYPE_CHECKING:
     from foveate.parity import Parity
@@ -20,7 +20,7 @@ _SHOWN = 50
 
 @click.command(short_help="Remake served slates offline and compare.")
 @state_option("What recorded the requests, such as runs/bundle.state.sqlite.", required=True)
-@folder("--bundle", "The bundle that answered. Default: where it lay when it served.", required=False)
+@reads("--bundle", "bundle", "The bundle that answered. Default: where it lay when it served.", required=False)
 @click.option("--last", type=click.IntRange(1), default=100, show_default=True, help="How many requests, newest first.")
 @click.option(
     "--tolerance",

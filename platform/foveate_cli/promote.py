@@ -9,7 +9,8 @@ import click
 
 from foveate.data.dataset import open_dataset
 from foveate.errors import ConfigError
-from foveate_cli.common import folder, json_option, out, registry_option, telling, user_at_host, write_json
+from foveate.stored import is_address
+from foveate_cli.common import Brought, json_option, out, reads, registry_option, telling, user_at_host, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="Let a bundle serve, if the gate agrees.")
-@click.argument("bundle", type=click.Path(path_type=Path))
-@folder("--data", "Dataset folder whose newest window decides; not needed with --no-gate.", required=False)
+@click.argument("bundle", type=Brought("bundle"))
+@reads("--data", "dataset", "Dataset folder whose newest window decides; not needed with --no-gate.", required=False)
 @registry_option
 @click.option(
     "--margin",
@@ -28,7 +29,12 @@ if TYPE_CHECKING:
     show_default=True,
     help="Per cent of the serving bundle's figure that the new one may lose at most.",
 )
-@folder("--twin", "For a bundle trained with --upto all: its like of --upto test, judged in its place.", required=False)
+@reads(
+    "--twin",
+    "bundle",
+    "For a bundle trained with --upto all: its like of --upto test, judged in its place.",
+    required=False,
+)
 @click.option("--no-gate", is_flag=True, help="Promote without asking; needs --because.")
 @click.option("--because", default="", help="Why, for the history.")
 @json_option
@@ -36,7 +42,7 @@ def command(
     *,
     bundle: Path,
     data: Path | None,
-    registry: Path,
+    registry: str,
     margin: float,
     twin: Path | None,
     no_gate: bool,
@@ -60,11 +66,14 @@ def command(
         judge = None if no_gate else _gate(data, margin, say)
         entry = releases.promote(bundle, judge, twin=twin, who=user_at_host(), because=because, say=say)
     show(entry, releases.current())
-    path = str(registry / "current")
+    path = str(Path(registry) / "current") if not is_address(registry) else str(releases.path(entry.bundle))
     write_json(json_path, {"action": entry.action, "bundle": entry.bundle, "current": path, "entry": _plain(entry)})
     if entry.action == "refuse":
         raise click.exceptions.Exit(1)
-    out.print(f"next     foveate serve --bundle {path}{_state(bundle, registry)}", markup=False)
+    if is_address(registry):
+        out.print(f"next     foveate serve --follow {registry} --state redis://HOST:PORT/DB", markup=False)
+    else:
+        out.print(f"next     foveate serve --bundle {path}{_state(bundle, Path(registry))}", markup=False)
 
 
 def show(entry: Entry, current: str | None) -> None:

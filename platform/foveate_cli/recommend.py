@@ -20,7 +20,7 @@ from foveate.messages import PastEvent, RecommendRequest, RequestContext, Slate
 from foveate.pipeline import LocalStages, make_context, recommend
 from foveate.state.base import utc_micros
 from foveate.state.opening import open_viewers
-from foveate_cli.common import folder, json_option, out, state_option, write_json
+from foveate_cli.common import json_option, out, reads, state_option, write_json
 
 _SOURCES_WIDTH = 13
 _NUMBERS_WIDTH = 24  # place, score, and what lies between the columns
@@ -28,7 +28,7 @@ _LEAST_TITLE = 12
 
 
 @click.command(short_help="A slate on one surface, no server.")
-@folder("--bundle", "The bundle to recommend with.")
+@reads("--bundle", "bundle", "The bundle to recommend with.")
 @click.option("--user", "user_id", metavar="ID", default="", help="The viewer; an unknown one gets a cold slate.")
 @click.option("--surface", metavar="NAME", help="Where it is shown; see 'foveate variants surfaces'. Default: home.")
 @click.option("--related-to", metavar="ID", help="The item that the surface 'related' starts from.")

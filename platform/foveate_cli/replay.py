@@ -11,13 +11,13 @@ from foveate.bundle import Bundle, default_state
 from foveate.errors import NotFoundError, StateError
 from foveate.replay import Replay, replay
 from foveate.state.opening import StatePlace, open_impressions, open_viewers
-from foveate_cli.common import folder, json_option, out, state_option, write_json
+from foveate_cli.common import json_option, out, reads, state_option, write_json
 
 
 @click.command(short_help="Remake a served slate and compare.")
 @click.argument("request_id")
 @state_option("What recorded the request. Default: see below.")
-@folder("--bundle", "The bundle that answered. Default: where it lay when it served.", required=False)
+@reads("--bundle", "bundle", "The bundle that answered. Default: where it lay when it served.", required=False)
 @json_option
 def command(request_id: str, state: str | None, bundle: Path | None, json_path: Path | None) -> None:
     """Remake a served slate from its impression record and say whether it is the same.

@@ -15,7 +15,7 @@ from foveate_cli.common import json_option, news, out, registry_option, user_at_
 @click.option("--to", help="Id of the bundle to go to, or how it begins. [default: the last good one before]")
 @click.option("--because", default="", help="Why, for the history.")
 @json_option
-def command(*, registry: Path, to: str | None, because: str, json_path: Path | None) -> None:
+def command(*, registry: str, to: str | None, because: str, json_path: Path | None) -> None:
     """Let an earlier bundle of the registry serve again, at once and without a gate.
 
     Without --to it is the last one that served before the current one and was not itself rolled back from; its bytes

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="Answer over HTTP with Ray Serve.")
-@folder("--bundle", "The bundle to serve.", required=False)
+@place("--bundle", "The bundle to serve; each node brings one at an address, such as s3://BUCKET/BUNDLE.")
 @place("--follow", "Serve what this registry promotes, now and from then on, and go back where it is refused.")
 @click.option("--every", type=click.FloatRange(0.1), default=5.0, show_default=True, help="Seconds between two looks.")
 @folder(
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 @config_options
 def command(
     *,
-    bundle: Path | None,
+    bundle: str | None,
     follow: str | None,
     every: float,
     mirror: Path | None,
@@ -83,7 +83,7 @@ def command(
     with (
         stoppable(),
         started(
-            first.path if first else bundle or Path(),
+            first.place if first else bundle or Path(),
             state or (registry.state() if registry else None),
             settings,
             address=address,

@@ -14,16 +14,19 @@ import click
 from foveate.data.dataset import Dataset, open_dataset
 from foveate.errors import ConfigError
 from foveate.files import check_free
+from foveate.stored import is_address, making
 from foveate_cli.common import (
     address_option,
     config_options,
     crew_of,
-    folder,
     grower_of,
     json_option,
+    makes,
     out,
     place,
     read_config,
+    reads,
+    state_option,
     telling,
     write_json,
 )
@@ -37,8 +40,9 @@ Upto = Literal["test", "all"]
 
 
 @click.command(short_help="Train a model and write its bundle.")
-@folder("--data", "Dataset folder.")
-@folder("--out", "Bundle folder to make; it must not hold anything yet.")
+@reads("--data", "dataset", "Dataset folder.")
+@makes("Bundle folder to make, or its address; it must not hold anything yet.")
+@state_option("Where viewers' histories go, beside the file by the bundle; needed where --out is an address.")
 @place("--from", "Train a trial of this sweep, which 'foveate tune' made: its folder or address.")
 @click.option(
     "--pick",
@@ -53,14 +57,15 @@ Upto = Literal["test", "all"]
     show_default=True,
     help="Learn from what lies before the test's window, so that it can still be evaluated, or from all of the log.",
 )
-@folder("--parent", "The bundle that this one replaces: its id goes into the new one.", required=False)
+@reads("--parent", "bundle", "The bundle that this one replaces: its id goes into the new one.", required=False)
 @config_options
 @address_option
 @json_option
 def command(
     *,
     data: Path,
-    out: Path,
+    out: str,
+    state: str | None,
     upto: Upto,
     parent: Path | None,
     config: Path | None,
@@ -77,31 +82,34 @@ def command(
 
     A bundle from a sweep is also written to W&B as an artifact, in the sweep's group and mode.
 
-    With --address the data and the bundle must be the same folders on every node.
+    With --address the data and the bundle must be the same folders on every node; without it they may be at addresses
+    such as s3://BUCKET/BUNDLE.
     """
     from foveate.bundle import Bundle  # noqa: PLC0415 - torch costs seconds that --help is spared
 
     # "from" is a word of Python's own.
     sweep = other["from"]
     recipe, origin = _recipe(sweep, config, overrides, pick)
-    check_free(out)
-    with telling() as say:
+    _check_places(out, state, address)
+    with telling() as say, making(out) as path:
         if address is None:
-            bundle = train_bundle(data, out, recipe=recipe, origin=origin, upto=upto, parent=parent, progress=say)
+            bundle = train_bundle(data, path, recipe=recipe, origin=origin, upto=upto, parent=parent, progress=say)
         else:
             from foveate_tune.remote import run_on_cluster  # noqa: PLC0415 - Ray starts slowly
 
             say(f"training on the cluster at {address}")
             there = parent.resolve() if parent else None
-            call = (data.resolve(), out.resolve(), recipe, origin)
+            call = (data.resolve(), path.resolve(), recipe, origin)
             run_on_cluster(_train_there, *call, upto=upto, parent=there, address=address, progress=say)
-            bundle = Bundle.load(out)
+            bundle = Bundle.load(path)
+        if state is not None:
+            _copy_histories(path, state, say)
         if sweep is not None:
             from foveate_tune.trackers import keep_bundle  # noqa: PLC0415 - Ray starts slowly
 
             keep_bundle(sweep, bundle, say)
-    show(bundle)
-    write_json(json_path, {"bundle": str(out), "bundle_id": bundle.bundle_id, "metrics": dict(bundle.manifest.metrics)})
+    show(bundle, out)
+    write_json(json_path, {"bundle": out, "bundle_id": bundle.bundle_id, "metrics": dict(bundle.manifest.metrics)})
 
 
 def train_bundle(
@@ -171,15 +179,36 @@ def train_bundle(
         )
 
 
-def show(bundle: Bundle) -> None:
+def show(bundle: Bundle, place: str | None = None) -> None:
     """Print what was made, what it is worth, and what to do next."""
-    manifest, path = bundle.manifest, bundle.path
+    manifest, path = bundle.manifest, place or str(bundle.path)
     out.print(f"bundle      {bundle.bundle_id} in {path}, trained on {manifest.data}", markup=False)
     for model, row in sorted(manifest.metrics["validation"].items(), key=lambda pair: -pair[1].get("ndcg@10", 0.0)):
         figures = ", ".join(f"{name} {row[name]:.4f}" for name in ("ndcg@10", "recall@10") if name in row)
         out.print(f"validation  {model:<18} {figures}", markup=False)
-    out.print(f"card        {path / 'card.md'}", markup=False)
+    out.print(f"card        {path}/card.md", markup=False)
     out.print(f"next        foveate serve --bundle {path}", markup=False)
+
+
+def _check_places(out: str, state: str | None, address: str | None) -> None:
+    """Say before the training what would fail after it."""
+    from foveate.state.opening import open_viewers  # noqa: PLC0415
+
+    if is_address(out) and address is not None:
+        raise ConfigError(f"--out '{out}': with --address, name a folder that every node sees")
+    if is_address(out) and state is None:
+        raise ConfigError(f"--out '{out}': say with --state where viewers' histories go; they are no part of a bundle")
+    if state is not None:
+        with open_viewers(state) as viewers:
+            viewers.history("")
+
+
+def _copy_histories(bundle: Path, state: str, say: Say) -> None:
+    from foveate.bundle import default_state  # noqa: PLC0415
+    from foveate.state.copying import copy_state  # noqa: PLC0415
+
+    copied = copy_state(default_state(bundle), state, impressions=False)
+    say(f"{copied.new_events:,} of {copied.events:,} events are new in the store of viewers")
 
 
 def _recipe(

@@ -24,6 +24,7 @@ from foveate_cli.common import (
     out,
     place,
     read_config,
+    reads,
     stoppable,
     write_json,
 )
@@ -39,7 +40,7 @@ _SHORT = ("trials", "concurrent", "workers", "cpus", "gpus", "epochs", "max_seco
 
 
 @click.command(short_help="Sweep encoders with Ray Tune.")
-@folder("--data", "Dataset folder; may stand in the config instead.", required=False)
+@reads("--data", "dataset", "Dataset folder; may stand in the config instead.", required=False)
 @place("--out", "Sweep folder to make, or its address on a store, such as s3://BUCKET/SWEEP; must not be there yet.")
 @place("--resume", "Go on with this sweep, which was broken off; it brings its config with it.")
 @click.option("--trials", type=int, help="How many settings to try. [default: 4]")
@@ -176,7 +177,7 @@ def _forecast(
     cost_per_hour: float | None,
     json_path: Path | None,
 ) -> None:
-    from foveate_tune.folder import Folder  # noqa: PLC0415 - as above
+    from foveate.folder import Folder  # noqa: PLC0415 - as above
     from foveate_tune.forecast import forecast  # noqa: PLC0415
 
     if sweep is not None:
@@ -188,7 +189,7 @@ def _forecast(
 
 
 def _resume(sweep: str, data: Path | None, address: str | None, json_path: Path | None) -> None:
-    from foveate_tune.folder import Folder  # noqa: PLC0415 - as above
+    from foveate.folder import Folder  # noqa: PLC0415 - as above
     from foveate_tune.resume import finished, taken_up  # noqa: PLC0415
     from foveate_tune.sweep import resume_sweep  # noqa: PLC0415
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import click
 
-from foveate_cli.common import folder, json_option, out, state_option, write_json
+from foveate_cli.common import json_option, out, reads, state_option, write_json
 from foveate_cli.explain import finite
 
 
 @click.command("why-not", short_help="Why an item is not in a slate.")
-@folder("--bundle", "The bundle to recommend with.")
+@reads("--bundle", "bundle", "The bundle to recommend with.")
 @click.option("--user", "user_id", required=True, metavar="ID", help="The viewer.")
 @click.option("--item", "item_id", required=True, metavar="ID", help="The item.")
 @click.option(

@@ -12,7 +12,9 @@ from typing import Any, Final
 from foveate.bundle import default_state, verify
 from foveate.config import to_dict
 from foveate.errors import ConfigError
-from foveate.state.opening import StatePlace, check_state, settled
+from foveate.folder import Place
+from foveate.state.opening import StatePlace, check_state
+from foveate.stored import brought, is_address, settled
 from foveate_serve.config import ServeConfig
 from foveate_serve.graph import deployment_settings
 from foveate_serve.names import APPLICATION
@@ -27,7 +29,7 @@ Progress = Callable[[str], None]
 
 @contextmanager
 def start(
-    bundle: Path,
+    bundle: Place,
     state: StatePlace | None = None,
     config: ServeConfig | None = None,
     *,
@@ -41,7 +43,7 @@ def start(
 
 @contextmanager
 def started(
-    bundle: Path,
+    bundle: Place,
     state: StatePlace | None = None,
     config: ServeConfig | None = None,
     *,
@@ -53,7 +55,7 @@ def started(
     Parameters
     ----------
     bundle
-        The bundle's folder.
+        The bundle's folder, or its address, from which each node brings it.
     state
         Where viewers' events and impressions are kept: a file, made if it is absent, by default the one beside the
         bundle; or the address of a server, which must answer when serving starts.
@@ -74,8 +76,8 @@ def started(
     """
     say = progress or (lambda _: None)
     config = config or ServeConfig()
-    state = state or default_state(bundle)
-    say(f"verifying bundle {verify(bundle).bundle_id}")
+    say(f"verifying bundle {verify(brought(bundle, verify)).bundle_id}")
+    state = state or _beside(bundle)
     check_state(state)
     options = {"host": config.host, "port": config.port}
     if address is None:
@@ -95,7 +97,7 @@ def started(
                 running.remove()
 
 
-def deploy(dashboard: str, bundle: Path, state: StatePlace, config: ServeConfig, options: Mapping[str, Any]) -> None:
+def deploy(dashboard: str, bundle: Place, state: StatePlace, config: ServeConfig, options: Mapping[str, Any]) -> None:
     """Apply a bundle and the sizes of ``config``, in place where the application runs already.
 
     Parameters
@@ -110,7 +112,7 @@ def deploy(dashboard: str, bundle: Path, state: StatePlace, config: ServeConfig,
     ServingError
         Serve refuses the config.
     """
-    application = application_settings(bundle.resolve(), settled(state), config)
+    application = application_settings(settled(bundle), settled(state), config)
     if exporter_asked(os.environ):
         # Replicas on other machines do not share this process's environment.
         variables = {name: value for name, value in os.environ.items() if name.startswith(PREFIX)}
@@ -118,7 +120,7 @@ def deploy(dashboard: str, bundle: Path, state: StatePlace, config: ServeConfig,
     Running(dashboard).apply(application, options)
 
 
-def application_settings(bundle: Path, state: StatePlace, config: ServeConfig) -> dict[str, Any]:
+def application_settings(bundle: Place, state: StatePlace, config: ServeConfig) -> dict[str, Any]:
     """Return the application's part of Serve's config; both places go as they are to the nodes that read them."""
     return {
         "name": APPLICATION,
@@ -128,6 +130,20 @@ def application_settings(bundle: Path, state: StatePlace, config: ServeConfig) -
         "args": {"config": _changed(to_dict(config), to_dict(ServeConfig())), "state": str(state)},
         "deployments": deployment_settings(config, bundle),
     }
+
+
+def _beside(bundle: Place) -> Path:
+    """Return the state beside a bundle.
+
+    Raises
+    ------
+    ConfigError
+        The bundle lies at an address, where no state can be kept.
+    """
+    if is_address(bundle):
+        remedy = "name a file or redis://HOST:PORT/DB with --state"
+        raise ConfigError(f"viewers' state cannot be kept beside the bundle at '{bundle}': {remedy}")
+    return default_state(Path(bundle))
 
 
 def _changed(settings: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
 from foveate.config import from_dict
+from foveate.folder import Place
+from foveate.stored import settled
 from foveate_serve.bundles.holder import BundleHolder, Holder, Status
 from foveate_serve.bundles.loading import load_mapped_sources, load_ranker, load_shard, load_sources
 from foveate_serve.config import DeploymentConfig, ServeConfig
@@ -40,7 +41,7 @@ class _Holding:
 
     async def reconfigure(self, user_config: Mapping[str, str]) -> None:
         """Take the bundle that ``user_config`` names."""
-        await self._holder.take(Path(user_config[BUNDLE_KEY]))
+        await self._holder.take(user_config[BUNDLE_KEY])
 
     def status(self) -> Status:
         """Return what this replica holds."""
@@ -120,13 +121,13 @@ def _shards(config: ServeConfig) -> list[serve.Application]:
     ]
 
 
-def deployment_settings(config: ServeConfig, bundle: Path) -> list[dict[str, Any]]:
+def deployment_settings(config: ServeConfig, bundle: Place) -> list[dict[str, Any]]:
     """Return the deployments' part of Serve's config; a change of the bundle or of replicas is applied in place."""
-    shadow = Path(config.shadow.bundle).resolve()
+    shadow = settled(config.shadow.bundle)
     return [_settings(name, size, shadow if name == SHADOW else bundle) for name, size in config.deployments.items()]
 
 
-def _settings(name: str, size: DeploymentConfig, bundle: Path) -> dict[str, Any]:
+def _settings(name: str, size: DeploymentConfig, bundle: Place) -> dict[str, Any]:
     auto = size.autoscaling
     copies = {"autoscaling_config": autoscaling_settings(auto)} if auto else {"num_replicas": size.replicas}
     return {

@@ -107,7 +107,7 @@ class Ingress:
 
     async def reconfigure(self, user_config: Mapping[str, str]) -> None:
         """Take the bundle that ``user_config`` names."""
-        await self._holder.take(Path(user_config[BUNDLE_KEY]))
+        await self._holder.take(user_config[BUNDLE_KEY])
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Build the HTTP interface; Serve calls this once a replica."""

@@ -17,9 +17,9 @@ from foveate.data.simulate.config import SimulateConfig
 from foveate.data.simulate.world import simulate_dataset
 from foveate.encoder.checkpoint import load_checkpoint
 from foveate.errors import ConfigError
+from foveate.folder import Folder
 from foveate_cli.main import cli
 from foveate_tune.config import SweepConfig
-from foveate_tune.folder import Folder
 from foveate_tune.leaderboard import SweepResult
 from foveate_tune.report.base import Picture
 from foveate_tune.report.record import read_sweep

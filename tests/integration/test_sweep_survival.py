@@ -20,9 +20,9 @@ import ray
 from foveate.config import from_dict
 from foveate.data.dataset import Dataset
 from foveate.errors import ConfigError, StorageError
+from foveate.folder import Folder
 from foveate_cluster.ray_cluster import ray_cluster
 from foveate_tune.config import SweepConfig
-from foveate_tune.folder import Folder
 from foveate_tune.leaderboard import SweepResult
 from foveate_tune.pick import read_pick
 from foveate_tune.sweep import resume_sweep, run_sweep

@@ -22,9 +22,10 @@ from wandb.proto import wandb_internal_pb2
 from foveate.bundle import Bundle
 from foveate.config import from_dict
 from foveate.data.dataset import Dataset
+from foveate.folder import Folder
+from foveate.stored import at_hand
 from foveate_cluster.ray_cluster import ray_cluster
 from foveate_tune.config import SweepConfig, TrackingConfig
-from foveate_tune.folder import Folder, at_hand
 from foveate_tune.leaderboard import SweepResult
 from foveate_tune.sweep import resume_sweep, run_sweep
 from foveate_tune.trackers import WHERE, keep_bundle, tracker

@@ -10,9 +10,9 @@ import yaml
 from foveate.bundle import Bundle
 from foveate.config import from_dict, to_dict
 from foveate.errors import ConfigError
+from foveate.folder import Folder
 from foveate.recipe import Recipe
 from foveate_tune.chosen import attention_of, with_encoder
-from foveate_tune.folder import Folder
 from foveate_tune.leaderboard import Row, SweepResult
 from foveate_tune.levels.encoder import EncoderLevel
 

@@ -10,8 +10,8 @@ import yaml
 
 from foveate.config import to_dict
 from foveate.errors import ConfigError
+from foveate.folder import Folder
 from foveate.recipe import Recipe
-from foveate_tune.folder import Folder
 from foveate_tune.leaderboard import Row, State, SweepResult, ordered
 from foveate_tune.levels.base import Level
 from foveate_tune.levels.encoder import EncoderLevel

@@ -14,9 +14,9 @@ from click.testing import CliRunner
 
 from foveate.config import from_dict, to_dict
 from foveate.errors import ConfigError, StorageError
+from foveate.folder import Folder
 from foveate_cli.main import cli
 from foveate_tune.config import SweepConfig
-from foveate_tune.folder import Folder
 from foveate_tune.journal import Journal
 from foveate_tune.levels.base import Level
 from foveate_tune.report.base import Picture

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from foveate.folder import Folder
 from foveate_tune.course import Course
-from foveate_tune.folder import Folder
 from foveate_tune.journal import CHECKPOINT, TOGETHER, stored
 from foveate_tune.levels.base import compared
 

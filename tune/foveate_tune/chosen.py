@@ -10,9 +10,9 @@ from typing import Final
 from foveate.bundle import verify
 from foveate.config import from_dict, load_yaml
 from foveate.errors import ConfigError
+from foveate.folder import Folder
 from foveate.recipe import Recipe
 from foveate.retrieval.attention import Attention
-from foveate_tune.folder import Folder
 from foveate_tune.leaderboard import LEADERBOARD
 from foveate_tune.pick import read_pick
 

@@ -25,7 +25,7 @@ from typing import Any, Final
 from pyarrow import ArrowException
 
 from foveate.errors import StorageError
-from foveate_tune.folder import Folder, reason
+from foveate.folder import Folder, reason
 from foveate_tune.searchers.base import NUMBER
 
 EPOCH: Final = "epoch"

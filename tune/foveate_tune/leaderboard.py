@@ -12,8 +12,8 @@ import yaml
 from numpy.typing import NDArray
 
 from foveate.config import to_dict
+from foveate.folder import Folder
 from foveate.recipe import Recipe
-from foveate_tune.folder import Folder
 from foveate_tune.front import knee, non_dominated
 from foveate_tune.levels.base import Baselines, Level, Objective, compared
 

@@ -11,8 +11,8 @@ import yaml
 
 from foveate.config import from_dict
 from foveate.errors import ConfigError
+from foveate.folder import Folder, Place
 from foveate.recipe import Recipe
-from foveate_tune.folder import Folder, Place
 from foveate_tune.journal import TRIALS
 from foveate_tune.leaderboard import LEADERBOARD, RECIPE
 

@@ -13,8 +13,8 @@ import yaml
 
 from foveate.config import from_dict
 from foveate.errors import ConfigError
+from foveate.folder import Folder, Place
 from foveate_tune.config import SweepConfig
-from foveate_tune.folder import Folder, Place
 from foveate_tune.journal import Known
 from foveate_tune.leaderboard import LEADERBOARD
 from foveate_tune.levels.base import Problem

@@ -11,9 +11,9 @@ from typing import Any, Final
 from ray import tune
 from ray.tune.experiment import Trial
 
+from foveate.folder import Folder
 from foveate_tune.cluster import Resources
 from foveate_tune.config import SweepConfig
-from foveate_tune.folder import Folder
 from foveate_tune.journal import SECONDS, TRIALS, Journal, Known, named
 from foveate_tune.levels.base import Problem
 from foveate_tune.plan import Plan

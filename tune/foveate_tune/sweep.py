@@ -32,13 +32,14 @@ import yaml
 from foveate.config import to_dict
 from foveate.data.dataset import open_dataset
 from foveate.errors import FoveateError, StorageError, TrainingError
+from foveate.folder import Folder, Place
 from foveate.recipe import Recipe
+from foveate.stored import at_hand
 from foveate_cluster.ray_cluster import check_address
 from foveate_tune.cluster import Resources, check_local, cluster
 from foveate_tune.config import SweepConfig
 from foveate_tune.course import over
 from foveate_tune.facts import facts_of
-from foveate_tune.folder import Folder, Place, at_hand
 from foveate_tune.journal import RESULT, TRIALS, Journal
 from foveate_tune.leaderboard import RECIPE, Row, SweepResult, winning
 from foveate_tune.levels.base import Baselines, Problem

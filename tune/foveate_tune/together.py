@@ -12,8 +12,8 @@ from ray import train, tune
 from ray.train.torch import TorchTrainer
 from ray.tune.integration.ray_train import TuneReportCallback
 
+from foveate.folder import Folder
 from foveate_tune.cluster import Resources
-from foveate_tune.folder import Folder
 from foveate_tune.journal import TOGETHER
 from foveate_tune.levels.base import Problem
 from foveate_tune.trial import run_draw

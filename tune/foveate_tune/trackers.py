@@ -11,8 +11,9 @@ import yaml
 
 from foveate.bundle import Bundle
 from foveate.config import from_dict
+from foveate.folder import Folder, Place
+from foveate.stored import at_hand
 from foveate_tune.config import TrackingConfig
-from foveate_tune.folder import Folder, Place, at_hand
 from foveate_tune.leaderboard import SweepResult
 from foveate_tune.resume import SWEEP
 

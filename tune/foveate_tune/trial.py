@@ -18,7 +18,7 @@ from ray import tune
 from safetensors import SafetensorError
 
 from foveate.errors import FoveateError, StorageError
-from foveate_tune.folder import reason
+from foveate.folder import reason
 from foveate_tune.journal import EPOCH, SECONDS, complete, report_in
 from foveate_tune.levels.base import Problem
 from foveate_tune.searchers.base import NUMBER

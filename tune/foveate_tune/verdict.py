@@ -21,15 +21,16 @@ from foveate.config import from_dict, load_yaml, to_dict
 from foveate.data.dataset import Dataset, open_dataset
 from foveate.data.fitting import FitContext
 from foveate.data.split import Stage, windows
+from foveate.data.stream import read_events
 from foveate.encoder.train import train_encoder
 from foveate.errors import ConfigError
 from foveate.evaluate.paired import RULE, Paired, paired, source_ndcg
 from foveate.evaluate.panel import Panel, panel_of
+from foveate.folder import Folder, Place
 from foveate.metrics import Floats, Interval, bootstrap_mean
 from foveate.recipe import Recipe
 from foveate.retrieval.attention import Attention
 from foveate_tune.config import SweepConfig
-from foveate_tune.folder import Folder, Place
 from foveate_tune.levels.encoder import EncoderLevel
 from foveate_tune.pick import read_pick
 from foveate_tune.report.record import VERDICT, read_sweep
@@ -231,7 +232,7 @@ def _attention(recipe: Recipe, whose: str) -> Attention:
 def _test(dataset: Dataset, recipe: Recipe) -> tuple[Stage, FitContext]:
     catalog = dataset.catalog()
     positive = recipe.signals.positive or dataset.manifest.positive_kinds
-    events = dataset.log().encode(dataset.users(), catalog.items, recipe.signals, positive)
+    events = read_events(dataset, catalog.items, recipe.signals, positive)
     stage = windows(events, recipe.protocol, recipe.split).test
     return stage, FitContext(stage.history.histories(catalog.duration), catalog, stage.now, recipe.seed)
 

@@ -171,6 +171,18 @@ def write_dataset(
     return open_dataset(out)
 
 
+def verify_dataset(folder: Path) -> None:
+    """See that every byte of the tables is what the manifest says.
+
+    Raises
+    ------
+    DataError
+        It is not, or the folder is no dataset.
+    """
+    if hash_tables(folder) != open_dataset(folder).manifest.content_hash:
+        raise DataError(f"the tables of '{folder}' are not those of its {MANIFEST}: copy the dataset again")
+
+
 def hash_tables(folder: Path) -> str:
     """Return the SHA-256 over the tables' bytes, in the order of their names."""
     digest = hashlib.sha256()

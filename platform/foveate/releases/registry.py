@@ -6,15 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
-from foveate.bundle import BUNDLES, HISTORY, Bundle, Manifest, verify
+from foveate.bundle import HISTORY, Bundle, Manifest, verify
 from foveate.errors import BundleError, ReleaseError
-from foveate.releases.folder import clear_up, keep, locked, point
-from foveate.releases.history import Action, Entry, Verdict, append, in_force, read_history, standing, unfinished
-
-CURRENT: Final = "current"
-LOCK: Final = "lock"
+from foveate.folder import Place
+from foveate.releases.history import Action, Entry, Verdict, in_force, standing, unfinished
+from foveate.releases.keeping import keeping_of
 
 Judge: TypeAlias = Callable[[Bundle, Sequence[Bundle]], Verdict]
 """Compares a bundle with the one that serves: that one itself, and after it the twin that once was judged for it."""
@@ -23,16 +21,22 @@ Say: TypeAlias = Callable[[str], None]
 
 
 class Releases:
-    """A registry folder.
+    """A registry.
 
     Parameters
     ----------
     root
-        The folder; :meth:`promote` makes it.
+        Its folder, or its address at a store; :meth:`promote` makes it.
+
+    Raises
+    ------
+    ReleaseError
+        Nobody knows addresses of that kind.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Place) -> None:
         self.root = root
+        self._keeping = keeping_of(root)
 
     def current(self) -> str | None:
         """Return the id of the bundle that serves, None where none was ever promoted.
@@ -40,18 +44,13 @@ class Releases:
         Raises
         ------
         ReleaseError
-            What stands in the link's place is none.
+            What stands in the link's place is none, or a store cannot be read.
         """
-        try:
-            return (self.root / CURRENT).readlink().name
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise ReleaseError(f"'{self.root / CURRENT}' is no link to a bundle: {error.strerror}") from error
+        return self._keeping.current()
 
-    def path(self, bundle_id: str) -> Path:
+    def path(self, bundle_id: str) -> Place:
         """Return where a bundle of this registry lies."""
-        return self.root / BUNDLES / bundle_id
+        return self._keeping.place(bundle_id)
 
     def history(self) -> tuple[Entry, ...]:
         """Return everything that was done, oldest first.
@@ -59,13 +58,9 @@ class Releases:
         Raises
         ------
         ReleaseError
-            The folder is no registry, or its history is damaged.
+            There is no registry, or its history is damaged.
         """
-        try:
-            return read_history(self.root / HISTORY)
-        except OSError as error:
-            remedy = "'foveate promote BUNDLE' makes a registry"
-            raise ReleaseError(f"'{self.root}' is no registry: {HISTORY}: {error.strerror}; {remedy}") from error
+        return self._keeping.history()
 
     def changes(self) -> tuple[Entry, ...]:
         """Return the promotions and rollbacks that took effect, oldest first."""
@@ -126,11 +121,11 @@ class Releases:
             told = {"who": who, "because": because, "gate": verdict, "twin": double and double.bundle_id}
             entry = _entry(new.manifest, action, before, **told)
             if action == "refuse":
-                return append(self.root / HISTORY, entry)
+                return self._keeping.append(entry)
             for one in (double, new):
                 if one:
                     say(f"keeping bundle {one.bundle_id}")
-                    keep(one.path, one.manifest, self.path(one.bundle_id))
+                    self._keeping.keep(one.path, one.manifest)
             return self._put_in_force(entry)
 
     def rollback(self, to: str | None = None, *, who: str = "", because: str = "", say: Say | None = None) -> Entry:
@@ -154,7 +149,7 @@ class Releases:
         say = say or _silent
         self.history()
         with self._locked(say) as before:
-            target = verify(self.path(self._find(to))) if to else self._last_good(say)
+            target = verify(self._keeping.bundle(self._find(to))) if to else self._last_good(say)
             if target.bundle_id == before:
                 raise ReleaseError(f"bundle {before} serves already; name another with --to")
             return self._put_in_force(_entry(target, "rollback", before, who=who, because=because))
@@ -162,45 +157,31 @@ class Releases:
     @contextmanager
     def _locked(self, say: Say, *, make: bool = False) -> Iterator[str | None]:
         """Be the only one at work; yield what serves."""
-        try:
-            if make:
-                self._make()
-            with locked(self.root / LOCK, say):
-                clear_up(self.root, self.root / BUNDLES)
-                current = self.current()
-                self._note_interruption(current)
-                yield current
-        except OSError as error:
-            raise ReleaseError(f"'{error.filename or self.root}': {error.strerror or error}") from error
-
-    def _make(self) -> None:
-        if self.root.is_dir() and any(self.root.iterdir()) and not (self.root / HISTORY).is_file():
-            raise ReleaseError(f"'{self.root}' holds something else than releases; name another --registry")
-        self.root.mkdir(parents=True, exist_ok=True)
-        # First of all: it tells a registry that is only half made from a folder that is none.
-        (self.root / HISTORY).touch()
-        (self.root / BUNDLES).mkdir(exist_ok=True)
+        with self._keeping.locked(say, make=make):
+            current = self.current()
+            self._note_interruption(current)
+            yield current
 
     def _note_interruption(self, current: str | None) -> None:
         lost = unfinished(self.history(), current)
         if lost:
-            append(self.root / HISTORY, Entry(_now(), "interrupted", lost.bundle, before=current))
+            self._keeping.append(Entry(_now(), "interrupted", lost.bundle, before=current))
 
     def _put_in_force(self, entry: Entry) -> Entry:
-        append(self.root / HISTORY, entry)
-        point(self.root / CURRENT, Path(BUNDLES) / entry.bundle)
+        self._keeping.append(entry)
+        self._keeping.point(entry.bundle)
         return entry
 
     def _last_good(self, say: Say) -> Manifest:
         for bundle_id in reversed(standing(self.changes())[:-1]):
             try:
-                return verify(self.path(bundle_id))
+                return verify(self._keeping.bundle(bundle_id))
             except BundleError as error:
                 say(f"passed over: {error}")
         raise ReleaseError(f"'{self.root}' has no good bundle before the current one; 'foveate bundles' lists them all")
 
     def _find(self, start: str) -> str:
-        kept = sorted(path.name for path in (self.root / BUNDLES).glob(f"{start}*/"))
+        kept = [name for name in self._keeping.kept() if name.startswith(start)]
         if len(kept) != 1:
             found = f"{len(kept)} bundles begin so" if kept else "there is no such bundle"
             raise ReleaseError(f"--to '{start}': {found} in '{self.root}'; 'foveate bundles' lists them")
@@ -211,7 +192,7 @@ class Releases:
             return []
         twin = self._brought(current).twin
         try:
-            return [Bundle.load(self.path(one)) for one in (current, twin) if one]
+            return [Bundle.load(self._keeping.bundle(one)) for one in (current, twin) if one]
         except BundleError as error:
             remedy = "roll back first, or promote with --no-gate --because TEXT"
             raise ReleaseError(f"the bundle that serves cannot be asked: {error}; {remedy}") from error
@@ -221,7 +202,7 @@ class Releases:
         for entry in reversed(self.history()):
             if entry.action == "promote" and entry.bundle == bundle_id:
                 return entry
-        raise ReleaseError(f"'{self.root / CURRENT}' leads to {bundle_id}, which no line of {HISTORY} promoted")
+        raise ReleaseError(f"'{self.root}': bundle {bundle_id} serves, which no line of {HISTORY} promoted")
 
 
 def _check_twin(manifest: Manifest, twin: Manifest) -> None:

@@ -1,7 +1,7 @@
 """Watching a registry: which bundle is promoted just now, and a folder that holds it.
 
-A registry of this machine says so by its link. One at an address that fsspec knows (``s3://``, ``gs://``, ``https://``)
-is a copy of such a folder, put there by whatever copies folders; stores know no links, so its history says so.
+A registry of this machine says so by its link. One at an address (``s3://``, ``gs://``, ``https://``) was promoted to
+there, or is a copy of such a folder; stores know no links, so its history says so.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Protocol
 
 from foveate.bundle import BUNDLES, HISTORY, verify
-from foveate.bundle.manifest import MANIFEST, read_manifest
-from foveate.errors import BundleError, ReleaseError
-from foveate.files import staged_folder
+from foveate.errors import BundleError
+from foveate.folder import Place
 from foveate.releases.history import Entry, in_force, latest, read_history, standing
 from foveate.releases.registry import Releases
+from foveate.releases.store import StoredKeeping
+from foveate.stored import is_address
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,8 @@ class Promoted:
 
     bundle_id: str
     path: Path
+    place: Place
+    """What replicas are told: the folder, or the address from which each node brings it."""
 
 
 class Watched(Protocol):
@@ -77,7 +80,8 @@ class LocalRegistry:
     """
 
     def __init__(self, root: Path) -> None:
-        self._releases = Releases(root.resolve())
+        self._root = root.resolve()
+        self._releases = Releases(self._root)
 
     def current(self) -> str | None:
         """Return the id of the bundle that the link leads to."""
@@ -89,13 +93,13 @@ class LocalRegistry:
 
     def fetched(self, bundle_id: str) -> Promoted:
         """Return a bundle where it lies: it never changes there."""
-        path = self._releases.path(bundle_id)
+        path = self._root / BUNDLES / bundle_id
         verify(path)
-        return Promoted(bundle_id, path)
+        return Promoted(bundle_id, path, path)
 
     def state(self) -> Path:
         """Return the file that the registry's bundles share."""
-        return self._releases.root / "state.sqlite"
+        return self._root / "state.sqlite"
 
 
 class StoredRegistry:
@@ -104,9 +108,9 @@ class StoredRegistry:
     Parameters
     ----------
     address
-        As fsspec takes it.
+        As Arrow or fsspec takes it.
     mirror
-        A folder of this machine that takes the bundles; on a cluster, one that every node sees.
+        A folder of this machine that takes the bundles; replicas bring theirs from the address.
 
     Raises
     ------
@@ -115,15 +119,8 @@ class StoredRegistry:
     """
 
     def __init__(self, address: str, mirror: Path) -> None:
-        from fsspec.core import url_to_fs  # noqa: PLC0415 - for registries at an address alone
-
-        self._address = address
+        self._keeping = StoredKeeping(address)
         self._mirror = mirror
-        try:
-            # Listings must be fresh: what is promoted while we look is what we look for.
-            self._store, self._root = url_to_fs(address, use_listings_cache=False)
-        except (ImportError, ValueError) as error:
-            raise ReleaseError(f"registry '{address}': {error}") from error
 
     def current(self) -> str | None:
         """Return the id of the bundle that the history's last change brought."""
@@ -138,37 +135,20 @@ class StoredRegistry:
     def _history(self) -> tuple[Entry, ...]:
         (self._mirror / BUNDLES).mkdir(parents=True, exist_ok=True)
         # With its history, the mirror is known as a registry, whose bundles share one state.
-        copy = self._mirror / HISTORY
-        copy.write_bytes(self._read(f"{self._root}/{HISTORY}"))
-        return read_history(copy)
+        self._keeping.copy_history(self._mirror / HISTORY)
+        return read_history(self._mirror / HISTORY)
 
     def fetched(self, bundle_id: str) -> Promoted:
         """Copy a bundle here, unless it is here already."""
-        place = self._mirror / BUNDLES / bundle_id
-        if place.exists():
-            verify(place)
-            return Promoted(bundle_id, place)
-        with staged_folder(place) as folder:
-            source = f"{self._root}/{BUNDLES}/{bundle_id}"
-            (folder / MANIFEST).write_bytes(self._read(f"{source}/{MANIFEST}"))
-            for name in read_manifest(folder).files:
-                (folder / name).parent.mkdir(exist_ok=True)
-                (folder / name).write_bytes(self._read(f"{source}/{name}"))
-            if verify(folder).bundle_id != bundle_id:
-                raise BundleError(f"'{self._address}': folder '{BUNDLES}/{bundle_id}' holds another bundle")
-        return Promoted(bundle_id, place)
+        path = self._keeping.brought_to(bundle_id, self._mirror / BUNDLES / bundle_id)
+        found = verify(path).bundle_id
+        if found != bundle_id:
+            raise BundleError(f"'{self._keeping.place(bundle_id)}' holds another bundle, {found}")
+        return Promoted(bundle_id, path, self._keeping.place(bundle_id))
 
     def state(self) -> Path:
         """Return the mirror's own file: what viewers do here stays here."""
         return self._mirror / "state.sqlite"
-
-    def _read(self, path: str) -> bytes:
-        try:
-            self._store.invalidate_cache()
-            content: bytes = self._store.cat_file(path)
-        except Exception as error:  # Each kind of store fails in its own way.
-            raise ReleaseError(f"registry '{self._address}': '{path}': {' '.join(str(error).split())}") from error
-        return content
 
 
 def _good(current: str | None, changes: Sequence[Entry]) -> list[str]:
@@ -177,4 +157,4 @@ def _good(current: str | None, changes: Sequence[Entry]) -> list[str]:
 
 def watched(registry: str, mirror: Path) -> Watched:
     """Return a registry to watch: a folder, or an address with ``://`` whose bundles are copied to ``mirror``."""
-    return StoredRegistry(registry.rstrip("/"), mirror) if "://" in registry else LocalRegistry(Path(registry))
+    return StoredRegistry(registry.rstrip("/"), mirror) if is_address(registry) else LocalRegistry(Path(registry))

@@ -67,11 +67,6 @@ def check_state(place: StatePlace) -> None:
         viewers.history("")
 
 
-def settled(place: StatePlace) -> str:
-    """Return a place that means the same from another folder: a path is made absolute, an address stays."""
-    return str(place) if _scheme(place) else str(Path(place).resolve())
-
-
 def _kind(place: StatePlace) -> _Kind:
     scheme = _scheme(place)
     if scheme not in _KINDS:

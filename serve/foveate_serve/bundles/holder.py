@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeAlias, TypeVar
 
-from foveate.bundle import Bundle, BundleShard
+from foveate.bundle import Bundle, BundleShard, verify
 from foveate.errors import FoveateError
+from foveate.folder import Place
+from foveate.stored import brought
 
 logger = logging.getLogger("ray.serve")
 
@@ -28,7 +30,7 @@ class BundleNotHeldError(FoveateError):
 class Status:
     """What one replica holds, and why it does not hold what it was told to; ``refused`` if it tried.
 
-    ``asked`` is the folder that it was told to take last, and has taken or refused.
+    ``asked`` is the folder or address that it was told to take last, and has taken or refused.
     """
 
     deployment: str
@@ -67,26 +69,29 @@ class Holder(Generic[Held]):
         """The current bundle and the previous one, as far as there are any."""
         return self._held
 
-    async def take(self, path: Path) -> None:
-        """Make the bundle at ``path`` the current one; one that cannot be used changes nothing but the status.
+    async def take(self, place: Place) -> None:
+        """Make the bundle at a path or address the current one; one that cannot be used changes nothing but the status.
 
         Raising here would stop the replica and leave the application with less capacity, so nothing is raised.
         """
         try:
             # A link such as a registry's "current" may lead elsewhere tomorrow; what is remembered of today must not.
-            bundle = await asyncio.to_thread(self._load, path.resolve())
+            bundle = await asyncio.to_thread(self._loaded, place)
         except Exception as error:
-            self._problem = f"bundle '{path}' is not in use: {' '.join(str(error).split())}"
+            self._problem = f"bundle '{place}' is not in use: {' '.join(str(error).split())}"
             expected = isinstance(error, FoveateError)
             logger.error("%s: %s", self._deployment, self._problem, exc_info=None if expected else error)
-            self._asked = str(path)
+            self._asked = str(place)
             self._told(None)
             return
         others = tuple(one for one in self._held if one.bundle_id != bundle.bundle_id)
         self._held = (bundle, *others[:1])
-        self._problem, self._asked = None, str(path)
+        self._problem, self._asked = None, str(place)
         self._told(bundle)
-        logger.info("%s: serving bundle %s from '%s'", self._deployment, bundle.bundle_id, path)
+        logger.info("%s: serving bundle %s from '%s'", self._deployment, bundle.bundle_id, place)
+
+    def _loaded(self, place: Place) -> Held:
+        return self._load(brought(place, verify).resolve())
 
     def bundle(self, bundle_id: str) -> Held:
         """Return a bundle that is held.

@@ -120,13 +120,13 @@ class Follower:
 
     def _applied(self, bundle: Promoted) -> str | None:
         """Have every replica take a bundle; return why one did not, None where all did."""
-        self._running.swap(str(bundle.path))
+        self._running.swap(str(bundle.place))
         give_up = time.monotonic() + self._timeout_s
         there = 0
         said = ""
         while time.monotonic() < give_up:
             parts = self._parts()
-            refused = next((part for part in parts if part["refused"] and part["asked"] == str(bundle.path)), None)
+            refused = next((part for part in parts if part["refused"] and part["asked"] == str(bundle.place)), None)
             if refused:
                 return f"the {refused['deployment']}: {refused['problem']}"
             whole = bool(parts) and all(part["bundle_id"] == bundle.bundle_id for part in parts)

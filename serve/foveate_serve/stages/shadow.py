@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -90,7 +89,7 @@ class ShadowReplica:
 
     async def reconfigure(self, user_config: Mapping[str, str]) -> None:
         """Take the bundle that ``user_config`` names; what was compared before is about another one."""
-        await self._holder.take(Path(user_config[BUNDLE_KEY]))
+        await self._holder.take(user_config[BUNDLE_KEY])
         self._differences.clear()
         self._failed = 0
 

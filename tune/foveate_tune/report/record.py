@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from foveate.config import from_dict
 from foveate.errors import ConfigError
+from foveate.folder import Folder
 from foveate_tune.config import SweepConfig
 from foveate_tune.course import Course, over
-from foveate_tune.folder import Folder
 from foveate_tune.front import knee, non_dominated
 from foveate_tune.journal import Journal, Known
 from foveate_tune.leaderboard import LEADERBOARD

@@ -1,19 +1,18 @@
-"""The folder of a sweep: on this machine, or at any address that Arrow or fsspec knows, such as ``s3://bucket/sweep``."""
+"""A folder on this machine, or at any address that Arrow or fsspec knows, such as ``s3://bucket/folder``."""
 
 from __future__ import annotations
 
 import os
-import tempfile
+import shutil
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 from pyarrow import ArrowException
-from pyarrow.fs import FileSelector, FileSystem, FileType, FSSpecHandler, LocalFileSystem, PyFileSystem, copy_files
+from pyarrow.fs import FileSelector, FileSystem, FileType, FSSpecHandler, LocalFileSystem, PyFileSystem
 
 from foveate.errors import ConfigError, OutputExistsError, StorageError
 
@@ -24,6 +23,7 @@ T = TypeVar("T")
 
 _ANSWER_SECONDS: Final = 10.0
 """How long a store may take to answer the first time."""
+_PIECE: Final = 1 << 22
 _REMEDY: Final = "look at the address, its options and the credentials"
 
 
@@ -56,7 +56,7 @@ class Folder:
         if "://" not in text:
             return cls(LocalFileSystem(), str(Path(text).resolve()), text)
         if not urlsplit(text).path.strip("/"):
-            raise ConfigError(f"'{text}' names no folder: add one, as in s3://bucket/sweep")
+            raise ConfigError(f"'{text}' names no folder: add one, as in s3://bucket/folder")
         filesystem, path = _opened(text)
         return cls(filesystem, path.rstrip("/"), text)
 
@@ -87,7 +87,7 @@ class Folder:
         ConfigError
             The store does not answer, or does not let us in.
         """
-        found = self._answer(lambda: self.filesystem.get_file_info(self.path).type)
+        found = self.answer(lambda: self.filesystem.get_file_info(self.path).type)
         if found is FileType.File or (found is FileType.Directory and self._entries()):
             raise OutputExistsError(f"'{self}' already holds something; name another output or remove it first")
 
@@ -99,7 +99,7 @@ class Folder:
         ConfigError
             As said.
         """
-        if self._answer(lambda: self.filesystem.get_file_info(self.path).type) is not FileType.Directory:
+        if self.answer(lambda: self.filesystem.get_file_info(self.path).type) is not FileType.Directory:
             raise ConfigError(f"'{self}': there is no such folder; {remedy}")
 
     def make(self) -> None:
@@ -110,7 +110,7 @@ class Folder:
         ConfigError
             It cannot be made.
         """
-        self._answer(lambda: self.filesystem.create_dir(self.path))
+        self.answer(lambda: self.filesystem.create_dir(self.path))
 
     def remove(self) -> None:
         """Remove the folder and all in it, if it is there."""
@@ -150,7 +150,7 @@ class Folder:
         StorageError
             The disk is full, or the store does not answer any more.
         """
-        with _told(self):
+        with told(self):
             if self.local is None:
                 # A store takes an object whole or not at all.
                 with self.filesystem.open_output_stream(f"{self.path}/{name}") as stream:
@@ -170,19 +170,52 @@ class Folder:
             The disk is full, or the store does not answer any more.
         """
         if self.local is None:
-            with _told(self):
+            with told(self):
                 before = self.read(name) if self.holds(name) else ""
             self.write(name, f"{before}{line}\n")
             return
-        with _told(self):
+        with told(self):
             self.local.mkdir(parents=True, exist_ok=True)
             with (self.local / name).open("a", encoding="utf-8") as stream:
                 stream.write(f"{line}\n")
 
+    def files(self) -> list[str]:
+        """Return the paths within it of all files, those of its folders too, in order."""
+        found = self.filesystem.get_file_info(FileSelector(self.path, recursive=True, allow_not_found=True))
+        start = len(self.path.rstrip("/")) + 1
+        return sorted(info.path[start:] for info in found if info.type is FileType.File)
+
+    def bring(self, name: str, to: Path) -> None:
+        """Copy a file here, piece by piece."""
+        to.parent.mkdir(parents=True, exist_ok=True)
+        with self.filesystem.open_input_stream(f"{self.path}/{name}") as stream, to.open("wb") as there:
+            shutil.copyfileobj(stream, there, _PIECE)
+
+    def send(self, path: Path, name: str) -> None:
+        """Copy a file there, piece by piece; there is the whole of it or nothing.
+
+        Raises
+        ------
+        StorageError
+            The disk is full, or the store does not answer any more.
+        """
+        target = f"{self.path}/{name}"
+        with told(self):
+            self.filesystem.create_dir(target.rpartition("/")[0])
+            with path.open("rb") as here, self.filesystem.open_output_stream(target) as stream:
+                shutil.copyfileobj(here, stream, _PIECE)
+
     def _entries(self) -> list[Any]:
         return list(self.filesystem.get_file_info(FileSelector(self.path, allow_not_found=True)))
 
-    def _answer(self, ask: Callable[[], T]) -> T:
+    def answer(self, ask: Callable[[], T]) -> T:
+        """Ask the store for something small; it has ten seconds.
+
+        Raises
+        ------
+        ConfigError
+            It does not answer, or does not let us in.
+        """
         try:
             return _soon(ask)
         except (OSError, ArrowException) as error:
@@ -191,7 +224,7 @@ class Folder:
             raise ConfigError(f"'{self}': the store cannot be used ({reason(error)}): {_REMEDY}") from error
 
 
-class _told:  # noqa: N801 - reads as a function
+class told:  # noqa: N801 - reads as a function
     """Says where it was that storage failed."""
 
     def __init__(self, folder: Folder) -> None:
@@ -232,7 +265,8 @@ def _opened_by_fsspec(address: str) -> tuple[FileSystem, str]:
     from fsspec.core import url_to_fs  # noqa: PLC0415 - for the rarer stores alone
 
     try:
-        filesystem, path = url_to_fs(address)
+        # What others put there is to be seen at once.
+        filesystem, path = url_to_fs(address, use_listings_cache=False)
     except (ValueError, ImportError) as error:
         raise ConfigError(f"'{address}' is no address of a store: {reason(error)}") from error
     return PyFileSystem(FSSpecHandler(filesystem)), str(path)
@@ -257,27 +291,3 @@ def _soon(ask: Callable[[], T]) -> T:
     if asking.is_alive():
         raise TimeoutError(f"no answer within {_ANSWER_SECONDS:g} s")
     return answers[0]
-
-
-@contextmanager
-def at_hand(folder: Folder, names: Sequence[str]) -> Iterator[Path]:
-    """Yield a folder of this machine for what can be written nowhere else: the folder itself, if it lies here.
-
-    For any other one a folder beside it, which is brought there when the block ends, however it does; what is there
-    already under ``names`` is brought here first.
-    """
-    if folder.local is not None:
-        yield folder.local
-        return
-    with tempfile.TemporaryDirectory(prefix="foveate-") as scratch:
-        here = Path(scratch) / folder.name
-        here.mkdir()
-        for name in filter(folder.holds, names):
-            there = (folder / name).path
-            copy_files(there, str(here / name), source_filesystem=folder.filesystem, use_threads=False)
-        try:
-            yield here
-        finally:
-            with _told(folder):
-                # Arrow's threads can lock each other out while they upload.
-                copy_files(str(here), folder.path, destination_filesystem=folder.filesystem, use_threads=False)

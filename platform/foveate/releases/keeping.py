@@ -1,0 +1,60 @@
+"""What a registry is kept by: the Protocol that a folder of this machine and a store at an address fill."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Protocol
+
+from foveate.bundle import Manifest
+from foveate.folder import Place
+from foveate.releases.folder import LocalKeeping
+from foveate.releases.history import Entry
+from foveate.releases.store import StoredKeeping
+from foveate.stored import is_address
+
+
+class Keeping(Protocol):
+    """A registry's bundles, its history, and the word on which bundle serves. All raise ReleaseError where it fails."""
+
+    def current(self) -> str | None:
+        """Return the id of the bundle that serves, None where none was ever promoted."""
+        ...
+
+    def history(self) -> tuple[Entry, ...]:
+        """Return everything that was done, oldest first."""
+        ...
+
+    def place(self, bundle_id: str) -> Place:
+        """Return where a bundle lies: what replicas are told."""
+        ...
+
+    def bundle(self, bundle_id: str) -> Path:
+        """Return a folder of this machine that holds a bundle; the caller verifies its bytes."""
+        ...
+
+    def kept(self) -> list[str]:
+        """Return the ids of all bundles, in order."""
+        ...
+
+    def locked(self, say: Callable[[str], None], *, make: bool) -> AbstractContextManager[None]:
+        """Be the only one at work, as far as the place allows; ``make`` makes a registry where there is nothing."""
+        ...
+
+    def append(self, entry: Entry) -> Entry:
+        """Add to the history, and come back only when it is held."""
+        ...
+
+    def keep(self, source: Path, manifest: Manifest) -> None:
+        """Copy a bundle there, unless it lies there already."""
+        ...
+
+    def point(self, bundle_id: str) -> None:
+        """Have a bundle serve whose line stands in the history."""
+        ...
+
+
+def keeping_of(root: Place) -> Keeping:
+    """Return what keeps the registry at a path or an address."""
+    return StoredKeeping(str(root)) if is_address(root) else LocalKeeping(Path(root))
