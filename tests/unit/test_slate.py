@@ -83,7 +83,7 @@ def test_dpp_is_the_greedy_choice_by_determinants(pools: Any, window: int) -> No
 
 def test_what_picks_leave_of_a_vector() -> None:
     half = math.sqrt(0.5)
-    left = Remainder(np.array([[1, 0, 0], [half, half, 0], [0, 1, 0], [0, 0, 1], [0, 0, 0]], dtype=np.float32))
+    left = Remainder(np.array([[1, 0, 0], [half, half, 0], [0, 1, 0], [0, 0, 1], [0, 0, 0]], dtype=np.float32), most=3)
     left.add(0)
     np.testing.assert_allclose(left.square_N, [0, 0.5, 1, 1, 1], atol=1e-6)
     left.add(1)
@@ -98,7 +98,7 @@ def test_what_picks_leave_of_a_vector() -> None:
 
 def test_an_item_that_slides_out_gives_back_its_own_shadow_once() -> None:
     half = math.sqrt(0.5)
-    left = Remainder(np.array([[1, 0], [half, half], [0, 1]], dtype=np.float32))
+    left = Remainder(np.array([[1, 0], [half, half], [0, 1]], dtype=np.float32), most=2)
     left.add(0)
     left.add(1)
     left.give_back_first()

@@ -53,7 +53,7 @@ class DPP(DiversityPolicy):
     def weigh(self, ranked: SlateInput, relevance_N: NDArray[np.float32]) -> Worth:
         """Begin one pass with a strength above 0."""
         own_N, strength = (1.0 - self.strength) * relevance_N, np.float32(self.strength)
-        left = Remainder(ranked.vectors)
+        left = Remainder(ranked.vectors, self.window)
 
         def worth(last: int | None) -> NDArray[np.float32]:
             if last is not None:

@@ -53,7 +53,7 @@ class SlidingSpectrum(DiversityPolicy):
     def weigh(self, ranked: SlateInput, relevance_N: NDArray[np.float32]) -> Worth:
         """Begin one pass with a strength above 0."""
         own_N = (1.0 - self.strength) * relevance_N
-        left = Remainder(ranked.vectors)
+        left = Remainder(ranked.vectors, self.window)
         lengths: deque[float] = deque(maxlen=self.window - 1)
 
         def worth(last: int | None) -> NDArray[np.float32]:
