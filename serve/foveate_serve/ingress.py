@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from fastapi import FastAPI
 from ray.serve.handle import DeploymentHandle
@@ -45,6 +45,9 @@ from foveate_serve.web.shadow import add_shadow
 logger = logging.getLogger("ray.serve")
 
 T = TypeVar("T")
+
+_AGAIN_S: Final = 0.05
+"""Seconds before replicas that hold no bundle in common are asked again."""
 
 
 class Ingress:
@@ -160,16 +163,25 @@ class Ingress:
     async def _by_held(
         self, request: RecommendRequest, ask: Callable[[RequestContext, ServedStages, Model], Awaitable[T]]
     ) -> tuple[T, RequestContext, Bundle]:
-        """Ask by the current bundle, or by the one before where a replica has not got it yet."""
+        """Ask by the current bundle, or by the one before where a replica has not got it yet.
+
+        A replica that starts while bundles are swapped holds the new one alone, and others still the old one: who meets
+        both asks again, for there are other replicas, and soon all hold the new one.
+        """
         allowed = min(self.config.deadline_ms, request.deadline_ms or self.config.deadline_ms)
-        for bundle in self._holder.held:
-            context = make_context(request, bundle.bundle_id, clock=utc_micros, budget=allowed * 1000)
-            stages = ServedStages(bundle.model, self._hydrator, self._retriever, self._ranker, utc_micros)
-            try:
-                with self._sight.request(context) as seen:
-                    return await ask(seen, stages, bundle.model), context, bundle
-            except BundleNotHeldError as error:
-                logger.warning("%s: trying the bundle before it", error)
+        give_up = utc_micros() + allowed * 1000
+        while (left := give_up - utc_micros()) > 0:
+            for bundle in self._holder.held:
+                context = make_context(request, bundle.bundle_id, clock=utc_micros, budget=left)
+                stages = ServedStages(bundle.model, self._hydrator, self._retriever, self._ranker, utc_micros)
+                try:
+                    with self._sight.request(context) as seen:
+                        return await ask(seen, stages, bundle.model), context, bundle
+                except BundleNotHeldError as error:
+                    logger.warning("%s: trying the bundle before it", error)
+            if not self._holder.held:
+                break
+            await asyncio.sleep(_AGAIN_S)
         raise BundleNotHeldError("no bundle is held by every replica yet: try again")
 
     def record(self, request: RecommendRequest, context: RequestContext, slate: Slate) -> None:

@@ -7,7 +7,8 @@ number of replicas is applied to a running server in place.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
@@ -44,7 +45,7 @@ class Running:
         self.dashboard = dashboard
         try:
             self._client = ServeSubmissionClient(dashboard)
-        except (ConnectionError, RuntimeError) as error:
+        except (OSError, RuntimeError) as error:
             raise ConfigError(f"no Ray dashboard answers at '{dashboard}' ({error})") from error
 
     @property
@@ -167,7 +168,8 @@ class Running:
 
     def nodes(self) -> list[Mapping[str, float]]:
         """Return what each living node of the cluster has in all, such as ``{"CPU": 4}``; empty where Ray tells not."""
-        answer = self._client._do_request("GET", "/api/v0/nodes", params={"limit": 10000})
+        with self._asking():
+            answer = self._client._do_request("GET", "/api/v0/nodes", params={"limit": 10000})
         if answer.status_code != 200:
             return []
         found = answer.json()["data"]["result"]["result"]
@@ -175,7 +177,8 @@ class Running:
 
     def metrics(self) -> list[str]:
         """Return where Prometheus reads the metrics of each node and of the dashboard."""
-        answer = self._client._do_request("GET", "/api/prometheus/sd")
+        with self._asking():
+            answer = self._client._do_request("GET", "/api/prometheus/sd")
         found = answer.json() if answer.status_code == 200 else []
         return [f"http://{target}/metrics" for group in found for target in group.get("targets", [])]
 
@@ -186,19 +189,30 @@ class Running:
         if others:
             self._put(others, _http_options(details) or {})
         else:
-            self._client.delete_applications()  # type: ignore[no-untyped-call]
+            with self._asking():
+                self._client.delete_applications()  # type: ignore[no-untyped-call]
         give_up = time.monotonic() + _STOP_TIMEOUT_S
         while self.is_there and time.monotonic() < give_up:
             time.sleep(POLL_S)
 
     def _details(self) -> dict[str, Any]:
-        details: dict[str, Any] = self._client.get_serve_details()
+        with self._asking():
+            details: dict[str, Any] = self._client.get_serve_details()
         return details
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        """Ask the dashboard in the block; it may be away for a while, as when the head starts anew."""
+        try:
+            yield
+        except (RuntimeError, OSError) as error:
+            # What requests raises of its own is an OSError.
+            raise ServingError(f"the dashboard at '{self.dashboard}' does not answer: {_first_line(error)}") from error
 
     def _put(self, applications: Sequence[Any], options: Mapping[str, Any]) -> None:
         try:
             self._client.deploy_applications(serve_settings(applications, options))
-        except (RuntimeError, ConnectionError) as error:
+        except (RuntimeError, OSError) as error:
             raise ServingError(f"Ray Serve refused the application: {error}") from error
 
     def _check_not_failed(self) -> None:
@@ -226,6 +240,10 @@ def serve_settings(
         "logging_config": {"enable_access_log": False, "encoding": "JSON"},
         "applications": list(applications),
     }
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def _check_taken(parts: Sequence[Mapping[str, Any]]) -> None:

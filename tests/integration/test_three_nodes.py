@@ -1,0 +1,35 @@
+"""What runs on a laptop runs on a cluster of three nodes by naming it, and goes on when nodes and the GCS are lost."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from clusters.nodes import nodes
+from clusters.story import Story
+from foveate.bundle import Bundle
+from foveate.data.dataset import Dataset
+
+pytestmark = [pytest.mark.cluster, pytest.mark.slow]
+
+
+def test_a_sweep_ends_and_no_request_fails_while_nodes_and_the_gcs_are_lost(
+    small_world: Dataset,
+    small_bundle: Bundle,
+    tmp_path: Path,
+) -> None:
+    with nodes(2, tmp_path) as ground:
+        story = Story(ground, small_world, tmp_path)
+        with story.serving(small_bundle) as steady:
+            sweep = story.sweep(lose_after=3)
+            story.replaced(ingress=2, retriever=2, ranker=2)
+            story.promote_best(sweep, steady)
+            story.scale("ranker", 4)
+            story.lose()
+            story.replaced(ingress=2, retriever=2, ranker=4)
+            with ground.without_gcs():
+                time.sleep(4.0)
+            story.roll_back(small_bundle, steady)
+        story.tally(steady.answers)
