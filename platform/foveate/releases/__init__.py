@@ -10,6 +10,7 @@
 
 A bundle first lies in ``bundles``, then stands in the history, and only then is the link replaced, in one step of the
 file system. Killed anywhere before that, the old bundle serves; the next to hold the lock clears up what was left.
+At an address there are no links and no locks: see :mod:`foveate.releases.store`.
 """
 
 from __future__ import annotations

@@ -62,6 +62,10 @@ class LocalKeeping:
         """Return the bundle's folder: it never changes there."""
         return self.place(bundle_id)
 
+    def verified(self, bundle_id: str) -> Manifest:
+        """Check every byte of a bundle."""
+        return verify(self.place(bundle_id))
+
     def kept(self) -> list[str]:
         """Return the names of the bundles' folders."""
         return sorted(path.name for path in (self._root / BUNDLES).glob("*/"))

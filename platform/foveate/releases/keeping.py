@@ -34,6 +34,10 @@ class Keeping(Protocol):
         """Return a folder of this machine that holds a bundle; the caller verifies its bytes."""
         ...
 
+    def verified(self, bundle_id: str) -> Manifest:
+        """Check every byte of a bundle where it lies; raises BundleError where it is damaged."""
+        ...
+
     def kept(self) -> list[str]:
         """Return the ids of all bundles, in order."""
         ...

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from foveate.bundle import HISTORY, Bundle, Manifest, verify
+from foveate.bundle import HISTORY, Bundle, Manifest
 from foveate.errors import BundleError, ReleaseError
 from foveate.folder import Place
 from foveate.releases.history import Action, Entry, Verdict, in_force, standing, unfinished
@@ -149,7 +149,7 @@ class Releases:
         say = say or _silent
         self.history()
         with self._locked(say) as before:
-            target = verify(self._keeping.bundle(self._find(to))) if to else self._last_good(say)
+            target = self._keeping.verified(self._find(to)) if to else self._last_good(say)
             if target.bundle_id == before:
                 raise ReleaseError(f"bundle {before} serves already; name another with --to")
             return self._put_in_force(_entry(target, "rollback", before, who=who, because=because))
@@ -175,7 +175,7 @@ class Releases:
     def _last_good(self, say: Say) -> Manifest:
         for bundle_id in reversed(standing(self.changes())[:-1]):
             try:
-                return verify(self._keeping.bundle(bundle_id))
+                return self._keeping.verified(bundle_id)
             except BundleError as error:
                 say(f"passed over: {error}")
         raise ReleaseError(f"'{self.root}' has no good bundle before the current one; 'foveate bundles' lists them all")

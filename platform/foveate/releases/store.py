@@ -15,7 +15,7 @@ from pathlib import Path
 
 from foveate.bundle import BUNDLES, HISTORY, Manifest, verify
 from foveate.config import to_dict
-from foveate.errors import ConfigError, ReleaseError, StorageError
+from foveate.errors import BundleError, ConfigError, OutputExistsError, ReleaseError, StorageError
 from foveate.folder import Folder
 from foveate.releases.history import Entry, latest, read_history
 from foveate.stored import MANIFEST, bring, brought, read_manifest, send
@@ -61,6 +61,16 @@ class StoredKeeping:
         """Bring a bundle here, unless it is here already."""
         with _told():
             return brought(self.place(bundle_id), verify)
+
+    def verified(self, bundle_id: str) -> Manifest:
+        """Bring a bundle once more, whatever the cache holds: it is what lies there that nodes will get."""
+        with tempfile.TemporaryDirectory(prefix="foveate-") as scratch:
+            try:
+                return verify(self.brought_to(bundle_id, Path(scratch) / bundle_id))
+            except ReleaseError as error:
+                if error.__cause__ and isinstance(error.__cause__.__cause__, FileNotFoundError):
+                    raise BundleError(f"bundle {bundle_id} is not whole: {error}") from error
+                raise
 
     def brought_to(self, bundle_id: str, place: Path) -> Path:
         """Bring a bundle to a place of its own, unless it is there already."""
@@ -139,5 +149,5 @@ class StoredKeeping:
 def _told() -> Iterator[None]:
     try:
         yield
-    except (ConfigError, StorageError) as error:
+    except (ConfigError, OutputExistsError, StorageError) as error:
         raise ReleaseError(f"registry {error}") from error
