@@ -107,7 +107,8 @@ class Database:
     def __init__(self, path: Path, *, create: bool = True) -> None:
         self.path = path
         if not create and not path.is_file():
-            raise StateError(f"state '{path}': no such file; 'foveate train' and 'foveate serve' make one")
+            remedy = "'foveate train' and 'foveate serve' make one; name another with --state"
+            raise StateError(f"state '{path}': no such file; {remedy}")
         if not path.parent.is_dir():
             raise StateError(f"state '{path}': folder '{path.parent}' does not exist")
         self._local = threading.local()
