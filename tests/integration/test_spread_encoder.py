@@ -43,7 +43,7 @@ cloudpickle.register_pickle_by_value(sys.modules[__name__])
 def share(context: FitContext, rank: int, size: int) -> FitContext:
     """What one of several processes is given."""
     hand = dealt(context.histories, size)[rank]
-    return replace(context, histories=hand, lengths=context.histories.lengths)
+    return replace(context, histories=hand, shared=True)
 
 
 def figures(reports: list[EpochReport]) -> list[list[float]]:

@@ -16,6 +16,7 @@ from ray import train
 from ray.train.torch import TorchTrainer
 
 from foveate.data.crew import CrewConfig, Keep, Work, dealt
+from foveate.data.events import Histories
 from foveate.data.fitting import FitContext
 from foveate.errors import ConfigError, TrainingError
 from foveate_cluster.ray_cluster import ray_cluster
@@ -56,10 +57,12 @@ class RayCrew:
         """
         config = self.config
         need = Resources(config.cpus, config.gpus, config.resources)
-        hands = dealt(context.histories, config.workers)
-        shared = replace(context, histories=hands[0], crew=None, progress=None, lengths=context.histories.lengths)
+        # What each reads for itself it is not sent.
+        hands = [_nothing(context)] if context.log else dealt(context.histories, config.workers)
+        shared = replace(context, crew=None, progress=None, shared=True)
         with (
-            ray_cluster(None, least_cpus=config.workers * config.cpus),
+            # One that is started here gives no more than this machine has: every worker is a process with torch in it.
+            ray_cluster(None),
             quiet(),
             _scratch(self.place) as storage,
             relayed(context.progress) as (told, drain),
@@ -105,14 +108,23 @@ class RayCrew:
 
 def _member(loop: Mapping[str, Any]) -> Any:
     """Train beside the others on the viewers of this worker; what the first one returns is what is kept."""
-    first = train.get_context().get_world_rank() == 0
-    context: FitContext = ray.get(loop["shares"][train.get_context().get_world_rank()])
+    hand, hands = train.get_context().get_world_rank(), train.get_context().get_world_size()
+    shares = loop["shares"]
+    context: FitContext = ray.get(shares[hand % len(shares)])
+    if context.log is not None:
+        context = replace(context, histories=context.log.histories(context.catalog, hand, hands))
+    first = hand == 0
     if not first:
         # All have the same news.
         context = replace(context, progress=None)
     checkpoint = train.get_checkpoint()
     with checkpoint.as_directory() if checkpoint else nullcontext() as folder:
         return guarded(loop["work"], (context, _keeper(first), Path(folder) if folder else None), {})
+
+
+def _nothing(context: FitContext) -> Histories:
+    """Return the histories of no viewer."""
+    return Histories.of([], context.histories.n_items)
 
 
 def _keeper(first: bool) -> Keep:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from foveate.data.catalog import Catalog
 from foveate.data.crew import Crew
 from foveate.data.events import Histories
+from foveate.data.stream import LogPart
 
 
 @runtime_checkable
@@ -63,9 +64,11 @@ class FitContext:
         Called with one line of news a step of long work. A :class:`Watcher` also sees how far it has come.
     crew
         Several processes that train an encoder together; None trains it in this one.
-    lengths
-        ``[U]`` int64 how many interactions each viewer has, where ``histories`` holds this process's share of the
-        viewers alone; None where it holds all.
+    log
+        Where each of a crew's processes reads the histories of its own viewers; None has them dealt out of
+        ``histories``.
+    shared
+        Whether ``histories`` holds this process's share of the viewers alone.
     """
 
     histories: Histories
@@ -75,4 +78,5 @@ class FitContext:
     validation: NDArray[np.int32] | None = None
     progress: Callable[[str], None] | None = None
     crew: Crew | None = None
-    lengths: NDArray[np.int64] | None = None
+    log: LogPart | None = None
+    shared: bool = False

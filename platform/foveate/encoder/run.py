@@ -14,6 +14,7 @@ from typing import cast
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from foveate.data.fitting import FitContext
@@ -43,7 +44,7 @@ class Run:
         device = device_of(train.device)
         timed = context.now != NO_TIME
         self.events = EventArrays.of(context.histories, device, timed=timed)
-        self.offsets, self.held = _offsets(context, device)
+        self.offsets, self.held = _offsets(context, self.team, device)
         if not bool((self.offsets.diff() > 1).any()):
             raise TrainingError("no viewer has two positive events: there is no next item to learn from")
         counts = np.bincount(context.histories.items, minlength=context.histories.n_items)
@@ -62,7 +63,7 @@ class Run:
             weight_decay=train.weight_decay,
             fused=True,
         )
-        self.validation = _validation(context, train.validation_viewers, self.team)
+        self.validation = _validation(context, train.validation_viewers, self.team, self.offsets)
         self.epochs_done = 0
         self.best_epoch, self.best_metric = 0, -math.inf
         self.best: dict[str, Tensor] = {}
@@ -180,16 +181,16 @@ class Run:
         self.best_metric = -math.inf if best_metric is None else float(best_metric)
 
 
-def _offsets(context: FitContext, device: torch.device) -> tuple[Tensor, Held | None]:
+def _offsets(context: FitContext, team: Team, device: torch.device) -> tuple[Tensor, Held | None]:
     """Return ``[U + 1]`` where each viewer's events lie among those of all, and what of them this process holds."""
     own_U = torch.tensor(context.histories.offsets, dtype=torch.int64, device=device)
-    if context.lengths is None:
+    if not context.shared:
         return own_U, None
-    all_U = torch.tensor(np.concatenate([[0], np.cumsum(context.lengths)]), dtype=torch.int64, device=device)
+    all_U = F.pad(team.total(own_U.diff()).cumsum(0), (1, 0))
     return all_U, Held(all_U, own_U)
 
 
-def _validation(context: FitContext, viewers: int, team: Team) -> Validation | None:
+def _validation(context: FitContext, viewers: int, team: Team, offsets: Tensor) -> Validation | None:
     if context.validation is None:
         return None
     validation = Validation(
@@ -198,7 +199,7 @@ def _validation(context: FitContext, viewers: int, team: Team) -> Validation | N
         viewers,
         context.seed,
         context.now,
-        lengths=context.lengths,
+        lengths=offsets.diff().cpu().numpy() if context.shared else None,
         team=team,
     )
     return validation if len(validation.users) else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from foveate.bundle import Bundle
 from foveate.data.dataset import Dataset
 from foveate.data.split import Protocol, Stage, windows
+from foveate.data.stream import read_events
 from foveate.data.vocabulary import Vocabulary
 from foveate.errors import BundleError
 from foveate.messages import NO_TIME
@@ -38,7 +39,7 @@ def newest_stage(bundle: Bundle, dataset: Dataset, protocol: Protocol, like: Mod
     _check_fit(bundle, dataset)
     items.extend(dataset.catalog().items.ids)
     like = like or model
-    events = dataset.log().encode(dataset.users(), items, like.recipe.signals, like.positive_kinds)
+    events = read_events(dataset, items, like.recipe.signals, like.positive_kinds)
     return windows(events, protocol, like.recipe.split).test
 
 

@@ -15,6 +15,7 @@ from foveate.data.dataset import Dataset
 from foveate.data.events import Events
 from foveate.data.followed import followed
 from foveate.data.split import Stage, Targets, Windows, label_stages, windows
+from foveate.data.stream import LogPart, read_events
 from foveate.errors import ConfigError
 from foveate.features.sets import FeatureSet
 from foveate.fit.click_through import wanted_click_through
@@ -136,9 +137,10 @@ def fit_windows(
             f"train.workers: {recipe.train.workers} train over Ray, which this cannot: set it to 0, or use "
             "'foveate train' or 'foveate evaluate'"
         )
-    events = dataset.log().encode(dataset.users(), catalog.items, recipe.signals, positive_kinds(dataset, recipe))
+    events = read_events(dataset, catalog.items, recipe.signals, positive_kinds(dataset, recipe))
     cut = windows(events, recipe.protocol, recipe.split)
-    site = _Site(recipe, catalog, {} if fits is None else fits, progress, crew if recipe.train.workers else None)
+    fits = {} if fits is None else fits
+    site = _Site(recipe, dataset, catalog, events, fits, progress, crew if recipe.train.workers else None)
     return _fit_labels(labelled_stages(cut, events, recipe, upto), site), _fit_window(
         final_stage(cut, events, upto), site
     )
@@ -176,10 +178,26 @@ class _Site:
     """What every window is fitted by; ``fits`` keeps those that are done."""
 
     recipe: Recipe
+    dataset: Dataset
     catalog: Catalog
+    events: Events
     fits: dict[str, LabelWindow]
     progress: Progress | None
     crew: Crew | None
+
+    def context(self, stage: Stage) -> FitContext:
+        """Return what a stage's sources may learn from; a crew's processes read the log by themselves if they can."""
+        recipe, history = self.recipe, stage.history
+        kinds = positive_kinds(self.dataset, recipe)
+        return FitContext(
+            history.histories(self.catalog.duration),
+            self.catalog,
+            stage.now,
+            recipe.seed,
+            progress=self.progress,
+            crew=self.crew,
+            log=LogPart.of(self.dataset, self.events, history, recipe.signals, kinds) if self.crew else None,
+        )
 
 
 def _fit_labels(stages: Sequence[Stage], site: _Site) -> list[LabelWindow]:
@@ -218,14 +236,7 @@ def _fit_window(
 
 
 def _fit_sources(stage: Stage, site: _Site, kept: Mapping[str, CandidateSource]) -> list[CandidateSource]:
-    context = FitContext(
-        stage.history.histories(site.catalog.duration),
-        site.catalog,
-        stage.now,
-        site.recipe.seed,
-        progress=site.progress,
-        crew=site.crew,
-    )
+    context = site.context(stage)
     fitted = []
     for config in site.recipe.sources:
         name = type(config).name

@@ -15,6 +15,7 @@ from foveate.config import from_dict, to_dict
 from foveate.data.dataset import Dataset
 from foveate.data.fitting import FitContext
 from foveate.data.split import windows
+from foveate.data.stream import read_events
 from foveate.encoder.model import SequenceEncoder
 from foveate.encoder.train import EpochReport, train_encoder
 from foveate.encoder.validation import Validation
@@ -67,7 +68,7 @@ class EncoderLevel(Level):
         del say
         recipe, catalog = config.recipe, dataset.catalog()
         positive = recipe.signals.positive or dataset.manifest.positive_kinds
-        events = dataset.log().encode(dataset.users(), catalog.items, recipe.signals, positive)
+        events = read_events(dataset, catalog.items, recipe.signals, positive)
         stage = windows(events, recipe.protocol, recipe.split).selection
         histories = stage.history.histories(catalog.duration)
         context = FitContext(histories, catalog, stage.now, config.seed, validation=stage.targets.first())
