@@ -117,7 +117,9 @@ class Host:
             yield
         finally:
             quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-            self.start(words, held, cwd=folder, start_new_session=True, **quiet)
+            # As a daemon: nobody here has to wait for it.
+            daemon = ["sh", "-c", '"$@" &', "sh", *words]
+            self.start(daemon, held, cwd=folder, start_new_session=True, **quiet).wait()
 
 
 @contextmanager
