@@ -8,7 +8,8 @@ random ones, and those that attention looked at most.
 The encoder is the recipe's, trained on what lies before the selection window, with early stop on it; the test is never
 read. Where a history is so short, or so much hangs on its newest events, that the named are the most recent ones,
 taking them out cannot lower the score more: how often that is so is printed beside the ratios, which count it against
-them.
+them. ``--search`` tries every three items of histories of at most 16: how often the best three lower the score more
+than the most recent ones is what no explanation can pass.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -44,17 +46,25 @@ LEAST = 10
 SHOWN = 10
 """From so many of a viewer's best items one is drawn."""
 
+SEARCHED = 16
+"""Every three items are tried of histories that hold at most so many."""
+
 GOAL = 0.75
 
 
 @dataclass(frozen=True)
 class Falls:
-    """By how much one item's score fell without three items of the history; ``same``: named are the most recent."""
+    """By how much one item's score fell without three items of the history.
+
+    ``best`` is the most by which any three lower it, NaN where they were not tried.
+    ``same``: the named are the most recent.
+    """
 
     named: float
     recent: float
     random: float
     looked: float
+    best: float
     same: bool
     faithful: float
 
@@ -76,7 +86,7 @@ def trained(dataset: Dataset, recipe: Recipe, stage: Stage, options: argparse.Na
     return config.fit(FitContext(histories, catalog, stage.now, seed, stage.targets.first(), print))
 
 
-def measure(source: CandidateSource, queries: Sequence[Query], seed: int) -> list[Falls]:
+def measure(source: CandidateSource, queries: Sequence[Query], seed: int, *, search: bool = False) -> list[Falls]:
     """Take items out of each viewer's history and look at the score of one item."""
     rng = np.random.default_rng(seed)
     found = []
@@ -93,8 +103,18 @@ def measure(source: CandidateSource, queries: Sequence[Query], seed: int) -> lis
         assert faithful is not None
         same = set(named.tolist()) == set(recent.tolist())
         falls = dict(zip(("named", "recent", "random", "looked"), (scores[0] - scores[1:]).tolist(), strict=True))
-        found.append(Falls(**falls, same=same, faithful=faithful))
+        best = _best(source, query, item, carried.items) if search else float("nan")
+        found.append(Falls(**falls, best=best, same=same, faithful=faithful))
     return found
+
+
+def _best(source: CandidateSource, query: Query, item: NDArray[np.int32], held: NDArray[np.int32]) -> float:
+    """Return the largest fall of all threes."""
+    if len(held) > SEARCHED:
+        return float("nan")
+    threes = [np.array(three, dtype=np.int32) for three in combinations(held.tolist(), NAMED)]
+    scores = source.scores_of([query, *(without(query, gone) for gone in threes)], item)[:, 0]
+    return float(scores[0] - scores[1:].min())
 
 
 def timed(source: CandidateSource, queries: Sequence[Query]) -> float:
@@ -116,9 +136,15 @@ def ratios(falls: Sequence[Falls]) -> dict[str, float]:
     def column(name: str) -> NDArray[np.float64]:
         return np.array([getattr(fall, name) for fall in falls], dtype=np.float64)
 
-    named, recent, random, looked = map(column, ("named", "recent", "random", "looked"))
-    moved = ~column("same").astype(bool)
+    named, recent, random, looked, best = map(column, ("named", "recent", "random", "looked", "best"))
+    moved, tried = ~column("same").astype(bool), np.isfinite(best)
+    searched = {
+        "best_over_recent_of_the_searched": float(np.mean((best > recent)[tried])),
+        "named_over_recent_of_the_searched": float(np.mean((moved & (named > recent))[tried])),
+        "searched": float(np.mean(tried)),
+    }
     return {
+        **(searched if tried.any() else {}),
         "named_over_recent": float(np.mean(moved & (named > recent))),
         "named_over_random": float(np.mean(named > random)),
         "named_over_recent_where_they_differ": float(np.mean((named > recent)[moved])),
@@ -138,6 +164,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1, help="how often to train and draw anew")
     parser.add_argument("--epochs", type=int, default=0, help="at most; by default the recipe's")
     parser.add_argument("--epoch-rows", type=int, default=0, help="training rows of an epoch, at most; 0 takes all")
+    parser.add_argument("--search", action="store_true", help="try every three items of short histories as well")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
     parser.add_argument("--json", type=Path, help="write the result here")
     options = parser.parse_args()
@@ -153,7 +180,7 @@ def main() -> None:
         source = own.get(Attention.name) or trained(dataset, recipe, stage, options, seed)
         order = np.random.default_rng(seed).permutation(len(queries)).tolist()
         long = [queries[i] for i in order if len(source.read(queries[i])) >= LEAST][: options.viewers]
-        falls += measure(source, long, seed)
+        falls += measure(source, long, seed, search=options.search)
     values = {**ratios(falls), "explain_ms": timed(source, long[:20])}
     goals = dict.fromkeys(("named_over_recent", "named_over_random"), f">= {GOAL}")
     if options.json:
