@@ -10,6 +10,7 @@ import os
 import secrets
 import shutil
 import socket
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -112,7 +113,7 @@ def _join(address: str) -> Any:
 def _connected(address: str) -> Iterator[str | None]:
     check_address(address)
     try:
-        with _on_loopback(_hides_on_loopback(address)):
+        with _on_loopback(_hides_on_loopback(address)), _muted():
             context = _join(address)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         said = str(error).strip().splitlines()
@@ -162,6 +163,23 @@ def _on_loopback(wanted: bool) -> Iterator[None]:
         yield
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = before
+
+
+@contextmanager
+def _muted() -> Iterator[None]:
+    """Drop what Ray's C++ writes to standard error while it tries to join, whatever level of logs it is told.
+
+    A line each second of a refused token would hide the one line that says what to do.
+    """
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with Path(os.devnull).open("wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _hides_on_loopback(address: str) -> bool:

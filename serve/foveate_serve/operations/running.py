@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import httpx
 from ray.dashboard.modules.serve.sdk import ServeSubmissionClient
+from ray.exceptions import AuthenticationError
 
 from foveate.errors import ConfigError, ServingError
 from foveate_serve.names import APPLICATION, BUNDLE_KEY, SHADOW
@@ -38,13 +39,16 @@ class Running:
     Raises
     ------
     ConfigError
-        No dashboard answers there.
+        No dashboard answers there, or it does not let us in.
     """
 
     def __init__(self, dashboard: str) -> None:
         self.dashboard = dashboard
         try:
             self._client = ServeSubmissionClient(dashboard)
+        except AuthenticationError as error:
+            remedy = "is RAY_AUTH_TOKEN that of the cluster?"
+            raise ConfigError(f"the Ray dashboard at '{dashboard}' does not let us in: {remedy}") from error
         except (OSError, RuntimeError) as error:
             raise ConfigError(f"no Ray dashboard answers at '{dashboard}' ({error})") from error
 

@@ -1,0 +1,247 @@
+"""The pages of ``infra/runbooks``: what they name is there, and their commands do on a cluster what they promise."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+import httpx
+import pytest
+import yaml
+
+from clusters.nodes import Nodes, nodes
+from clusters.story import Story, until
+from foveate.bundle import Bundle, default_state
+from foveate.state.sqlite import SqliteState
+from foveate_cli.main import cli
+from foveate_serve.operations.cluster import free_ports
+from foveate_serve.sight import names
+from foveate_serve.stages import guarded
+from foveate_serve.web.keys import Keys
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / "infra" / "runbooks"
+PAGES = ("deploy", "upgrade", "roll-back", "scale", "restore", "rotate-keys", "lose-a-node", "lose-the-head")
+PAGES = (*PAGES, "lose-the-store")
+FIRST = ("promote", "state", "keys")
+"""What ``deploy`` does before it serves."""
+FENCE = re.compile(r"^```sh ?(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+def text(page: str) -> str:
+    return (FOLDER / f"{page}.md").read_text(encoding="utf-8")
+
+
+def commands(page: str, kind: str | None = None) -> list[list[str]]:
+    """Return the words of each fenced command of a page, of one kind of fence or of all."""
+    blocks = [block for told, block in FENCE.findall(text(page)) if kind in (None, told)]
+    return [shlex.split(line) for block in blocks for line in block.splitlines()]
+
+
+def spoken(page: str) -> list[list[str]]:
+    """Return the words of each whole command of ours in its prose."""
+    prose = FENCE.sub("", text(page))
+    found = [shlex.split(one.replace("\n", " ")) for one in re.findall(r"`(foveate [^`]+)`", prose)]
+    return [words for words in found if any(word.startswith("--") or "/" in word for word in words)]
+
+
+def parse(words: Sequence[str]) -> None:
+    """Have the real command line read words, without doing what they say.
+
+    Raises
+    ------
+    click.ClickException
+        It does not know them.
+    """
+    command: click.Command = cli
+    context = click.Context(cli, info_name="foveate")
+    rest = list(words)
+    while isinstance(command, click.Group):
+        _, found, rest = command.resolve_command(context, rest)
+        assert found is not None
+        command = found
+    command.make_context(command.name, rest, parent=context)
+
+
+def test_every_page_is_there_and_is_linked() -> None:
+    assert {file.stem for file in FOLDER.iterdir()} == set(PAGES)
+    readme = (ROOT / "infra" / "README.md").read_text(encoding="utf-8")
+    assert all(f"(runbooks/{page}.md)" in readme for page in PAGES)
+    for page in PAGES:
+        for part in ("**When.**", "**What one sees.**", "**It worked**", "**Back.**"):
+            assert part in text(page), (page, part)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_command_line_reads_every_command(page: str) -> None:
+    given = {"PORT": "8000", "DASHBOARD": "http://127.0.0.1:8265"}
+    ours = [words for words in (*commands(page), *spoken(page)) if words[0] == "foveate"]
+    assert ours
+    for words in ours:
+        parse([given.get(word, word) for word in words[1:]])
+    with pytest.raises(click.ClickException):
+        parse([*ours[0][1:], "--no-such-option"])
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_what_a_page_names_is_there(page: str) -> None:
+    words = text(page)
+    rules = yaml.safe_load((ROOT / "infra" / "monitoring" / "rules" / "foveate.yaml").read_text(encoding="utf-8"))
+    alerts = {rule["alert"] for group in rules["groups"] for rule in group["rules"]}
+    assert set(re.findall(r"`(Foveate[A-Z]\w+)`", words)) <= alerts
+    metrics = {metric.exported for metric in names.METRICS}
+    assert set(re.findall(r"`(ray_\w+)`", words)) <= metrics
+    assert all((ROOT / path).exists() for path in re.findall(r"infra/[\w./-]*\w", words))
+    assert all((FOLDER / path).exists() for path in re.findall(r"\]\(([^)]+)\)", words))
+    reasons = {name for _, name in guarded._REASONS}
+    degraded = {
+        "history_unavailable",
+        *(f"{stage}_{reason}" for stage in ("retriever", "ranker") for reason in reasons),
+    }
+    assert set(re.findall(r"`((?:history|ranker|retriever)_\w+)`", words)) <= degraded
+
+
+class Book:
+    """The pages, opened at a cluster on which a server is to run."""
+
+    def __init__(self, ground: Nodes, folder: Path, placed: dict[str, str]) -> None:
+        self.folder, self.placed = folder, placed
+        self.env = ground.env
+        self.story = Story(ground, None, folder)  # type: ignore[arg-type] # nothing is swept here
+        self.url = f"http://{placed['HOST']}:{placed['PORT']}"
+
+    def words(self, words: Sequence[str]) -> list[str]:
+        """Fill in what a page leaves to its reader."""
+        capitals = "|".join(sorted(self.placed, key=len, reverse=True))
+        place = re.compile(rf"(?<![A-Z])(?:{capitals})(?![A-Z])")
+        found = [place.sub(lambda name: self.placed[name[0]], one) for one in words]
+        return [sys.executable, "-m", "foveate_cli", *found[1:]] if found[0] == "foveate" else found
+
+    def run(self, page: str, kind: str = "") -> str:
+        """Run the commands of one kind of fence; each must end well."""
+        said = ""
+        for words in commands(page, kind):
+            filled = self.words(words)
+            done = subprocess.run(filled, env=self.env, cwd=self.folder, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, (page, words, done.stdout, done.stderr)
+            said += done.stdout
+        return said
+
+    def bundles(self) -> set[str]:
+        """Return by which bundles the parts answer, of a server that is ready."""
+        try:
+            answer = httpx.get(f"{self.url}/health/ready", timeout=5)
+        except httpx.HTTPError:
+            return set()
+        return {part["bundle_id"] for part in answer.json()["parts"]} if answer.status_code == 200 else set()
+
+    def wait_for(self, bundles: set[str]) -> None:
+        until(lambda: self.bundles() == bundles, 120, lambda: self.story.said("serve"))
+
+    def status(self, key: str) -> int:
+        """Return how a request with a key is answered."""
+        headers = {"authorization": f"Bearer {key}"}
+        ask = {"user_id": self.placed["VIEWER"]}
+        return httpx.post(f"{self.url}/v1/recommend", json=ask, headers=headers, timeout=30).status_code
+
+    def well(self, page: str) -> bool:
+        """Whether a page's commands end well by now."""
+        try:
+            self.run(page)
+        except AssertionError:
+            return False
+        return True
+
+
+@pytest.mark.cluster
+@pytest.mark.soak
+def test_the_pages_do_what_they_promise(small_bundle: Bundle, tmp_path: Path) -> None:
+    shutil.copytree(small_bundle.path, tmp_path / "bundle")
+    shutil.copyfile(default_state(small_bundle.path), tmp_path / "bundle.state.sqlite")
+    second = Bundle.save(small_bundle.model, tmp_path / "second", data_hash="", parent=small_bundle.bundle_id)
+    (tmp_path / "backup").mkdir()
+    with SqliteState(tmp_path / "bundle.state.sqlite") as state:
+        [viewer] = state.users(1)
+    placed = {"BUNDLE": "bundle", "NEWBUNDLE": "second", "REGISTRY": "registry", "KEYS": "keys.json"}
+    placed |= {"STATE": "registry/state.sqlite", "BACKUP": "backup", "VIEWER": viewer}
+    placed |= {"HOST": "127.0.0.1", "PORT": str(free_ports(1)[0])}
+    with nodes(2, tmp_path) as ground:
+        book = Book(ground, tmp_path, placed | {"DASHBOARD": ground.dashboard})
+        server = deployed(book, small_bundle)
+        a_bundle_is_exchanged_and_taken_back(book, small_bundle, second)
+        said = book.run("scale")
+        assert re.search(r"ranker +1 +2 +2", said), said
+        assert re.search(r"ranker +2 +1 +1", said), said
+        keys_are_exchanged(book)
+        nodes_are_lost(book, ground)
+        book.run("restore", "backup")
+        book.run("lose-the-store")
+        server.send_signal(signal.SIGINT)
+        book.story.over(server, "serve")
+        shutil.rmtree(tmp_path / "registry")
+        said = book.run("restore", "restore")
+        assert small_bundle.bundle_id in said
+        assert "cold" not in said
+        again = deployed(book, small_bundle, anew=False)
+        again.send_signal(signal.SIGINT)
+        book.story.over(again, "serve")
+
+
+def deployed(book: Book, bundle: Bundle, *, anew: bool = True) -> subprocess.Popen[str]:
+    """Do what ``deploy`` says, or its last steps; a key of its own lets the first request in."""
+    before = [words for words in commands("deploy", "") if words[:2] in (["foveate", one] for one in FIRST)]
+    after = [words for words in commands("deploy", "") if words not in before]
+    assert before
+    assert after
+    said = ""
+    for words in before if anew else []:
+        done = subprocess.run(
+            book.words(words), env=book.env, cwd=book.folder, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, (words, done.stderr)
+        said = done.stdout.strip()
+    [serve] = commands("deploy", "serve")
+    server = book.story.start(*book.words(serve)[3:])
+    book.wait_for({bundle.bundle_id})
+    for words in after:
+        subprocess.run(book.words(words), env=book.env, cwd=book.folder, check=True, capture_output=True)
+    if anew:
+        assert (book.status(said), book.status("")) == (200, 401)
+        book.placed["OLDSECRET"] = said
+    return server
+
+
+def a_bundle_is_exchanged_and_taken_back(book: Book, first: Bundle, second: Bundle) -> None:
+    before = set(book.story.replicas())
+    book.run("upgrade")
+    book.wait_for({second.bundle_id})
+    book.run("roll-back")
+    book.wait_for({first.bundle_id})
+    assert set(book.story.replicas()) == before
+
+
+def keys_are_exchanged(book: Book) -> None:
+    old = book.placed["OLDSECRET"]
+    [key] = Keys.read(book.folder / "keys.json").keys
+    book.placed["KEYID"] = key.key_id
+    [new] = [line for line in book.run("rotate-keys").splitlines() if line.startswith("fv_")]
+    until(lambda: book.status(old) == 401, 10, lambda: "the old key is let in still")
+    assert book.status(new) == 200
+    book.placed["SECRET"] = new
+
+
+def nodes_are_lost(book: Book, ground: Nodes) -> None:
+    ground.lose()
+    book.story.whole(ingress=1, retriever=1, ranker=1)
+    until(lambda: bool(book.bundles()), 60, lambda: book.story.said("serve"))
+    until(lambda: book.well("lose-a-node"), 60, lambda: "the page of a lost node does not end well")
+    with ground.without_gcs():
+        assert book.status(book.placed["SECRET"]) == 200
+    until(lambda: book.well("lose-the-head"), 60, lambda: "the page of a lost head does not end well")
