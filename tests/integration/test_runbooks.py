@@ -213,7 +213,7 @@ def deployed(book: Book, bundle: Bundle, *, anew: bool = True) -> subprocess.Pop
     for words in after:
         subprocess.run(book.words(words), env=book.env, cwd=book.folder, check=True, capture_output=True)
     if anew:
-        assert (book.status(said), book.status("")) == (200, 401)
+        assert (book.status(said), book.status("none")) == (200, 401)
         book.placed["OLDSECRET"] = said
     return server
 
