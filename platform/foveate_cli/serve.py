@@ -66,7 +66,7 @@ def command(
     from foveate.releases.watch import watched  # noqa: PLC0415 - torch and Ray take long to import
     from foveate_serve.app import started  # noqa: PLC0415
     from foveate_serve.config import ServeConfig  # noqa: PLC0415
-    from foveate_serve.operations.checks import check_access  # noqa: PLC0415
+    from foveate_serve.operations.checks import check_access, check_host  # noqa: PLC0415
     from foveate_serve.operations.follow import Follower, first_good  # noqa: PLC0415
 
     if (bundle is None) == (follow is None):
@@ -77,6 +77,7 @@ def command(
     # Options come before KEY=VALUE, so that the more special one wins.
     given = [f"{name}={value}" for name, value in options.items() if value is not None]
     settings = read_config(ServeConfig, config, [*given, *overrides])
+    check_host(settings)
     check_access(settings, _say)
     registry = watched(follow, mirror or Path("runs/followed")) if follow else None
     first = first_good(registry, _say) if registry else None

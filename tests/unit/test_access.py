@@ -22,7 +22,7 @@ from foveate.errors import ConfigError, NotFoundError
 from foveate_cli.keys import command
 from foveate_serve.access import AccessConfig
 from foveate_serve.config import ServeConfig
-from foveate_serve.operations.checks import check_access
+from foveate_serve.operations.checks import check_access, check_host
 from foveate_serve.web.keys import Keys
 
 ASK = {"user_id": "u00017", "k": 2}
@@ -185,3 +185,15 @@ def test_a_server_that_is_open_to_the_network_is_warned_of(file: Path, secrets: 
     assert "open to the network" in line
     with pytest.raises(ConfigError):
         check_access(ServeConfig(access=AccessConfig(keys=file.parent / "none")), said.append)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "0.0.0.0", "[::]"])  # noqa: S104
+def test_hosts_behind_haproxy_are_this_machine_or_all_addresses(host: str) -> None:
+    check_host(ServeConfig(host=host))
+
+
+@pytest.mark.parametrize("host", ["192.0.2.7", "server.example.org"])
+def test_a_host_that_would_never_become_ready_is_refused_at_once(host: str) -> None:
+    with pytest.raises(ConfigError, match=rf"{host}.*0\.0\.0\.0.*proxy=python"):
+        check_host(ServeConfig(host=host))
+    check_host(ServeConfig(host=host, proxy="python"))
