@@ -22,7 +22,7 @@ demo: $(STAMP)  ## simulate, sweep, train, serve and ask; ARGS=--once stops afte
 	$(BIN)/foveate demo $(ARGS)
 
 test: $(STAMP)  ## run every test, two files at a time; WORKERS=0 runs them one by one
-	$(BIN)/pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 soak: $(STAMP)  ## run the tests that take too long for every change
 	$(BIN)/pytest -m soak --timeout 1800 $(ARGS)

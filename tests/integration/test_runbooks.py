@@ -220,10 +220,10 @@ def deployed(book: Book, bundle: Bundle, *, anew: bool = True) -> subprocess.Pop
 
 def a_bundle_is_exchanged_and_taken_back(book: Book, first: Bundle, second: Bundle) -> None:
     before = set(book.story.replicas())
-    book.run("upgrade")
-    book.wait_for({second.bundle_id})
-    book.run("roll-back")
-    book.wait_for({first.bundle_id})
+    for page, bundle in (("upgrade", second), ("roll-back", first)):
+        book.run(page)
+        book.wait_for({bundle.bundle_id})
+        assert bundle.bundle_id in book.run(page, "check")
     assert set(book.story.replicas()) == before
 
 
@@ -238,8 +238,8 @@ def keys_are_exchanged(book: Book) -> None:
 
 
 def nodes_are_lost(book: Book, ground: Nodes) -> None:
-    ground.lose()
-    book.story.whole(ingress=1, retriever=1, ranker=1)
+    book.story.lose()
+    book.story.replaced(ingress=1, retriever=1, ranker=1)
     until(lambda: bool(book.bundles()), 60, lambda: book.story.said("serve"))
     until(lambda: book.well("lose-a-node"), 60, lambda: "the page of a lost node does not end well")
     with ground.without_gcs():

@@ -123,7 +123,7 @@ class DyingCrew:
 
 
 @pytest.mark.cluster
-@pytest.mark.slow
+@pytest.mark.soak
 def test_workers_of_a_cluster_train_what_one_process_does_and_go_on_after_a_death(
     checkerboard: Any, tmp_path: Path
 ) -> None:
