@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -138,7 +139,8 @@ def hosts(count: int, scratch: Path) -> Iterator[list[Host]]:
     """
     if os.name != "posix" or os.geteuid() or not shutil.which("ip"):
         raise NoHostsError("hosts are network namespaces, which take Linux, root and iproute2")
-    tag = f"fv{os.getpid():x}"
+    # Of this process, and of no hosts that it had before: their ends may still be on the way out.
+    tag = f"fv{os.getpid():x}{secrets.token_hex(2)}"
     with ExitStack() as stack:
         try:
             network = _network()
@@ -159,8 +161,8 @@ def _host(stack: ExitStack, bridge: str, network: str, number: int, scratch: Pat
     host.folder.mkdir()
     _made(stack, ("netns", "add", name), ("netns", "del", name))
     stack.callback(host.kill)
-    # The cable goes with the namespace that holds one end of it.
-    _ip("link", "add", name, "type", "veth", "peer", "name", "eth0", "netns", name)
+    # It would go with the namespace, but only when the kernel gets round to that.
+    _made(stack, ("link", "add", name, "type", "veth", "peer", "name", "eth0", "netns", name), ("link", "del", name))
     _ip("link", "set", name, "master", bridge, "up")
     for words in (("addr", "add", f"{host.address}/24", "dev", "eth0"), *(("link", "set", d, "up") for d in _OWN)):
         _ip("-n", name, *words)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any, Protocol
 
 from ray.exceptions import ActorUnavailableError, RayActorError
+from ray.serve.exceptions import DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 
 from foveate_serve.bundles.holder import Status
 
 _STATUS_TIMEOUT_S = 2.0
+_AGAIN_S = 0.05
 
 
 class Peer(Protocol):
@@ -76,11 +79,20 @@ class Elsewhere:
 
     async def status(self) -> list[Status]:
         """Return what each replica holds; one that does not answer counts as a problem."""
-        try:
-            asked = self._handle.broadcast("status")
-            answers = await asked.results_async(timeout_s=_STATUS_TIMEOUT_S, return_exceptions=True)
-        except Exception as error:
-            answers = [error]
+        give_up = time.monotonic() + _STATUS_TIMEOUT_S
+        while True:
+            try:
+                asked = self._handle.broadcast("status")
+                answers = await asked.results_async(timeout_s=_STATUS_TIMEOUT_S, return_exceptions=True)
+            except DeploymentUnavailableError as error:
+                # Ray leaves a replica out while it tells it of a bundle: without another, one waits.
+                if time.monotonic() < give_up:
+                    await asyncio.sleep(_AGAIN_S)
+                    continue
+                answers = [error]
+            except Exception as error:
+                answers = [error]
+            break
         return [_status(self.name, answer) for answer in answers or ["it has no replica"]]
 
 
