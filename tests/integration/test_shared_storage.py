@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -15,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-from pyarrow.fs import FileSystem
 
+from clusters.bucket import bucket
 from foveate.bundle import verify
 from foveate.parity import parity
 from foveate.releases import Releases
@@ -64,34 +62,8 @@ def foveate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 @pytest.fixture(scope="module")
 def store() -> Iterator[str]:
     """The address of a bucket on an S3 server of this machine, with a place for a folder's name."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    server = subprocess.Popen([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], **quiet)
-    try:
-        give_up = time.monotonic() + 60
-        while not answers(port):
-            assert server.poll() is None
-            assert time.monotonic() < give_up
-            time.sleep(0.05)
-        options = f"endpoint_override=http%3A%2F%2F127.0.0.1%3A{port}&region=us-east-1"
-        with pytest.MonkeyPatch.context() as patch:
-            for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-                patch.setenv(name, "testing")
-            filesystem, bucket = FileSystem.from_uri(f"s3://films?{options}&allow_bucket_creation=true")
-            filesystem.create_dir(bucket)
-            yield f"s3://films/{{}}?{options}"
-    finally:
-        server.terminate()
-        server.wait()
-
-
-def answers(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port)).close()
-    except OSError:
-        return False
-    return True
+    with bucket("films") as address:
+        yield address
 
 
 def test_the_whole_way_by_addresses(

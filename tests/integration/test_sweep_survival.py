@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from typing import Any
 import pytest
 import ray
 
+from clusters.bucket import bucket
 from foveate.config import from_dict
 from foveate.data.dataset import Dataset
 from foveate.errors import ConfigError, StorageError
@@ -209,37 +209,9 @@ def test_a_node_is_lost_and_its_trial_goes_on(small_world: Dataset, tmp_path: Pa
 
 @pytest.fixture(scope="module")
 def store() -> Iterator[str]:
-    """The address of a bucket on an S3 server of this machine."""
-    from pyarrow.fs import FileSystem
-
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    server = subprocess.Popen([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], **quiet)
-    try:
-        give_up = time.monotonic() + 30
-        while not answers(port):
-            assert server.poll() is None
-            assert time.monotonic() < give_up
-            time.sleep(0.05)
-        options = f"endpoint_override=http%3A%2F%2F127.0.0.1%3A{port}&region=us-east-1"
-        with pytest.MonkeyPatch.context() as patch:
-            for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-                patch.setenv(name, "testing")
-            filesystem, bucket = FileSystem.from_uri(f"s3://sweeps?{options}&allow_bucket_creation=true")
-            filesystem.create_dir(bucket)
-            yield f"s3://sweeps/{{}}?{options}"
-    finally:
-        server.terminate()
-        server.wait()
-
-
-def answers(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port)).close()
-    except OSError:
-        return False
-    return True
+    """The address of a bucket on an S3 server of this machine, with a place for a folder's name."""
+    with bucket("sweeps") as address:
+        yield address
 
 
 def test_a_sweep_lies_on_a_store_and_goes_on_from_there(
