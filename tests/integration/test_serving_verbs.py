@@ -12,15 +12,14 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import pytest
 
+from console import Run, console
 from foveate.bundle import Bundle, default_state
 from foveate.state.sqlite import SqliteState
-from foveate_cli.main import main
 
 
 @pytest.fixture
@@ -31,30 +30,12 @@ def folder(small_bundle: Bundle, tmp_path: Path) -> Path:
     return tmp_path
 
 
-@dataclass(frozen=True)
-class Run:
-    status: int
-    out: str
-    err: str
-
-
 @pytest.fixture
 def foveate(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Run]:
     """Call the console script in the working folder, in this process: starting one takes long."""
     monkeypatch.chdir(folder)
     monkeypatch.setenv("COLUMNS", "100")
-
-    def run(*arguments: str) -> Run:
-        monkeypatch.setattr(sys, "argv", ["foveate", *arguments])
-        status = 0
-        try:
-            main()
-        except SystemExit as end:
-            status = int(end.code or 0)
-        said = capsys.readouterr()
-        return Run(status, said.out, said.err)
-
-    return run
+    return console(monkeypatch, capsys)
 
 
 def test_recommend_prints_a_table_and_writes_json(folder: Path, foveate: Callable[..., Run]) -> None:

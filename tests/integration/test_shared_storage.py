@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +13,13 @@ import httpx
 import pytest
 
 from clusters.bucket import bucket
+from console import Run, console
 from foveate.bundle import verify
 from foveate.parity import parity
 from foveate.releases import Releases
 from foveate.releases.watch import watched
 from foveate.state.opening import open_viewers
 from foveate.stored import brought, cache
-from foveate_cli.main import main
 from foveate_serve.app import started
 from foveate_serve.config import ServeConfig
 from foveate_serve.operations.follow import Follower, first_good
@@ -34,29 +32,11 @@ pytestmark = pytest.mark.cluster
 QUICK = ("sources=[covisitation,popularity]", "ranker.trees=20", "label_windows=1")
 
 
-@dataclass(frozen=True)
-class Run:
-    status: int
-    out: str
-    err: str
-
-
 @pytest.fixture
 def foveate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Run]:
     """Call the console script in an empty folder, in this process: starting one takes long."""
     monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str) -> Run:
-        monkeypatch.setattr(sys, "argv", ["foveate", *arguments])
-        status = 0
-        try:
-            main()
-        except SystemExit as end:
-            status = int(end.code or 0)
-        said = capsys.readouterr()
-        return Run(status, said.out, said.err)
-
-    return run
+    return console(monkeypatch, capsys)
 
 
 @pytest.fixture(scope="module")
