@@ -19,6 +19,7 @@ from foveate.folder import Place
 from foveate.stored import settled
 from foveate_serve.bundles.holder import BundleHolder, Holder, Status
 from foveate_serve.bundles.loading import load_mapped_sources, load_ranker, load_shard, load_sources
+from foveate_serve.bundles.turning import turn
 from foveate_serve.config import DeploymentConfig, ServeConfig
 from foveate_serve.ingress import Ingress
 from foveate_serve.names import BUNDLE_KEY, INGRESS, RANKER, RETRIEVER, SHADOW, shard_name
@@ -41,7 +42,7 @@ class _Holding:
 
     async def reconfigure(self, user_config: Mapping[str, str]) -> None:
         """Take the bundle that ``user_config`` names."""
-        await self._holder.take(user_config[BUNDLE_KEY])
+        await turn(self._holder, user_config)
 
     def status(self) -> Status:
         """Return what this replica holds."""

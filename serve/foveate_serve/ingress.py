@@ -27,8 +27,9 @@ from foveate.state.base import ServedRequest, ViewerEvent, utc_micros
 from foveate.state.opening import open_impressions, open_viewers
 from foveate_serve.bundles.holder import BundleHolder, BundleNotHeldError, Status
 from foveate_serve.bundles.loading import load_all, load_catalogue
+from foveate_serve.bundles.turning import turn
 from foveate_serve.config import ServeConfig
-from foveate_serve.names import BUNDLE_KEY, INGRESS, RANKER, RETRIEVER, shard_name
+from foveate_serve.names import INGRESS, RANKER, RETRIEVER, shard_name
 from foveate_serve.sight import Sight
 from foveate_serve.sight.header import TraceHeader
 from foveate_serve.stages.guarded import PATIENCE_S, Guarded
@@ -110,7 +111,7 @@ class Ingress:
 
     async def reconfigure(self, user_config: Mapping[str, str]) -> None:
         """Take the bundle that ``user_config`` names."""
-        await self._holder.take(user_config[BUNDLE_KEY])
+        await turn(self._holder, user_config)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Build the HTTP interface; Serve calls this once a replica."""

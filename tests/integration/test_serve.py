@@ -341,6 +341,7 @@ def test_a_broken_bundle_is_not_taken_and_a_good_one_is_without_a_restart(
     while better.bundle_id not in seen and time.monotonic() < give_up:
         answer = server.ask(viewers[0])
         assert answer.status_code == 200, answer.text
+        assert not answer.json()["degraded"]
         seen.add(answer.json()["bundle_id"])
     assert seen <= {server.bundle.bundle_id, better.bundle_id}
     assert better.bundle_id in seen

@@ -63,11 +63,32 @@ class Holder(Generic[Held]):
         self._asked: str | None = None
         self._held: tuple[Held, ...] = ()
         self._problem: str | None = None
+        self._wanted: Place | None = None
+        self._turning: asyncio.Task[None] | None = None
 
     @property
     def held(self) -> tuple[Held, ...]:
         """The current bundle and the previous one, as far as there are any."""
         return self._held
+
+    async def turn_to(self, place: Place, *, beside: bool) -> None:
+        """Take a bundle as :meth:`take` does, after the one that is being taken; of several that wait, the last alone.
+
+        Parameters
+        ----------
+        beside
+            Whether to return at once, if one is held already, and take the new one while that answers.
+        """
+        self._wanted = place
+        if self._turning is None or self._turning.done():
+            self._turning = asyncio.create_task(self._turn())
+        if not (beside and self._held):
+            await self._turning
+
+    async def _turn(self) -> None:
+        while (place := self._wanted) is not None:
+            self._wanted = None
+            await self.take(place)
 
     async def take(self, place: Place) -> None:
         """Make the bundle at a path or address the current one; one that cannot be used changes nothing but the status.

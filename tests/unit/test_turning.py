@@ -1,0 +1,111 @@
+"""A replica that turns to another bundle while it answers by the one that it has."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from pathlib import Path
+
+from foveate.bundle import Bundle
+from foveate_serve.bundles.holder import BundleHolder
+from foveate_serve.bundles.loading import load_ranker
+from foveate_serve.bundles.turning import turn
+from foveate_serve.names import BUNDLE_KEY
+
+
+class Slow:
+    """Reads what a ranker needs, once it may; the first bundle at once."""
+
+    def __init__(self) -> None:
+        self.may = threading.Event()
+        self.asked: list[Path] = []
+
+    def __call__(self, path: Path) -> Bundle:
+        self.asked.append(path)
+        if len(self.asked) > 1:
+            assert self.may.wait(30)
+        return load_ranker(path)
+
+
+def again(bundle: Bundle, path: Path) -> Bundle:
+    return Bundle.save(bundle.model, path, data_hash="", parent=path.name)
+
+
+async def until_holds(holder: BundleHolder, bundle_id: str) -> None:
+    async with asyncio.timeout(30):
+        while holder.status().bundle_id != bundle_id:
+            await asyncio.sleep(0.01)
+
+
+def test_the_first_bundle_is_waited_for(small_bundle: Bundle) -> None:
+    holder = BundleHolder("ranker", load_ranker)
+    asyncio.run(holder.turn_to(small_bundle.path, beside=True))
+    assert holder.status().bundle_id == small_bundle.bundle_id
+
+
+def test_a_replica_answers_by_the_old_bundle_while_it_takes_another(small_bundle: Bundle, tmp_path: Path) -> None:
+    second, third, fourth = (again(small_bundle, tmp_path / name) for name in ("second", "third", "fourth"))
+
+    async def story() -> None:
+        load = Slow()
+        holder = BundleHolder("ranker", load)
+        await holder.turn_to(small_bundle.path, beside=True)
+        await holder.turn_to(second.path, beside=True)
+        async with asyncio.timeout(30):
+            while len(load.asked) < 2:
+                await asyncio.sleep(0.01)
+        # What comes while one is being taken waits; what a later one replaces is not taken at all.
+        await holder.turn_to(third.path, beside=True)
+        await holder.turn_to(fourth.path, beside=True)
+        assert holder.status().bundle_id == small_bundle.bundle_id
+        assert holder.status().problem is None
+        load.may.set()
+        await until_holds(holder, fourth.bundle_id)
+        assert load.asked == [small_bundle.path, second.path, fourth.path]
+        assert holder.status().previous == second.bundle_id
+
+    asyncio.run(story())
+
+
+def test_of_two_ways_to_turn_the_later_bundle_is_the_one_that_stays(small_bundle: Bundle, tmp_path: Path) -> None:
+    second, third = (again(small_bundle, tmp_path / name) for name in ("second", "third"))
+
+    async def story() -> None:
+        load = Slow()
+        holder = BundleHolder("ranker", load)
+        await holder.turn_to(small_bundle.path, beside=True)
+        await holder.turn_to(second.path, beside=True)
+        waiting = asyncio.create_task(holder.turn_to(third.path, beside=False))
+        await asyncio.sleep(0.05)
+        assert not waiting.done()
+        load.may.set()
+        await waiting
+        assert holder.status().bundle_id == third.bundle_id
+
+    asyncio.run(story())
+
+
+def test_a_bundle_that_cannot_be_used_leaves_the_old_one_and_says_why(small_bundle: Bundle, tmp_path: Path) -> None:
+    async def story() -> None:
+        holder = BundleHolder("ranker", load_ranker)
+        await holder.turn_to(small_bundle.path, beside=True)
+        await holder.turn_to(tmp_path, beside=True)
+        async with asyncio.timeout(30):
+            while not holder.status().refused:
+                await asyncio.sleep(0.01)
+        assert holder.status().bundle_id == small_bundle.bundle_id
+        assert holder.status().asked == str(tmp_path)
+
+    asyncio.run(story())
+
+
+def test_outside_serve_a_bundle_is_waited_for(small_bundle: Bundle, tmp_path: Path) -> None:
+    second = again(small_bundle, tmp_path / "second")
+
+    async def story() -> None:
+        holder = BundleHolder("ranker", load_ranker)
+        for bundle in (small_bundle, second):
+            await turn(holder, {BUNDLE_KEY: str(bundle.path)})
+            assert holder.status().bundle_id == bundle.bundle_id
+
+    asyncio.run(story())
