@@ -41,6 +41,7 @@ from foveate.state.sqlite import SqliteState
 if TYPE_CHECKING:
     import httpx
 
+    from foveate.state.opening import StatePlace
     from foveate_serve.config import ServeConfig
     from foveate_tune.leaderboard import SweepResult
 
@@ -285,13 +286,13 @@ def small_api(small_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.fixture(scope="session")
-def serving() -> Callable[[Bundle, Path, ServeConfig], AbstractContextManager[httpx.Client]]:
+def serving() -> Callable[[Bundle, StatePlace, ServeConfig], AbstractContextManager[httpx.Client]]:
     """Answers over a socket of this machine, with settings of the test's own."""
     return answering
 
 
 @contextmanager
-def answering(bundle: Bundle, state: Path, config: ServeConfig) -> Iterator[httpx.Client]:
+def answering(bundle: Bundle, state: StatePlace, config: ServeConfig) -> Iterator[httpx.Client]:
     """Answer over a socket of this machine while the block runs; yield a client."""
     import httpx
     import uvicorn

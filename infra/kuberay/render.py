@@ -1,6 +1,7 @@
 """Makes each overlay's ``serve.yaml``, which Ray Serve reads, from its ``foveate.yaml``, which people write.
 
-Run it after a change of a ``foveate.yaml``; a test finds the overlay where it was forgotten.
+Run it after a change of a ``foveate.yaml``, or of the place of viewers' state in a ``kustomization.yaml``; a test finds
+the overlay where it was forgotten.
 """
 
 from __future__ import annotations
@@ -18,8 +19,15 @@ from foveate_serve.operations.running import serve_settings
 
 OVERLAYS: Final = Path(__file__).resolve().parent / "overlays"
 BUNDLE: Final = Path("/foveate/registry/current")
-STATE: Final = Path("/state/state.sqlite")
 _HEAD: Final = "# Made by infra/kuberay/render.py from foveate.yaml; do not change it by hand.\n"
+
+
+def state_of(overlay: Path) -> str:
+    """Return where an overlay has viewers' state: a literal of its ConfigMap, which the follower reads too."""
+    told = load_yaml(overlay / "kustomization.yaml")
+    literals = [one for made in told["configMapGenerator"] for one in made.get("literals", [])]
+    [place] = [value for name, _, value in (one.partition("=") for one in literals) if name == "state"]
+    return str(place)
 
 
 def rendered(overlay: Path) -> str:
@@ -27,7 +35,7 @@ def rendered(overlay: Path) -> str:
     config = from_dict(ServeConfig, load_yaml(overlay / "foveate.yaml"))
     options: dict[str, Any] = {"host": config.host, "port": config.port}
     # Each node that has a replica answers, and the head, where the follower and KubeRay ask, does too.
-    settings = serve_settings([application_settings(BUNDLE, STATE, config)], options, "EveryNode")
+    settings = serve_settings([application_settings(BUNDLE, state_of(overlay), config)], options, "EveryNode")
     return _HEAD + yaml.safe_dump(settings, sort_keys=False)
 
 

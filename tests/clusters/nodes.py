@@ -6,6 +6,7 @@ thread that started them.
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -30,16 +31,17 @@ _HERE: Final = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
 }
 _NODES: Final = """
-import sys
+import json, sys
 from ray.cluster_utils import Cluster
 
-cpus, others, dashboard = (int(word) for word in sys.argv[1:])
+cpus, others, dashboard = (int(word) for word in sys.argv[1:4])
+resources = json.loads(sys.argv[4])
 node = {"num_cpus": cpus, "node_ip_address": "127.0.0.1"}
 head = {**node, "include_dashboard": True, "dashboard_host": "127.0.0.1", "dashboard_port": dashboard}
 cluster = Cluster(initialize_head=True, head_node_args=head)
 added = []
 orders = {
-    "add": lambda: added.append(cluster.add_node(**node, include_dashboard=False)),
+    "add": lambda: added.append(cluster.add_node(**node, resources=resources, include_dashboard=False)),
     "lose": lambda: cluster.remove_node(added.pop(0), allow_graceful=False),
     "gcs-down": cluster.head_node.kill_gcs_server,
     "gcs-up": cluster.head_node.start_gcs_server,
@@ -102,19 +104,21 @@ class Nodes:
 
 
 @contextmanager
-def nodes(others: int, scratch: Path, cpus: int = 2) -> Iterator[Nodes]:
+def nodes(others: int, scratch: Path, cpus: int = 2, resources: Mapping[str, float] | None = None) -> Iterator[Nodes]:
     """Have a head and ``others`` nodes of so many CPUs while the block runs.
 
     Parameters
     ----------
     scratch
         A folder that is there, for what the GCS keeps.
+    resources
+        Custom ones of each node but the head.
     """
     [dashboard] = free_ports(1)
     with throughput(), environment({"RAY_gcs_storage": "rocksdb", "RAY_gcs_storage_path": str(scratch / "gcs")}):
         env = {**_HERE, **{name: value for name, value in os.environ.items() if name.startswith("RAY_")}}
         with subprocess.Popen(
-            [sys.executable, "-c", _NODES, str(cpus), str(others), str(dashboard)],
+            [sys.executable, "-c", _NODES, str(cpus), str(others), str(dashboard), json.dumps(dict(resources or {}))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -176,6 +177,16 @@ def test_services_of_one_server_do_not_see_each_other(redis_server: Redis) -> No
         one.append(watched("a"))
         assert two.history("u").item_ids == ()
         assert two.users(5) == []
+
+
+def test_a_copy_waits_longer_for_a_server_than_a_request_would(redis_server: Redis, tmp_path: Path) -> None:
+    source = tmp_path / "source.sqlite"
+    with open_viewers(source) as state:
+        state.append(watched("a", "b"))
+    for asked in ({"timeout_s": 0.1}, {}):
+        redis_server.hang()
+        threading.Timer(0.6, redis_server.hang, kwargs={"go_on": True}).start()
+        assert copy_state(source, redis_server.address(**asked)).events == 2
 
 
 def test_a_file_moves_to_a_server_and_back_with_its_versions(redis_server: Redis, tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from foveate.errors import ConfigError, StateError
 _REST_SECONDS: Final = 0.5
 """How long a server that does not answer is left alone: requests that come meanwhile are told so at once."""
 _PORT: Final = 6379
+_PATIENCE_S: Final = 30.0
 
 
 @dataclass(frozen=True)
@@ -139,6 +140,11 @@ def shown(address: str) -> str:
     who, at, host = authority.rpartition("@")
     user = who.partition(":")[0]
     return f"{start}{sign}{user}{at if user else ''}{host}{slash}{path}"
+
+
+def unhurried(address: str) -> str:
+    """Return an address whose answers may take long, for what no viewer waits for."""
+    return f"{address}{'&' if urlsplit(address).query else '?'}timeout_s={_PATIENCE_S:g}"
 
 
 def has_password(address: str) -> bool:

@@ -9,7 +9,7 @@ from typing import Final
 from foveate.errors import NotFoundError
 from foveate.grouped import in_parts
 from foveate.state.base import ImpressionStore, ServedRequest, ViewerStore
-from foveate.state.opening import StatePlace, open_impressions, open_viewers
+from foveate.state.opening import StatePlace, open_impressions, open_viewers, unhurried
 
 _REQUESTS: Final = 100
 """Served requests written in one go."""
@@ -51,6 +51,7 @@ def copy_state(
         An address cannot be read.
     """
     say = progress or _silent
+    source, target = unhurried(source), unhurried(target)
     copied = Copied()
     with open_viewers(source, create=False) as viewers, open_viewers(target) as there:
         copied = _events(viewers, there, copied, say)

@@ -22,6 +22,8 @@ class _Kind:
     impressions: Callable[[str, bool], ImpressionStore]
     holds_secret: Callable[[str], bool]
     """Whether a place holds what nobody should be shown."""
+    unhurried: Callable[[str], str]
+    """How a place is called by whom no viewer waits for."""
 
 
 def open_viewers(place: StatePlace, *, create: bool = True) -> ViewerStore:
@@ -47,6 +49,17 @@ def open_viewers(place: StatePlace, *, create: bool = True) -> ViewerStore:
 def open_impressions(place: StatePlace, *, create: bool = True) -> ImpressionStore:
     """Open what viewers were shown; parameters and errors as :func:`open_viewers` has them."""
     return _kind(place).impressions(str(place), create)
+
+
+def unhurried(place: StatePlace) -> StatePlace:
+    """Return a place whose answers may take longer than a request could wait, as those to many events at once do.
+
+    Raises
+    ------
+    ConfigError
+        Nobody knows addresses of that kind.
+    """
+    return _kind(place).unhurried(str(place))
 
 
 def check_state(place: StatePlace) -> None:
@@ -112,6 +125,12 @@ def _redis_secret(place: str) -> bool:
     return has_password(place)
 
 
-_FILE: Final = _Kind(_file_viewers, _file_impressions, lambda _: False)
-_REDIS: Final = _Kind(_redis_viewers, _redis_impressions, _redis_secret)
+def _redis_unhurried(place: str) -> str:
+    from foveate.state.connection import unhurried  # noqa: PLC0415 - as above
+
+    return unhurried(place)
+
+
+_FILE: Final = _Kind(_file_viewers, _file_impressions, lambda _: False, lambda place: place)
+_REDIS: Final = _Kind(_redis_viewers, _redis_impressions, _redis_secret, _redis_unhurried)
 _KINDS: Final[Mapping[str, _Kind]] = {"": _FILE, "redis": _REDIS, "rediss": _REDIS}
