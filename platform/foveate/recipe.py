@@ -114,6 +114,8 @@ class Recipe:
         twice = sorted({name for name in names if names.count(name) > 1})
         if not names or twice:
             raise ConfigError(f"source '{twice[0]}' stands twice" if twice else "a recipe needs at least one source")
+        for source in self.sources:
+            source.check(self.train)
         for feature in self.features:
             Feature.variants[feature]
         if min(self.candidates, self.label_windows, self.slate_size) < 1:

@@ -82,6 +82,9 @@ def command(
 
     A bundle from a sweep is also written to W&B as an artifact, in the sweep's group and mode.
 
+    train.workers=4 has four processes over Ray train the encoder together; with train.shard_items=true each of them
+    keeps the vectors of its own part of the items, for a catalogue that one GPU does not hold.
+
     With --address the data and the bundle must be the same folders on every node; without it they may be at addresses
     such as s3://BUCKET/BUNDLE.
     """

@@ -19,6 +19,7 @@ from foveate.data.fitting import FitContext
 from foveate.data.schema import ITEMS
 from foveate.encoder.auxiliaries.base import AuxiliaryConfig, Step
 from foveate.encoder.batch import EventArrays, training_spans
+from foveate.encoder.lookup import WholeTable
 from foveate.encoder.losses.full_softmax import FullSoftmax
 from foveate.encoder.model import EncoderConfig, SequenceEncoder
 from foveate.encoder.objective import Objective
@@ -62,8 +63,8 @@ def step_of(histories: Histories, model: SequenceEncoder) -> Step:
     events = EventArrays.of(histories, torch.device("cpu"))
     torch.manual_seed(6)
     spans = training_spans(torch.tensor(histories.offsets), ENCODER.max_len)
-    batch, item_ID = events.batch(spans), model.item_vectors()
-    return Step(model, batch, item_ID, model.states(batch, item_ID)[0], events.successors(spans))
+    batch, items = events.batch(spans), WholeTable(model.item_vectors())
+    return Step(model, batch, items, model.states(batch, items)[0], events.successors(spans))
 
 
 def fresh() -> SequenceEncoder:

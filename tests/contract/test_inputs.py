@@ -23,6 +23,7 @@ from foveate.data.schema import EVENT_KINDS, ITEM_ID, ITEMS
 from foveate.encoder.batch import EventArrays, SequenceBatch, newest_spans
 from foveate.encoder.content import Content
 from foveate.encoder.inputs.base import InputConfig, ItemInputConfig, RequestInputConfig
+from foveate.encoder.lookup import WholeTable
 from foveate.encoder.model import EncoderConfig, SequenceEncoder
 from foveate.encoder.train import EpochReport, TrainConfig, train_encoder
 from foveate.encoder.trained import TrainedEncoder
@@ -177,7 +178,7 @@ def test_padding_changes_nothing(config: InputConfig) -> None:
 def test_gradients_are_finite_and_reach_every_weight(config: InputConfig) -> None:
     model = encoder_of(config).train()
     batch, item_ID = batch_of(histories_of()), model.item_vectors()
-    model.score(model.states(batch, item_ID)[0][batch.valid_BL], item_ID).square().mean().backward()
+    model.score(model.states(batch, WholeTable(item_ID))[0][batch.valid_BL], item_ID).square().mean().backward()
     for name, weight in model.named_parameters():
         assert weight.grad is not None, name
         assert torch.isfinite(weight.grad).all(), name

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from foveate.attention.base import match
 from foveate.config import from_dict, to_dict
+from foveate.encoder.lookup import WholeTable
 from foveate.encoder.losses.base import Loss, LossConfig
 from foveate.encoder.losses.bce import Bce
 from foveate.encoder.losses.full_softmax import FullSoftmax
@@ -40,7 +41,7 @@ def test_a_config_survives_the_way_through_plain_values(config: LossConfig) -> N
 
 def test_a_loss_is_one_finite_number_with_finite_gradients(config: LossConfig) -> None:
     user_TD, item_ID = (side.requires_grad_() for side in sides())
-    loss = built(config)(user_TD, TARGETS, item_ID, match)
+    loss = built(config)(user_TD, TARGETS, WholeTable(item_ID), match)
     assert loss.shape == ()
     loss.backward()
     for tensor in (loss, user_TD.grad, item_ID.grad):
@@ -50,9 +51,9 @@ def test_a_loss_is_one_finite_number_with_finite_gradients(config: LossConfig) -
 
 def test_low_precision_scores_are_summed_in_full(config: LossConfig) -> None:
     user_TD, item_ID = sides()
-    exact = built(config)(user_TD, TARGETS, item_ID, match)
+    exact = built(config)(user_TD, TARGETS, WholeTable(item_ID), match)
     with torch.autocast("cpu", torch.bfloat16):
-        low = built(config)(user_TD, TARGETS, item_ID, match)
+        low = built(config)(user_TD, TARGETS, WholeTable(item_ID), match)
     assert low.dtype == torch.float32
     torch.testing.assert_close(low, exact, rtol=0.02, atol=0.02)
 
@@ -61,21 +62,21 @@ def test_pointing_at_the_target_costs_less(config: LossConfig) -> None:
     # Items at right angles: what points at one says nothing of another.
     item_ID, loss = torch.eye(I), built(config, negatives=I)
     user_TD = torch.randn(T, I, generator=torch.Generator().manual_seed(5))
-    far, near = (loss(user, TARGETS, item_ID, match) for user in (user_TD, user_TD + item_ID[TARGETS]))
+    far, near = (loss(user, TARGETS, WholeTable(item_ID), match) for user in (user_TD, user_TD + item_ID[TARGETS]))
     assert near < far
 
 
 def test_a_step_against_the_gradient_helps(config: LossConfig) -> None:
     user_TD, item_ID = sides()
     user_TD.requires_grad_()
-    before = built(config, negatives=I)(user_TD, TARGETS, item_ID, match)
+    before = built(config, negatives=I)(user_TD, TARGETS, WholeTable(item_ID), match)
     (slope,) = torch.autograd.grad(before, user_TD)
-    assert built(config, negatives=I)(user_TD - 0.1 * slope, TARGETS, item_ID, match) < before
+    assert built(config, negatives=I)(user_TD - 0.1 * slope, TARGETS, WholeTable(item_ID), match) < before
 
 
 def test_one_row_works(config: LossConfig) -> None:
     user_TD, item_ID = sides()
-    assert torch.isfinite(built(config)(user_TD[:1], TARGETS[:1], item_ID, match))
+    assert torch.isfinite(built(config)(user_TD[:1], TARGETS[:1], WholeTable(item_ID), match))
 
 
 def test_a_sample_of_everything_is_the_full_softmax() -> None:
@@ -89,7 +90,7 @@ def test_the_correction_brings_a_sample_near_the_full_softmax() -> None:
     random = torch.Generator().manual_seed(6)
     user_TD, item_ID = torch.randn(400, 4, generator=random) / 2, torch.randn(500, 4, generator=random)
     target_T = torch.randint(500, (400,), generator=random)
-    asked = (user_TD, target_T, item_ID, match)
+    asked = (user_TD, target_T, WholeTable(item_ID), match)
     full = FullSoftmax().build(torch.ones(500), 1)(*asked)
     plain, corrected = (SampledSoftmax(log_q=q).build(torch.ones(500), 50)(*asked) for q in (False, True))
     assert abs(corrected - full) < 0.1
@@ -108,8 +109,9 @@ def test_popular_items_are_drawn_more_often() -> None:
 @pytest.mark.parametrize("cls", [cls for _, cls in LossConfig.variants.items() if issubclass(cls, SampledLossConfig)])
 def test_a_target_does_not_stand_against_itself(cls: type[SampledLossConfig]) -> None:
     loss = built(cls(), negatives=I)
-    user_TD, target_T, item_ID, _ = _asked()
-    own_T, other_TN, negative_N = loss.contrast(user_TD, target_T, item_ID, match)
+    user_TD, target_T, items, _ = _asked()
+    item_ID = items.item_ID
+    own_T, other_TN, negative_N = loss.contrast(user_TD, target_T, items, match)
     assert negative_N.tolist() == list(range(I))
     torch.testing.assert_close(own_T, match(user_TD, item_ID)[range(T), target_T])
     shut_TN = torch.zeros(T, I, dtype=torch.bool)
@@ -121,11 +123,11 @@ def test_a_target_does_not_stand_against_itself(cls: type[SampledLossConfig]) ->
 
 
 def test_bce_asks_each_item_on_its_own() -> None:
-    user_TD, target_T, item_ID, _ = _asked()
+    user_TD, target_T, items, _ = _asked()
     loss = built(Bce(), negatives=I)
     watched_TI = torch.nn.functional.one_hot(target_T, I).float()
     # Drawing every item leaves out the target, which stands there as the positive: the same T x I questions.
-    scores_TI = match(user_TD, item_ID) + loss.offset
+    scores_TI = match(user_TD, items.item_ID) + loss.offset
     expected = torch.nn.functional.binary_cross_entropy_with_logits(scores_TI, watched_TI)
     torch.testing.assert_close(loss(*_asked()) / I, expected)
 
@@ -148,6 +150,6 @@ def test_gbce_lies_between_bce_and_true_probabilities() -> None:
         Gbce(t=1.5)
 
 
-def _asked() -> tuple[Tensor, Tensor, Tensor, object]:
+def _asked() -> tuple[Tensor, Tensor, WholeTable, object]:
     user_TD, item_ID = sides()
-    return user_TD, TARGETS, item_ID, match
+    return user_TD, TARGETS, WholeTable(item_ID), match

@@ -59,7 +59,7 @@ class RayCrew:
         need = Resources(config.cpus, config.gpus, config.resources)
         # What each reads for itself it is not sent.
         hands = [_nothing(context)] if context.log else dealt(context.histories, config.workers)
-        shared = replace(context, crew=None, progress=None, shared=True)
+        shared = replace(context, crew=None, progress=None, shared=True, shard_items=config.shard_items)
         with (
             # One that is started here gives no more than this machine has: every worker is a process with torch in it.
             ray_cluster(None),
@@ -130,8 +130,9 @@ def _nothing(context: FitContext) -> Histories:
 def _keeper(first: bool) -> Keep:
     """Return what reports an epoch to Ray Train: every worker must, and the checkpoint of the first one counts."""
 
-    def keep(save: Callable[[Path], None]) -> None:
+    def keep(save: Callable[[Path | None], None]) -> None:
         if not first:
+            save(None)
             train.report({})
             return
         with tempfile.TemporaryDirectory() as folder:

@@ -20,8 +20,9 @@ from foveate.errors import ConfigError
 if TYPE_CHECKING:
     from foveate.data.fitting import FitContext
 
-Keep: TypeAlias = Callable[[Callable[[Path], None]], None]
-"""Keeps a checkpoint, which what it is given writes into a folder. Every process calls it after every epoch."""
+Keep: TypeAlias = Callable[[Callable[[Path | None], None]], None]
+"""Keeps a checkpoint. Every process calls it after every epoch with what saves into a folder, and it calls that: in one
+process with the folder, in the others with None, for a part that they may hold."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,9 @@ class CrewConfig:
     ----------
     workers
         How many; each holds the histories of its own viewers, and all take the same steps. 0 trains in one process.
+    shard_items
+        Whether they also share the item vectors out, with gradients and the optimizer's state, for a catalogue whose
+        table is larger than the memory of one GPU. A loss over the whole catalogue cannot be had then.
     cpus
         CPUs of each.
     gpus
@@ -43,6 +47,7 @@ class CrewConfig:
     """
 
     workers: int = 0
+    shard_items: bool = False
     cpus: int = 1
     gpus: float = 0.0
     resources: Mapping[str, float] = field(default_factory=dict)
@@ -51,6 +56,11 @@ class CrewConfig:
     def __post_init__(self) -> None:
         if min(self.workers, self.gpus, self.retries) < 0 or self.cpus < 1:
             raise ConfigError("train: workers, gpus and retries must be 0 or more, cpus 1 or more")
+        if self.shard_items and self.workers < 2:
+            raise ConfigError(
+                f"train.shard_items: {self.workers} workers have nobody to share item vectors out to: "
+                "set train.workers to 2 or more, or leave shard_items out"
+            )
 
 
 class Work(Protocol):

@@ -69,6 +69,8 @@ class FitContext:
         ``histories``.
     shared
         Whether ``histories`` holds this process's share of the viewers alone.
+    shard_items
+        Whether the processes that train an encoder together share its item vectors out, too.
     """
 
     histories: Histories
@@ -80,3 +82,4 @@ class FitContext:
     crew: Crew | None = None
     log: LogPart | None = None
     shared: bool = False
+    shard_items: bool = False

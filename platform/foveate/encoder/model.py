@@ -20,6 +20,7 @@ from foveate.encoder.batch import SequenceBatch
 from foveate.encoder.content import Content
 from foveate.encoder.heads.base import HeadConfig
 from foveate.encoder.inputs.base import EventInputConfig, InputConfig, ItemInputConfig, RequestInputConfig
+from foveate.encoder.lookup import Lookup, WholeTable
 
 T = TypeVar("T", bound=InputConfig)
 
@@ -126,18 +127,29 @@ class SequenceEncoder(nn.Module):
             self.register_buffer("trained_I", torch.tensor(content.trained))
 
     def item_vectors(self) -> Tensor:
-        """Return ``[I, D]``: each item's own vector, and what the item inputs add to it.
+        """Return ``[I, D]``: each item's own vector, and what the item inputs add to it."""
+        return self.known_by(self.items.weight)
+
+    def known_by(self, own_ND: Tensor, items_N: Tensor | None = None) -> Tensor:
+        """Return ``[N, D]``: items' own vectors, and what the item inputs add to them.
 
         Of an item that no history holds the own vector is noise. Where there is something else to know it by, that
         alone stands for it.
+
+        Parameters
+        ----------
+        own_ND
+            The own vectors.
+        items_N
+            int64 codes of the items; None where they are all of them, in order.
         """
-        own_ID: Tensor = self.items.weight
         if not self.item_inputs:
-            return own_ID
-        return sum((added() for added in self.item_inputs.values()), own_ID * self.trained_I[:, None])
+            return own_ND
+        trained_N = self.trained_I if items_N is None else self.trained_I[items_N]
+        return sum((added(items_N) for added in self.item_inputs.values()), own_ND * trained_N[:, None])
 
     def states(
-        self, batch: SequenceBatch, item_ID: Tensor | None = None, *, want_weights: bool = False
+        self, batch: SequenceBatch, items: Lookup | None = None, *, want_weights: bool = False
     ) -> tuple[Tensor, list[Tensor]]:
         """Read histories.
 
@@ -145,8 +157,8 @@ class SequenceEncoder(nn.Module):
         ----------
         batch
             The histories.
-        item_ID
-            What :meth:`item_vectors` returned, where that is at hand.
+        items
+            The item vectors, where they are at hand.
         want_weights
             Whether the mixers' weights are returned too.
 
@@ -156,7 +168,7 @@ class SequenceEncoder(nn.Module):
             ``[B, L, D]``, the viewer after each event, and where wanted each block's ``[B, H, L, L]``.
         """
         context = batch.context(want_weights=want_weights)
-        x_BLD = F.embedding(batch.items_BL, self.item_vectors() if item_ID is None else item_ID)
+        x_BLD = (items or WholeTable(self.item_vectors())).of(batch.items_BL)
         x_BLD = _plus(x_BLD, self.event_inputs, batch)
         if self.ages is not None:
             age_L = torch.arange(x_BLD.shape[1] - 1, -1, -1, device=x_BLD.device)
@@ -171,9 +183,9 @@ class SequenceEncoder(nn.Module):
                 seen.append(weights)
         return _plus(self.norm(x_BLD), self.request_inputs, batch), seen
 
-    def forward(self, batch: SequenceBatch, item_ID: Tensor | None = None) -> Tensor:
+    def forward(self, batch: SequenceBatch, items: Lookup | None = None) -> Tensor:
         """Return ``[B, D]``: the viewers after their newest event."""
-        return self.states(batch, item_ID)[0][:, -1]
+        return self.states(batch, items)[0][:, -1]
 
     def score(self, user_BD: Tensor, item_ND: Tensor) -> Tensor:
         """Return ``[B, N]``: how well viewers and items match."""

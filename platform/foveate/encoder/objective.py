@@ -31,7 +31,7 @@ class Objective(nn.Module):
 
     def forward(self, step: Step) -> Tensor:
         """Return the weighted sum, a scalar."""
-        total: Tensor = self.loss(step.user_TD, step.target_T, step.item_ID, step.model.score)
+        total: Tensor = self.loss(step.user_TD, step.target_T, step.items, step.model.score)
         for name, task in self.tasks.items():
             total = total + self._weights[name] * task(step)
         return total

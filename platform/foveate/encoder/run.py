@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -28,6 +28,8 @@ from foveate.encoder.inputs.base import ItemInputConfig
 from foveate.encoder.model import EncoderConfig, SequenceEncoder
 from foveate.encoder.objective import Objective
 from foveate.encoder.settings import METRIC, EpochReport, TrainConfig
+from foveate.encoder.striped import StripedItems
+from foveate.encoder.table import Table, check_shareable
 from foveate.encoder.team import Held, Team
 from foveate.encoder.trained import TrainedEncoder
 from foveate.encoder.validation import Validation
@@ -41,6 +43,9 @@ class Run:
     def __init__(self, encoder: EncoderConfig, train: TrainConfig, context: FitContext) -> None:
         self.encoder, self.train = encoder, train
         self.team = Team.current()
+        shared_out = context.shard_items and self.team.size > 1
+        if shared_out:
+            check_shareable(train.loss)
         device = device_of(train.device)
         timed = context.now != NO_TIME
         self.events = EventArrays.of(context.histories, device, timed=timed)
@@ -51,7 +56,10 @@ class Run:
         if self.held is not None:
             counts = self.team.total(torch.tensor(counts, device=device)).cpu().numpy()
         content = Content.of(encoder.inputs_of(ItemInputConfig), context.catalog, counts)
-        self.model = SequenceEncoder(encoder, context.histories.n_items, content, timed=timed).to(device)
+        self.model = SequenceEncoder(encoder, context.histories.n_items, content, timed=timed)
+        # Cut before it reaches the device, which may be too small for all of it.
+        self.table = StripedItems(self.model, self.team) if shared_out else Table(self.model)
+        self.model.to(device)
         loss = train.loss.build(torch.tensor(counts, dtype=torch.float32), train.negatives)
         self.objective = Objective(loss, train.auxiliaries, encoder.width).to(device)
         self.average = averaged(self.model, train.average)
@@ -110,15 +118,14 @@ class Run:
         own = self.team.share(spans, self.held)
         rows = own.length_B.sum()
         self.optimizer.zero_grad(set_to_none=True)
-        loss = torch.zeros((), device=rows.device)
-        if len(own):
-            with number_format(self.train.precision, rows.device):
-                loss = self._loss(own)
+        with number_format(self.train.precision, rows.device):
+            loss = self._loss(own) if len(own) else self.table.idle(self.objective)
+        if loss.requires_grad:
             # Each process's mean counts by its share of the rows, so that their mean is that of the whole batch.
             (loss * (rows * self.team.size / spans.length_B.sum())).backward()  # type: ignore[no-untyped-call]
-        self.team.average(self.weights)
+        self.team.average(self.weights, self.table.own)
         if self.train.gradient_norm:
-            torch.nn.utils.clip_grad_norm_(self.weights, self.train.gradient_norm)
+            self.team.clip(self.weights, self.table.own, self.train.gradient_norm)
         self.optimizer.step()
         if self.average is not None:
             self.average.update_parameters(self.model)
@@ -127,15 +134,15 @@ class Run:
     def _loss(self, spans: Spans) -> Tensor:
         """Return what the spans' rows come to by the objective, as a mean over the rows."""
         batch = self.events.batch(spans)
-        item_ID = self.model.item_vectors()
-        states_BLD, _ = self._states(batch, item_ID)
-        loss: Tensor = self.objective(Step(self.model, batch, item_ID, states_BLD, self.events.successors(spans)))
+        items = self.table.lookup()
+        states_BLD, _ = self._states(batch, items)
+        loss: Tensor = self.objective(Step(self.model, batch, items, states_BLD, self.events.successors(spans)))
         return loss
 
     def _measure(self) -> dict[str, float]:
         if self.validation is None:
             return {}
-        metrics = self.validation.measure(TrainedEncoder(self.encoder, self.answering))
+        metrics = self.validation.measure(self.table.trained(self.answering))
         if metrics[METRIC] > self.best_metric:
             self.best_metric, self.best_epoch = metrics[METRIC], self.epochs_done
             self.best = {name: value.detach().clone() for name, value in self.answering.state_dict().items()}
@@ -145,10 +152,12 @@ class Run:
         """Return the encoder at its best."""
         if self.best:
             self.answering.load_state_dict(self.best)
-        return TrainedEncoder(self.encoder, self.answering, self.best_epoch or self.epochs_done)
+        encoder = self.table.trained(self.answering)
+        encoder.best_epoch = self.best_epoch or self.epochs_done
+        return encoder
 
-    def save(self, path: Path) -> None:
-        """Write all that the next epoch depends on."""
+    def save(self, path: Path | None) -> None:
+        """Write all that the next epoch depends on, if there is a ``path``; see :class:`EpochReport`."""
         groups = {
             "model": self.model.state_dict(),
             "objective": self.objective.state_dict(),
@@ -158,13 +167,24 @@ class Run:
         }
         tensors = {f"{group}.{name}": value for group, own in groups.items() for name, value in own.items()}
         tensors |= {f"random.{name}": value for name, value in random_state(self.offsets.device).items()}
+        whole = self.table.whole(tensors, self._of_items, keep=path is not None)
+        if path is None:
+            return
         best_metric = self.best_metric if self.best else None
         facts = {"epochs_done": self.epochs_done, "best_epoch": self.best_epoch, "best_metric": best_metric}
-        Checkpoint(tensors, facts).save(path)
+        Checkpoint(whole, facts).save(path)
+
+    @property
+    def _of_items(self) -> Sequence[str]:
+        """Names of what a checkpoint holds with a row an item."""
+        place = next(n for n, weight in enumerate(self.weights) if weight is self.model.items.weight)
+        tables = [f"{group}.items.weight" for group in ("model", "average.module", "best")]
+        return [*tables, *(f"optimizer.{place}.{moment}" for moment in ("exp_avg", "exp_avg_sq"))]
 
     def load(self, checkpoint: Checkpoint, path: Path) -> None:
         """Go back to where a checkpoint was written."""
         try:
+            checkpoint = Checkpoint(self.table.cut(checkpoint.tensors, self._of_items), checkpoint.facts)
             self.model.load_state_dict(checkpoint.group("model"))
             self.objective.load_state_dict(checkpoint.group("objective"))
             if self.average is not None:
@@ -201,5 +221,6 @@ def _validation(context: FitContext, viewers: int, team: Team, offsets: Tensor) 
         context.now,
         lengths=offsets.diff().cpu().numpy() if context.shared else None,
         team=team,
+        device=offsets.device,
     )
     return validation if len(validation.users) else None

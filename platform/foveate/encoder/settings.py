@@ -104,14 +104,16 @@ class EpochReport:
     rows_per_second
         Training rows a second, validation left out.
     save
-        Writes a checkpoint from which ``train_encoder(resume=...)`` goes on to the same loss.
+        Writes a checkpoint from which ``train_encoder(resume=...)`` goes on to the same loss. Where processes share
+        the item vectors out, each has to call it, for the checkpoint holds them all: one process with a path, and any
+        others with None.
     """
 
     epoch: int
     loss: float
     metrics: dict[str, float]
     rows_per_second: float
-    save: Callable[[Path], None]
+    save: Callable[[Path | None], None]
 
     def __str__(self) -> str:
         metrics = "".join(f", {name} {value:.4f}" for name, value in self.metrics.items())

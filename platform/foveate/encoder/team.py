@@ -6,13 +6,14 @@ nothing here costs or changes anything. Each process holds the whole histories, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from foveate.encoder.batch import Spans
 from foveate.encoder.device import random_state, set_random_state
@@ -94,18 +95,44 @@ class Team:
             return Spans(spans.start_B[self.rank :: self.size], spans.length_B[self.rank :: self.size])
         return held.own(spans)
 
-    def average(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Replace each gradient by the mean over the team; a process without one counts as zero."""
+    def average(self, parameters: Iterable[nn.Parameter], own: Sequence[nn.Parameter] = ()) -> None:
+        """Replace each gradient by the mean over the team; a process without one counts as zero.
+
+        Parameters
+        ----------
+        own
+            Those of the parameters that this process alone holds, whose gradients stay as they are.
+        """
         if self.size == 1:
             return
-        for parameter in parameters:
+        for parameter in _without(parameters, own):
             if parameter.requires_grad:
                 grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
                 dist.all_reduce(grad)
                 parameter.grad = grad / self.size
+
+    def clip(self, parameters: Sequence[nn.Parameter], own: Sequence[nn.Parameter], longest: float) -> None:
+        """Cut the gradient of all that the team holds to this length.
+
+        Parameters
+        ----------
+        parameters
+            Those of this process.
+        own
+            Those of them that this process alone holds: of each process's own the gradient has a part more.
+        """
+        norm = get_total_norm([one.grad for one in _without(parameters, own) if one.grad is not None])
+        if own:
+            alone = get_total_norm([one.grad for one in own if one.grad is not None])
+            norm = (norm**2 + self.total(alone**2)).sqrt()
+        clip_grads_with_norm_(parameters, longest, norm)
 
     def total(self, value: Tensor) -> Tensor:
         """Return the sum of a value over the team."""
         if self.size > 1:
             dist.all_reduce(value)
         return value
+
+
+def _without(parameters: Iterable[nn.Parameter], own: Sequence[nn.Parameter]) -> list[nn.Parameter]:
+    return [parameter for parameter in parameters if all(parameter is not one for one in own)]

@@ -36,7 +36,7 @@ class _Training:
 
     def __call__(self, context: FitContext, keep: Keep, resume: Path | None) -> _Trained:
         def on_epoch(report: EpochReport) -> bool:
-            keep(lambda folder: report.save(folder / _CHECKPOINT))
+            keep(lambda folder: report.save(folder and folder / _CHECKPOINT))
             return True
 
         kept = resume / _CHECKPOINT if resume else None

@@ -20,6 +20,7 @@ from foveate.data.events import Histories
 from foveate.encoder.batch import EventArrays, SequenceBatch, newest_spans
 from foveate.encoder.content import Content
 from foveate.encoder.inputs.base import ItemInputConfig
+from foveate.encoder.lookup import WholeTable
 from foveate.encoder.model import EncoderConfig, SequenceEncoder
 from foveate.encoder.rollout import rollout
 from foveate.errors import TrainingError
@@ -95,7 +96,7 @@ class TrainedEncoder:
         """
         user_BD = torch.zeros(histories.n_users, self.config.width, device=self.device)
         for rows, batch in self._batches(histories, now, _BATCH):
-            user_BD[rows] = self.model(batch, self._item_ID)
+            user_BD[rows] = self.model(batch, WholeTable(self._item_ID))
         return user_BD
 
     @torch.inference_mode()
@@ -145,7 +146,7 @@ class TrainedEncoder:
         longest = min(self.config.max_len, int(np.diff(histories.offsets).max(initial=1)))
         size = max(1, _WEIGHTS // longest**2)
         for rows, batch in self._batches(histories, now, size):
-            _, weights = self.model.states(batch, self._item_ID, want_weights=True)
+            _, weights = self.model.states(batch, WholeTable(self._item_ID), want_weights=True)
             if not weights or len(weights) < self.config.blocks:
                 return None
             share_BL = rollout(weights)

@@ -37,6 +37,8 @@ class Validation:
         ``[U]`` int64 how many interactions each viewer has, where ``histories`` holds those of some viewers alone.
     team
         The processes that train together.
+    device
+        Where they meet, which need not be where the encoder answers.
     """
 
     def __init__(
@@ -49,11 +51,13 @@ class Validation:
         *,
         lengths: NDArray[np.int64] | None = None,
         team: Team | None = None,
+        device: torch.device | None = None,
     ) -> None:
         self._histories = histories
         self._now = now
         self._targets = targets
         self._team = team or Team()
+        self._device = device
         held = histories.lengths
         some = np.flatnonzero((targets >= 0) & ((held if lengths is None else lengths) > 0))
         if len(some) > viewers:
@@ -66,7 +70,7 @@ class Validation:
         ranks = [self._ranks(encoder, self._own[s : s + _BATCH]) for s in range(0, len(self._own), _BATCH)]
         own = np.concatenate(ranks) if ranks else np.empty(0)
         sums = torch.tensor([ndcg_at(own, 10).sum(), recall_at(own, 10).sum()], dtype=torch.float64)
-        ndcg, recall = (self._team.total(sums.to(encoder.device)) / len(self.users)).tolist()
+        ndcg, recall = (self._team.total(sums.to(self._device)) / len(self.users)).tolist()
         return {"ndcg@10": ndcg, "recall@10": recall}
 
     def _ranks(self, encoder: TrainedEncoder, users: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from foveate.data.catalog import Catalog
+from foveate.data.crew import CrewConfig
 from foveate.data.queries import events_of
 from foveate.encoder.mapped import MappedEncoder
 from foveate.encoder.model import EncoderConfig
+from foveate.encoder.table import check_shareable
 from foveate.encoder.target import target_attention
 from foveate.encoder.together import train_together
 from foveate.encoder.train import TrainConfig, train_encoder
@@ -172,6 +174,11 @@ class Attention(SourceConfig):
     def remark_names(self) -> tuple[str, ...]:
         """``target_attention``, where it is wanted."""
         return ("target_attention",) if self.target_attention else ()
+
+    def check(self, train: CrewConfig) -> None:
+        """Refuse item vectors that are shared out under a loss that reads every one."""
+        if train.shard_items:
+            check_shareable(self.train.loss)
 
     def fit(self, context: FitContext) -> AttentionSource:
         """Train the encoder, by a crew where the context has one, and lay out its items where an index finds them."""

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveate.data.catalog import Catalog
+from foveate.data.crew import CrewConfig
 from foveate.data.fitting import FitContext
 from foveate.messages import Query
 from foveate.registry import Registry, Variant
@@ -103,6 +104,15 @@ class SourceConfig(Variant):
     def remark_names(self) -> tuple[str, ...]:
         """``R`` names, unique among sources, of the ranker's columns that ``CandidateSource.remarks`` fills."""
         return ()
+
+    def check(self, train: CrewConfig) -> None:
+        """Refuse, before anything is learned, what the processes that ``train`` asks for cannot do.
+
+        Raises
+        ------
+        ConfigError
+            As said; the message tells the remedy.
+        """
 
     def fit(self, context: FitContext) -> CandidateSource:
         """Learn the source from a window of the log."""

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from foveate.encoder.batch import SequenceBatch
+from foveate.encoder.lookup import Lookup
 from foveate.encoder.model import SequenceEncoder
 from foveate.registry import Registry, Variant
 from foveate.space import LogUniform, Space
@@ -30,8 +31,8 @@ class Step:
         The encoder that learns.
     batch
         The histories that were read.
-    item_ID
-        The vectors of all items.
+    items
+        The item vectors.
     states_BLD
         The viewer after each event.
     next_T
@@ -40,7 +41,7 @@ class Step:
 
     model: SequenceEncoder
     batch: SequenceBatch
-    item_ID: Tensor
+    items: Lookup
     states_BLD: Tensor
     next_T: Tensor
 

@@ -31,7 +31,7 @@ class ContrastiveTask(Auxiliary):
         """Return the mean over the spans and both ways."""
         other = step.batch.keep(self._kept(step.batch))
         a_BD = F.normalize(step.states_BLD[:, -1], dim=-1)
-        b_BD = F.normalize(step.model(other, step.item_ID), dim=-1)
+        b_BD = F.normalize(step.model(other, step.items), dim=-1)
         likeness_BB = a_BD @ b_BD.mT / self.config.temperature
         itself_B = torch.arange(len(likeness_BB), device=likeness_BB.device)
         return (F.cross_entropy(likeness_BB, itself_B) + F.cross_entropy(likeness_BB.mT, itself_B)) / 2

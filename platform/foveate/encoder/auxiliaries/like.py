@@ -20,7 +20,7 @@ class LikeTask(Auxiliary):
     def forward(self, step: Step) -> Tensor:
         """Return the mean over the rows."""
         liked_T = step.batch.events.liked_N[step.next_T]
-        said_T = self.predict(step.user_TD, F.embedding(step.target_T, step.item_ID))
+        said_T = self.predict(step.user_TD, step.items.of(step.target_T))
         return F.binary_cross_entropy_with_logits(said_T, liked_T.to(said_T.dtype))
 
 

@@ -23,7 +23,7 @@ class WatchTimeTask(Auxiliary):
     def forward(self, step: Step) -> Tensor:
         """Return the mean over the rows whose watched share is known."""
         share_T = step.batch.events.watched_N[step.next_T]
-        said_T = self.predict(step.user_TD, F.embedding(step.target_T, step.item_ID))
+        said_T = self.predict(step.user_TD, step.items.of(step.target_T))
         wrong_T = F.binary_cross_entropy_with_logits(said_T, share_T.nan_to_num().clamp(0, 1), reduction="none")
         return told_mean(wrong_T, ~share_T.isnan())
 

@@ -148,10 +148,20 @@ class ItemInput(nn.Module):
         self.weight = nn.Parameter(torch.empty(size, width))
         nn.init.normal_(self.weight, std=_SPREAD)
 
-    def forward(self) -> Tensor:
-        """Return what is to be added to the items, ``[I, D]``."""
-        added: Tensor = F.embedding_bag(self.codes, self.weight, self.offsets, mode="mean", include_last_offset=True)
+    def forward(self, items_N: Tensor | None = None) -> Tensor:
+        """Return what is to be added to the items of int64 codes ``items_N``, ``[N, D]``; to all without any."""
+        codes, offsets = (self.codes, self.offsets) if items_N is None else self._of(items_N)
+        added: Tensor = F.embedding_bag(codes, self.weight, offsets, mode="mean", include_last_offset=True)
         return added
+
+    def _of(self, items_N: Tensor) -> tuple[Tensor, Tensor]:
+        """Return codes and offsets as those of some items would be if there were no others."""
+        first_N = self.offsets[items_N]
+        count_N = self.offsets[items_N + 1] - first_N
+        offsets = F.pad(count_N.cumsum(0), (1, 0))
+        owner = torch.repeat_interleave(count_N)
+        place = torch.arange(len(owner), device=owner.device) - offsets[owner]
+        return self.codes[first_N[owner] + place], offsets
 
 
 def log_buckets(values: Tensor, size: int) -> Tensor:

@@ -11,6 +11,7 @@ from typing import ClassVar, TypeAlias
 
 from torch import Tensor, nn
 
+from foveate.encoder.lookup import Lookup
 from foveate.registry import Registry, Variant
 from foveate.space import Space
 
@@ -21,8 +22,8 @@ Score: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 class Loss(nn.Module):
     """How wrong the scores of a batch are."""
 
-    def forward(self, user_TD: Tensor, target_T: Tensor, item_ID: Tensor, score: Score) -> Tensor:
-        """Return the mean over the rows, a scalar; ``target_T`` are item codes, ``item_ID`` the vectors of all."""
+    def forward(self, user_TD: Tensor, target_T: Tensor, items: Lookup, score: Score) -> Tensor:
+        """Return the mean over the rows, a scalar; ``target_T`` are item codes, ``items`` knows their vectors."""
         raise NotImplementedError
 
 
@@ -30,6 +31,8 @@ class LossConfig(Variant):
     """Base of the losses' frozen configs; each file of this package that defines one adds a loss."""
 
     variants: ClassVar[Registry[LossConfig]]
+    every_item: ClassVar[bool] = False
+    """Whether it reads the vector of every item; then one process has to hold them all."""
 
     def build(self, count_I: Tensor, negatives: int) -> Loss:
         """Build the module.

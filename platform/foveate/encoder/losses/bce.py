@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from foveate.encoder.lookup import Lookup
 from foveate.encoder.losses.base import Score
 from foveate.encoder.losses.sampled import SampledLoss, SampledLossConfig
 
@@ -26,9 +27,9 @@ class BceLoss(SampledLoss):
         self.confidence = confidence
         self.offset = nn.Parameter(torch.tensor(-math.log(self.negatives + 1)))
 
-    def forward(self, user_TD: Tensor, target_T: Tensor, item_ID: Tensor, score: Score) -> Tensor:
+    def forward(self, user_TD: Tensor, target_T: Tensor, items: Lookup, score: Score) -> Tensor:
         """Return the mean over the rows."""
-        own_T, other_TN, _ = self.contrast(user_TD, target_T, item_ID, score)
+        own_T, other_TN, _ = self.contrast(user_TD, target_T, items, score)
         # log s(x) is -softplus(-x), and stays finite where s does not.
         return (
             self.confidence * F.softplus(-own_T - self.offset) + F.softplus(other_TN + self.offset).sum(dim=1)

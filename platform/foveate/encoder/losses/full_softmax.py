@@ -7,15 +7,16 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
+from foveate.encoder.lookup import Lookup
 from foveate.encoder.losses.base import Loss, LossConfig, Score
 
 
 class FullSoftmaxLoss(Loss):
     """Minus the log of the share that the softmax over all items gives the target."""
 
-    def forward(self, user_TD: Tensor, target_T: Tensor, item_ID: Tensor, score: Score) -> Tensor:
+    def forward(self, user_TD: Tensor, target_T: Tensor, items: Lookup, score: Score) -> Tensor:
         """Return the mean over the rows."""
-        return F.cross_entropy(score(user_TD, item_ID), target_T)
+        return F.cross_entropy(score(user_TD, items.every()), target_T)
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class FullSoftmax(LossConfig):
     """Cross-entropy over the whole catalogue."""
 
     name = "full_softmax"
+    every_item = True
 
     def build(self, count_I: Tensor, negatives: int) -> FullSoftmaxLoss:
         """Build the module."""

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from foveate.encoder.lookup import Lookup
 from foveate.encoder.losses.base import Loss, LossConfig, Score
 from foveate.space import Choice, Space
 
@@ -52,11 +52,11 @@ class SampledLoss(Loss):
         self.register_buffer("share_I", share_I)
         self.negatives = min(negatives, len(share_I))
 
-    def contrast(self, user_TD: Tensor, target_T: Tensor, item_ID: Tensor, score: Score) -> Contrast:
+    def contrast(self, user_TD: Tensor, target_T: Tensor, items: Lookup, score: Score) -> Contrast:
         """Draw negatives, and score targets and negatives."""
         negative_N = self.draw()
         # One look-up for both: its gradient is as large as the whole table.
-        target_TD, negative_ND = F.embedding(torch.cat((target_T, negative_N)), item_ID).split_with_sizes(
+        target_TD, negative_ND = items.of(torch.cat((target_T, negative_N))).split_with_sizes(
             [len(target_T), len(negative_N)]
         )
         # A sum over many items needs float32, whatever the scores were computed in.

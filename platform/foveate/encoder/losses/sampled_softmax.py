@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from foveate.encoder.lookup import Lookup
 from foveate.encoder.losses.base import Score
 from foveate.encoder.losses.sampled import SampledLoss, SampledLossConfig
 from foveate.space import Choice, Space
@@ -19,9 +20,9 @@ class SampledSoftmaxLoss(SampledLoss):
         super().__init__(share_I, negatives)
         self.log_q = log_q
 
-    def forward(self, user_TD: Tensor, target_T: Tensor, item_ID: Tensor, score: Score) -> Tensor:
+    def forward(self, user_TD: Tensor, target_T: Tensor, items: Lookup, score: Score) -> Tensor:
         """Return the mean over the rows."""
-        own_T, other_TN, negative_N = self.contrast(user_TD, target_T, item_ID, score)
+        own_T, other_TN, negative_N = self.contrast(user_TD, target_T, items, score)
         if self.log_q:
             # A negative stands for the 1 / (N q) items like it, and so its score is raised by the log of that.
             other_TN = other_TN - (self.share_I[negative_N] * len(negative_N)).log()
