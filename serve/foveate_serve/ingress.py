@@ -40,6 +40,7 @@ from foveate_serve.stages.retriever import Retriever
 from foveate_serve.stages.served import ServedStages
 from foveate_serve.stages.shadowing import Shadowing
 from foveate_serve.stages.writer import ImpressionWriter
+from foveate_serve.web.admission import Places
 from foveate_serve.web.api import build_api
 from foveate_serve.web.shadow import add_shadow
 
@@ -79,6 +80,7 @@ class Ingress:
         shards: Sequence[DeploymentHandle[Any]] = (),
     ) -> None:
         self.config = from_dict(ServeConfig, config)
+        self.places = Places(self.config.ingress.max_ongoing_requests)
         self._state = open_viewers(state)
         self._impressions = open_impressions(state)
         self._writer = ImpressionWriter(self._impressions)

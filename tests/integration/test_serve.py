@@ -197,6 +197,26 @@ def test_many_requests_at_once_are_all_answered(server: Server, viewers: list[st
     assert {len(slates) for slates in by_viewer.values()} == {1}
 
 
+def test_what_finds_no_place_is_turned_away_before_ray_works_for_it(server: Server, viewers: list[str]) -> None:
+    async def ask_all() -> list[httpx.Response]:
+        limits = httpx.Limits(max_connections=None)
+        async with httpx.AsyncClient(base_url=server.url, timeout=60, limits=limits) as http:
+            bodies = [{"user_id": viewers[turn % 200], "k": 10, "now": NOW} for turn in range(600)]
+            asked = [asyncio.create_task(http.post("/v1/recommend", json=body)) for body in bodies]
+            live = await http.get("/health/live")
+            return [live, *await asyncio.gather(*asked)]
+
+    live, *answers = asyncio.run(ask_all())
+    assert live.status_code == 200
+    assert {answer.status_code for answer in answers} == {200, 503}
+    refused = [answer for answer in answers if answer.status_code == 503]
+    assert {answer.json()["code"] for answer in refused} == {"overloaded"}
+    assert all(int(answer.headers["retry-after"]) >= 1 for answer in refused)
+    # Ray gives each request that it works for an id.
+    assert not any("x-request-id" in answer.headers for answer in refused)
+    assert server.ask(viewers[0]).status_code == 200
+
+
 JSON = {"content-type": "application/json"}
 BAD: dict[str, tuple[str, str, dict[str, Any], int, str]] = {
     "an unknown field": ("POST", "/v1/recommend", {"json": {"user_id": "u", "size": 3}}, 422, "size"),

@@ -11,8 +11,10 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
-from foveate_serve.web.admission import Admission, OnlyThisMachine, is_loopback
+from foveate_serve.web.admission import Admission, OnlyThisMachine, Places, is_loopback
+from foveate_serve.web.threshold import Threshold
 
 
 class Server:
@@ -39,7 +41,7 @@ def client(app: Any, address: str = "127.0.0.1") -> httpx.AsyncClient:
 def test_what_comes_when_all_places_are_taken_is_turned_away_at_once() -> None:
     async def ask() -> list[httpx.Response]:
         server = Server()
-        async with client(Admission(server.app, limit=2)) as http:
+        async with client(Admission(server.app, Places(2))) as http:
             inside = [asyncio.create_task(http.get("/work")) for _ in range(2)]
             while server.entered < 2:
                 await asyncio.sleep(0)
@@ -55,6 +57,42 @@ def test_what_comes_when_all_places_are_taken_is_turned_away_at_once() -> None:
     assert refused.json()["code"] == "overloaded"
     assert alive.status_code == 200
     assert [one.status_code for one in answered] == [200, 200, 200]
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "passes"),
+    [
+        ("/work", {}, False),
+        ("/health/live", {}, True),
+        # What Ray's proxy asks: a replica that is busy is well.
+        ("/-/healthz", {}, True),
+        ("/work", {"origin": "https://video.example"}, True),
+    ],
+)
+def test_before_ray_only_that_is_turned_away_which_finds_no_place(
+    path: str, headers: dict[str, str], passes: bool
+) -> None:
+    async def beyond(scope: Scope, receive: Receive, send: Send) -> None:
+        await PlainTextResponse("beyond")(scope, receive, send)
+
+    async def ask() -> list[httpx.Response]:
+        places = Places(1)
+        async with client(Threshold(beyond, lambda: places)) as http:
+            with places.taken({"type": "http", "path": "/work"}):
+                busy = await http.get(path, headers=headers)
+            return [busy, await http.get(path, headers=headers)]
+
+    busy, idle = asyncio.run(ask())
+    assert busy.status_code == (200 if passes else 503)
+    assert idle.text == "beyond"
+
+
+def test_what_is_no_replica_of_ours_lets_everything_pass() -> None:
+    async def ask() -> httpx.Response:
+        async with client(Threshold(Server().app)) as http:
+            return await http.get("/health/live")
+
+    assert asyncio.run(ask()).status_code == 200
 
 
 @pytest.mark.parametrize(("address", "status"), [("127.0.0.1", 200), ("::1", 200), ("192.0.2.7", 403)])

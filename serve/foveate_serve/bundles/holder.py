@@ -10,14 +10,17 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeAlias, TypeVar
+from typing import Final, Generic, TypeAlias, TypeVar
 
 from foveate.bundle import Bundle, BundleShard, verify
-from foveate.errors import FoveateError
+from foveate.errors import ConfigError, FoveateError, StorageError
 from foveate.folder import Place
-from foveate.stored import brought
+from foveate.stored import brought, is_address
 
 logger = logging.getLogger("ray.serve")
+
+AGAIN_S: Final = 5.0
+"""Seconds before a replica without any bundle asks a store again that did not answer."""
 
 Held = TypeVar("Held", bound=Bundle | BundleShard)
 
@@ -64,6 +67,8 @@ class Holder(Generic[Held]):
         self._held: tuple[Held, ...] = ()
         self._problem: str | None = None
         self._wanted: Place | None = None
+        self._newest: Place | None = None
+        self._later: asyncio.Task[None] | None = None
         self._turning: asyncio.Task[None] | None = None
 
     @property
@@ -79,7 +84,7 @@ class Holder(Generic[Held]):
         beside
             Whether to return at once, if one is held already, and take the new one while that answers.
         """
-        self._wanted = place
+        self._wanted = self._newest = place
         if self._turning is None or self._turning.done():
             self._turning = asyncio.create_task(self._turn())
         if not (beside and self._held):
@@ -104,12 +109,20 @@ class Holder(Generic[Held]):
             logger.error("%s: %s", self._deployment, self._problem, exc_info=None if expected else error)
             self._asked = str(place)
             self._told(None)
+            if is_address(place) and not self._held and isinstance(error, (ConfigError, StorageError)):
+                self._later = asyncio.create_task(self._again(place))
             return
         others = tuple(one for one in self._held if one.bundle_id != bundle.bundle_id)
         self._held = (bundle, *others[:1])
         self._problem, self._asked = None, str(place)
         self._told(bundle)
         logger.info("%s: serving bundle %s from '%s'", self._deployment, bundle.bundle_id, place)
+
+    async def _again(self, place: Place) -> None:
+        """Ask a store again that did not answer: nobody tells a replica twice of the bundle that it started for."""
+        await asyncio.sleep(AGAIN_S)
+        if self._newest == place and not self._held:
+            await self.turn_to(place, beside=False)
 
     def _loaded(self, place: Place) -> Held:
         return self._load(brought(place, verify).resolve())

@@ -24,6 +24,8 @@ LEAST_CPUS: Final = 2
 THROUGHPUT: Final[Mapping[str, str]] = {
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
     "RAY_SERVE_ENABLE_HA_PROXY": "1",
+    # What finds no place is turned away before Ray has worked for it.
+    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "foveate_serve.web.threshold.middlewares",
     # A request whose replica was killed is asked of another one.
     "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
     # How long a replica that is to end still answers, so that the proxy can learn of it. Ray's own 30 s suit proxies

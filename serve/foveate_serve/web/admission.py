@@ -6,6 +6,8 @@ A server that takes everything answers nothing in time: turning the rest away at
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -16,29 +18,49 @@ _ALWAYS: Final = "/health/"
 """Paths that stay open when all places are taken: who looks after the server must not lose sight of it."""
 
 
-class Admission:
-    """Middleware that turns away what comes when ``limit`` requests are under way: 503, and when to try again."""
+class Places:
+    """The places of one replica: as many requests as it works on at a time."""
 
-    def __init__(self, app: ASGIApp, limit: int) -> None:
-        self._app = app
+    def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._under_way = 0
+        self._taken = 0
         # Made once: what is turned away must cost next to nothing.
-        self._full = problem("overloaded", f"{limit} requests are under way in this replica")
+        self.refusal: Final[ASGIApp] = problem("overloaded", f"{limit} requests are under way in this replica")
+        """Answers 503, and says when to try again."""
+
+    def refuses(self, scope: Scope) -> bool:
+        """Whether a request needs a place and finds none."""
+        return self._taken >= self._limit and _needs_one(scope)
+
+    @contextmanager
+    def taken(self, scope: Scope) -> Iterator[None]:
+        """Give a request that needs one a place for as long as the block lasts."""
+        one = int(_needs_one(scope))
+        self._taken += one
+        try:
+            yield
+        finally:
+            self._taken -= one
+
+
+def _needs_one(scope: Scope) -> bool:
+    return scope["type"] == "http" and not scope["path"].startswith(_ALWAYS)
+
+
+class Admission:
+    """Middleware that turns away what comes when all places are taken."""
+
+    def __init__(self, app: ASGIApp, places: Places) -> None:
+        self._app = app
+        self._places = places
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or turn it away."""
-        if scope["type"] != "http" or scope["path"].startswith(_ALWAYS):
-            await self._app(scope, receive, send)
+        if self._places.refuses(scope):
+            await self._places.refusal(scope, receive, send)
             return
-        if self._under_way >= self._limit:
-            await self._full(scope, receive, send)
-            return
-        self._under_way += 1
-        try:
+        with self._places.taken(scope):
             await self._app(scope, receive, send)
-        finally:
-            self._under_way -= 1
 
 
 class OnlyThisMachine:

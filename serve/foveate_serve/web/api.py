@@ -21,7 +21,7 @@ from foveate.state.base import ViewerEvent, utc_micros
 from foveate.surfaces.base import surface_of
 from foveate_serve.bundles.holder import Status
 from foveate_serve.config import ServeConfig
-from foveate_serve.web.admission import Admission, OnlyThisMachine, is_loopback
+from foveate_serve.web.admission import Admission, OnlyThisMachine, Places, is_loopback
 from foveate_serve.web.answers import item_out, ready_out, slate_out, surfaces_out, why_not_out
 from foveate_serve.web.body_limit import BodyLimit
 from foveate_serve.web.doorman import Doorman
@@ -53,6 +53,7 @@ class Gateway(Protocol):
     """What the interface needs of the ingress."""
 
     config: ServeConfig
+    places: Places
 
     async def recommend(self, request: RecommendRequest) -> tuple[Slate, RequestContext, Bundle]:
         """Answer one request; also the pinned context and the bundle that answered."""
@@ -108,7 +109,7 @@ def build_api(gateway: Gateway, running: Callable[[], AbstractAsyncContextManage
     )
     # The one that is added last is asked first.
     api.add_middleware(BodyLimit, limit=gateway.config.max_body_bytes)
-    api.add_middleware(Admission, limit=gateway.config.ingress.max_ongoing_requests)
+    api.add_middleware(Admission, places=gateway.places)
     access = gateway.config.access
     if access.keys is not None:
         api.add_middleware(Doorman, path=access.keys)
