@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import compress
@@ -119,7 +118,7 @@ def make_context(
     """
     time = clock()
     return RequestContext(
-        request_id=uuid.uuid4().hex if request_id is None else request_id,
+        request_id=_fresh_id(time) if request_id is None else request_id,
         now=time if request.now is None else request.now,
         bundle_id=bundle_id,
         deadline=time + budget,
@@ -127,6 +126,16 @@ def make_context(
         seed=secrets.randbits(31) if request.seed is None else request.seed,
         filters=request.filters,
     )
+
+
+def _fresh_id(micros: int) -> str:
+    """Return an id as 32 hexadecimal digits. Later ones sort after earlier ones: a store adds them at its end.
+
+    Source: RFC 9562, section 5.7 (UUID version 7).
+    """
+    version, variant = 7 << 76, 2 << 62
+    moment = (micros // 1000 & (1 << 48) - 1) << 80
+    return f"{moment | version | secrets.randbits(12) << 64 | variant | secrets.randbits(62):032x}"
 
 
 class LocalStages:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -46,6 +47,18 @@ def test_a_context_pins_what_the_request_leaves_open() -> None:
     assert context.request_id != other.request_id
     pinned = make_context(replace(request, now=7, seed=3), "b", clock=lambda: 1000, budget=50)
     assert (pinned.now, pinned.seed, pinned.deadline) == (7, 3, 1050)
+
+
+def test_ids_of_later_requests_sort_after() -> None:
+    moments = [NOW + 1000 * turn for turn in range(50)]
+    ids = [
+        make_context(RecommendRequest("u"), "b", clock=lambda moment=moment: moment).request_id  # type: ignore[misc]
+        for moment in moments
+    ]
+    assert ids == sorted(ids)
+    made = [uuid.UUID(one) for one in ids]
+    assert {(one.version, one.variant) for one in made} == {(7, uuid.RFC_4122)}
+    assert [one.int >> 80 for one in made] == [moment // 1000 for moment in moments]
 
 
 def test_a_slate_is_full_and_says_where_each_item_came_from(small_bundle: Bundle, state: SqliteState) -> None:
