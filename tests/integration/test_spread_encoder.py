@@ -124,8 +124,9 @@ class DyingCrew:
 
 @pytest.mark.cluster
 @pytest.mark.soak
+@pytest.mark.parametrize("config", [TWO, replace(TWO, shard_items=True)], ids=["whole", "sharded"])
 def test_workers_of_a_cluster_train_what_one_process_does_and_go_on_after_a_death(
-    checkerboard: Any, tmp_path: Path
+    checkerboard: Any, tmp_path: Path, config: CrewConfig
 ) -> None:
     context: FitContext = checkerboard.context()
     alone = train_encoder(STILL, QUICK, context)
@@ -133,16 +134,17 @@ def test_workers_of_a_cluster_train_what_one_process_does_and_go_on_after_a_deat
     notes, place = tmp_path / "notes", tmp_path / "place"
     notes.mkdir()
     with ray_cluster(None, least_cpus=2):
-        crew = DyingCrew(RayCrew(TWO, place), notes)
+        crew = DyingCrew(RayCrew(config, place), notes)
         together = train_together(STILL, QUICK, replace(context, progress=told.append), crew)
         lone = replace(context, histories=Histories.of([np.array([0], np.int32)] * 4, 8), validation=None)
         with pytest.raises(TrainingError, match=r"^no viewer has two positive events"):
-            train_together(STILL, QUICK, lone, RayCrew(TWO, place))
+            train_together(STILL, QUICK, lone, RayCrew(config, place))
         with pytest.raises(ConfigError, match=r"train\.workers: 4 workers of 9 CPUs each, but the cluster has room"):
             train_together(STILL, QUICK, context, RayCrew(CrewConfig(workers=4, cpus=9)))
     np.testing.assert_allclose(together.item_vectors, alone.item_vectors, atol=1e-3)
     assert together.best_epoch == alone.best_epoch
     assert (notes / "0-again").read_text() == "True"
+    assert "2 workers train together on 1 node" in told
     assert [line for line in told if line.startswith("epoch 4: ")]
     assert not list(place.iterdir()), "checkpoints go when the training ends"
 

@@ -85,10 +85,20 @@ def this_machine() -> Node:
     return Node(usable_cpus(), torch.cuda.device_count())
 
 
-def nodes() -> list[Node]:
-    """Return what the nodes of the cluster have that this process is connected to."""
-    alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
-    return [Node(float(has.get("CPU", 0)), float(has.get("GPU", 0)), _custom(has)) for has in alive]
+def nodes(busy: str | None = None) -> list[Node]:
+    """Return what the nodes of the cluster have that this process is connected to.
+
+    Parameters
+    ----------
+    busy
+        Id of a node of which one CPU is not counted.
+    """
+    alive = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    return [_node(node["Resources"], taken=node["NodeID"] == busy) for node in alive]
+
+
+def _node(has: Mapping[str, float], *, taken: bool) -> Node:
+    return Node(float(has.get("CPU", 0)) - taken, float(has.get("GPU", 0)), _custom(has))
 
 
 def _custom(has: Mapping[str, float]) -> dict[str, float]:
@@ -147,11 +157,11 @@ def check_room(need: Resources, workers: int, setting: str) -> None:
         As said; the message tells for how many there is room.
     """
     # A task on the cluster, such as a training that was sent there, keeps its own CPU while it waits.
-    own = 1 if ray.get_runtime_context().get_task_id() else 0
-    room = sum(node.places(need) for node in nodes()) - own
+    here = ray.get_runtime_context()
+    room = sum(node.places(need) for node in nodes(busy=here.get_node_id() if here.get_task_id() else None))
     if room < workers:
         raise ConfigError(
-            f"{setting}: {workers} workers of {need.told()} each, but the cluster has room for {max(room, 0)}: "
+            f"{setting}: {workers} workers of {need.told()} each, but the cluster has room for {room}: "
             "lower it, or name a larger cluster with --address"
         )
 

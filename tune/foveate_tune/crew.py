@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import tempfile
-import textwrap
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import ray
+import torch.distributed as dist
 from ray import train
 from ray.train.torch import TorchTrainer
 
-from foveate.data.crew import CrewConfig, Keep, Work, dealt
+from foveate.data.crew import CrewConfig, Work, dealt
 from foveate.data.events import Histories
 from foveate.data.fitting import FitContext
 from foveate.errors import ConfigError, TrainingError
 from foveate_cluster.ray_cluster import ray_cluster
 from foveate_tune.cluster import Resources, check_room, quiet
 from foveate_tune.remote import Refused, error_of, guarded, relayed
+from foveate_tune.team import begun, is_first, report, team_of, why_failed
 
 _NEWS_SECONDS: Final = 0.5
-_LONGEST_REASON: Final = 200
 
 
 @dataclass(frozen=True)
@@ -79,15 +79,11 @@ class RayCrew:
         return answer
 
     def _fit(self, loop: Mapping[str, Any], need: Resources, storage: Path) -> Any:
-        gpus = {"GPU": need.gpus} if need.gpus else {}
         trainer = TorchTrainer(
             _member,
             train_loop_config=dict(loop),
-            scaling_config=train.ScalingConfig(
-                num_workers=self.config.workers,
-                use_gpu=need.gpus > 0,
-                resources_per_worker={"CPU": need.cpus, **gpus, **need.custom},
-            ),
+            # What they share out is memory: of a GPU each has its own, but of a node those that lie on it have one.
+            scaling_config=team_of(self.config.workers, need, apart=not need.gpus),
             run_config=train.RunConfig(
                 storage_path=str(storage),
                 failure_config=train.FailureConfig(max_failures=self.config.retries),
@@ -97,11 +93,8 @@ class RayCrew:
         try:
             result: Any = trainer.fit()
         except train.TrainingFailedError as error:
-            said = (str(error).strip().splitlines() or [type(error).__name__])[-1]
-            # Of a process that died Ray tells all that may have been the cause.
-            reason = textwrap.shorten(said, _LONGEST_REASON, placeholder=" ...")
             raise TrainingError(
-                f"train.workers: training over Ray failed ({reason}); with workers 0 one process trains"
+                f"train.workers: training over Ray failed ({why_failed(error)}); with workers 0 one process trains"
             ) from error
         return result.return_value
 
@@ -113,13 +106,21 @@ def _member(loop: Mapping[str, Any]) -> Any:
     context: FitContext = ray.get(shares[hand % len(shares)])
     if context.log is not None:
         context = replace(context, histories=context.log.histories(context.catalog, hand, hands))
-    first = hand == 0
-    if not first:
+    lie_on = _nodes(hands)
+    if not is_first():
         # All have the same news.
         context = replace(context, progress=None)
-    checkpoint = train.get_checkpoint()
-    with checkpoint.as_directory() if checkpoint else nullcontext() as folder:
-        return guarded(loop["work"], (context, _keeper(first), Path(folder) if folder else None), {})
+    elif context.progress is not None:
+        context.progress(f"{hands} workers train together on {lie_on} node{'s' * (lie_on > 1)}")
+    with begun() as folder:
+        return guarded(loop["work"], (context, _keep, folder), {})
+
+
+def _nodes(workers: int) -> int:
+    """Return on how many nodes they lie; all have to ask."""
+    ids = [""] * workers
+    dist.all_gather_object(ids, ray.get_runtime_context().get_node_id())
+    return len(set(ids))
 
 
 def _nothing(context: FitContext) -> Histories:
@@ -127,19 +128,15 @@ def _nothing(context: FitContext) -> Histories:
     return Histories.of([], context.histories.n_items)
 
 
-def _keeper(first: bool) -> Keep:
-    """Return what reports an epoch to Ray Train: every worker must, and the checkpoint of the first one counts."""
-
-    def keep(save: Callable[[Path | None], None]) -> None:
-        if not first:
-            save(None)
-            train.report({})
-            return
+def _keep(save: Callable[[Path | None], None]) -> None:
+    """Report an epoch to Ray Train with the checkpoint of the first worker; see :data:`foveate.data.crew.Keep`."""
+    if is_first():
         with tempfile.TemporaryDirectory() as folder:
             save(Path(folder))
-            train.report({}, checkpoint=train.Checkpoint.from_directory(folder))
-
-    return keep
+            report({}, Path(folder))
+    else:
+        save(None)
+        report({}, None)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from foveate.errors import TrainingError
 from foveate.ranking.growing import Parameters, Rows, grow, text_of
 from foveate_cluster.ray_cluster import ray_cluster
 from foveate_tune.cluster import Resources, check_room, quiet
+from foveate_tune.team import team_of, why_failed
 
 _JOINTLY: Mapping[str, Any] = {"tree_learner": "data", "pre_partition": True}
 """Every process builds the histograms of its own rows; their sums decide each split, so all grow the same trees."""
@@ -50,15 +51,15 @@ class OverRay:
                     "members": [{**one, **_JOINTLY} for one in members],
                     "trees": trees,
                 },
-                scaling_config=train.ScalingConfig(num_workers=workers, resources_per_worker={"CPU": need.cpus}),
+                scaling_config=team_of(workers, need),
                 run_config=train.RunConfig(storage_path=scratch),
             )
             try:
                 result: Any = trainer.fit()
             except train.TrainingFailedError as error:
-                reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
                 raise TrainingError(
-                    f"ranker.workers: growing trees over Ray failed ({reason}); with workers 0 one process grows them"
+                    f"ranker.workers: growing trees over Ray failed ({why_failed(error)}); "
+                    "with workers 0 one process grows them"
                 ) from error
             return list(result.return_value)
 

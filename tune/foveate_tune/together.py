@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import nullcontext
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -16,6 +14,7 @@ from foveate.folder import Folder
 from foveate_tune.cluster import Resources
 from foveate_tune.journal import TOGETHER
 from foveate_tune.levels.base import Problem
+from foveate_tune.team import begun, report, team_of
 from foveate_tune.trial import run_draw
 
 
@@ -40,11 +39,7 @@ def train_together(
     trainer = TorchTrainer(
         _member,
         train_loop_config={"config": dict(config), "problem": ray.put(problem), "epochs": epochs, "cpus": need.cpus},
-        scaling_config=train.ScalingConfig(
-            num_workers=workers,
-            use_gpu=need.gpus > 0,
-            resources_per_worker={"CPU": need.cpus, **({"GPU": need.gpus} if need.gpus else {}), **need.custom},
-        ),
+        scaling_config=team_of(workers, need),
         run_config=train.RunConfig(
             name=TOGETHER,
             # The same name and place as before: what was begun there goes on.
@@ -62,13 +57,5 @@ def train_together(
 def _member(loop: Mapping[str, Any]) -> None:
     """Train beside the others; Ray Train has brought their ``torch.distributed`` up."""
     problem: Problem = ray.get(loop["problem"])
-    checkpoint = train.get_checkpoint()
-    with checkpoint.as_directory() if checkpoint else nullcontext() as folder:
-        resume = Path(folder) if folder else None
-        run_draw(loop["config"], problem, _send, epochs=loop["epochs"], cpus=loop["cpus"], resume=resume)
-
-
-def _send(metrics: dict[str, Any], folder: Path | None) -> None:
-    """Report an epoch: all of them must, and the first one's figures and checkpoint count."""
-    first = train.get_context().get_world_rank() == 0
-    train.report(metrics, checkpoint=train.Checkpoint.from_directory(folder) if first and folder else None)
+    with begun() as resume:
+        run_draw(loop["config"], problem, report, epochs=loop["epochs"], cpus=loop["cpus"], resume=resume)

@@ -33,6 +33,7 @@ class CrewConfig:
     ----------
     workers
         How many; each holds the histories of its own viewers, and all take the same steps. 0 trains in one process.
+        Without GPUs they lie on as many nodes as can be, for their memory; with some, on as few.
     shard_items
         Whether they also share the item vectors out, with gradients and the optimizer's state, for a catalogue whose
         table is larger than the memory of one GPU. A loss over the whole catalogue cannot be had then.
