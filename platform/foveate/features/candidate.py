@@ -5,14 +5,10 @@ Shapes: ``N`` candidates of one query, ``S`` sources, ``R`` remarks.
 
 from __future__ import annotations
 
-from typing import Final
-
 import numpy as np
 from numpy.typing import NDArray
 
 from foveate.messages import Candidates
-
-_SIDES: Final = ("left", "right")
 
 BLEND = "blend"
 """The mean of the z-scores: the plain blend that a ranker has to beat."""
@@ -78,15 +74,19 @@ def z_scores(scores_NS: NDArray[np.float32]) -> NDArray[np.float64]:
 def log_ranks(scores_NS: NDArray[np.float32]) -> NDArray[np.float64]:
     """Log of 1 + each candidate's rank by each source, best 0, ties at mid-rank."""
     columns_SN = np.ascontiguousarray(scores_NS.T)
-    order_SN = np.argsort(-columns_SN, axis=1, kind="stable")
-    ordered_SN = np.take_along_axis(columns_SN, order_SN, axis=1)
+    sources, candidates = columns_SN.shape
+    order_SN = np.argsort(-columns_SN, axis=1, kind="stable") + candidates * np.arange(sources)[:, None]
+    ordered_SN = columns_SN.ravel()[order_SN]
+    first_SN = np.ones(columns_SN.shape, dtype=bool)
+    np.not_equal(ordered_SN[:, 1:], ordered_SN[:, :-1], out=first_SN[:, 1:])
+    last_SN = np.ones(columns_SN.shape, dtype=bool)
+    last_SN[:, :-1] = first_SN[:, 1:]
+    # The first and the last place of those that tie with each.
+    places_N = np.arange(candidates)
+    begins_SN = np.maximum.accumulate(np.where(first_SN, places_N, 0), axis=1)
+    ends_SN = np.minimum.accumulate(np.where(last_SN, places_N, candidates)[:, ::-1], axis=1)[:, ::-1]
     ranks_SN = np.empty(columns_SN.shape)
-    np.put_along_axis(ranks_SN, order_SN, np.arange(columns_SN.shape[1], dtype=np.float64)[None, :], axis=1)
-    for source in np.flatnonzero((ordered_SN[:, 1:] == ordered_SN[:, :-1]).any(axis=1)):
-        ascending_N = ordered_SN[source, ::-1]
-        below_N, upto_N = (ascending_N.searchsorted(columns_SN[source], side=side) for side in _SIDES)
-        # Above lie those that are not among the first ``upto``; half of the ties but itself count as well.
-        ranks_SN[source] = len(ascending_N) - 0.5 * (below_N + upto_N + 1)
+    ranks_SN.ravel()[order_SN] = 0.5 * (begins_SN + ends_SN)
     return np.asarray(np.log1p(ranks_SN.T))
 
 

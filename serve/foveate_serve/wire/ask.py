@@ -73,7 +73,7 @@ class AskIn(Wire):
     )
     related_to: Id | None = Field(default=None, description="The video of the surface 'related'.")
     k: int = Field(default=10, ge=1, le=LARGEST_SLATE, description="How many items.")
-    filters: FiltersIn = FiltersIn()
+    filters: FiltersIn = Field(default_factory=FiltersIn)
     diversity: Annotated[float, Field(ge=0.0, le=1.0)] | None = Field(
         default=None,
         description="Strength of the diversity policy, from 0 (relevance alone) to 1, in place of the recipe's; "
