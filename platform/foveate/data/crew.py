@@ -36,7 +36,8 @@ class CrewConfig:
         Without GPUs they lie on as many nodes as can be, for their memory; with some, on as few.
     shard_items
         Whether they also share the item vectors out, with gradients and the optimizer's state, for a catalogue whose
-        table is larger than the memory of one GPU. A loss over the whole catalogue cannot be had then.
+        table is larger than the memory of one GPU. A loss over the whole catalogue cannot be had then. To measure an
+        epoch, to save it and to return, the table is gathered in the memory of each host, not on its GPUs.
     cpus
         CPUs of each.
     gpus
