@@ -106,6 +106,21 @@ def test_popular_items_are_drawn_more_often() -> None:
     assert (drawn < 10).sum() > 100
 
 
+def test_a_catalogue_may_be_longer_than_torch_draws_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    few = SampledSoftmax(popularity=1.0).build(torch.arange(1, 40, dtype=torch.float32), 7)
+    torch.manual_seed(9)
+    expected = few.draw().tolist()
+    monkeypatch.setattr("foveate.encoder.losses.sampled._MULTINOMIAL", 10)
+    torch.manual_seed(9)
+    assert few.draw().tolist() == expected
+    monkeypatch.undo()
+    counts = torch.ones(2**24 + 9)
+    counts[-1000:] = 1e6
+    drawn = SampledSoftmax(popularity=1.0).build(counts, 100).draw()
+    assert len(drawn.unique()) == 100
+    assert (drawn >= len(counts) - 1000).sum() > 90
+
+
 @pytest.mark.parametrize("cls", [cls for _, cls in LossConfig.variants.items() if issubclass(cls, SampledLossConfig)])
 def test_a_target_does_not_stand_against_itself(cls: type[SampledLossConfig]) -> None:
     loss = built(cls(), negatives=I)

@@ -15,6 +15,9 @@ from foveate.encoder.lookup import Lookup
 from foveate.encoder.losses.base import Loss, LossConfig, Score
 from foveate.space import Choice, Space
 
+_MULTINOMIAL = 2**24
+"""Items that ``torch.multinomial`` can draw from, at most."""
+
 
 class Contrast(NamedTuple):
     """The scores of one step.
@@ -69,7 +72,12 @@ class SampledLoss(Loss):
         """Return the item codes of one step's negatives."""
         if self.negatives == len(self.share_I):
             return torch.arange(self.negatives, device=self.share_I.device)
-        return torch.multinomial(self.share_I, self.negatives)
+        if len(self.share_I) <= _MULTINOMIAL:
+            return torch.multinomial(self.share_I, self.negatives)
+        # What comes first of waits that are exponential, each at the rate of its share (Efraimidis and Spirakis,
+        # Weighted random sampling with a reservoir, 2006), as torch itself draws from fewer.
+        wait_I = torch.empty_like(self.share_I).exponential_() / self.share_I
+        return wait_I.topk(self.negatives, largest=False).indices
 
     def _hits(self, target_T: Tensor, negative_N: Tensor) -> tuple[Tensor, Tensor]:
         """Return where a row's target was drawn as a negative: it must not stand against itself."""
