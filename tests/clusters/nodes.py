@@ -62,8 +62,8 @@ class Nodes:
     host: Final = LOOPBACK
     listen: Final = LOOPBACK
 
-    def __init__(self, process: subprocess.Popen[str], dashboard: int) -> None:
-        self.env: Mapping[str, str] = _HERE
+    def __init__(self, process: subprocess.Popen[str], dashboard: int, env: Mapping[str, str]) -> None:
+        self.env = env
         self.dashboard = f"http://{LOOPBACK}:{dashboard}"
         self._process = process
         self.address = self._done()
@@ -104,7 +104,13 @@ class Nodes:
 
 
 @contextmanager
-def nodes(others: int, scratch: Path, cpus: int = 2, resources: Mapping[str, float] | None = None) -> Iterator[Nodes]:
+def nodes(
+    others: int,
+    scratch: Path,
+    cpus: int = 2,
+    resources: Mapping[str, float] | None = None,
+    env: Mapping[str, str] | None = None,
+) -> Iterator[Nodes]:
     """Have a head and ``others`` nodes of so many CPUs while the block runs.
 
     Parameters
@@ -113,17 +119,20 @@ def nodes(others: int, scratch: Path, cpus: int = 2, resources: Mapping[str, flo
         A folder that is there, for what the GCS keeps.
     resources
         Custom ones of each node but the head.
+    env
+        What nodes and verbs find in their environment beside the usual.
     """
     [dashboard] = free_ports(1)
     with throughput(), environment({"RAY_gcs_storage": "rocksdb", "RAY_gcs_storage_path": str(scratch / "gcs")}):
-        env = {**_HERE, **{name: value for name, value in os.environ.items() if name.startswith("RAY_")}}
+        ours = {**_HERE, **(env or {})}
+        rays = {name: value for name, value in os.environ.items() if name.startswith("RAY_")}
         with subprocess.Popen(
             [sys.executable, "-c", _NODES, str(cpus), str(others), str(dashboard), json.dumps(dict(resources or {}))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
-            env={**env, **_HERE},
+            env={**rays, **ours},
         ) as process:
             # Its end of file tells it to stop.
-            yield Nodes(process, dashboard)
+            yield Nodes(process, dashboard, ours)

@@ -200,7 +200,7 @@ class Story:
         self.ground.add()
 
         def whole() -> bool:
-            told = self._told("/api/v0/nodes?limit=1000")["data"]["result"]["result"]
+            told = self.told("/api/v0/nodes?limit=1000")["data"]["result"]["result"]
             dead = {node["node_id"] for node in told if node["state"] == "DEAD"}
             there = not any(one.node in dead for one in self.replicas())
             return len(dead) == len(self.losses) and there and self.sizes() == sizes
@@ -213,7 +213,7 @@ class Story:
 
     def replicas(self) -> list[Replica]:
         """Return the replicas that answer."""
-        [application] = self._told("/api/serve/applications/")["applications"].values()
+        [application] = self.told("/api/serve/applications/")["applications"].values()
         return [
             Replica(name, one["replica_id"], one["node_id"])
             for name, deployment in application["deployments"].items()
@@ -221,7 +221,8 @@ class Story:
             if one["state"] == "RUNNING"
         ]
 
-    def _told(self, page: str) -> Any:
+    def told(self, page: str) -> Any:
+        """Return what the dashboard says on a page."""
         token = self.ground.env.get("RAY_AUTH_TOKEN")
         headers = {"authorization": f"Bearer {token}"} if token else {}
         answer = httpx.get(f"{self.ground.dashboard}{page}", headers=headers, timeout=30)

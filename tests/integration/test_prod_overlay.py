@@ -18,6 +18,7 @@ import pytest
 import redis
 import yaml
 
+from clusters.book import commands
 from clusters.nodes import nodes
 from clusters.story import until
 from foveate.bundle import Bundle, default_state
@@ -29,7 +30,7 @@ from foveate_serve.operations.cluster import free_ports
 from foveate_serve.web.keys import Keys
 
 if TYPE_CHECKING:
-    from conftest import Redis
+    from clusters.redis_server import Redis
 
 PASSWORD = "hush-hush-7"  # noqa: S105 - of a server that lives as long as its test
 
@@ -163,11 +164,19 @@ def ready(http: httpx.Client) -> bool:
 
 
 def a_new_password_is_taken_up(http: httpx.Client, server: Redis, file: Path, user: str) -> None:
-    """Exchange the password under the replicas, who are sent away by the server and come back with the new one."""
+    """Exchange the password as the page says; then replicas are sent away and come back with the new one."""
+    takes_both, takes_one = (
+        [
+            word.replace("NEWPASSWORD", "another").replace("OLDPASSWORD", PASSWORD)
+            for word in words[words.index("ACL") :]
+        ]
+        for words in commands("rotate-keys", "redis")
+    )
     with redis.Redis(port=server.port, password=PASSWORD) as operator:
-        operator.execute_command("ACL", "SETUSER", "default", ">another")
+        operator.execute_command(*takes_both)
         file.write_text("another")
-        operator.execute_command("ACL", "SETUSER", "default", f"<{PASSWORD}")
+        operator.execute_command(*takes_one)
+        assert asked(http, user)["degraded"] == []
         operator.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
     for _ in range(20):
         assert asked(http, user)["degraded"] == []

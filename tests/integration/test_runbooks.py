@@ -6,20 +6,17 @@ import re
 import shlex
 import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import click
-import httpx
 import pytest
 import yaml
 
+from clusters.book import FENCE, FOLDER, Book, commands, deployed, made_ready, text
 from clusters.nodes import Nodes, nodes
-from clusters.story import Story, until
-from foveate.bundle import Bundle, default_state
-from foveate.state.sqlite import SqliteState
+from clusters.story import until
+from foveate.bundle import Bundle
 from foveate_cli.main import cli
 from foveate_serve.operations.cluster import free_ports
 from foveate_serve.sight import names
@@ -27,22 +24,8 @@ from foveate_serve.stages import guarded
 from foveate_serve.web.keys import Keys
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDER = ROOT / "infra" / "runbooks"
 PAGES = ("deploy", "upgrade", "roll-back", "scale", "restore", "rotate-keys", "lose-a-node", "lose-the-head")
 PAGES = (*PAGES, "lose-the-store")
-FIRST = ("promote", "state", "keys")
-"""What ``deploy`` does before it serves."""
-FENCE = re.compile(r"^```sh ?(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-
-
-def text(page: str) -> str:
-    return (FOLDER / f"{page}.md").read_text(encoding="utf-8")
-
-
-def commands(page: str, kind: str | None = None) -> list[list[str]]:
-    """Return the words of each fenced command of a page, of one kind of fence or of all."""
-    blocks = [block for told, block in FENCE.findall(text(page)) if kind in (None, told)]
-    return [shlex.split(line) for block in blocks for line in block.splitlines()]
 
 
 def spoken(page: str) -> list[list[str]]:
@@ -108,70 +91,12 @@ def test_what_a_page_names_is_there(page: str) -> None:
     assert set(re.findall(r"`((?:history|ranker|retriever)_\w+)`", words)) <= degraded
 
 
-class Book:
-    """The pages, opened at a cluster on which a server is to run."""
-
-    def __init__(self, ground: Nodes, folder: Path, placed: dict[str, str]) -> None:
-        self.folder, self.placed = folder, placed
-        self.env = ground.env
-        self.story = Story(ground, None, folder)  # type: ignore[arg-type] # nothing is swept here
-        self.url = f"http://{placed['HOST']}:{placed['PORT']}"
-
-    def words(self, words: Sequence[str]) -> list[str]:
-        """Fill in what a page leaves to its reader."""
-        capitals = "|".join(sorted(self.placed, key=len, reverse=True))
-        place = re.compile(rf"(?<![A-Z])(?:{capitals})(?![A-Z])")
-        found = [place.sub(lambda name: self.placed[name[0]], one) for one in words]
-        return [sys.executable, "-m", "foveate_cli", *found[1:]] if found[0] == "foveate" else found
-
-    def run(self, page: str, kind: str = "") -> str:
-        """Run the commands of one kind of fence; each must end well."""
-        said = ""
-        for words in commands(page, kind):
-            filled = self.words(words)
-            done = subprocess.run(filled, env=self.env, cwd=self.folder, capture_output=True, text=True, check=False)
-            assert done.returncode == 0, (page, words, done.stdout, done.stderr)
-            said += done.stdout
-        return said
-
-    def bundles(self) -> set[str]:
-        """Return by which bundles the parts answer, of a server that is ready."""
-        try:
-            answer = httpx.get(f"{self.url}/health/ready", timeout=5)
-        except httpx.HTTPError:
-            return set()
-        return {part["bundle_id"] for part in answer.json()["parts"]} if answer.status_code == 200 else set()
-
-    def wait_for(self, bundles: set[str]) -> None:
-        until(lambda: self.bundles() == bundles, 120, lambda: self.story.said("serve"))
-
-    def status(self, key: str) -> int:
-        """Return how a request with a key is answered."""
-        headers = {"authorization": f"Bearer {key}"}
-        ask = {"user_id": self.placed["VIEWER"]}
-        return httpx.post(f"{self.url}/v1/recommend", json=ask, headers=headers, timeout=30).status_code
-
-    def well(self, page: str) -> bool:
-        """Whether a page's commands end well by now."""
-        try:
-            self.run(page)
-        except AssertionError:
-            return False
-        return True
-
-
 @pytest.mark.cluster
 @pytest.mark.soak
 def test_the_pages_do_what_they_promise(small_bundle: Bundle, tmp_path: Path) -> None:
-    shutil.copytree(small_bundle.path, tmp_path / "bundle")
-    shutil.copyfile(default_state(small_bundle.path), tmp_path / "bundle.state.sqlite")
+    placed = made_ready(small_bundle, tmp_path) | {"NEWBUNDLE": "second"}
+    placed |= {"HOST": "127.0.0.1", "LISTEN": "127.0.0.1", "PORT": str(free_ports(1)[0])}
     second = Bundle.save(small_bundle.model, tmp_path / "second", data_hash="", parent=small_bundle.bundle_id)
-    (tmp_path / "backup").mkdir()
-    with SqliteState(tmp_path / "bundle.state.sqlite") as state:
-        [viewer] = state.users(1)
-    placed = {"BUNDLE": "bundle", "NEWBUNDLE": "second", "REGISTRY": "registry", "KEYS": "keys.json"}
-    placed |= {"STATE": "registry/state.sqlite", "BACKUP": "backup", "VIEWER": viewer}
-    placed |= {"HOST": "127.0.0.1", "PORT": str(free_ports(1)[0])}
     with nodes(2, tmp_path) as ground:
         book = Book(ground, tmp_path, placed | {"DASHBOARD": ground.dashboard})
         server = deployed(book, small_bundle)
@@ -186,36 +111,12 @@ def test_the_pages_do_what_they_promise(small_bundle: Bundle, tmp_path: Path) ->
         server.send_signal(signal.SIGINT)
         book.story.over(server, "serve")
         shutil.rmtree(tmp_path / "registry")
-        said = book.run("restore", "restore")
+        said = "".join(book.run("restore", kind) for kind in ("registry", "file", "state", "check"))
         assert small_bundle.bundle_id in said
         assert "cold" not in said
         again = deployed(book, small_bundle, anew=False)
         again.send_signal(signal.SIGINT)
         book.story.over(again, "serve")
-
-
-def deployed(book: Book, bundle: Bundle, *, anew: bool = True) -> subprocess.Popen[str]:
-    """Do what ``deploy`` says, or its last steps; a key of its own lets the first request in."""
-    before = [words for words in commands("deploy", "") if words[:2] in (["foveate", one] for one in FIRST)]
-    after = [words for words in commands("deploy", "") if words not in before]
-    assert before
-    assert after
-    said = ""
-    for words in before if anew else []:
-        done = subprocess.run(
-            book.words(words), env=book.env, cwd=book.folder, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, (words, done.stderr)
-        said = done.stdout.strip()
-    [serve] = commands("deploy", "serve")
-    server = book.story.start(*book.words(serve)[3:])
-    book.wait_for({bundle.bundle_id})
-    for words in after:
-        subprocess.run(book.words(words), env=book.env, cwd=book.folder, check=True, capture_output=True)
-    if anew:
-        assert (book.status(said), book.status("none")) == (200, 401)
-        book.placed["OLDSECRET"] = said
-    return server
 
 
 def a_bundle_is_exchanged_and_taken_back(book: Book, first: Bundle, second: Bundle) -> None:

@@ -25,7 +25,7 @@ from foveate_serve.config import ServeConfig
 from foveate_serve.operations.follow import Follower, first_good
 
 if TYPE_CHECKING:
-    from conftest import Redis
+    from clusters.redis_server import Redis
 
 pytestmark = pytest.mark.cluster
 

@@ -16,7 +16,7 @@ from foveate.state.opening import StatePlace, open_viewers
 from foveate.state.sqlite import SqliteState
 
 if TYPE_CHECKING:
-    from conftest import Redis
+    from clusters.redis_server import Redis
 
 EVENTS = st.builds(
     ViewerEvent,

@@ -14,7 +14,7 @@ TESTS = ROOT / "tests"
 READERS = {
     "README.md": ("unit/test_manifest_promises.py", "README.md"),
     "constraints.txt": ("unit/test_images.py", "constraints.txt"),
-    "runbooks/*.md": ("integration/test_runbooks.py", '"infra" / "runbooks"'),
+    "runbooks/*.md": ("clusters/book.py", '"infra" / "runbooks"'),
     "recipes/*.yaml": ("unit/test_recipes.py", '"infra" / "recipes"'),
     "docker/Dockerfile*": ("unit/test_images.py", "DockerfileParser"),
     "docker/hadolint.yaml": ("unit/test_images.py", "hadolint.yaml"),

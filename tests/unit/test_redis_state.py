@@ -22,7 +22,7 @@ from foveate.state.redis import RedisState
 from foveate.state.redis_impressions import RedisImpressions
 
 if TYPE_CHECKING:
-    from conftest import Redis
+    from clusters.redis_server import Redis
 
 NOBODY = "redis://127.0.0.1:9/0"
 """A port where nothing listens."""

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+import tempfile
 import threading
 from pathlib import Path
 
+import pytest
+from pyarrow.fs import LocalFileSystem
+
 from foveate.bundle import Bundle
+from foveate_serve.bundles import holder as holder_module
 from foveate_serve.bundles.holder import BundleHolder
 from foveate_serve.bundles.loading import load_ranker
 from foveate_serve.bundles.turning import turn
@@ -95,6 +101,25 @@ def test_a_bundle_that_cannot_be_used_leaves_the_old_one_and_says_why(small_bund
                 await asyncio.sleep(0.01)
         assert holder.status().bundle_id == small_bundle.bundle_id
         assert holder.status().asked == str(tmp_path)
+
+    asyncio.run(story())
+
+
+def test_a_replica_without_a_bundle_asks_its_store_again_until_that_answers(
+    small_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(holder_module, "AGAIN_S", 0.05)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    store = LocalFileSystem().normalize_path(str(tmp_path / "store" / "bundle"))
+
+    async def story() -> None:
+        holder = BundleHolder("ranker", load_ranker)
+        await holder.turn_to(f"file://{store}", beside=True)
+        assert holder.status().problem
+        assert holder.status().bundle_id is None
+        shutil.copytree(small_bundle.path, store)
+        await until_holds(holder, small_bundle.bundle_id)
+        assert holder.status().problem is None
 
     asyncio.run(story())
 

@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -34,6 +34,8 @@ class Steady:
     users: Sequence[str]
     per_second: float
     answers: list[Answer] = field(default_factory=list)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Of each request, such as a key."""
     _over: threading.Event = field(default_factory=threading.Event)
 
     def since(self, moment: float) -> list[Answer]:
@@ -54,7 +56,8 @@ class Steady:
     async def _ask_on(self) -> None:
         timeout = aiohttp.ClientTimeout(total=20)
         connector = aiohttp.TCPConnector(limit=0, force_close=True)
-        async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session, asyncio.TaskGroup() as tasks:
+        session = aiohttp.ClientSession(timeout=timeout, connector=connector, headers=self.headers)
+        async with session, asyncio.TaskGroup() as tasks:
             began, number = time.monotonic(), 0
             while not self._over.is_set():
                 tasks.create_task(self._ask(session, self.users[number % len(self.users)]))
