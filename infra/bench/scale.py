@@ -11,7 +11,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from foveate_serve.capacity.costs import Costs, read_costs
 from foveate_serve.capacity.costs import Line as Cost
@@ -23,6 +23,13 @@ from foveate_serve.capacity.simulate.scenario import Bursts, Failure, Scenario
 from foveate_serve.capacity.tried import scenario_of
 
 ITEMS, QPS, VIEWERS = 100_000_000, 100_000.0, 1_000_000_000
+_ITEM_BYTES: Final = 1_024
+"""Of an item's 64 numbers in training: weight, gradient and two moments of each; see ``sharded_items.py``."""
+_EVENT_BYTES: Final = 72
+"""As ``spread_training.py`` measured them."""
+_EVENTS: Final = 50
+"""Of each viewer, as everywhere on the page."""
+_WORKERS: Final = 64
 GPU = "h100"
 FOLDER = Path(__file__).resolve().parent
 
@@ -162,6 +169,18 @@ def breaks(case: Case) -> list[str]:
     return rows
 
 
+def training() -> list[str]:
+    table = ITEMS * _ITEM_BYTES / 1e9
+    log = VIEWERS * _EVENTS * _EVENT_BYTES / 1e12
+    return [
+        f"- Calculated: for {ITEMS:,} items that table has {table:,.0f} GB, {table / _WORKERS:,.1f} GB in each of"
+        f" {_WORKERS} processes; to measure an epoch its weights are gathered in host memory, {table / 4:,.1f} GB, and"
+        " to write a checkpoint the best weights so far and both moments as well, each as large.",
+        f"- Calculated: the log of {VIEWERS:,} viewers of {_EVENTS} events takes `train` {log:,.1f} TB at most: this"
+        " breaks first. Left: to read no more of the log in any process than the share of its own viewers.",
+    ]
+
+
 def page(costs: Costs, comparison: Path, prices: Prices) -> str:
     load = Load(QPS, ITEMS, VIEWERS)
     plain, gpu = (replace(load, gpu=kind) for kind in ("", GPU))
@@ -191,6 +210,8 @@ def page(costs: Costs, comparison: Path, prices: Prices) -> str:
         "command": "foveate plan --costs infra/bench/capacity_costs.json"
         f" --qps {QPS:.0f} --items {ITEMS} --viewers {VIEWERS}",
         "gpu": GPU,
+        "event_bytes": str(_EVENT_BYTES),
+        "training": training(),
     }
     words = (FOLDER / "lab" / "scale_words.md").read_text(encoding="utf-8")
     return words.format(**{name: "\n".join(part) if isinstance(part, list) else part for name, part in parts.items()})
