@@ -123,6 +123,15 @@ def test_what_is_added_has_the_shape_of_what_it_is_added_to(config: InputConfig)
     assert torch.isfinite(model.item_vectors()).all()
 
 
+@pytest.mark.parametrize("codes", [[4, 8, 0, 4], list(range(ITEM_COUNT)), []])
+def test_some_items_are_known_by_what_they_are_among_all(config: InputConfig, codes: list[int]) -> None:
+    model, items_N = encoder_of(config), torch.tensor(codes, dtype=torch.int64)
+    known_ND = model.known_by(model.items.weight[items_N], items_N)
+    torch.testing.assert_close(known_ND, model.item_vectors()[items_N])
+    known_ND.sum().backward()
+    assert all(torch.isfinite(weight.grad).all() for weight in model.parameters() if weight.grad is not None)
+
+
 def test_what_is_known_makes_a_difference(config: InputConfig) -> None:
     with_it, without = (model(batch_of(histories_of())) for model in (encoder_of(config), encoder_of()))
     assert not torch.allclose(with_it, without, atol=1e-2)

@@ -113,7 +113,9 @@ def _member(loop: Mapping[str, Any]) -> Any:
     elif context.progress is not None:
         context.progress(f"{hands} workers train together on {lie_on} node{'s' * (lie_on > 1)}")
     with begun() as folder:
-        return guarded(loop["work"], (context, _keep, folder), {})
+        made = guarded(loop["work"], (context, _keep, folder), {})
+    # What the others return would be sent too, and nobody would read it.
+    return made if is_first() else None
 
 
 def _nodes(workers: int) -> int:
