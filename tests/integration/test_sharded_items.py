@@ -120,7 +120,9 @@ def folder(request: pytest.FixtureRequest, checkerboard: Any, tmp_path_factory: 
     made = tmp_path_factory.mktemp("team")
     size = request.param
     # Forked, for a fresh process could not import this file by its name.
-    mp.start_processes(_member, (size, told(checkerboard), str(made)), nprocs=size, start_method="fork")
+    with pytest.MonkeyPatch.context() as few_at_once:
+        few_at_once.setattr("foveate.encoder.striped._GATHERED", 2)
+        mp.start_processes(_member, (size, told(checkerboard), str(made)), nprocs=size, start_method="fork")
     assert len(list(made.glob("kept.*"))) == size
     return made
 
