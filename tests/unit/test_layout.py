@@ -70,3 +70,10 @@ def test_tune_and_track_only_where_they_belong(repository: Path) -> None:
 def test_every_yaml_under_infra_can_be_read(repository: Path) -> None:
     for file in sorted((repository / "infra").rglob("*.yaml")):
         assert all(one is not None for one in yaml.safe_load_all(file.read_text(encoding="utf-8"))), file
+
+
+def test_a_replica_imports_nothing_that_training_alone_needs() -> None:
+    names = {"torch._dynamo", "implicit", "wandb", "ray.tune", "ray.train"}
+    code = f"import sys, foveate_serve.ingress; print({names} & set(sys.modules))"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "set()"

@@ -15,7 +15,7 @@ others ask for, ``D`` width.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -129,29 +129,35 @@ class StripedTable(Lookup):
         How items are dealt.
     model
         The encoder; of its item vectors it has the rows of this process.
+    look
+        Looks codes up among the stripes of a model.
     """
 
     stripes: Stripes
     model: SequenceEncoder
+    look: Callable[[Stripes, SequenceEncoder, Tensor], Tensor]
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator] # collectives stay out of compiled kernels
     def of(self, codes: Tensor) -> Tensor:
         """Return the vectors of items, ``[..., D]``; each item is asked for once."""
-        size, longest = self.stripes.team.size, self.stripes.longest
-        # Sorted by owner and row: in the order in which they are asked for and come.
-        key_K, place = torch.unique(codes % size * longest + codes // size, return_inverse=True)
-        owner_K, row_K = key_K // longest, key_K % longest
-        asked = torch.bincount(owner_K, minlength=size)
-        told = torch.empty_like(asked)
-        dist.all_to_all_single(told, asked)
-        taken, given = asked.tolist(), told.tolist()
-        row_A = _traded(row_K, taken, given)
-        own_KD = _Traded.apply(F.embedding(row_A, self.model.items.weight), given, taken)  # type: ignore[no-untyped-call]
-        return F.embedding(place, self.model.known_by(own_KD, row_K * size + owner_K))
+        return self.look(self.stripes, self.model, codes)
 
     def every(self) -> Tensor:
         """Refuse: no process has all of them."""
         raise TrainingError("item vectors that are shared out (train.shard_items) cannot be read all at once")
+
+
+def _looked_up(stripes: Stripes, model: SequenceEncoder, codes: Tensor) -> Tensor:
+    size, longest = stripes.team.size, stripes.longest
+    # Sorted by owner and row: in the order in which they are asked for and come.
+    key_K, place = torch.unique(codes % size * longest + codes // size, return_inverse=True)
+    owner_K, row_K = key_K // longest, key_K % longest
+    asked = torch.bincount(owner_K, minlength=size)
+    told = torch.empty_like(asked)
+    dist.all_to_all_single(told, asked)
+    taken, given = asked.tolist(), told.tolist()
+    row_A = _traded(row_K, taken, given)
+    own_KD = _Traded.apply(F.embedding(row_A, model.items.weight), given, taken)  # type: ignore[no-untyped-call]
+    return F.embedding(place, model.known_by(own_KD, row_K * size + owner_K))
 
 
 class StripedItems(Table):
@@ -170,6 +176,8 @@ class StripedItems(Table):
         self.stripes = Stripes(team, len(model.items.weight))
         model.items.weight = nn.Parameter(self.stripes.cut(model.items.weight.detach()))
         self._lookups: int | None = None
+        # Collectives stay out of compiled kernels. Only who needs it imports torch's compiler, which takes a second.
+        self._look = torch.compiler.disable(_looked_up)  # type: ignore[no-untyped-call]
 
     @property
     def own(self) -> Sequence[nn.Parameter]:
@@ -178,7 +186,7 @@ class StripedItems(Table):
 
     def lookup(self) -> Lookup:
         """Return the item vectors as they stand now."""
-        return StripedTable(self.stripes, self.model)
+        return StripedTable(self.stripes, self.model, self._look)
 
     def idle(self, objective: Objective) -> Tensor:
         """Return 0, for a process that has no rows of a batch but the vectors of items that others look up."""
