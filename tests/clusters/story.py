@@ -221,6 +221,12 @@ class Story:
             if one["state"] == "RUNNING"
         ]
 
+    def pids(self, deployment: str) -> list[int]:
+        """Return the processes of a deployment's replicas that answer."""
+        [application] = self.told("/api/serve/applications/")["applications"].values()
+        replicas = application["deployments"][deployment]["replicas"]
+        return [int(one["pid"]) for one in replicas if one["state"] == "RUNNING"]
+
     def told(self, page: str) -> Any:
         """Return what the dashboard says on a page."""
         token = self.ground.env.get("RAY_AUTH_TOKEN")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import time
@@ -92,6 +93,8 @@ def test_a_head_whose_tables_are_kept_elsewhere_comes_back_to_the_same_replicas(
     # The head has no replica; another node answers.
     book.placed["HOST"] = ground.joined[0].address
     book.url = f"http://{book.placed['HOST']}:8000"
+    sizes = {"ingress": 2, "retriever": 2, "ranker": 2}
+    until(lambda: book.story.sizes() == sizes, 180, lambda: str(book.story.replicas()))
     book.wait_for({small_bundle.bundle_id})
     before = set(book.story.replicas())
     with book.asked() as steady:
@@ -148,3 +151,40 @@ def test_a_token_is_exchanged_by_a_second_cluster_that_shares_registry_and_state
     assert new.slate()["degraded"] == []
     later.send_signal(signal.SIGINT)
     new.story.over(later, "serve")
+
+
+def test_a_new_token_under_a_running_cluster_keeps_new_replicas_out_until_the_old_one_is_back(
+    made: list[Host], small_bundle: Bundle, tmp_path: Path
+) -> None:
+    file = tmp_path / "home" / ".ray" / "auth_token"
+    file.parent.mkdir(parents=True)
+    environment = guarded()
+    token = environment.pop("RAY_AUTH_TOKEN")
+    file.write_text(token)
+    ground = started(made[:1], {**environment, "HOME": str(tmp_path / "home")})
+    # Clients say the old token all the while.
+    ground.env = {**ground.env, "RAY_AUTH_TOKEN": token}
+    book = opened(ground, tmp_path, made_ready(small_bundle, tmp_path))
+    server = deployed(book, small_bundle)
+    file.write_text("6" * 64)
+    # Processes that Ray holds ready have read the old one.
+    assert any(is_not_replaced(book, 20.0) for _ in range(4))
+    assert book.slate()["degraded"] in (["ranker_lost"], ["ranker_slow"])
+    file.write_text(token)
+    until(lambda: bool(book.bundles()), 180, lambda: str(book.story.sizes()))
+    assert book.slate()["degraded"] == []
+    server.send_signal(signal.SIGINT)
+    book.story.over(server, "serve")
+
+
+def is_not_replaced(book: Book, seconds: float) -> bool:
+    """Kill the ranker; whether no other one answers after some time."""
+    [killed] = book.story.pids("ranker")
+    os.kill(killed, signal.SIGKILL)
+    give_up = time.monotonic() + seconds
+    while time.monotonic() < give_up:
+        # It takes a moment until the dead one is known to be dead.
+        if set(book.story.pids("ranker")) - {killed}:
+            return False
+        time.sleep(0.2)
+    return not book.story.pids("ranker")

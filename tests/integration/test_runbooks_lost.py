@@ -101,7 +101,7 @@ def bundles_are_away(book: Book, stores: Stores, steady: Steady) -> None:
     stores.of_bundles.cut()
     until(lambda: "serves on" in book.story.said("serve"), 120, lambda: book.story.said("serve"))
     assert book.bundles(), "nothing is lost while no replica starts"
-    os.kill(pid_of(book, "ranker"), signal.SIGKILL)
+    os.kill(book.story.pids("ranker")[0], signal.SIGKILL)
     until(lambda: len(set(book.story.replicas()) - before) == 1, 120, lambda: str(book.story.replicas()))
     until(lambda: "ranker" in unready(book), 120, lambda: str(unready(book)))
     time.sleep(10.0)
@@ -109,13 +109,6 @@ def bundles_are_away(book: Book, stores: Stores, steady: Steady) -> None:
     until(lambda: bool(book.bundles()), 120, lambda: str(unready(book)))
     until(lambda: whole_again(steady), 60, lambda: str(told(steady.answers)))
     assert book.story.said("serve").count("serves on") == 1
-
-
-def pid_of(book: Book, deployment: str) -> int:
-    """Return the process of one replica."""
-    [application] = book.story.told("/api/serve/applications/")["applications"].values()
-    pid: int = application["deployments"][deployment]["replicas"][0]["pid"]
-    return pid
 
 
 def unready(book: Book) -> set[str]:
