@@ -6,7 +6,6 @@ The bundle comes by ``user_config``, so that a new one is applied to running rep
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -24,7 +23,6 @@ from foveate_serve.config import DeploymentConfig, ServeConfig
 from foveate_serve.ingress import Ingress
 from foveate_serve.names import BUNDLE_KEY, INGRESS, RANKER, RETRIEVER, SHADOW, shard_name
 from foveate_serve.operations.scaling import autoscaling_settings
-from foveate_serve.sight import Sight
 from foveate_serve.stages.guarded import PATIENCE_S, Guarded
 from foveate_serve.stages.peers import Elsewhere
 from foveate_serve.stages.ranker import Ranker
@@ -33,6 +31,7 @@ from foveate_serve.stages.scatter import Scatter
 from foveate_serve.stages.searcher import Searcher
 from foveate_serve.stages.shadow import ShadowReplica
 from foveate_serve.stages.sharded import ShardedRetriever
+from foveate_serve.stages.starting import starting
 
 
 class _Holding:
@@ -53,7 +52,7 @@ class RetrieverReplica(_Holding, Retriever):
     """A retriever in a replica of its own."""
 
     def __init__(self, largest: int) -> None:
-        sight = Sight.of_replica(RETRIEVER, os.environ)
+        sight = starting(RETRIEVER)
         super().__init__(BundleHolder(RETRIEVER, load_sources, sight.told), largest, sight)
 
 
@@ -61,7 +60,7 @@ class ShardedRetrieverReplica(_Holding, ShardedRetriever):
     """A retriever whose items lie in shards, in a replica of its own."""
 
     def __init__(self, largest: int, shards: Sequence[DeploymentHandle[Any]]) -> None:
-        sight = Sight.of_replica(RETRIEVER, os.environ)
+        sight = starting(RETRIEVER)
         peers = [Elsewhere(shard_name(number), one) for number, one in enumerate(shards)]
         scatter = Scatter([Guarded(peer, PATIENCE_S) for peer in peers], sight)
         holder = BundleHolder(RETRIEVER, load_mapped_sources, sight.told)
@@ -73,7 +72,7 @@ class ShardReplica(_Holding, Searcher):
 
     def __init__(self, number: int, count: int, largest: int) -> None:
         name = shard_name(number)
-        sight = Sight.of_replica(name, os.environ)
+        sight = starting(name)
         holder = Holder(name, lambda path: load_shard(path, number, count), sight.told)
         super().__init__(name, holder, largest, sight)
 
@@ -82,7 +81,7 @@ class RankerReplica(_Holding, Ranker):
     """A ranker in a replica of its own; ``mapped`` as :meth:`~foveate.bundle.Bundle.load` has it."""
 
     def __init__(self, largest: int, mapped: bool = False) -> None:
-        sight = Sight.of_replica(RANKER, os.environ)
+        sight = starting(RANKER)
         load = partial(load_ranker, mapped=mapped)
         super().__init__(BundleHolder(RANKER, load, sight.told), largest, sight)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -39,6 +38,7 @@ from foveate_serve.stages.ranker import Ranker
 from foveate_serve.stages.retriever import Retriever
 from foveate_serve.stages.served import ServedStages
 from foveate_serve.stages.shadowing import Shadowing
+from foveate_serve.stages.starting import starting
 from foveate_serve.stages.writer import ImpressionWriter
 from foveate_serve.web.admission import Places
 from foveate_serve.web.api import build_api
@@ -85,7 +85,7 @@ class Ingress:
         self._impressions = open_impressions(state)
         self._writer = ImpressionWriter(self._impressions)
         self._alone = retriever is None and ranker is None
-        self._sight = Sight.of_replica(INGRESS, os.environ)
+        self._sight = starting(INGRESS)
         self._holder = BundleHolder(INGRESS, self._load, self._sight.told)
         self._hydrator = Hydrator(self._state, self.config.largest_batch, self._sight)
         # What computes takes turns in one thread: side by side they would only wait for each other's lock, in small

@@ -25,7 +25,8 @@ from foveate.state.opening import open_viewers
 from foveate_serve.bundles.holder import BundleHolder, BundleNotHeldError, Status
 from foveate_serve.bundles.loading import load_all
 from foveate_serve.names import BUNDLE_KEY, SHADOW
-from foveate_serve.sight import Sight, names
+from foveate_serve.sight import names
+from foveate_serve.stages.starting import starting
 
 _KEPT: Final = 1000
 """How many comparisons a report is about, the newest."""
@@ -80,7 +81,7 @@ class ShadowReplica:
 
     def __init__(self, state: str) -> None:
         os.nice(_NICE)
-        self._sight = Sight.of_replica(SHADOW, os.environ)
+        self._sight = starting(SHADOW)
         self._holder = BundleHolder(SHADOW, load_all, self._sight.told)
         self._state = open_viewers(state)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=SHADOW)
