@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -40,6 +41,25 @@ def test_an_idle_batcher_starts_at_once_and_a_busy_one_gathers() -> None:
 
     assert asyncio.run(ask()) == [2 * n for n in range(8)]
     assert work.sizes in ([4, 4], [1, 4, 3])
+
+
+def test_what_comes_while_another_batcher_has_the_thread_is_answered_together() -> None:
+    first, second = Work(), Work()
+
+    async def ask() -> list[int]:
+        thread = ThreadPoolExecutor(1)
+        busy, other = Batcher("a", first, 8, thread), Batcher("b", second, 8, thread)
+        first.go.clear()
+        calls = [asyncio.create_task(busy.ask(0))]
+        await asyncio.sleep(0.05)
+        for number in range(1, 4):
+            calls.append(asyncio.create_task(other.ask(number)))
+            await asyncio.sleep(0.01)
+        first.go.set()
+        return list(await asyncio.gather(*calls))
+
+    assert asyncio.run(ask()) == [0, 2, 4, 6]
+    assert second.sizes == [3]
 
 
 def test_one_bad_call_fails_alone() -> None:

@@ -6,10 +6,11 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Generic, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 A = TypeVar("A")
 R = TypeVar("R")
+Waiting: TypeAlias = tuple[A, "asyncio.Future[R]"]
 
 
 class Batcher(Generic[A, R]):
@@ -41,7 +42,7 @@ class Batcher(Generic[A, R]):
         self._work = work
         self._largest = largest
         self._thread = thread or ThreadPoolExecutor(1, thread_name_prefix=name)
-        self._waiting: deque[tuple[A, asyncio.Future[R]]] = deque()
+        self._waiting: deque[Waiting[A, R]] = deque()
         self._run: asyncio.Task[None] | None = None
 
     async def ask(self, call: A) -> R:
@@ -53,31 +54,22 @@ class Batcher(Generic[A, R]):
         return await answer
 
     async def _work_through(self) -> None:
+        loop = asyncio.get_running_loop()
         try:
-            while batch := self._take():
-                await self._answer(batch)
+            while self._waiting:
+                batch, results = await loop.run_in_executor(self._thread, self._next)
+                _settle(batch, results)
         finally:
             self._run = None
 
-    def _take(self) -> list[tuple[A, asyncio.Future[R]]]:
-        batch: list[tuple[A, asyncio.Future[R]]] = []
+    def _next(self) -> tuple[list[Waiting[A, R]], Sequence[R | _Failed]]:
+        """Take a batch and answer it. It is taken here, in the thread: while that was not free, more have come."""
+        batch: list[Waiting[A, R]] = []
         while self._waiting and len(batch) < self._largest:
             call, answer = self._waiting.popleft()
             if not answer.done():
                 batch.append((call, answer))
-        return batch
-
-    async def _answer(self, batch: list[tuple[A, asyncio.Future[R]]]) -> None:
-        results = await asyncio.get_running_loop().run_in_executor(
-            self._thread, self._each, [call for call, _ in batch]
-        )
-        for (_, answer), result in zip(batch, results, strict=True):
-            if answer.done():
-                continue
-            if isinstance(result, _Failed):
-                answer.set_exception(result.error)
-            else:
-                answer.set_result(result)
+        return batch, self._each([call for call, _ in batch]) if batch else []
 
     def _each(self, calls: Sequence[A]) -> Sequence[R | _Failed]:
         try:
@@ -86,6 +78,16 @@ class Batcher(Generic[A, R]):
             if len(calls) == 1:
                 return [_Failed(error)]
             return [self._each([call])[0] for call in calls]
+
+
+def _settle(batch: Sequence[Waiting[A, R]], results: Sequence[R | _Failed]) -> None:
+    for (_, answer), result in zip(batch, results, strict=True):
+        if answer.done():
+            continue
+        if isinstance(result, _Failed):
+            answer.set_exception(result.error)
+        else:
+            answer.set_result(result)
 
 
 class _Failed:
