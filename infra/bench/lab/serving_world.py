@@ -43,7 +43,7 @@ def serving_world(folder: Path, config: SimulateConfig | None = None) -> World:
     ``config`` has it made of other viewers and videos than usual.
     """
     path = folder / "bundle"
-    if not path.exists():
+    if not (path.exists() and default_state(path).exists()):
         _make(folder, path, config or SimulateConfig(viewers=1500, items=VIDEOS, days=14, seed=0))
     return World(path, default_state(path), tuple(f"viewer {number}" for number in range(VIEWERS)))
 
