@@ -6,10 +6,14 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Final
 
 from foveate.state.base import ImpressionSink, ServedRequest
 
 logger = logging.getLogger("ray.serve")
+
+BATCH: Final = 256
+GATHER_S: Final = 0.05
 
 
 class ImpressionWriter:
@@ -26,7 +30,7 @@ class ImpressionWriter:
         As much of what was shown is lost where the process is killed.
     """
 
-    def __init__(self, sink: ImpressionSink, batch: int = 256, gather_s: float = 0.05) -> None:
+    def __init__(self, sink: ImpressionSink, batch: int = BATCH, gather_s: float = GATHER_S) -> None:
         self._sink = sink
         self._batch = batch
         self._gather_s = gather_s

@@ -51,6 +51,7 @@ class SimBatcher:
         self._batch_s = batch_s
         self._tally = tally
         self._waiting: deque[Call] = deque()
+        self._batch: list[Call] = []
         self._running = False
 
     def ask(self) -> Call:
@@ -66,13 +67,20 @@ class SimBatcher:
     def _work_through(self) -> Steps:
         # A task starts after what the loop is just doing: calls of the same moment come along.
         yield self._env.timeout(0)
-        while batch := self._take():
-            seconds = self._batch_s(len(batch))
-            yield from self._thread.run(seconds)
-            self._tally.worked(len(batch), seconds)
-            for call in batch:
+        while self._waiting:
+            yield from self._thread.begin(self._next)
+            for call in self._batch:
                 call.answered.succeed()
         self._running = False
+
+    def _next(self) -> float:
+        """Take a batch when the thread is free; returns the seconds that it takes."""
+        self._batch = self._take()
+        if not self._batch:
+            return 0.0
+        seconds = self._batch_s(len(self._batch))
+        self._tally.worked(len(self._batch), seconds)
+        return seconds
 
     def _take(self) -> list[Call]:
         batch: list[Call] = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any
 
 import simpy
@@ -129,14 +129,17 @@ class Loop:
 
     def run(self, seconds: float) -> Steps:
         """Wait for a turn and work."""
-        if seconds <= 0:
-            return
+        if seconds > 0:
+            yield from self.begin(lambda: seconds)
+
+    def begin(self, work: Callable[[], float]) -> Steps:
+        """Wait for a turn and do work that is only then settled; ``work`` returns its seconds of a core."""
         if self._taken:
             turn = self._env.event()
             self._waiting.append(turn)
             yield turn
         self._taken = True
-        yield self.process.work(seconds)
+        yield self.process.work(work())
         if self._waiting:
             # The turn goes from hand to hand: who comes just now does not get between.
             self._waiting.popleft().succeed()

@@ -14,6 +14,7 @@ from foveate_serve.capacity.simulate.ground import Ground
 from foveate_serve.stages.breaker import Breaker
 from foveate_serve.stages.served import RANKING_SHARE, RETRIEVAL_SHARE
 from foveate_serve.stages.sharded import SEARCH_SHARE
+from foveate_serve.stages.writer import BATCH, GATHER_S
 
 HYDRATE: Final = ("hydrate",)
 RETRIEVE: Final = ("retrieve",)
@@ -23,8 +24,6 @@ RANK: Final = ("rank", "select")
 
 Ask = Callable[["Ingress", float, list[Call]], Steps]
 """Has a stage answer until a moment; the steps end with None, or with what went wrong."""
-
-_WRITTEN_AT_ONCE: Final = 256
 
 
 class Replica:
@@ -198,7 +197,8 @@ class _Writer:
 
     def _write(self) -> Steps:
         while self._waiting:
-            batch = min(self._waiting, _WRITTEN_AT_ONCE)
+            yield self._ground.env.timeout(GATHER_S)
+            batch = min(self._waiting, BATCH)
             self._waiting -= batch
             yield self._process.work(self._ground.batch_s((RECORD,), batch))
         self._running = False
