@@ -20,6 +20,7 @@ from foveate_serve.capacity.processes import busy, descendants
 from foveate_serve.config import ServeConfig, Topology
 from foveate_serve.names import INGRESS, RANKER, RETRIEVER
 from foveate_serve.operations.running import POLL_S, Running
+from foveate_serve.stages.writer import GATHER_S
 
 _WARM_UP: Final = 100
 _PROXY, _OTHERS = "haproxy", "others"
@@ -89,15 +90,21 @@ def server_costs(
     def alone(*names: str) -> float:
         return sum(stages[name].seconds(1, items) for name in names)
 
+    def written(share: Share) -> float:
+        # What is answered while impressions gather is handed over and written together.
+        together = 1 + int(1e3 * GATHER_S / share.milliseconds)
+        return (stages[RECORD].seconds(together, items) + alone(HANDOVER)) / together
+
     # Hydrating, retrieving and ranking are handed to a thread each, and so is writing.
-    own = alone("hydrate", "retrieve", "rank", "select", RECORD) + 4 * alone(HANDOVER)
+    own = alone("hydrate", "retrieve", "rank", "select") + 3 * alone(HANDOVER) + written(slates)
     ingress = max(0.0, slates.parts[INGRESS] - own)
     caller = callee = 0.0
     if split is not None:
         parts = split[0].parts
         others = parts[RETRIEVER] + parts[RANKER] - alone("retrieve", "rank", "select") - 2 * alone(HANDOVER)
         callee = max(0.0, others / 2)
-        caller = max(0.0, (parts[INGRESS] - ingress - alone("hydrate", RECORD) - 2 * alone(HANDOVER)) / 2)
+        own = alone("hydrate", HANDOVER) + written(split[0])
+        caller = max(0.0, (parts[INGRESS] - ingress - own) / 2)
     return Server(
         ingress_s=ingress,
         refused_s=pages.parts[INGRESS],
