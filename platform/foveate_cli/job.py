@@ -67,8 +67,9 @@ def submit(words: Sequence[str], address: str, wheel: Path | None) -> str:
     jobs = Jobs(address)
     news.print("packing Foveate's code")
     job = handing.submit(jobs, words, wheel=wheel, width=shutil.get_terminal_size().columns)
-    news.print(f"job {job} is on the cluster; Ctrl-C leaves it there", markup=False)
     with _detaching(job, jobs.address):
+        # What it promises of Ctrl-C holds from here on.
+        news.print(f"job {job} is on the cluster; Ctrl-C leaves it there", markup=False)
         jobs.follow(job, _print)
     return job
 
