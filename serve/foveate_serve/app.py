@@ -158,13 +158,19 @@ def _changed(settings: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str,
 
 
 def _check_room(config: ServeConfig) -> None:
-    """Refuse what this machine cannot hold: Ray would wait for more CPUs for ever.
+    """Refuse what this machine cannot hold: Ray would wait for more CPUs, or for another node, for ever.
 
     Raises
     ------
     ConfigError
-        The replicas ask for more CPUs than there are.
+        The replicas ask for more CPUs than there are, or for more nodes than this one.
     """
+    for name, size in config.deployments.items():
+        if 0 < size.most_per_node < size.least:
+            found = (
+                f"{name}.most_per_node is {size.most_per_node}, and this machine is one node for {size.least} replicas"
+            )
+            raise ConfigError(f"{found}: leave it out, or serve on a cluster with --address")
     asked = sum(size.least * size.cpus for size in config.deployments.values())
     if asked > local_cpus():
         remedy = "lower replicas or cpus, or serve on a cluster with --address"

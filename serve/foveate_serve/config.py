@@ -53,6 +53,9 @@ class DeploymentConfig:
     resources
         Custom resources of each, by the names that the cluster's nodes give them: ``{state: 0.01}`` keeps replicas on
         the nodes that have ``state``. An amount below 1 may be a fraction.
+    most_per_node
+        How many copies one node may hold; 0 sets no bound. Ray spreads copies that start together, but one that starts
+        in a lost one's place may join another, and that node's loss then takes both.
     max_ongoing_requests
         How many requests one replica works on at a time. More wait before it; at the ingress they are turned away.
     """
@@ -62,6 +65,7 @@ class DeploymentConfig:
     cpus: float = 0.25
     gpus: float = 0.0
     resources: Mapping[str, float] = field(default_factory=dict)
+    most_per_node: int = 0
     max_ongoing_requests: int = 64
 
     def __post_init__(self) -> None:
@@ -71,6 +75,8 @@ class DeploymentConfig:
             raise ConfigError(f"cpus must lie above 0 and be at most 1024, got {self.cpus}")
         if not 0 <= self.gpus <= 1024:
             raise ConfigError(f"gpus must lie between 0 and 1024, got {self.gpus}")
+        if not 0 <= self.most_per_node <= 100:
+            raise ConfigError(f"most_per_node must lie between 0 and 100, got {self.most_per_node}")
         check_custom(self.resources)
 
     @property

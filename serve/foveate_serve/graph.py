@@ -130,9 +130,11 @@ def deployment_settings(config: ServeConfig, bundle: Place) -> list[dict[str, An
 def _settings(name: str, size: DeploymentConfig, bundle: Place) -> dict[str, Any]:
     auto = size.autoscaling
     copies = {"autoscaling_config": autoscaling_settings(auto)} if auto else {"num_replicas": size.replicas}
+    apart = {"max_replicas_per_node": size.most_per_node} if size.most_per_node else {}
     return {
         "name": name,
         **copies,
+        **apart,
         # The ingress itself turns requests away that are too many: Serve is not to let them wait before it.
         "max_ongoing_requests": size.max_ongoing_requests if name != INGRESS else _NEVER_REACHED,
         # Ray sets the replica's OMP_NUM_THREADS, which torch and LightGBM heed, to its whole CPUs, at least one.

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from foveate.bundle import Bundle
 from foveate.config import from_dict
 from foveate.errors import ConfigError
 from foveate.messages import Slate, SlateItem
-from foveate_serve.app import application_settings
+from foveate_serve.app import application_settings, start
 from foveate_serve.bundles.holder import Status
 from foveate_serve.config import AutoscalingConfig, ServeConfig, ShadowConfig
 from foveate_serve.graph import deployment_settings
@@ -62,6 +63,22 @@ def test_custom_resources_keep_the_ingress_and_its_shadow_beside_the_viewers_fil
     for bad in ({"GPU": 1}, {"state": 0}, {"state": 1.5}, {"state": float("nan")}):
         with pytest.raises(ConfigError, match=r"resources"):
             from_dict(ServeConfig, {"ingress": {"resources": bad}})
+
+
+def test_copies_are_kept_apart_where_that_is_asked_for(small_bundle: Bundle) -> None:
+    config = from_dict(ServeConfig, {"ingress": {"replicas": 2, "most_per_node": 1}})
+    settings = {one["name"]: one for one in deployment_settings(config, Path("/one"))}
+    assert settings["ingress"]["max_replicas_per_node"] == 1
+    assert "max_replicas_per_node" not in settings["ranker"]
+    for bad in (-1, 101):
+        with pytest.raises(ConfigError, match="most_per_node"):
+            from_dict(ServeConfig, {"ingress": {"most_per_node": bad}})
+    # One machine is one node: the second copy would never come.
+    with (
+        pytest.raises(ConfigError, match=r"ingress\.most_per_node.*--address"),
+        start(small_bundle.path, config=config),
+    ):
+        pass
 
 
 def test_serve_is_given_only_what_is_not_as_usual() -> None:
