@@ -41,7 +41,8 @@ CONFIG = ServeConfig(
     topology="split",
     deadline_ms=4000,
     start_timeout_s=180.0,
-    **{name: DeploymentConfig(replicas=2, cpus=0.25) for name in (INGRESS, RETRIEVER, RANKER)},  # type: ignore[arg-type]
+    # Two that lie on one node would be lost together.
+    **dict.fromkeys((INGRESS, RETRIEVER, RANKER), DeploymentConfig(replicas=2, cpus=0.25, most_per_node=1)),  # type: ignore[arg-type]
 )
 
 
