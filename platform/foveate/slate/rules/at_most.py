@@ -54,13 +54,10 @@ class AtMost(Rule):
 
 
 def _by_code(code_N: NDArray[np.int32], most: int) -> NDArray[np.bool_]:
-    ordered_N = np.sort(code_N)
+    codes, counts = np.unique(code_N, return_counts=True)
     # A group that is no larger than its limit limits nothing.
-    crowded = ordered_N[most:][ordered_N[most:] == ordered_N[:-most]]
-    first = np.ones(len(crowded), dtype=bool)
-    np.not_equal(crowded[1:], crowded[:-1], out=first[1:])
-    crowded = crowded[first & (crowded >= 0)]
-    return np.asarray(crowded[:, None] == code_N[None, :])
+    crowded = codes[(counts > most) & (codes >= 0)]
+    return np.equal(crowded[:, None], code_N[None, :])
 
 
 def _by_tag(tags_NT: NDArray[np.bool_], most: int) -> NDArray[np.bool_]:
