@@ -76,7 +76,7 @@ CASES: dict[str, tuple[str, dict[str, object], Callable[[Path], Path], type[Fove
         {},
         written("x.inter", "user_id:token\titem_id:token\trating:float\n" + "1\t2\t3\n" * 5000 + "1\t2\tx\n"),
         ReaderError,
-        r"x\.inter.*`x`.*rating",
+        r"x\.inter.*line 5,002, column 'rating' holds \"x\", not a number",
     ),
     "a time that is none": (
         "table",

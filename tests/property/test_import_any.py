@@ -10,8 +10,9 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foveate.data import ingest, spool
+from foveate.data import spool
 from foveate.data.ingest import import_dataset
+from foveate.data.readers import base
 from foveate.data.readers.table import TableReader
 from foveate.errors import DataError
 
@@ -45,7 +46,7 @@ def test_import_agrees_with_a_plain_loop(rows: list[tuple[str, str, int | None, 
     schema = {"user_id": pl.String, "item_id": pl.String, "occurred_at": pl.Int64, "watch": pl.Float32}
     few = len({user for user, *_ in rows}) < 2 or len({item for _, item, *_ in rows}) < 2
     # Small pieces and parts, so that little logs are cut as large ones are.
-    with TemporaryDirectory() as folder, patch.object(ingest, "PIECE", 7), patch.object(spool, "ROWS_A_PART", 5):
+    with TemporaryDirectory() as folder, patch.object(base, "PIECE", 7), patch.object(spool, "ROWS_A_PART", 5):
         raw, out = Path(folder) / "log.parquet", Path(folder) / "out"
         pl.DataFrame(rows, schema=schema, orient="row").write_parquet(raw)
         try:

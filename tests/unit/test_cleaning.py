@@ -9,7 +9,7 @@ import pytest
 
 from foveate.data.cleaning.base import N_EXAMPLES, CleaningContext, Pipeline, Step, Tally, steps
 from foveate.data.contacts import CONTACTS, ROW
-from foveate.data.readers.raw import as_items
+from foveate.data.schema import as_items
 
 NOW = datetime(2024, 6, 1, tzinfo=UTC)
 CONTEXT = CleaningContext(now=int(NOW.timestamp() * 1e6))

@@ -15,6 +15,9 @@ from foveate.data.schema import EVENT_KINDS, ITEM_ID, OCCURRED_AT, RATE, TIMESTA
 DURATION: Final = "duration"
 """Seconds that the item lasts, by the log's own word; cleaning compares the watch with it."""
 
+EVENT_ID: Final = "event_id"
+"""What the source calls the event, where it has names for events."""
+
 ROW: Final = "row"
 """Where a contact stood in its source: breaks ties of time, and is what ids of rows are made of."""
 
@@ -40,6 +43,7 @@ CONTACTS: Final[dict[str, pl.DataType]] = {
     "propensity": pl.Float64(),
     DURATION: pl.Float32(),
     "text": pl.String(),
+    EVENT_ID: pl.String(),
     **{kind: pl.Float32() if kind in (WATCH, RATE) else pl.Boolean() for kind in EVENT_KINDS},
 }
 """Columns of a contact; only the two ids are always there.
@@ -68,3 +72,8 @@ def pack(contacts: pl.DataFrame) -> pl.DataFrame:
     kept = [name for name in contacts.columns if name not in gone]
     did = pl.sum_horizontal(told) if told else pl.lit(0)
     return contacts.select(*kept, did.cast(pl.UInt32).alias(DID))
+
+
+def watched_somehow(contacts: pl.DataFrame) -> pl.DataFrame:
+    """Return contacts, each a watch whose length nobody knows."""
+    return contacts.with_columns(pl.lit(float("nan"), dtype=pl.Float32).alias(WATCH))

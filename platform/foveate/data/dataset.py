@@ -23,6 +23,7 @@ import polars as pl
 from foveate.config import from_dict, to_dict
 from foveate.data.catalog import Catalog
 from foveate.data.log import COLUMNS, InteractionLog
+from foveate.data.report import ImportReport
 from foveate.data.schema import EVENTS, IMPRESSIONS, SCHEMA_VERSION, TABLES, USER_ID
 from foveate.data.vocabulary import Vocabulary
 from foveate.errors import DataError
@@ -63,6 +64,8 @@ class Manifest:
         What the reader or the simulator was told.
     cleaning
         What each step dropped and mended.
+    source
+        What the import did with the files; None where the data is simulated or was imported by an older version.
     """
 
     reader: str
@@ -74,6 +77,7 @@ class Manifest:
     positive_kinds: tuple[str, ...]
     settings: dict[str, Any] = field(default_factory=dict)
     cleaning: tuple[StepReport, ...] = ()
+    source: ImportReport | None = None
     schema_version: int = SCHEMA_VERSION
 
 

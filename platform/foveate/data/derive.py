@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from foveate.data.contacts import AMOUNTS, DID, ROW, SHOWN_BIT
+from foveate.data.contacts import AMOUNTS, DID, EVENT_ID, ROW, SHOWN_BIT
 from foveate.data.schema import (
     EVENT_KINDS,
     EVENTS,
@@ -24,14 +24,14 @@ from foveate.data.schema import (
 )
 
 _ROW_ID = "row_id"
-_EVENT_COLUMNS = (USER_ID, ITEM_ID, OCCURRED_AT, "text", ROW, _ROW_ID)
+_EVENT_COLUMNS = (USER_ID, ITEM_ID, OCCURRED_AT, "text", EVENT_ID, ROW, _ROW_ID)
 
 
 def derive(contacts: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return the impressions and the events of packed contacts.
 
-    An impression is known by the row of its contact, an event by that row and its kind. The events of one contact
-    stand in the order of the kinds.
+    An impression is known by the row of its contact, an event by the id that its source gave it, else by that row and
+    its kind. The events of one contact stand in the order of the kinds.
 
     Parameters
     ----------
@@ -56,10 +56,12 @@ def _impressions(contacts: pl.DataFrame, shown: NDArray[np.bool_]) -> pl.DataFra
 def _events(contacts: pl.DataFrame, did: NDArray[np.uint32]) -> pl.DataFrame:
     rows, codes = _happened(did)
     at = contacts.select(name for name in _EVENT_COLUMNS if name in contacts.columns)[rows]
+    kinds = pl.Series(EVENT_KINDS, dtype=KIND_DTYPE).gather(pl.Series(codes))
+    ids = (at[ROW] * len(EVENT_KINDS) + pl.Series(codes)).cast(pl.String)
     columns = {
-        "event_id": (at[ROW] * len(EVENT_KINDS) + pl.Series(codes)).cast(pl.String),
+        EVENT_ID: _own_ids(at[EVENT_ID], rows, kinds).fill_null(ids) if EVENT_ID in at.columns else ids,
         "impression_id": at[_ROW_ID],
-        KIND: pl.Series(EVENT_KINDS, dtype=KIND_DTYPE).gather(pl.Series(codes)),
+        KIND: kinds,
         VALUE: pl.Series(_values(contacts, rows, codes), nan_to_null=True),
         ORDER: _dense(at),
     }
@@ -87,6 +89,12 @@ def _values(contacts: pl.DataFrame, rows: NDArray[np.int64], codes: NDArray[np.i
             mine = codes == EVENT_KINDS.index(kind)
             values[mine] = contacts[kind].to_numpy()[rows[mine]]
     return values
+
+
+def _own_ids(ids: pl.Series, rows: NDArray[np.int64], kinds: pl.Series) -> pl.Series:
+    """``[E]``: the source's ids; where one row is several events, each has its kind behind the row's id."""
+    several = pl.Series(np.bincount(rows)[rows] > 1) if len(rows) else pl.Series([], dtype=pl.Boolean)
+    return (ids + ":" + kinds.cast(pl.String)).zip_with(several, ids)
 
 
 def _dense(frame: pl.DataFrame) -> pl.Series:

@@ -18,19 +18,20 @@ import pyarrow.parquet as pq
 
 from foveate.config import to_dict
 from foveate.data.cleaning.base import CleaningContext, Pipeline, Tally
-from foveate.data.contacts import CONTACTS, ROW, pack
+from foveate.data.contacts import CONTACTS, DID, ROW, pack
 from foveate.data.dataset import MANIFEST, Dataset, Manifest, hash_tables, open_dataset
 from foveate.data.derive import derive
 from foveate.data.parallel import in_order
+from foveate.data.raw.files import plain_files
 from foveate.data.readers.base import Reader, Source
-from foveate.data.readers.raw import as_items, cannot_read
-from foveate.data.schema import ITEM_ID, OCCURRED_AT, TABLES, USER_ID, VALUE
+from foveate.data.readers.convert import Converted, expect_one_kind_of_zone
+from foveate.data.report import ImportReport
+from foveate.data.report_builder import ReportBuilder
+from foveate.data.schema import ITEM_ID, OCCURRED_AT, TABLES, USER_ID, VALUE, as_items
 from foveate.data.spool import Spool
 from foveate.errors import DataError
 from foveate.files import check_free, staged_folder
-
-PIECE = 500_000
-"""Rows of a raw log that are read at a time."""
+from foveate.folder import Place
 
 _DISTINCT = frozenset({"impression_id", "event_id", VALUE, OCCURRED_AT, "shown_at"})
 
@@ -38,7 +39,7 @@ Progress = Callable[[str], None]
 
 
 def import_dataset(
-    reader: Reader, path: Path, out: Path, progress: Progress | None = None, *, now: int | None = None
+    reader: Reader, path: Place, out: Path, progress: Progress | None = None, *, now: int | None = None
 ) -> Dataset:
     """Import a raw log; nothing is left at ``out`` unless all went well.
 
@@ -47,7 +48,7 @@ def import_dataset(
     reader
         Knows the layout of ``path``.
     path
-        A file or folder, as the reader wants it.
+        A file or folder, as the reader wants it, packed or not; or its address, such as ``s3://bucket/logs``.
     out
         The dataset folder to make.
     progress
@@ -62,16 +63,27 @@ def import_dataset(
     DataError
         The log cannot be read, is empty, or holds fewer than two viewers or items.
     """
-    tell = progress or (lambda _: None)
     check_free(out)
-    source = reader.read(path)
-    with staged_folder(out) as folder:
-        context = CleaningContext(time.time_ns() // 1000 if now is None else now, source.same)
-        job = _Import(source, context, folder, tell)
-        job.run()
-        manifest = job.manifest(reader)
-        (folder / MANIFEST).write_text(json.dumps(to_dict(manifest), indent=2), encoding="utf-8")
+    with staged_folder(out) as folder, plain_files(path, folder) as plain:
+        import_source(reader, reader.read(plain), folder, progress, now=now)
     return open_dataset(out)
+
+
+def import_source(
+    reader: Reader, source: Source, folder: Path, progress: Progress | None = None, *, now: int | None = None
+) -> None:
+    """Write what a reader found into an empty folder, as :func:`import_dataset` does.
+
+    Raises
+    ------
+    DataError
+        As :func:`import_dataset`.
+    """
+    context = CleaningContext(time.time_ns() // 1000 if now is None else now, source.same)
+    job = _Import(source, context, folder, progress or (lambda _: None))
+    report = job.run()
+    manifest = job.manifest(reader, report)
+    (folder / MANIFEST).write_text(json.dumps(to_dict(manifest), indent=2), encoding="utf-8")
 
 
 @dataclass(frozen=True)
@@ -95,9 +107,10 @@ class _Import:
         self._cleaning = {table: Pipeline(table, context) for table in ("log", "items", "viewers")}
         self._rows = dict.fromkeys(TABLES, 0)
         self._times: list[int] = []
+        self._report = ReportBuilder(source)
 
-    def run(self) -> None:
-        """Write all four tables."""
+    def run(self) -> ImportReport:
+        """Write all four tables; returns what was done with the files."""
         users: list[pl.Series] = []
         items: set[str] = set()
         with TemporaryDirectory(dir=self._folder, prefix=".spool.") as spooled:
@@ -115,8 +128,9 @@ class _Import:
             )
         self._complete("items", as_items(self._source.items), ITEM_ID, sorted(items))
         self._complete("viewers", self._source.viewers, USER_ID, pl.concat(users).sort().to_list())
+        return self._report.build(items)
 
-    def manifest(self, reader: Reader) -> Manifest:
+    def manifest(self, reader: Reader, report: ImportReport) -> Manifest:
         """Say what was imported."""
         return Manifest(
             reader=reader.name,
@@ -127,20 +141,37 @@ class _Import:
             content_hash=hash_tables(self._folder),
             positive_kinds=self._source.positive_kinds,
             settings={name: value for name, value in to_dict(reader).items() if name != "name"},
-            cleaning=tuple(report for table in self._cleaning.values() for report in table.reports()),
+            cleaning=tuple(step for table in self._cleaning.values() for step in table.reports()),
+            source=report,
         )
 
     def _fill(self, spool: Spool) -> None:
         """Read the log in pieces, and put each, cleaned, where its viewers' other rows will be found."""
 
-        def put(piece: tuple[int, pl.DataFrame]) -> dict[str, Tally]:
-            cleaned, tallies = self._cleaning["log"].clean(piece[1], whole=False)
-            spool.put(piece[0], pack(cleaned))
-            return tallies
+        def put(piece: _Piece) -> tuple[_Piece, Converted, dict[str, Tally], int]:
+            found = self._source.logs[piece.file].convert(piece.start, piece.rows)
+            contacts = found.frame.select(pl.col(name).cast(CONTACTS[name]) for name in found.frame.columns)
+            numbered = contacts.with_columns(
+                pl.int_range(piece.row, piece.row + contacts.height, dtype=pl.Int64).alias(ROW)
+            )
+            cleaned, tallies = self._cleaning["log"].clean(numbered, whole=False)
+            packed = pack(cleaned)
+            spool.put(piece.number, packed)
+            return piece, found, tallies, int((packed[DID] == 0).sum())
 
-        for number, tallies in enumerate(in_order(put, enumerate(_numbered(self._source)))):
+        zones: dict[int, dict[str, tuple[int, int]]] = {}
+        for piece, found, tallies, eventless in in_order(put, _pieces(self._source)):
+            table = self._source.logs[piece.file].table
+            self._source.errors.count(table, piece.rows.height, found)
+            self._report.count(piece.file, piece.rows.height, found.frame, eventless)
             self._cleaning["log"].count(tallies)
-            self._tell(f"read {(number + 1) * PIECE:,} rows")
+            for column, counts in found.zones.items():
+                before = zones.setdefault(piece.file, {}).get(column, (0, 0))
+                zones[piece.file][column] = (before[0] + counts[0], before[1] + counts[1])
+            self._tell(f"read {piece.row + piece.rows.height:,} rows")
+        for file, columns in zones.items():
+            expect_one_kind_of_zone(self._source.logs[file].table.name, columns, self._source.zone)
+        self._source.errors.finish()
         if not len(spool):
             dropped = ", ".join(f"{r.dropped:,} by '{r.step}'" for r in self._cleaning["log"].reports() if r.dropped)
             raise DataError(f"the log is empty: it holds no usable row; dropped by cleaning: {dropped or 'none'}")
@@ -187,12 +218,33 @@ class _Import:
         )
 
 
-def _numbered(source: Source) -> Iterator[pl.DataFrame]:
-    row = 0
-    for contacts, file in zip(source.contacts, source.files, strict=True):
-        for piece in _pieces(contacts, file):
-            yield piece.with_columns(pl.int_range(row, row + piece.height, dtype=pl.Int64).alias(ROW))
-            row += piece.height
+@dataclass(frozen=True)
+class _Piece:
+    """A piece of the log as it stands in its file.
+
+    Parameters
+    ----------
+    number
+        Of the piece in the log.
+    row
+        Of its first row in the log.
+    file, start
+        Of the file in the log, and of its first row in that file.
+    """
+
+    number: int
+    row: int
+    file: int
+    start: int
+    rows: pl.DataFrame
+
+
+def _pieces(source: Source) -> Iterator[_Piece]:
+    number, row = 0, 0
+    for file, log in enumerate(source.logs):
+        for start, rows in log.pieces():
+            yield _Piece(number, row, file, start, rows)
+            number, row = number + 1, row + rows.height
 
 
 def _time_range(contacts: pl.DataFrame) -> tuple[int, int] | None:
@@ -200,12 +252,3 @@ def _time_range(contacts: pl.DataFrame) -> tuple[int, int] | None:
         return None
     times = contacts[OCCURRED_AT].dt.timestamp("us").drop_nulls().to_numpy()
     return (int(times.min()), int(times.max())) if len(times) else None
-
-
-def _pieces(contacts: pl.LazyFrame, file: Path) -> Iterator[pl.DataFrame]:
-    """Yield a log in pieces, in file order."""
-    try:
-        for piece in contacts.collect_batches(chunk_size=PIECE, maintain_order=True):
-            yield piece.select(pl.col(name).cast(CONTACTS[name]) for name in piece.columns)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise cannot_read(file, error) from error

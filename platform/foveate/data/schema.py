@@ -96,3 +96,12 @@ REQUIRED: Final = {
     "viewers": (USER_ID,),
 }
 """Columns that may hold no null."""
+
+
+def as_items(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return items with every column of the item table, nulls where the source knows nothing."""
+    given = [
+        (pl.col(name) if name in frame.columns else pl.lit(None)).cast(dtype).alias(name)
+        for name, dtype in ITEMS.items()
+    ]
+    return frame.select(given)

@@ -8,7 +8,7 @@ from typing import ClassVar
 import polars as pl
 
 from foveate.data.cleaning.base import CleaningContext, Step, Tally
-from foveate.data.contacts import ROW
+from foveate.data.contacts import EVENT_ID, ROW
 from foveate.data.schema import ITEM_ID, OCCURRED_AT, USER_ID
 
 _KEYS = {"items": (ITEM_ID,), "viewers": (USER_ID,)}
@@ -16,7 +16,7 @@ _KEYS = {"items": (ITEM_ID,), "viewers": (USER_ID,)}
 
 @dataclass(frozen=True)
 class Duplicates(Step):
-    """Keeps the first of the rows that are the same; a row without a time repeats nothing."""
+    """Keeps the first of the rows that are the same, or that their source gave one id; others without a time stay."""
 
     name: ClassVar[str] = "duplicates"
     place: ClassVar[int] = 40
@@ -25,7 +25,7 @@ class Duplicates(Step):
     def clean(self, table: str, frame: pl.DataFrame, tally: Tally, context: CleaningContext) -> pl.DataFrame:
         """Drop duplicates; a log must come sorted by viewer, time and row. See :meth:`Step.clean`."""
         repeated = (
-            _in_log(frame, context.same)
+            _any(_in_log(frame, context.same), _of_one_id(frame))
             if table == "log"
             else ~frame.select(_KEYS[table][0]).to_series().is_first_distinct()
         )
@@ -54,3 +54,17 @@ def _in_log(frame: pl.DataFrame, same: tuple[str, ...]) -> pl.Series | None:
     first = frame.select(columns)[rows].select(pl.struct(columns).is_first_distinct()).to_series()
     repeated = pl.zeros(frame.height, dtype=pl.Int8, eager=True).cast(pl.Boolean)
     return repeated.scatter(rows.filter(~first), True) if len(rows) else None
+
+
+def _of_one_id(frame: pl.DataFrame) -> pl.Series | None:
+    """Return which rows have the id of an earlier event of the same viewer."""
+    if EVENT_ID not in frame.columns or frame[EVENT_ID].null_count() == frame.height:
+        return None
+    named = frame[EVENT_ID].is_not_null()
+    return named & ~frame.select(pl.struct(USER_ID, EVENT_ID).is_first_distinct()).to_series()
+
+
+def _any(one: pl.Series | None, other: pl.Series | None) -> pl.Series | None:
+    if one is None or other is None:
+        return one if other is None else other
+    return one | other

@@ -2,17 +2,56 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Final
 
 import polars as pl
 
+from foveate.data.raw.table import PIECE, RawTable
+from foveate.data.readers.convert import Column, Converted, Finish, OnError, RowErrors, convert
+from foveate.data.report import SkippedFile
 from foveate.data.schema import ITEM_ID, ITEMS, OCCURRED_AT, USER_ID, VIEWERS
+from foveate.errors import ConfigError
 from foveate.registry import Registry, Variant
 
 NO_ITEMS: Final = pl.DataFrame(schema=ITEMS)
 NO_VIEWERS: Final = pl.DataFrame(schema=VIEWERS)
+
+
+@dataclass(frozen=True)
+class LogFile:
+    """One file of a log, and how its rows become contacts.
+
+    Parameters
+    ----------
+    table
+        The file.
+    columns
+        How its columns become columns of contacts, see :data:`foveate.data.contacts.CONTACTS`.
+    finish
+        Makes contacts of the converted columns, where more is to be done than to convert each by itself.
+    ignored
+        Columns of the file that no one reads.
+    """
+
+    table: RawTable
+    columns: tuple[Column, ...]
+    finish: Finish = lambda frame: frame
+    ignored: tuple[str, ...] = ()
+
+    def pieces(self) -> Iterator[tuple[int, pl.DataFrame]]:
+        """Yield the number of the first row of each piece, and the piece as it stands in the file."""
+        start = 0
+        for piece in self.table.pieces(list(dict.fromkeys(column.theirs for column in self.columns)), PIECE):
+            yield start, piece
+            start += piece.height
+
+    def convert(self, start: int, piece: pl.DataFrame) -> Converted:
+        """Return a piece as contacts."""
+        found = convert(piece, self.columns, start)
+        return Converted(self.finish(found.frame), found.bad, found.faults, found.zones)
 
 
 @dataclass(frozen=True)
@@ -21,38 +60,74 @@ class Source:
 
     Parameters
     ----------
-    contacts
-        The log in file order, as frames that stream; each holds some of the columns of
-        :data:`foveate.data.contacts.CONTACTS`. Where times tie or are absent, the order of rows decides.
-    items, viewers
-        What the source tells of items and viewers; those that only the log knows are added by the import.
+    logs
+        The files of the log, in order. Where times tie or are absent, the order of rows decides.
     positive_kinds
         Event kinds that count as interest in this source.
+    errors
+        Counts the rows that cannot be read, of all tables.
+    items, viewers
+        What the source knows of items and viewers; those that only the log knows are added by the import.
     same
         Contacts that agree in these columns are the same contact, logged twice; empty means all columns.
-    files
-        The file behind each frame of ``contacts``, for messages.
+    item_columns
+        How the columns of the table of items were read.
+    item_ignored
+        Columns of that table that no one reads.
+    skipped
+        Files that were left out.
+    notes
+        What the user should know of how the source was read.
+    zone
+        What times without a time zone mean; empty where no setting says it.
     """
 
-    contacts: tuple[pl.LazyFrame, ...]
+    logs: tuple[LogFile, ...]
     positive_kinds: tuple[str, ...]
+    errors: RowErrors
     items: pl.DataFrame = field(default_factory=lambda: NO_ITEMS)
     viewers: pl.DataFrame = field(default_factory=lambda: NO_VIEWERS)
     same: tuple[str, ...] = ()
-    files: tuple[Path, ...] = field(kw_only=True)
+    item_columns: tuple[Column, ...] = ()
+    item_ignored: tuple[str, ...] = ()
+    skipped: tuple[SkippedFile, ...] = ()
+    notes: tuple[str, ...] = ()
+    zone: str = ""
 
 
 SAME_MOMENT = (USER_ID, ITEM_ID, OCCURRED_AT)
 """For sources whose rows are meetings: no viewer meets an item twice in one moment."""
 
 
+@dataclass(frozen=True, kw_only=True)
 class Reader(Variant):
     """Base of the readers: frozen configs, each of which knows one layout of raw files.
 
     Each file of this package that defines one adds a reader.
+
+    Parameters
+    ----------
+    on_error
+        What becomes of a row that cannot be read: ``refuse`` ends the import and names it, ``skip`` leaves it out and
+        counts it.
+    skip_at_most
+        The largest share of rows that ``skip`` may leave out.
     """
 
     variants: ClassVar[Registry[Reader]]
+
+    on_error: OnError = "refuse"
+    skip_at_most: float = 0.05
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.skip_at_most <= 1:
+            raise ConfigError(f"skip_at_most: expected a share from 0 to 1, got {self.skip_at_most:g}")
+
+    @classmethod
+    def fits(cls, root: Path) -> bool:
+        """Whether a file or folder has the layout that this reader knows, told by names and first lines."""
+        del root
+        return False
 
     def read(self, root: Path) -> Source:
         """Find the files and describe how to read them; the log itself is not read yet.
@@ -65,6 +140,10 @@ class Reader(Variant):
             A file misses columns or holds wrong types.
         """
         raise NotImplementedError
+
+    def errors(self) -> RowErrors:
+        """Return what counts the rows of one import that cannot be read."""
+        return RowErrors(self.on_error, self.skip_at_most)
 
 
 Reader.variants = Registry("reader", Reader, "foveate.data.readers")

@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import polars as pl
 
 from foveate.data.contacts import DURATION, SHOWN
-from foveate.data.readers.base import NO_VIEWERS, SAME_MOMENT, Reader, Source
-from foveate.data.readers.raw import as_items, attributes, collect, epoch, header, need, scan_csv, scan_parquet, words
-from foveate.data.schema import ITEM_ID, LONG_VIEW, OCCURRED_AT, USER_ID, WATCH
+from foveate.data.raw.files import need
+from foveate.data.raw.table import frame_table, open_table
+from foveate.data.readers.base import NO_ITEMS, NO_VIEWERS, SAME_MOMENT, LogFile, Reader, Source
+from foveate.data.readers.convert import Column, RowErrors, convert_table, expect_columns
+from foveate.data.readers.viewers import viewers_of
+from foveate.data.schema import ITEM_ID, LONG_VIEW, OCCURRED_AT, USER_ID, WATCH, as_items
+from foveate.data.values.numbers import Flag, Seconds
+from foveate.data.values.text import Id, Text, Words
+from foveate.data.values.times import Time
 from foveate.errors import ReaderError
 
 RANDOM_POLICY = "random-exposure"
@@ -27,23 +33,32 @@ _FLAGS = {
     "share": "is_forward",
     "hide": "is_hate",
 }
-_LOG: dict[str, pl.DataType] = {
-    "user_id": pl.String(),
-    "video_id": pl.String(),
-    "time_ms": pl.Int64(),
-    **dict.fromkeys(_FLAGS.values(), pl.Int8()),
-    "play_time_ms": pl.Int64(),
-    "duration_ms": pl.Int64(),
-    "is_rand": pl.Int8(),
-    "tab": pl.String(),
-}
-_VIDEOS: dict[str, pl.DataType] = {
-    "video_id": pl.String(),
-    "author_id": pl.String(),
-    "upload_dt": pl.String(),
-    "video_duration": pl.Float64(),
-    "tag": pl.String(),
-}
+_RANDOM: Final = "is_rand"
+_MILLISECONDS: Final = Seconds(0.001)
+_LOG: Final = (
+    Column(USER_ID, "user_id", Id()),
+    Column(ITEM_ID, "video_id", Id()),
+    Column(OCCURRED_AT, "time_ms", Time("ms", about="milliseconds since 1970")),
+    Column("surface", "tab", Text()),
+    Column(_RANDOM, "is_rand", Flag()),
+    Column(DURATION, "duration_ms", _MILLISECONDS),
+    Column(WATCH, "play_time_ms", _MILLISECONDS),
+    *(Column(kind, flag, Flag()) for kind, flag in _FLAGS.items()),
+)
+_VIDEOS: Final = (
+    Column(ITEM_ID, "video_id", Id()),
+    Column("channel_id", "author_id", Text()),
+    Column("tags", "tag", Words(",")),
+    Column("duration_seconds", "video_duration", _MILLISECONDS),
+    Column("published_at", "upload_dt", Time()),
+)
+_HISTORY: Final = (
+    Column(USER_ID, USER_ID, Id()),
+    Column(ITEM_ID, ITEM_ID, Id()),
+    Column(WATCH, WATCH, Flag()),
+    Column("like", "like", Flag()),
+    Column(LONG_VIEW, LONG_VIEW, Flag()),
+)
 
 
 @dataclass(frozen=True)
@@ -55,87 +70,81 @@ class KuaiRandReader(Reader):
 
     name: ClassVar[str] = "kuairand"
 
+    @classmethod
+    def fits(cls, root: Path) -> bool:
+        """See :meth:`Reader.fits`."""
+        return bool(_logs(root))
+
     def read(self, root: Path) -> Source:
         """See :meth:`Reader.read`."""
-        logs = (
-            [root]
-            if need(root).is_file()
-            else sorted([*root.glob("log_standard_*.csv"), *root.glob("log_random_*.csv")])
-        )
+        logs = _logs(need(root))
         if not logs:
             raise ReaderError(f"'{root}' holds no log_standard_*.csv; name the folder of a KuaiRand release")
         folder = logs[0].parent
         histories = sorted(folder.glob("histories_*.parquet"))
+        viewers = [open_table(file) for file in sorted(folder.glob("user_features_*.csv"))]
+        errors = self.errors()
         return Source(
-            (*map(_history, histories), *map(_contacts, logs)),
+            (*map(_history, histories), *map(_log, logs)),
             (LONG_VIEW,),
-            _items(sorted(folder.glob("video_features_basic_*.csv"))),
-            _viewers(sorted(folder.glob("user_features_*.csv"))),
+            errors,
+            _items(sorted(folder.glob("video_features_basic_*.csv")), errors),
+            pl.concat(viewers_of(table, "user_id") for table in viewers) if viewers else NO_VIEWERS,
             SAME_MOMENT,
-            files=(*histories, *logs),
+            item_columns=_VIDEOS,
         )
 
 
-def _contacts(path: Path) -> pl.LazyFrame:
-    played = pl.col("play_time_ms")
-    return scan_csv(path, _LOG).select(
-        pl.col("user_id").alias(USER_ID),
-        pl.col("video_id").alias(ITEM_ID),
-        epoch("time_ms", "ms").alias(OCCURRED_AT),
-        pl.lit(True).alias(SHOWN),
-        pl.col("tab").alias("surface"),
-        pl.when(pl.col("is_rand") == 1).then(pl.lit(RANDOM_POLICY)).alias("policy_id"),
-        (pl.col("duration_ms") / 1000).cast(pl.Float32).alias(DURATION),
-        pl.when(played != 0).then(played / 1000).cast(pl.Float32).alias(WATCH),
-        *((pl.col(flag) != 0).alias(kind) for kind, flag in _FLAGS.items()),
-    )
+def _logs(root: Path) -> list[Path]:
+    if root.is_file():
+        return [root] if root.name.startswith(("log_standard_", "log_random_")) else []
+    return sorted([*root.glob("log_standard_*.csv"), *root.glob("log_random_*.csv")])
 
 
-def _items(files: Sequence[Path]) -> pl.DataFrame:
-    frames = [collect(scan_csv(file, _VIDEOS), file.name) for file in files]
-    videos = pl.concat(frames) if frames else pl.DataFrame(schema=_VIDEOS)
-    tags = words("tag", ",")
-    return as_items(
-        videos.select(
-            pl.col("video_id").alias(ITEM_ID),
-            pl.col("author_id").alias("channel_id"),
-            tags.list.head(1).alias("categories"),
-            tags.alias("tags"),
-            (pl.col("video_duration") / 1000).alias("duration_seconds"),
-            pl.col("upload_dt")
-            .str.to_datetime("%Y-%m-%d", time_unit="us", time_zone="UTC", strict=False)
-            .alias("published_at"),
-        )
-    )
+def _log(path: Path) -> LogFile:
+    table = open_table(path)
+    expect_columns(table.name, table.schema, [column.theirs for column in _LOG])
+    return LogFile(table, _LOG, _contacts)
 
 
-def _viewers(files: Sequence[Path]) -> pl.DataFrame:
+def _contacts(frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.with_columns(
+        pl.lit(value=True).alias(SHOWN),
+        pl.when(_RANDOM).then(pl.lit(RANDOM_POLICY)).alias("policy_id"),
+        pl.when(pl.col(WATCH) != 0).then(WATCH).alias(WATCH),
+    ).drop(_RANDOM)
+
+
+def _items(files: Sequence[Path], errors: RowErrors) -> pl.DataFrame:
     frames = []
-    for file in files:
-        columns = dict.fromkeys(header(file), pl.String())
-        frames.append(attributes(collect(scan_csv(file, {"user_id": pl.String(), **columns}), file.name), "user_id"))
-    return pl.concat(frames) if frames else NO_VIEWERS
+    for table in map(open_table, files):
+        expect_columns(table.name, table.schema, [column.theirs for column in _VIDEOS])
+        frames.append(convert_table(table, _VIDEOS, errors))
+    if not frames:
+        return NO_ITEMS
+    videos = pl.concat(frames).with_columns(pl.col("tags").fill_null([]))
+    return as_items(videos.with_columns(pl.col("tags").list.head(1).alias("categories")))
 
 
-def _history(path: Path) -> pl.LazyFrame:
+def _history(path: Path) -> LogFile:
     """Merge each viewer's last watches, likes and long views into one order, oldest first."""
     columns = ("user_id", "watch_seq", "like_seq", "long_watch_seq")
-    frame = collect(scan_parquet(path).select(columns), path.name)
+    source = open_table(path)
+    expect_columns(path.name, source.schema, columns)
     users: list[str] = []
     rows: list[tuple[int, bool, bool, bool]] = []
-    for user, watched, liked, long_viewed in frame.iter_rows():
+    for user, watched, liked, long_viewed in source.whole(columns).iter_rows():
         mine = _merge(watched, liked, long_viewed)
         users += [str(user)] * len(mine)
         rows += mine
     schema = {ITEM_ID: pl.Int64, WATCH: pl.Boolean, "like": pl.Boolean, LONG_VIEW: pl.Boolean}
-    merged = pl.DataFrame(rows, schema=schema, orient="row")
-    return merged.lazy().select(
-        pl.Series(USER_ID, users, dtype=pl.String),
-        pl.col(ITEM_ID).cast(pl.String),
-        pl.when(WATCH).then(float("nan")).cast(pl.Float32).alias(WATCH),
-        "like",
-        LONG_VIEW,
-    )
+    merged = pl.DataFrame(rows, schema=schema, orient="row").with_columns(pl.Series(USER_ID, users, dtype=pl.String))
+    return LogFile(frame_table(merged, path.name), _HISTORY, _watches)
+
+
+def _watches(frame: pl.DataFrame) -> pl.DataFrame:
+    """Seconds are not known: the watch happened, and its length is not a number."""
+    return frame.with_columns(pl.when(WATCH).then(float("nan")).cast(pl.Float32).alias(WATCH))
 
 
 def _merge(watched: list[int], liked: list[int], long_viewed: list[int]) -> list[tuple[int, bool, bool, bool]]:

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import polars as pl
 
-from foveate.data.readers.base import NO_VIEWERS, Reader, Source
-from foveate.data.readers.raw import as_items, attributes, collect, epoch, need, scan_csv, words
-from foveate.data.schema import ITEM_ID, OCCURRED_AT, RATE, USER_ID
+from foveate.data.raw.files import need
+from foveate.data.raw.table import RawTable, frame_table, open_table
+from foveate.data.readers.base import NO_VIEWERS, LogFile, Reader, Source
+from foveate.data.readers.convert import Column, RowErrors, convert_table, expect_columns, time_parser
+from foveate.data.readers.viewers import viewers_of
+from foveate.data.schema import ITEM_ID, OCCURRED_AT, RATE, USER_ID, as_items
+from foveate.data.values.numbers import Number
+from foveate.data.values.text import Id, Text, Words
 from foveate.errors import ReaderError, SchemaError
 
-_NO_GENRES = "(no genres listed)"
-_RATINGS = ("userId", "movieId", "rating", "timestamp")
+_RATINGS: Final = ("userId", "movieId", "rating", "timestamp")
+_ITEM_COLUMNS: Final = (
+    Column(ITEM_ID, "movieId", Id()),
+    Column("title", "title", Text()),
+    Column("categories", "genres", Words("|")),
+)
+_TAG_COLUMNS: Final = (Column(ITEM_ID, "movieId", Id()), Column("tag", "tag", Text()))
 
 
 @dataclass(frozen=True)
@@ -27,78 +38,90 @@ class MovieLensReader(Reader):
 
     name: ClassVar[str] = "movielens"
 
+    @classmethod
+    def fits(cls, root: Path) -> bool:
+        """See :meth:`Reader.fits`."""
+        folder = root if root.is_dir() else root.parent
+        if not root.is_dir() and root.name not in ("ratings.csv", "ratings.dat"):
+            return False
+        if (folder / "ratings.dat").exists():
+            return (folder / "movies.dat").exists()
+        logs, movies = folder / "ratings.csv", folder / "movies.csv"
+        return logs.exists() and movies.exists() and {*_RATINGS[:3]} <= set(open_table(logs).schema)
+
     def read(self, root: Path) -> Source:
         """See :meth:`Reader.read`."""
-        if (need(root) / "ratings.csv").exists():
-            return _read_csv(root)
-        if (root / "ratings.dat").exists():
-            return _read_dat(root)
+        folder = root if need(root).is_dir() else root.parent
+        for suffix in (".csv", ".dat"):
+            if (folder / f"ratings{suffix}").exists():
+                return self._read(folder, suffix)
         raise ReaderError(f"'{root}' holds neither ratings.csv nor ratings.dat; name the folder of a MovieLens release")
 
-
-def _read_csv(root: Path) -> Source:
-    types = (pl.String(), pl.String(), pl.Float32(), pl.Int64())
-    ratings = scan_csv(root / "ratings.csv", dict(zip(_RATINGS, types, strict=True)))
-    text = pl.String()
-    movies = collect(scan_csv(root / "movies.csv", {"movieId": text, "title": text, "genres": text}), "movies.csv")
-    tags = pl.DataFrame(schema={"movieId": text, "tag": text})
-    if (root / "tags.csv").exists():
-        tags = collect(scan_csv(root / "tags.csv", {"movieId": text, "tag": text}), "tags.csv")
-    return Source((_contacts(ratings),), (RATE,), _items(movies, tags), files=(root / "ratings.csv",))
-
-
-def _read_dat(root: Path) -> Source:
-    # One colon separates for the scanner, so that every second column is empty. Ratings hold digits alone.
-    names = [name for field in _RATINGS for name in (field, f"_{field}")][:-1]
-    types = {"rating": pl.Float32(), "timestamp": pl.Int64()}
-    schema = {name: types.get(name, pl.String()) for name in names}
-    ratings = pl.scan_csv(
-        root / "ratings.dat", separator=":", has_header=False, quote_char=None, schema=schema, glob=False
-    )
-    movies = _dat(root / "movies.dat", ("movieId", "title", "genres"))
-    tags = pl.DataFrame(schema={"movieId": pl.String(), "tag": pl.String()})
-    if (root / "tags.dat").exists():
-        tags = _dat(root / "tags.dat", ("userId", "movieId", "tag", "timestamp"))
-    viewers = NO_VIEWERS
-    if (root / "users.dat").exists():
-        viewers = attributes(_dat(root / "users.dat", ("userId", "gender", "age", "occupation", "zip")), "userId")
-    return Source((_contacts(ratings),), (RATE,), _items(movies, tags), viewers, files=(root / "ratings.dat",))
-
-
-def _contacts(ratings: pl.LazyFrame) -> pl.LazyFrame:
-    return ratings.select(
-        pl.col("userId").alias(USER_ID),
-        pl.col("movieId").alias(ITEM_ID),
-        epoch("timestamp", "s").alias(OCCURRED_AT),
-        pl.col("rating").alias(RATE),
-    )
-
-
-def _items(movies: pl.DataFrame, tags: pl.DataFrame) -> pl.DataFrame:
-    counted = (
-        tags.drop_nulls("tag")
-        .group_by("movieId", "tag")
-        .len()
-        .sort(["movieId", "len", "tag"], descending=[False, True, False])
-    )
-    lists = counted.group_by("movieId", maintain_order=True).agg(pl.col("tag").alias("tags"))
-    genres = words("genres", "|")
-    return as_items(
-        movies.join(lists, on="movieId", how="left", maintain_order="left").with_columns(
-            pl.col("movieId").alias(ITEM_ID),
-            genres.list.filter(pl.element() != _NO_GENRES).alias("categories"),
-            pl.col("tags").fill_null([]),
+    def _read(self, folder: Path, suffix: str) -> Source:
+        errors = self.errors()
+        headless = suffix == ".dat"
+        path = folder / f"ratings{suffix}"
+        ratings = open_table(path, separator="::", names=_RATINGS) if headless else open_table(path)
+        expect_columns(ratings.name, ratings.schema, _RATINGS)
+        columns = (
+            Column(USER_ID, "userId", Id()),
+            Column(ITEM_ID, "movieId", Id()),
+            Column(OCCURRED_AT, "timestamp", time_parser(ratings, "timestamp")),
+            Column(RATE, "rating", Number()),
         )
+        movies = _small(folder / f"movies{suffix}", ("movieId", "title", "genres"))
+        tags, users = folder / f"tags{suffix}", folder / "users.dat"
+        viewers = NO_VIEWERS
+        if headless and users.exists():
+            viewers = viewers_of(_small(users, ("userId", "gender", "age", "occupation", "zip")), "userId")
+        given = _small(tags, ("userId", "movieId", "tag", "timestamp")) if tags.exists() else None
+        return Source(
+            (LogFile(ratings, columns),),
+            (RATE,),
+            errors,
+            _items(movies, given, errors),
+            viewers,
+            item_columns=_ITEM_COLUMNS,
+        )
+
+
+def _small(path: Path, names: Sequence[str]) -> RawTable:
+    """Open a table beside the ratings; those of the ``::`` layout have no header."""
+    if path.suffix == ".dat":
+        return _dat(path, names)
+    table = open_table(path)
+    expect_columns(table.name, table.schema, [name for name in names if name not in ("userId", "timestamp")])
+    return table
+
+
+def _items(movies: RawTable, tags: RawTable | None, errors: RowErrors) -> pl.DataFrame:
+    items = convert_table(movies, _ITEM_COLUMNS, errors).with_columns(pl.col("categories").fill_null([]))
+    if tags is None:
+        return as_items(items.with_columns(pl.lit([], dtype=pl.List(pl.String)).alias("tags")))
+    counted = (
+        convert_table(tags, _TAG_COLUMNS, errors)
+        .drop_nulls("tag")
+        .group_by(ITEM_ID, "tag")
+        .len()
+        .sort([ITEM_ID, "len", "tag"], descending=[False, True, False])
     )
+    lists = counted.group_by(ITEM_ID, maintain_order=True).agg(pl.col("tag").alias("tags"))
+    joined = items.join(lists, on=ITEM_ID, how="left", maintain_order="left")
+    return as_items(joined.with_columns(pl.col("tags").fill_null([])))
 
 
-def _dat(path: Path, names: tuple[str, ...]) -> pl.DataFrame:
-    """Read one of the small ``::`` files; they are latin-1, and a title may hold colons of its own."""
+def _dat(path: Path, names: Sequence[str]) -> RawTable:
+    """Open one of the small ``::`` files: in UTF-8 or, as the older releases, in latin-1."""
+    content = need(path).read_bytes()
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError:
+        text = content.decode("latin-1")
     rows = []
-    for number, line in enumerate(need(path).read_text(encoding="latin-1").split("\n"), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         fields = line.rstrip("\r").split("::")
         if len(fields) == len(names):
             rows.append(fields)
         elif line:
             raise SchemaError(path.name, [f"line {number} holds {len(fields)} fields, expected {len(names)}: {line!r}"])
-    return pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String), orient="row")
+    return frame_table(pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String), orient="row"), path.name)

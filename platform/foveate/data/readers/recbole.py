@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import polars as pl
 
-from foveate.data.readers.base import NO_ITEMS, NO_VIEWERS, Reader, Source
-from foveate.data.readers.raw import as_items, attributes, collect, epoch, expect_columns, header, need, words
-from foveate.data.schema import ITEM_ID, OCCURRED_AT, RATE, USER_ID, WATCH
+from foveate.data.contacts import watched_somehow
+from foveate.data.raw.files import need
+from foveate.data.raw.table import RawTable, open_table
+from foveate.data.readers.base import NO_ITEMS, NO_VIEWERS, LogFile, Reader, Source
+from foveate.data.readers.convert import Column, RowErrors, convert_table, expect_columns, time_parser
+from foveate.data.readers.viewers import viewers_of
+from foveate.data.schema import ITEM_ID, OCCURRED_AT, RATE, USER_ID, WATCH, as_items
+from foveate.data.values.base import Parsed
+from foveate.data.values.numbers import Number
+from foveate.data.values.text import Id, Text, Words
+from foveate.data.values.times import TimeUnit
 from foveate.errors import ReaderError, SchemaError
 
-_NUMBERS = {"float": pl.Float64()}
 _TYPES = ("token", "token_seq", "float", "float_seq")
 
 
@@ -26,7 +33,7 @@ class RecBoleReader(Reader):
     user, item, time, rating
         Field names. Without the time's field rows keep the order of the file; without the rating's a row is a watch.
     time_unit
-        Of the time's field.
+        Of the time's field: ``s``, ``ms``, ``us`` or ``ns``; ``auto`` tells it by the size of each number.
     title, categories
         Item fields to take the title and the categories from; the first one that is there.
     """
@@ -37,47 +44,75 @@ class RecBoleReader(Reader):
     item: str = "item_id"
     time: str = "timestamp"
     rating: str = "rating"
-    time_unit: Literal["s", "ms", "us"] = "s"
+    time_unit: TimeUnit = "auto"
     title: tuple[str, ...] = ("title", "movie_title", "item_name", "name")
     categories: tuple[str, ...] = ("categories", "class", "genre", "genres", "category")
 
+    @classmethod
+    def fits(cls, root: Path) -> bool:
+        """See :meth:`Reader.fits`."""
+        return root.suffix == ".inter" if root.is_file() else len(list(root.glob("*.inter"))) == 1
+
     def read(self, root: Path) -> Source:
         """See :meth:`Reader.read`."""
-        log = _interactions_file(root)
-        frame, fields = _scan(log)
-        expect_columns(log.name, list(fields), (self.user, self.item))
-        rated = self.rating in fields
-        signal = pl.col(self.rating).cast(pl.Float32).alias(RATE) if rated else pl.lit(float("nan")).alias(WATCH)
-        columns = [pl.col(self.user).alias(USER_ID), pl.col(self.item).alias(ITEM_ID), signal]
-        if self.time in fields:
-            columns.append(epoch(self.time, self.time_unit).alias(OCCURRED_AT))
-        items, viewers = log.with_suffix(".item"), log.with_suffix(".user")
+        path = _interactions_file(root)
+        log, _ = _open(path)
+        expect_columns(log.name, log.schema, (self.user, self.item))
+        rated = self.rating in log.schema
+        columns = [Column(USER_ID, self.user, Id()), Column(ITEM_ID, self.item, Id())]
+        if rated:
+            columns.append(Column(RATE, self.rating, Number()))
+        if self.time in log.schema:
+            columns.append(Column(OCCURRED_AT, self.time, time_parser(log, self.time, unit=self.time_unit)))
+        ignored = tuple(name for name in log.schema if name not in {column.theirs for column in columns})
+        items, viewers = path.with_suffix(".item"), path.with_suffix(".user")
+        errors = self.errors()
+        found, item_columns = self._items(items, errors) if items.exists() else (NO_ITEMS, ())
         return Source(
-            (frame.select(columns),),
+            (
+                LogFile(log, tuple(columns), ignored=ignored)
+                if rated
+                else LogFile(log, tuple(columns), watched_somehow, ignored),
+            ),
             (RATE,) if rated else (WATCH,),
-            self._items(items) if items.exists() else NO_ITEMS,
+            errors,
+            found,
             self._viewers(viewers) if viewers.exists() else NO_VIEWERS,
-            files=(log,),
+            item_columns=item_columns,
         )
 
-    def _items(self, path: Path) -> pl.DataFrame:
-        frame, fields = _scan(path)
-        expect_columns(path.name, list(fields), (self.item,))
-        columns = [pl.col(self.item).alias(ITEM_ID)]
-        title = next((name for name in self.title if name in fields), None)
+    def _items(self, path: Path, errors: RowErrors) -> tuple[pl.DataFrame, tuple[Column, ...]]:
+        table, types = _open(path)
+        expect_columns(path.name, table.schema, (self.item,))
+        columns = [Column(ITEM_ID, self.item, Id())]
+        title = next((name for name in self.title if name in types), None)
         if title:
-            columns.append(pl.col(title).cast(pl.String).alias("title"))
-        categories = next((name for name in self.categories if name in fields), None)
+            columns.append(Column("title", title, Text(), "guessed"))
+        categories = next((name for name in self.categories if name in types), None)
         if categories:
-            whole = fields[categories] == "token"
-            parts = pl.concat_list(categories) if whole else words(categories, " ")
-            columns.append(parts.alias("categories"))
-        return as_items(collect(frame.select(columns), path.name))
+            parser = OneWord() if types[categories] == "token" else Words(" ")
+            columns.append(Column("categories", categories, parser, "guessed"))
+        items = convert_table(table, columns, errors)
+        return as_items(items.with_columns(pl.col("^categories$").fill_null([]))), tuple(columns)
 
     def _viewers(self, path: Path) -> pl.DataFrame:
-        frame, fields = _scan(path)
-        expect_columns(path.name, list(fields), (self.user,))
-        return attributes(collect(frame, path.name), self.user)
+        table, _ = _open(path)
+        expect_columns(path.name, table.schema, (self.user,))
+        return viewers_of(table, self.user)
+
+
+@dataclass(frozen=True)
+class OneWord:
+    """Reads a text as a list of that one word."""
+
+    about: str = "one word"
+    expects: str = "text"
+
+    def parse(self, raw: pl.Series) -> Parsed:
+        """See :meth:`Parser.parse`."""
+        parsed = Text().parse(raw)
+        listed = pl.select(pl.when(parsed.values.is_not_null()).then(pl.concat_list(parsed.values))).to_series()
+        return Parsed(listed, parsed.bad)
 
 
 def _interactions_file(root: Path) -> Path:
@@ -90,13 +125,14 @@ def _interactions_file(root: Path) -> Path:
     return found[0]
 
 
-def _scan(path: Path) -> tuple[pl.LazyFrame, dict[str, str]]:
-    fields: dict[str, str] = {}
-    for field in header(path, "\t"):
+def _open(path: Path) -> tuple[RawTable, dict[str, str]]:
+    """Open an atomic file; returns it with plain names, and the type of each field."""
+    table = open_table(path, separator="\t")
+    types: dict[str, str] = {}
+    for field in table.schema:
         name, _, kind = field.rpartition(":")
         if kind not in _TYPES:
             raise SchemaError(path.name, [f"header '{field}' must read NAME:TYPE with one of {', '.join(_TYPES)}"])
-        fields[name] = kind
-    schema = {f"{name}:{kind}": _NUMBERS.get(kind, pl.String()) for name, kind in fields.items()}
-    frame = pl.scan_csv(path, separator="\t", quote_char=None, schema=schema, glob=False)
-    return frame.select(pl.col(full).alias(name) for full, name in zip(schema, fields, strict=True)), fields
+        types[name] = kind
+    names = dict(zip(table.schema, types, strict=True))
+    return table.renamed(names), types

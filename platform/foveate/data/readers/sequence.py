@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-import polars as pl
-
-from foveate.data.readers.base import Reader, Source
-from foveate.data.readers.raw import expect_columns, need, scan_csv, scan_parquet
+from foveate.data.contacts import watched_somehow
+from foveate.data.raw.files import need
+from foveate.data.raw.table import open_table
+from foveate.data.readers.base import LogFile, Reader, Source
+from foveate.data.readers.convert import Column, expect_columns, id_parser
 from foveate.data.schema import ITEM_ID, USER_ID, WATCH
 from foveate.errors import ReaderError
 
@@ -21,27 +22,25 @@ class SequenceReader(Reader):
     Parameters
     ----------
     user, item
-        Column names.
+        Column names; empty takes ``user`` or ``user_id``, and ``item`` or ``item_id``.
     """
 
     name: ClassVar[str] = "sequence"
 
-    user: str = "user"
-    item: str = "item"
+    user: str = ""
+    item: str = ""
 
     def read(self, root: Path) -> Source:
         """See :meth:`Reader.read`."""
         if not need(root).is_file():
             raise ReaderError(f"'{root}' is no file; name the Parquet or CSV file that holds the sequences")
-        if root.suffix.lower() == ".parquet":
-            frame = scan_parquet(root)
-            expect_columns(root.name, frame.collect_schema().names(), (self.user, self.item))
-        else:
-            frame = scan_csv(root, {self.user: pl.String(), self.item: pl.String()})
-        contacts = frame.select(
-            pl.col(self.user).cast(pl.String).alias(USER_ID),
-            pl.col(self.item).cast(pl.String).alias(ITEM_ID),
-            # Seconds are not known: the watch happened, and its length is not a number.
-            pl.lit(float("nan"), dtype=pl.Float32).alias(WATCH),
+        table = open_table(root)
+        user = self.user or ("user" if USER_ID not in table.schema else USER_ID)
+        item = self.item or ("item" if ITEM_ID not in table.schema else ITEM_ID)
+        expect_columns(table.name, table.schema, (user, item))
+        columns = (
+            Column(USER_ID, user, id_parser([(table, user)])),
+            Column(ITEM_ID, item, id_parser([(table, item)])),
         )
-        return Source((contacts,), (WATCH,), files=(root,))
+        ignored = tuple(name for name in table.schema if name not in (user, item))
+        return Source((LogFile(table, columns, watched_somehow, ignored),), (WATCH,), self.errors())

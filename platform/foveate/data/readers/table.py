@@ -1,214 +1,433 @@
-"""The user's own log: Parquet, CSV or JSONL, with a map from their columns to ours."""
+"""The user's own log: any table, with a map from their columns to ours where the names alone do not tell it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import polars as pl
 
-from foveate.data.contacts import AMOUNTS, CONTACTS, SHOWN
-from foveate.data.readers.base import NO_ITEMS, NO_VIEWERS, Reader, Source
-from foveate.data.readers.raw import as_items, attributes, collect, header, need, plain, scan_csv, scan_parquet
-from foveate.data.schema import EVENT_KINDS, ITEM_ID, ITEMS, KIND, OCCURRED_AT, TIMESTAMP, USER_ID, VALUE, WATCH
+from foveate.data.contacts import AMOUNTS, CONTACTS, DURATION, EVENT_ID, SHOWN, watched_somehow
+from foveate.data.raw.dialect import SEPARATORS
+from foveate.data.raw.files import hive_keys, need, table_files
+from foveate.data.raw.table import RawTable, frame_table, open_table
+from foveate.data.readers.base import NO_ITEMS, NO_VIEWERS, LogFile, Reader, Source
+from foveate.data.readers.convert import (
+    Column,
+    How,
+    RowErrors,
+    convert_table,
+    expect_columns,
+    id_parser,
+    time_parser,
+)
+from foveate.data.readers.names import (
+    ITEM_NAMES,
+    LOG_NAMES,
+    guess_columns,
+    guess_item_positions,
+    guess_kinds,
+    guess_log_positions,
+    is_column_name,
+    plain,
+    seconds_scale,
+)
+from foveate.data.readers.viewers import viewers_of
+from foveate.data.report import SkippedFile
+from foveate.data.schema import (
+    EVENT_KINDS,
+    ITEM_ID,
+    ITEMS,
+    KIND,
+    NEGATIVE_KINDS,
+    OCCURRED_AT,
+    RATE,
+    TIMESTAMP,
+    USER_ID,
+    VALUE,
+    WATCH,
+    as_items,
+)
+from foveate.data.values.base import Parser
+from foveate.data.values.numbers import Flag, Integer, Number, Seconds, Years
+from foveate.data.values.text import Id, OneOf, Text, Words, list_separator
+from foveate.data.values.times import DateOrder, TimeUnit
 from foveate.errors import ConfigError, ReaderError, SchemaError
 
-_FORMATS = (".parquet", ".csv", ".jsonl", ".ndjson")
-_KNOWN = (*(name for name in CONTACTS if name != SHOWN), KIND, VALUE)
-_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000}
+_KNOWN: Final = (*(name for name in CONTACTS if name != SHOWN), KIND, VALUE)
+_ITEM_FILES: Final = ("items", "item", "movies", "videos", "films", "catalog", "catalogue", "products", "meta")
+_VIEWER_FILES: Final = ("users", "viewers", "user", "profiles")
+NONE: Final = "none"
+"""Names no file and no column: takes back what would be guessed."""
 
 
 @dataclass(frozen=True)
 class TableReader(Reader):
     """Reads one file, or every file of a folder in the order of names; a row is a meeting or an event.
 
+    Text with any of the usual separators, JSON lines, Parquet and Arrow, packed or not. Columns that are called as
+    people call them are found; whatever is guessed is shown, and a setting overrules it.
+
     Parameters
     ----------
     columns
         Our column to theirs, such as ``{user_id: uid, item_id: video, occurred_at: ts, watch: seconds_played}``. Ours
         are ``user_id``, ``item_id``, ``occurred_at``, ``surface``, ``position``, ``policy_id``, ``propensity``,
-        ``duration``, ``text`` and the kinds of event: ``watch`` in seconds, ``rate`` in stars, the others 0 or 1.
-        Where a row is one event instead, ``kind`` names it and ``value`` holds its seconds or stars. A column that
-        is called as ours is need not be named.
+        ``duration``, ``text``, ``event_id`` and the kinds of event: ``watch`` in seconds, ``rate`` in stars, the
+        others 0 or 1. Where a row is one event instead, ``kind`` names it and ``value`` holds its seconds or stars.
+        ``none`` leaves one of ours without a column.
     kinds
         Their kind to ours, such as ``{play: watch, thumbs_up: like}``.
     time_unit
-        Of numeric times; text is read as ISO 8601, in UTC where it names no zone.
+        Of numeric times: ``s``, ``ms``, ``us`` or ``ns``; ``auto`` tells it by the size of each.
+    time_zone
+        Where times that name no zone were written down, such as ``Europe/Berlin``; empty means UTC, and refuses a
+        column in which some times name a zone and others do not.
+    date_order
+        Of dates such as 03/04/2024: ``dmy`` or ``mdy``; ``auto`` refuses those that no other date of the column tells.
     positive
-        Kinds that count as interest.
+        Kinds that count as interest; empty takes ``watch``, else ``rate``, else all that are not negative.
     impressions
         Whether each row was shown by a recommender.
     items, viewers
-        Files that tell of items and viewers, relative to the log's folder; empty for none.
+        Files about items and viewers, beside the log or from the current folder. Empty finds them in the log's
+        folder, if that is what is imported; ``none`` takes none.
     item_columns
-        Our column of the item table to theirs; lists in text are split at ``|``.
+        Our column of the item table to theirs, as ``columns``: ``item_id``, ``title``, ``channel_id``,
+        ``categories``, ``tags``, ``duration_seconds``, ``published_at``, ``available_from``, ``maturity``,
+        ``language``, ``regions``, ``safety``.
+    list_separator
+        Between the words of a list in text; empty tells it: ``|``, ``;`` or ``,``.
+    separator
+        Between the fields of text files; empty tells it: a comma, a semicolon, a tab, ``|`` or ``::``.
+    names, item_names
+        The columns' names, for a log or a table of items without a header line.
     """
 
     name: ClassVar[str] = "table"
 
     columns: Mapping[str, str] = field(default_factory=dict)
     kinds: Mapping[str, str] = field(default_factory=dict)
-    time_unit: Literal["s", "ms", "us"] = "s"
-    positive: tuple[str, ...] = (WATCH,)
+    time_unit: TimeUnit = "auto"
+    time_zone: str = ""
+    date_order: DateOrder = "auto"
+    positive: tuple[str, ...] = ()
     impressions: bool = False
     items: str = ""
     viewers: str = ""
     item_columns: Mapping[str, str] = field(default_factory=dict)
+    list_separator: str = ""
+    separator: str = ""
+    names: tuple[str, ...] = ()
+    item_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _expect_known("columns", self.columns, _KNOWN)
         _expect_known("item_columns", self.item_columns, tuple(ITEMS))
         _expect_known("positive", self.positive, EVENT_KINDS)
         _expect_known("kinds", self.kinds.values(), EVENT_KINDS)
+        if self.separator and self.separator not in SEPARATORS and len(self.separator) != 1:
+            raise ConfigError(f"separator: expected one character or '::', got '{self.separator}'")
+        try:
+            ZoneInfo(self.time_zone or "UTC")
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise ConfigError(f"time_zone: '{self.time_zone}' is none; name one such as Europe/Berlin") from error
+
+    @classmethod
+    def fits(cls, root: Path) -> bool:
+        """Any table may be a log: this reader is asked last."""
+        return bool(table_files(root)[0])
 
     def read(self, root: Path) -> Source:
         """See :meth:`Reader.read`."""
         folder = root if need(root).is_dir() else root.parent
-        items = self._items(folder / self.items) if self.items else NO_ITEMS
-        viewers = NO_VIEWERS
-        if self.viewers:
-            frame = collect(_scan(folder / self.viewers), self.viewers)
-            user = self.columns.get(USER_ID, USER_ID)
-            _expect_column(self.viewers, user, frame.columns)
-            viewers = attributes(frame.with_columns(pl.col(user).cast(pl.String)), user)
-        logs = self._logs(root)
-        return Source(tuple(map(self._contacts, logs)), self.positive, items, viewers, files=tuple(logs))
+        files, skipped = table_files(root)
+        named = {self._beside(folder, name) for name in (self.items, self.viewers) if name not in ("", NONE)}
+        logs = [self._open(file, root) for file in files if file not in named]
+        items = self._open_items(self._beside(folder, self.items)) if self.items not in ("", NONE) else None
+        viewers = self._open_viewers(self._beside(folder, self.viewers)) if self.viewers not in ("", NONE) else None
+        if root.is_dir():
+            logs, items, viewers = self._sorted_out(logs, items, viewers)
+        if not logs:
+            raise ReaderError(f"'{root}' holds no log; name the file or folder of the log")
+        return self._source(logs, items, viewers, skipped)
 
-    def _logs(self, root: Path) -> list[Path]:
-        if root.is_file():
-            return [root]
-        beside = {root / name for name in (self.items, self.viewers) if name}
-        found = sorted(file for file in root.iterdir() if file.suffix.lower() in _FORMATS and file not in beside)
-        if not found:
-            raise ReaderError(f"'{root}' holds no {', '.join(_FORMATS)}; name the file or folder of the log")
-        return found
+    def read_tables(self, log: pl.DataFrame | pl.LazyFrame, items: pl.DataFrame | None = None) -> Source:
+        """Describe how to read tables that are in memory.
 
-    def _contacts(self, path: Path) -> pl.LazyFrame:
-        frame = _scan(path)
-        types = frame.collect_schema()
-        theirs = {ours: self.columns.get(ours, ours) for ours in _KNOWN}
-        missing = [name for name in self.columns.values() if name not in types]
-        missing += [theirs[name] for name in (USER_ID, ITEM_ID) if theirs[name] not in (*types, *missing)]
+        Raises
+        ------
+        SchemaError
+            A table misses columns.
+        ReaderError
+            A value cannot be read.
+        """
+        return self._source([frame_table(log, "log")], None if items is None else frame_table(items, "items"), None, [])
+
+    def read_items(self, path: Path) -> tuple[pl.DataFrame, tuple[Column, ...], RowErrors]:
+        """Read a table of items alone, as :meth:`read` would.
+
+        Raises
+        ------
+        ReaderError, SchemaError
+            As :meth:`read`.
+        """
+        table, errors = self._open_items(need(path)), self.errors()
+        columns = self._item_columns(table)
+        return self._items(table, columns, errors), columns, errors
+
+    def _source(
+        self, logs: list[RawTable], items: RawTable | None, viewers: RawTable | None, skipped: list[SkippedFile]
+    ) -> Source:
+        errors = self.errors()
+        mapped = [self._map_log(table) for table in logs]
+        users, met = (
+            id_parser((table, found[ours][0]) for table, found in zip(logs, mapped, strict=True))
+            for ours in (USER_ID, ITEM_ID)
+        )
+        kinds, notes = self._kinds(logs, mapped)
+        files = [self._log_file(table, found, kinds, users, met) for table, found in zip(logs, mapped, strict=True)]
+        ours = {column.ours for file in files for column in file.columns}
+        item_columns = () if items is None else self._item_columns(items)
+        return Source(
+            tuple(files),
+            self.positive or _interest(ours, kinds),
+            errors,
+            NO_ITEMS if items is None else self._items(items, item_columns, errors),
+            NO_VIEWERS if viewers is None else viewers_of(viewers, self._viewer_column(viewers)),
+            item_columns=item_columns,
+            item_ignored=() if items is None else _ignored(items, item_columns),
+            skipped=tuple(skipped),
+            notes=tuple(notes),
+            zone=self.time_zone,
+        )
+
+    # Files
+
+    def _open(self, file: Path, root: Path) -> RawTable:
+        beside = file.stem.lower()
+        names = self.item_names if beside in _ITEM_FILES and self.item_names else self.names
+        table = open_table(file, separator=self.separator, names=names, known=self._is_name)
+        return table.with_literals(hive_keys(file, root))
+
+    def _open_items(self, path: Path) -> RawTable:
+        return open_table(path, names=self.item_names, known=self._is_name)
+
+    def _open_viewers(self, path: Path) -> RawTable:
+        return open_table(path, known=self._is_name)
+
+    def _is_name(self, word: str) -> bool:
+        return word in {*self.columns.values(), *self.item_columns.values()} or is_column_name(word)
+
+    def _beside(self, folder: Path, name: str) -> Path:
+        beside = folder / name
+        return beside if beside.exists() or not Path(name).exists() else Path(name)
+
+    def _sorted_out(
+        self, tables: list[RawTable], items: RawTable | None, viewers: RawTable | None
+    ) -> tuple[list[RawTable], RawTable | None, RawTable | None]:
+        """Tell logs from the tables of items and viewers that lie in the same folder."""
+        logs = []
+        for table in tables:
+            of = self._told_apart(table) if len(tables) > 1 else "log"
+            if of == "items" and items is None and self.items != NONE:
+                items = table
+            elif of == "viewers" and viewers is None and self.viewers != NONE:
+                viewers = table
+            elif of == "log":
+                logs.append(table)
+        return logs, items, viewers
+
+    def _told_apart(self, table: RawTable) -> str:
+        stem = plain(table.name.partition(".")[0])
+        if not table.header:
+            return "items" if stem in _ITEM_FILES else "viewers" if stem in _VIEWER_FILES else "log"
+        found = guess_columns(list(table.schema), LOG_NAMES, self.columns.values())
+        has = {ours for ours in (USER_ID, ITEM_ID) if ours in found or self.columns.get(ours, ours) in table.schema}
+        if has == {USER_ID, ITEM_ID}:
+            return "log"
+        of_items = guess_columns(list(table.schema), ITEM_NAMES, ())
+        if ITEM_ID in of_items and USER_ID not in has and (len(of_items) > 1 or stem in _ITEM_FILES):
+            return "items"
+        return "viewers" if has == {USER_ID} and stem in _VIEWER_FILES else "log"
+
+    # Columns of the log
+
+    def _map_log(self, table: RawTable) -> dict[str, tuple[str, How]]:
+        """Return, for each of our columns that the table has, theirs and how that is known."""
+        types = table.schema
+        named = {ours: theirs for ours, theirs in self.columns.items() if theirs != NONE}
+        missing = [name for name in named.values() if name not in types]
+        found: dict[str, tuple[str, How]] = {o: (theirs, "named") for o, theirs in named.items() if theirs in types}
+        guessed = guess_columns(list(types), LOG_NAMES, named.values())
+        unnamed = not table.header or list(types) == [str(at) for at in range(len(types))]
+        if unnamed and USER_ID not in guessed and ITEM_ID not in guessed and not {USER_ID, ITEM_ID} & set(named):
+            left = [name for name in types if name not in named.values()]
+            guessed = guess_log_positions(left, table.head(), {name: self._is_time(table, name) for name in left})
+        for ours, theirs in guessed.items():
+            if ours not in self.columns and (ours != VALUE or KIND in {*named, *guessed}):
+                found[ours] = (theirs, "same name" if theirs == ours else "guessed")
+        missing += [ours for ours in (USER_ID, ITEM_ID) if ours not in found and ours not in named]
         if missing:
             faults = [f"column '{name}' is missing" for name in missing]
             hint = "map columns with columns.user_id=THEIRS and so on"
-            raise SchemaError(path.name, [*faults, f"it holds: {', '.join(types)}; {hint}"])
-        found = {ours: name for ours, name in theirs.items() if name in types}
-        columns = [self._column(ours, name, types[name]).alias(ours) for ours, name in found.items()]
-        contacts = frame.select(columns)
-        if KIND in found:
-            self._expect_kinds(path, contacts)
-            contacts = self._spread(contacts, has_value=VALUE in found)
-        elif not set(found) & set(EVENT_KINDS):
-            # Rows that only say who met what: each is a watch of unknown length.
-            contacts = contacts.with_columns(pl.lit(float("nan"), dtype=pl.Float32).alias(WATCH))
-        contacts = contacts.select(pl.exclude(KIND, VALUE))
-        return contacts.with_columns(pl.lit(self.impressions).alias(SHOWN)) if self.impressions else contacts
+            raise SchemaError(table.name, [*faults, f"it holds: {', '.join(types)}; {hint}"])
+        return found
 
-    def _column(self, ours: str, theirs: str, found: pl.DataType) -> pl.Expr:
-        column = pl.col(theirs)
+    def _is_time(self, table: RawTable, column: str) -> bool:
+        if table.schema[column].is_temporal():
+            return True
+        sample = table.head()[column].drop_nulls()
+        numbers = sample.cast(pl.Float64, strict=False)
+        if numbers.null_count() < len(sample):
+            return bool((numbers.fill_null(0) >= 10_000_000).all())
+        return bool(sample.cast(pl.String).str.contains(r"^\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}").all()) and len(sample) > 0
+
+    def _log_file(
+        self, table: RawTable, found: Mapping[str, tuple[str, How]], kinds: Mapping[str, str], users: Id, met: Id
+    ) -> LogFile:
+        if not kinds:
+            # What was guessed to name kinds names none.
+            found = {ours: column for ours, column in found.items() if ours not in (KIND, VALUE)}
+        parsers: dict[str, Parser] = {USER_ID: users, ITEM_ID: met, KIND: OneOf(kinds)}
+        columns = tuple(
+            Column(ours, theirs, parsers.get(ours) or self._parser(ours, theirs, table), how)
+            for ours, (theirs, how) in found.items()
+        )
+
+        def finish(frame: pl.DataFrame) -> pl.DataFrame:
+            if KIND in frame.columns:
+                frame = _spread(frame)
+            elif not set(frame.columns) & set(EVENT_KINDS):
+                # Rows that only say who met what: each is a watch of unknown length.
+                frame = watched_somehow(frame)
+            return frame.with_columns(pl.lit(value=True).alias(SHOWN)) if self.impressions else frame
+
+        return LogFile(table, columns, finish, _ignored(table, columns))
+
+    def _parser(self, ours: str, theirs: str, table: RawTable) -> Parser:
         if ours == OCCURRED_AT:
-            return self._time(column, found)
-        if ours in (KIND, VALUE):
-            return column.cast(pl.String if ours == KIND else pl.Float32)
-        if ours in EVENT_KINDS and ours not in AMOUNTS:
-            return _flag(column, found)
-        if ours in AMOUNTS:
-            # Not a number is how some tools write a blank.
-            return column.cast(pl.Float32).fill_nan(None)
-        return column.cast(CONTACTS[ours])
+            return time_parser(table, theirs, unit=self.time_unit, zone=self.time_zone, order=self.date_order)
+        if ours in (WATCH, DURATION, VALUE):
+            return Seconds(seconds_scale(theirs), table.decimal)
+        if ours in (RATE, "propensity"):
+            return Number(table.decimal, share=ours == "propensity")
+        if ours == "position":
+            return Integer(pl.Int32())
+        if ours in EVENT_KINDS:
+            return Flag()
+        return Id() if ours == EVENT_ID else Text()
 
-    def _time(self, column: pl.Expr, found: pl.DataType) -> pl.Expr:
-        if isinstance(found, pl.String):
-            number = column.str.contains(r"^-?\d+(\.\d+)?$")
-            text = pl.when(~number).then(column).str.to_datetime(time_unit="us", time_zone="UTC")
-            return pl.when(number).then(self._number(column.cast(pl.Float64, strict=False))).otherwise(text)
-        if isinstance(found, pl.Datetime):
-            micros = column.dt.cast_time_unit("us")
-            return micros.dt.convert_time_zone("UTC") if found.time_zone else micros.dt.replace_time_zone("UTC")
-        if isinstance(found, pl.Date):
-            return column.cast(TIMESTAMP)
-        return self._number(column)
-
-    def _number(self, column: pl.Expr) -> pl.Expr:
-        scaled = column * (1_000_000 // _PER_SECOND[self.time_unit])
-        return scaled.cast(pl.Int64).cast(TIMESTAMP)
-
-    def _spread(self, contacts: pl.LazyFrame, *, has_value: bool) -> pl.LazyFrame:
-        """Turn rows of one event each into contacts in which one thing happened."""
-        kind = pl.col(KIND)
-        named = kind.replace_strict({**{k: k for k in EVENT_KINDS}, **self.kinds}, return_dtype=pl.String)
-        value = pl.col(VALUE) if has_value else pl.lit(None, dtype=pl.Float32)
-        happened = [
-            pl.when(pl.col(KIND) == one).then(value.fill_null(float("nan")) if one in AMOUNTS else pl.lit(value=True))
-            for one in EVENT_KINDS
-        ]
-        return contacts.with_columns(named.alias(KIND)).with_columns(
-            column.alias(one) for one, column in zip(EVENT_KINDS, happened, strict=True)
-        )
-
-    def _expect_kinds(self, path: Path, contacts: pl.LazyFrame) -> None:
-        """Look through the kinds alone first: an unknown one is the map's fault and has a name."""
-        counts = collect(contacts.group_by(KIND).len().sort("len", KIND, descending=True), path)
-        unknown = [(kind, n) for kind, n in counts.rows() if kind not in (*EVENT_KINDS, *self.kinds)]
-        if unknown:
+    def _kinds(
+        self, logs: Sequence[RawTable], mapped: Sequence[Mapping[str, tuple[str, How]]]
+    ) -> tuple[dict[str, str], list[str]]:
+        """Return every kind of event of the log and what it is; look at the kinds alone first, for they have names."""
+        counts: Counter[str | None] = Counter()
+        guessed_column = False
+        for table, found in zip(logs, mapped, strict=True):
+            if KIND in found:
+                theirs, how = found[KIND]
+                guessed_column = guessed_column or how == "guessed"
+                who = found[USER_ID][0]
+                for piece in table.pieces(list(dict.fromkeys((theirs, who)))):
+                    seen = Id().parse(piece[theirs]).values.filter(piece[who].is_not_null())
+                    counts.update(dict(seen.value_counts().iter_rows()))
+        known = {**{kind: kind for kind in EVENT_KINDS}, **self.kinds}
+        guessed = guess_kinds(counts, tuple(known))
+        kinds = {**guessed, **{kind: known[kind] for kind in counts if kind in known}}
+        if guessed_column and not kinds:
+            return {}, ["no value of the column that could name kinds of event does: it is not read"]
+        unknown = [(kind, n) for kind, n in counts.most_common() if kind not in kinds]
+        if unknown and self.on_error == "refuse":
             faults = [f"kind {kind!r} is unknown in {n:,} row(s)" for kind, n in unknown]
-            raise SchemaError(path.name, [*faults, f"map it with kinds.THEIRS=OURS to one of {', '.join(EVENT_KINDS)}"])
+            hint = f"map it with kinds.THEIRS=OURS to one of {', '.join(EVENT_KINDS)}"
+            raise SchemaError(logs[0].name, [*faults, hint])
+        return kinds, [f"events of kind '{theirs}' are read as '{ours}' (guessed)" for theirs, ours in guessed.items()]
 
-    def _items(self, path: Path) -> pl.DataFrame:
-        frame = collect(_scan(path), path.name)
-        theirs = {ours: self.item_columns.get(ours, ours) for ours in ITEMS}
-        theirs[ITEM_ID] = self.item_columns.get(ITEM_ID, self.columns.get(ITEM_ID, ITEM_ID))
-        for name in (theirs[ITEM_ID], *self.item_columns.values()):
-            _expect_column(path.name, name, frame.columns)
-        columns = []
-        for ours, name in theirs.items():
-            if name in frame.columns:
-                columns.append(self._item_column(ours, pl.col(name), frame.schema[name]).alias(ours))
-        return as_items(frame.select(columns))
+    # Items and viewers
 
-    def _item_column(self, ours: str, column: pl.Expr, found: pl.DataType) -> pl.Expr:
-        wanted = ITEMS[ours]
-        if wanted == TIMESTAMP:
-            return self._time(column, found)
-        if isinstance(wanted, pl.List) and not isinstance(found, pl.List):
-            return column.cast(pl.String).str.split("|")
-        return column.cast(wanted)
-
-
-def _flag(column: pl.Expr, found: pl.DataType) -> pl.Expr:
-    if isinstance(found, pl.String):
-        return column.str.to_lowercase().replace_strict(
-            {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}, return_dtype=pl.Boolean
+    def _item_columns(self, table: RawTable) -> tuple[Column, ...]:
+        types = table.schema
+        named = {ours: theirs for ours, theirs in self.item_columns.items() if theirs != NONE}
+        of_log = self.columns.get(ITEM_ID)
+        if ITEM_ID not in named and of_log in types:
+            named[ITEM_ID] = str(of_log)
+        expect_columns(table.name, types, named.values())
+        guessed = guess_columns(list(types), ITEM_NAMES, named.values())
+        if not table.header and ITEM_ID not in {*named, *guessed}:
+            guessed = guess_item_positions(list(types), table.head())
+        for ours in (*self.item_columns, *named):
+            guessed.pop(ours, None)
+        if ITEM_ID not in {*named, *guessed}:
+            faults = [f"column '{ITEM_ID}' is missing", f"it holds: {', '.join(types)}"]
+            raise SchemaError(table.name, [*faults, "map it with item_columns.item_id=THEIRS"])
+        theirs = {**guessed, **named}
+        how: dict[str, How] = {ours: "same name" if ours == name else "guessed" for ours, name in guessed.items()}
+        how.update(dict.fromkeys(named, "named"))
+        return tuple(
+            Column(ours, theirs[ours], self._item_parser(ours, theirs[ours], table), how[ours])
+            for ours in ITEMS
+            if ours in theirs
         )
-    return column if isinstance(found, pl.Boolean) else column != 0
+
+    def _item_parser(self, ours: str, theirs: str, table: RawTable) -> Parser:
+        wanted = ITEMS[ours]
+        if ours == ITEM_ID:
+            return id_parser([(table, theirs)])
+        if wanted == TIMESTAMP:
+            zone = self.time_zone
+            return time_parser(table, theirs, unit=self.time_unit, zone=zone, order=self.date_order, years=True)
+        if isinstance(wanted, pl.List):
+            return Words(self.list_separator or list_separator([table.whole([theirs])[theirs]]))
+        if ours == "duration_seconds":
+            return Seconds(seconds_scale(theirs), table.decimal)
+        if ours == "maturity":
+            return Years()
+        return Number(table.decimal, share=True) if ours == "safety" else Text()
+
+    def _items(self, table: RawTable, columns: Sequence[Column], errors: RowErrors) -> pl.DataFrame:
+        return as_items(convert_table(table, columns, errors, self.time_zone))
+
+    def _viewer_column(self, table: RawTable) -> str:
+        named = self.columns.get(USER_ID, USER_ID)
+        found = guess_columns(list(table.schema), LOG_NAMES, ())
+        name = (
+            named
+            if named in table.schema
+            else found.get(USER_ID, next(iter(table.schema)) if not table.header else named)
+        )
+        expect_columns(table.name, table.schema, (name,))
+        return name
 
 
-def _scan(path: Path) -> pl.LazyFrame:
-    suffix = need(path).suffix.lower()
-    if suffix == ".parquet":
-        return scan_parquet(path)
-    if suffix == ".csv":
-        return scan_csv(path, dict.fromkeys(header(path), pl.String()))
-    if suffix in _FORMATS:
-        return _scan_lines(path)
-    raise ReaderError(f"'{path}' is none of {', '.join(_FORMATS)}; export it as one of them")
+def _spread(contacts: pl.DataFrame) -> pl.DataFrame:
+    """Turn rows of one event each into contacts in which one thing happened."""
+    value = pl.col(VALUE) if VALUE in contacts.columns else pl.lit(None, dtype=pl.Float64)
+    happened = [
+        pl.when(pl.col(KIND) == one)
+        .then(value.fill_null(float("nan")) if one in AMOUNTS else pl.lit(value=True))
+        .alias(one)
+        for one in EVENT_KINDS
+    ]
+    return contacts.with_columns(happened).drop(KIND, VALUE, strict=False)
 
 
-def _scan_lines(path: Path) -> pl.LazyFrame:
-    try:
-        frame = pl.scan_ndjson(path, infer_schema_length=10_000)
-        frame.collect_schema()
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise ReaderError(f"'{path}' is not JSON lines in UTF-8: {plain(error)}") from error
-    return frame
+def _interest(ours: set[str], kinds: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the kinds that count as interest in a log where nobody has said it."""
+    found = {kind for kind in EVENT_KINDS if kind in ours or kind in kinds.values()}
+    for kind in AMOUNTS:
+        if kind in found:
+            return (kind,)
+    return tuple(kind for kind in EVENT_KINDS if kind in found and kind not in NEGATIVE_KINDS) or (WATCH,)
 
 
-def _expect_column(table: str, name: str, found: list[str]) -> None:
-    if name not in found:
-        raise SchemaError(table, [f"column '{name}' is missing", f"it holds: {', '.join(found)}"])
+def _ignored(table: RawTable, columns: Sequence[Column]) -> tuple[str, ...]:
+    return tuple(name for name in table.schema if name not in {column.theirs for column in columns})
 
 
 def _expect_known(setting: str, given: object, known: tuple[str, ...]) -> None:

@@ -1,0 +1,1 @@
+"""Raw files as tables, whatever their format, compression, separator or address."""

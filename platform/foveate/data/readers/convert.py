@@ -1,0 +1,296 @@
+"""From the columns of a raw table to ours, row by row: what a row cannot be read as is named, refused or left out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Literal, TypeAlias
+
+import polars as pl
+
+from foveate.data.raw.table import BROKEN, RawTable
+from foveate.data.values.base import Parser
+from foveate.data.values.text import FLOAT_ID, Id
+from foveate.data.values.times import (
+    UNIT_NAMES,
+    DateOrder,
+    Time,
+    TimeUnit,
+    date_order,
+    made_of_digits,
+    undecided_dates,
+    unit_name,
+)
+from foveate.errors import ReaderError, SchemaError
+
+OnError: TypeAlias = Literal["refuse", "skip"]
+How: TypeAlias = Literal["named", "same name", "guessed"]
+Finish: TypeAlias = Callable[[pl.DataFrame], pl.DataFrame]
+
+N_EXAMPLES: Final = 5
+"""How many bad rows are shown."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One of our columns, the one of theirs that it is made of, and what reads it.
+
+    Parameters
+    ----------
+    how
+        Whether a setting named theirs, it is called as ours, or its name or place told it.
+    """
+
+    ours: str
+    theirs: str
+    parser: Parser
+    how: How = "same name"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A row that cannot be read, from 0, and why."""
+
+    row: int
+    why: str
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A piece of a table in our columns.
+
+    Parameters
+    ----------
+    frame
+        Without the bad rows and those that are blank throughout.
+    bad
+        How many rows were bad.
+    faults
+        The first of them.
+    zones
+        Times without and with a time zone, by their column.
+    """
+
+    frame: pl.DataFrame
+    bad: int = 0
+    faults: tuple[Fault, ...] = ()
+    zones: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+
+
+def convert(piece: pl.DataFrame, columns: Sequence[Column], start: int) -> Converted:
+    """Read a piece of a raw table as our columns.
+
+    Parameters
+    ----------
+    piece
+        Holds each ``theirs``, and :data:`BROKEN` where rows may be broken.
+    start
+        The number of its first row in the table.
+    """
+    ours: list[pl.Series] = []
+    bad: dict[str, pl.Series] = {}
+    zones: dict[str, tuple[int, int]] = {}
+    if BROKEN in piece.columns and piece[BROKEN].null_count() < piece.height:
+        bad[BROKEN] = piece[BROKEN].is_not_null()
+    for column in columns:
+        parsed = column.parser.parse(piece[column.theirs])
+        ours.append(parsed.values.alias(column.ours))
+        if parsed.naive or parsed.zoned:
+            zones[column.theirs] = (parsed.naive, parsed.zoned)
+        if parsed.bad is not None:
+            bad[column.theirs] = parsed.bad.fill_null(value=False)
+    frame = pl.DataFrame(ours)
+    gone = pl.select(pl.any_horizontal(bad.values())).to_series() if bad else None
+    faults = _faults(piece, columns, bad, gone, start) if gone is not None else ()
+    blank = _blank_rows(piece)
+    drop = gone if blank is None else blank if gone is None else gone | blank
+    return Converted(
+        frame if drop is None else frame.filter(~drop), 0 if gone is None else int(gone.sum()), faults, zones
+    )
+
+
+class RowErrors:
+    """Counts the rows of an import that cannot be read, and ends it where they are too many.
+
+    Parameters
+    ----------
+    on_error
+        ``refuse`` ends it at the first one; ``skip`` leaves them out.
+    skip_at_most
+        The share of all rows that may be left out.
+    """
+
+    def __init__(self, on_error: OnError, skip_at_most: float) -> None:
+        self._on_error = on_error
+        self._at_most = skip_at_most
+        self.bad = 0
+        self.rows = 0
+        self.examples: list[str] = []
+
+    def count(self, table: RawTable, rows: int, converted: Converted) -> None:
+        """Add what came of a piece of so many rows.
+
+        Raises
+        ------
+        ReaderError
+            A row is bad, and bad rows are refused.
+        """
+        self.rows += rows
+        self.bad += converted.bad
+        for fault in converted.faults[: N_EXAMPLES - len(self.examples)]:
+            self.examples.append(f"'{table.name}', {table.position(fault.row)}: {fault.why}")
+        if converted.bad and self._on_error == "refuse":
+            fault = converted.faults[0]
+            more = f" (and {converted.bad - 1:,} more rows near it)" if converted.bad > 1 else ""
+            raise ReaderError(
+                f"'{table.name}' cannot be read: {table.position(fault.row)}, {fault.why}{more}; mend it, or leave "
+                "such rows out with on_error=skip"
+            )
+
+    def finish(self) -> None:
+        """See that no more rows were left out than may be.
+
+        Raises
+        ------
+        ReaderError
+            There were more.
+        """
+        if self.bad > self._at_most * self.rows:
+            share = (
+                f"{self.bad:,} of {self.rows:,} rows cannot be read, more than skip_at_most={self._at_most:g} allows"
+            )
+            raise ReaderError(f"{share}: {'; '.join(self.examples)}; mend them or raise skip_at_most")
+
+
+def expect_one_kind_of_zone(table: str, zones: Mapping[str, tuple[int, int]], zone: str) -> None:
+    """See that not some times of a column name a time zone and others none, unless a setting says what these mean.
+
+    Raises
+    ------
+    ReaderError
+        A column mixes them.
+    """
+    for column, (naive, zoned) in zones.items():
+        if naive and zoned and not zone:
+            raise ReaderError(
+                f"'{table}': {naive:,} times of column '{column}' name no time zone and {zoned:,} do; say where the "
+                "others were written down, such as time_zone=UTC or time_zone=Europe/Berlin"
+            )
+
+
+def convert_table(table: RawTable, columns: Sequence[Column], errors: RowErrors, zone: str = "") -> pl.DataFrame:
+    """Read a small table whole as our columns.
+
+    Raises
+    ------
+    ReaderError
+        It is damaged, or a row is bad and bad rows are refused.
+    """
+    piece = table.whole(list(dict.fromkeys(column.theirs for column in columns)))
+    converted = convert(piece, columns, 0)
+    errors.count(table, piece.height, converted)
+    expect_one_kind_of_zone(table.name, converted.zones, zone)
+    return converted.frame
+
+
+def id_parser(tables: Iterable[tuple[RawTable, str]]) -> Id:
+    """Return what reads ids that stand in these columns: where all of them end in ``.0``, that is no part of them."""
+
+    def floats(text: pl.Series) -> bool:
+        known = Id().parse(text).values.drop_nulls()
+        return bool(known.str.contains(FLOAT_ID).all())
+
+    some = False
+    for table, column in tables:
+        if not isinstance(table.schema[column], pl.String):
+            continue
+        sample = table.head()[column]
+        if not floats(sample) or not all(floats(piece[column]) for piece in table.pieces([column])):
+            return Id()
+        some = some or sample.len() > 0
+    return Id(floats=some)
+
+
+def time_parser(
+    table: RawTable,
+    column: str,
+    *,
+    unit: TimeUnit = "auto",
+    zone: str = "",
+    order: DateOrder = "auto",
+    years: bool = False,
+) -> Time:
+    """Return what reads the times of a column, with what its first rows tell of their form.
+
+    Raises
+    ------
+    ReaderError
+        A date could be the third of April or the fourth of March, and no other date of the column tells.
+    """
+    sample = table.head()[column]
+    about = "times"
+    digits = False
+    if sample.dtype.is_numeric() or isinstance(sample.dtype, pl.String):
+        text = sample.dtype == pl.String
+        numbers = sample.cast(pl.Float64, strict=False).fill_nan(None).drop_nulls()
+        if len(numbers):
+            digits = unit == "auto" and made_of_digits(numbers.cast(pl.Int64, strict=False))
+            found = UNIT_NAMES[unit] if unit != "auto" else unit_name(numbers)
+            about = "dates as numbers" if digits else f"{found} since 1970"
+        elif text and sample.null_count() < len(sample):
+            about = f"times as text, in {zone or 'UTC'} where they name no zone"
+        if text and order == "auto":
+            order, about = _order_of(table, column, sample, about)
+    return Time(unit, zone, order, digits, years, about)
+
+
+def expect_columns(table: str, found: Iterable[str], wanted: Iterable[str]) -> None:
+    """Check that all columns are there.
+
+    Raises
+    ------
+    SchemaError
+        Some are not: all of them are named.
+    """
+    known = list(found)
+    missing = [name for name in wanted if name not in known]
+    if missing:
+        faults = [f"column '{name}' is missing" for name in missing]
+        raise SchemaError(table, [*faults, f"it holds: {', '.join(known)}"])
+
+
+def _order_of(table: RawTable, column: str, sample: pl.Series, about: str) -> tuple[DateOrder, str]:
+    if not undecided_dates(sample).any():
+        return "auto", about
+    text = pl.concat(piece[column] for piece in table.pieces([column]))
+    order = date_order(text)
+    if order is None:
+        row = int(undecided_dates(text).arg_true()[0])
+        raise ReaderError(
+            f"'{table.name}' cannot be read: {table.position(row)}, column '{column}' holds \"{text[row]}\", which "
+            "could start with the day or with the month; say date_order=dmy or date_order=mdy"
+        )
+    first = {"dmy": "the day first", "mdy": "the month first", "auto": ""}[order]
+    return order, f"dates with {first}" if first else about
+
+
+def _faults(
+    piece: pl.DataFrame, columns: Sequence[Column], bad: Mapping[str, pl.Series], gone: pl.Series, start: int
+) -> tuple[Fault, ...]:
+    expects = {column.theirs: column.parser.expects for column in columns}
+    faults = []
+    for row in gone.arg_true().head(N_EXAMPLES).to_list():
+        name = next(name for name, mask in bad.items() if mask[row])
+        if name == BROKEN:
+            faults.append(Fault(start + row, f"the row {piece[BROKEN][row]}"))
+        else:
+            faults.append(Fault(start + row, f"column '{name}' holds \"{piece[name][row]}\", not {expects[name]}"))
+    return tuple(faults)
+
+
+def _blank_rows(piece: pl.DataFrame) -> pl.Series | None:
+    """Return which rows hold nothing at all, as a blank line does; None where none is so."""
+    names = [name for name in piece.columns if name != BROKEN]
+    if not all(isinstance(piece.schema[name], pl.String) and piece[name].null_count() for name in names):
+        return None
+    return piece.select(pl.all_horizontal(pl.col(name).is_null() for name in names)).to_series()

@@ -1,0 +1,174 @@
+"""Ids, plain text, and lists of words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import polars as pl
+
+from foveate.data.values.base import Parsed, bad_rows, masked, without_blanks
+
+FLOAT_ID: Final = r"^-?\d+\.0+$"
+"""A whole number that a tool wrote as a float: where a whole column looks so, ``10.0`` means the id 10."""
+
+LIST_SEPARATORS: Final = ("|", ";", ",")
+"""Between the words of a list in one text; the first that a column holds."""
+
+_NO_WORDS: Final = ("(no genres listed)", "[]", "{}")
+
+
+@dataclass(frozen=True)
+class Id:
+    """Reads ids byte for byte; numbers become text without a point.
+
+    Parameters
+    ----------
+    floats
+        Whether every id of the column ends in ``.0``, which then is no part of it.
+    """
+
+    floats: bool = False
+    expects: str = "an id: text or a number"
+
+    @property
+    def about(self) -> str:
+        """See :attr:`Parser.about`."""
+        return "ids without their .0" if self.floats else "ids"
+
+    def parse(self, raw: pl.Series) -> Parsed:
+        """See :meth:`Parser.parse`."""
+        text = as_text(raw)
+        if text is None:
+            return _no_text(raw)
+        known = without_blanks(text, text=True)
+        return Parsed(known.str.replace(r"\.0+$", "") if self.floats else known)
+
+
+@dataclass(frozen=True)
+class Text:
+    """Reads text, without the white space around it."""
+
+    about: str = "text"
+    expects: str = "text"
+
+    def parse(self, raw: pl.Series) -> Parsed:
+        """See :meth:`Parser.parse`."""
+        text = as_text(raw)
+        return _no_text(raw) if text is None else Parsed(without_blanks(text, text=True).str.strip_chars())
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """Reads words that each mean one of ours.
+
+    Parameters
+    ----------
+    meanings
+        Their word to ours.
+    """
+
+    meanings: Mapping[str, str]
+    about: str = "kinds"
+
+    @property
+    def expects(self) -> str:
+        """See :attr:`Parser.expects`."""
+        return f"one of {', '.join(self.meanings)}"
+
+    def parse(self, raw: pl.Series) -> Parsed:
+        """See :meth:`Parser.parse`."""
+        words = Id().parse(raw).values
+        values = words.replace_strict(dict(self.meanings), default=None, return_dtype=pl.String)
+        return Parsed(values, bad_rows(values, words))
+
+
+@dataclass(frozen=True)
+class Words:
+    """Reads lists: typed ones, JSON, and words with a separator between them; blank words are left out.
+
+    Parameters
+    ----------
+    separator
+        Between words.
+    """
+
+    separator: str = "|"
+    expects: str = "a list of words"
+
+    @property
+    def about(self) -> str:
+        """See :attr:`Parser.about`."""
+        return f"lists, separated by '{self.separator}'"
+
+    def parse(self, raw: pl.Series) -> Parsed:
+        """See :meth:`Parser.parse`."""
+        if isinstance(raw.dtype, (pl.List, pl.Array)):
+            lists = raw if isinstance(raw.dtype, pl.List) else raw.arr.to_list()
+            inner = lists.dtype.inner  # type: ignore[attr-defined]
+            if isinstance(inner, pl.Struct):
+                texts = [None if words is None else [_word(word) for word in words] for words in lists.to_list()]
+                lists = pl.Series(raw.name, texts, dtype=pl.List(pl.String))
+            return Parsed(_tidy(lists.cast(pl.List(pl.String))))
+        text = as_text(raw)
+        if text is None:
+            return _no_text(raw)
+        text = without_blanks(text, text=True).str.strip_chars()
+        text = masked(text, text.is_in(_NO_WORDS))
+        lists = text.str.split(self.separator)
+        coded = (text.str.starts_with("[") & text.str.ends_with("]")).fill_null(value=False)
+        if coded.any():
+            decoded = [_decode(one) if listed else None for one, listed in zip(text, coded, strict=True)]
+            lists = pl.Series(raw.name, decoded, dtype=pl.List(pl.String)).zip_with(coded, lists)
+        return Parsed(_tidy(lists))
+
+
+def list_separator(columns: Sequence[pl.Series]) -> str:
+    """Return what stands between the words of lists in these columns of text."""
+    text = pl.concat([column for column in columns if isinstance(column.dtype, pl.String)] or [pl.Series([""])])
+    plain = text.filter(~text.str.strip_chars().str.starts_with("[").fill_null(value=True))
+    return next((one for one in LIST_SEPARATORS if plain.str.contains(one, literal=True).any()), "|")
+
+
+def as_text(raw: pl.Series) -> pl.Series | None:
+    """Return a column as text, whole floats without a point; None where it is of a type that has no plain text."""
+    dtype = raw.dtype
+    if isinstance(dtype, pl.String):
+        return raw
+    if dtype.is_float():
+        known = raw.fill_nan(None)
+        integral = (known == known.floor()) & (known.abs() < 2**63)
+        whole = masked(known, ~integral).cast(pl.Int64)
+        return whole.cast(pl.String).fill_null(known.cast(pl.String))
+    if isinstance(dtype, pl.Binary):
+        return raw.cast(pl.String, strict=False)
+    if dtype.is_nested() or isinstance(dtype, (pl.Boolean, pl.Object, pl.Duration)):
+        return None
+    return raw.cast(pl.String)
+
+
+def _tidy(lists: pl.Series) -> pl.Series:
+    words = pl.element().str.strip_chars()
+    return lists.list.eval(words.filter(words != ""))
+
+
+def _decode(text: str) -> list[str | None]:
+    """Return the words of a JSON list, or of a list as Python prints it."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return [word.strip().strip("'\"") for word in text[1:-1].split(",")]
+    return [_word(word) for word in found]
+
+
+def _word(word: object) -> str | None:
+    # Some catalogues list objects: {"id": 28, "name": "Action"}.
+    if isinstance(word, dict):
+        word = next((word[key] for key in ("name", "title", "id") if key in word), None)
+    return None if word is None else str(word)
+
+
+def _no_text(raw: pl.Series) -> Parsed:
+    return Parsed(pl.Series(raw.name, [None], dtype=pl.String).new_from_index(0, len(raw)), raw.is_not_null())
