@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from foveate.config import to_dict
+from foveate.config import load_yaml, to_dict
 from foveate.data.dataset import Dataset, open_dataset
 from foveate.data.describe import Description, describe
 from foveate.data.readers.base import Reader
-from foveate.stored import making
+from foveate.data.readers.detect import find_reader
+from foveate.data.readers.table import TableReader
+from foveate.errors import ConfigError
+from foveate.stored import is_address, making
 from foveate_cli.common import Brought, config_options, json_option, makes, out, read_config, working, write_json
+from foveate_cli.import_report import show_source
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from foveate.data.ingest import Preview
 
 
 @click.group(short_help="Import, simulate or describe a watch log.")
@@ -24,22 +35,71 @@ def command() -> None:
 
 
 @command.command("import", short_help="Clean a raw log and write a dataset.")
-@click.argument("reader")
-@click.argument("path", type=click.Path(path_type=Path))
-@makes("Dataset folder to make, or its address; it must not hold anything yet.")
-@config_options
+@click.argument("words", nargs=-1, required=True, metavar="[READER] PATH [KEY=VALUE]...")
+@click.option(
+    "--out", metavar="FOLDER_OR_ADDRESS", help="Dataset folder to make, or its address; nothing may be there."
+)
+@click.option("--config", type=click.Path(path_type=Path), help="YAML file of settings; an unknown key is an error.")
+@click.option("--dry-run", is_flag=True, help="Show the first rows as they would be stored; write nothing.")
 @json_option
 def import_(
-    *, reader: str, path: Path, out: str, config: Path | None, overrides: tuple[str, ...], json_path: Path | None
+    *, words: tuple[str, ...], out: str | None, config: Path | None, dry_run: bool, json_path: Path | None
 ) -> None:
-    """Clean the raw log at PATH with READER (see 'foveate variants reader') and write it as a dataset."""
-    from foveate.data.ingest import import_dataset  # noqa: PLC0415 - other verbs start faster without it
+    """Clean the raw log at PATH and write it as a dataset.
 
-    settings = read_config(Reader.variants[reader], config, overrides)
-    with making(out) as place:
-        with working(f"importing {path}") as advance:
-            dataset = import_dataset(settings, path, place, _news(advance))
-        _report(dataset, json_path, out)
+    PATH is a file or a folder, packed or not, or an address such as s3://BUCKET/LOGS. Without READER the one that
+    fits is taken, and columns are found by what people call them: what was guessed is shown, and KEY=VALUE overrules
+    it, such as columns.user_id=customer. 'foveate variants readers' lists the readers and their settings.
+    """
+    from foveate.data.ingest import import_dataset, preview  # noqa: PLC0415 - other verbs start faster without it
+    from foveate.data.raw.files import plain_files  # noqa: PLC0415
+
+    reader, path, overrides = _words(words)
+    if out is None and not dry_run:
+        raise ConfigError("--out is missing: name the dataset folder to make, or look first with --dry-run")
+    with plain_files(path) as plain:
+        settings = read_config(_reader(reader, plain, config, overrides), config, overrides)
+        if dry_run:
+            _preview(preview(settings, plain), settings.name, json_path)
+            return
+        with making(str(out)) as place:
+            with working(f"importing {path}") as advance:
+                dataset = import_dataset(settings, plain, place, _news(advance))
+            _report(dataset, json_path, out)
+
+
+@command.command("items", short_help="Replace what a dataset knows of its items.")
+@click.argument("data", type=click.Path(path_type=Path))
+@click.argument("path")
+@config_options
+@json_option
+def items_(*, data: Path, path: str, config: Path | None, overrides: tuple[str, ...], json_path: Path | None) -> None:
+    """Put the table of items at PATH in place of that of the dataset folder DATA; the log stays as it is.
+
+    Columns are found by what people call them; item_columns.title=THEIRS and the like overrule that.
+    """
+    from foveate.data.items import replace_items  # noqa: PLC0415 - as above
+
+    _report(replace_items(open_dataset(data), path, read_config(TableReader, config, overrides)), json_path)
+
+
+def _words(words: Sequence[str]) -> tuple[str | None, str, tuple[str, ...]]:
+    """Tell the reader, where one is named, from the path and the settings behind it."""
+    first, *rest = words
+    named = first in Reader.variants and bool(rest) and ("=" not in rest[0] or Path(rest[0]).exists())
+    if named:
+        return first, rest[0], tuple(rest[1:])
+    if rest and "=" not in rest[0] and not (is_address(first) or Path(first).exists()):
+        # Two words that are no settings: the first must have been meant for a reader.
+        return Reader.variants[first].name, rest[0], tuple(rest[1:])
+    return None, first, tuple(rest)
+
+
+def _reader(name: str | None, path: Path, config: Path | None, overrides: Sequence[str]) -> type[Reader]:
+    if name is not None:
+        return Reader.variants[name]
+    keys = [*(load_yaml(config) if config else ()), *(word.partition("=")[0] for word in overrides)]
+    return find_reader(path, {str(key).partition(".")[0] for key in keys})
 
 
 @command.command(short_help="Make up a world of viewers and videos.")
@@ -95,14 +155,42 @@ def _report(dataset: Dataset, json_path: Path | None, place: str | None = None) 
 def _print(found: Description, console: Console) -> None:
     console.print(found.title, markup=False, style="bold")
     table = Table(show_header=False, box=None, pad_edge=False)
-    for name, told in _facts(found):
-        table.add_row(name, told)
+    for name, text in _facts(found):
+        table.add_row(name, text)
     console.print(table)
+    if found.source is not None:
+        show_source(found.source, console)
     if any(report.dropped or report.mended for report in found.cleaning):
         console.print(_cleaning(found))
     for report in found.cleaning:
         for example in report.examples:
             console.print(f"  {report.table}: {example}", markup=False)
+
+
+def _preview(found: Preview, reader: str, json_path: Path | None) -> None:
+    events = found.events.select("user_id", "item_id", "kind", "value", "occurred_at").head(5)
+    items = found.items.select("item_id", "title", "categories", "channel_id", "published_at").head(5)
+    rows = {"events": _texts(events), "items": _texts(items)}
+    write_json(json_path, {"reader": reader, "source": to_dict(found.report), **rows})
+    out.print(f"reader {reader}; nothing is written", markup=False, style="bold")
+    show_source(found.report, out)
+    for name, lines in rows.items():
+        table = Table(*(lines[0] if lines else ()), title=f"first {name}", title_justify="left")
+        for line in lines:
+            table.add_row(*map(escape, line.values()))
+        out.print(table)
+
+
+def _texts(frame: pl.DataFrame) -> list[dict[str, str]]:
+    """Return rows as people read them, without the columns that hold nothing."""
+    full = [name for name in frame.columns if frame[name].null_count() < frame.height]
+    return [
+        {
+            name: ", ".join(value) if isinstance(value, list) else "" if value is None else str(value)
+            for name, value in row.items()
+        }
+        for row in frame.select(full).to_dicts()
+    ]
 
 
 def _facts(found: Description) -> list[tuple[str, str]]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from foveate.data.dataset import Dataset, StepReport
+from foveate.data.report import ImportReport
 from foveate.data.schema import EVENT_KINDS, ITEM_ID, KIND, USER_ID
 
 
@@ -32,6 +33,8 @@ class Description:
         Events without a time.
     first, last
         Time range of the events, UTC microseconds; None where none has a time.
+    source
+        What the import did with the files; None where there was none.
     """
 
     title: str
@@ -48,6 +51,7 @@ class Description:
     last: int | None
     positive_kinds: tuple[str, ...]
     cleaning: tuple[StepReport, ...]
+    source: ImportReport | None
 
 
 def describe(dataset: Dataset) -> Description:
@@ -74,4 +78,5 @@ def describe(dataset: Dataset) -> Description:
         last=manifest.last,
         positive_kinds=manifest.positive_kinds,
         cleaning=manifest.cleaning,
+        source=manifest.source,
     )

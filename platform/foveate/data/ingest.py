@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,8 +23,10 @@ from foveate.data.dataset import MANIFEST, Dataset, Manifest, hash_tables, open_
 from foveate.data.derive import derive
 from foveate.data.parallel import in_order
 from foveate.data.raw.files import plain_files
+from foveate.data.raw.table import as_frame
 from foveate.data.readers.base import Reader, Source
 from foveate.data.readers.convert import Converted, expect_one_kind_of_zone
+from foveate.data.readers.table import TableReader
 from foveate.data.report import ImportReport
 from foveate.data.report_builder import ReportBuilder
 from foveate.data.schema import ITEM_ID, OCCURRED_AT, TABLES, USER_ID, VALUE, as_items
@@ -69,10 +71,87 @@ def import_dataset(
     return open_dataset(out)
 
 
+def import_tables(
+    log: object,
+    out: Path,
+    reader: TableReader | None = None,
+    *,
+    items: object = None,
+    progress: Progress | None = None,
+    now: int | None = None,
+) -> Dataset:
+    """Import a log that is in memory, as :func:`import_dataset` imports files.
+
+    Parameters
+    ----------
+    log, items
+        Tables of Polars, pandas or Arrow.
+    reader
+        How their columns are named, and what else a ``table`` reader can be told; None guesses.
+
+    Raises
+    ------
+    OutputExistsError, DataError
+        As :func:`import_dataset`.
+    """
+    settings = reader or TableReader()
+    check_free(out)
+    source = settings.read_tables(as_frame(log), None if items is None else as_frame(items))
+    with staged_folder(out) as folder:
+        import_source(settings, source, folder, progress, now=now)
+    return open_dataset(out)
+
+
+@dataclass(frozen=True)
+class Preview:
+    """The first rows of an import as they would be stored, and what it would do."""
+
+    report: ImportReport
+    events: pl.DataFrame
+    items: pl.DataFrame
+
+
+def preview(reader: Reader, path: Place, rows: int = 10_000) -> Preview:
+    """Import the first rows of each file of a log, and write nothing.
+
+    Parameters
+    ----------
+    reader, path
+        As for :func:`import_dataset`.
+    rows
+        How many rows of each file.
+
+    Raises
+    ------
+    DataError
+        As :func:`import_dataset`.
+    """
+    with TemporaryDirectory(prefix="foveate-") as scratch, plain_files(path) as plain:
+        source = reader.read(plain)
+        source = replace(source, logs=tuple(replace(log, table=log.table.first(rows)) for log in source.logs))
+        folder = Path(scratch) / "preview"
+        folder.mkdir()
+        import_source(reader, source, folder, fewest=1)
+        dataset = open_dataset(folder)
+        report = dataset.manifest.source or ImportReport()
+        return Preview(report, dataset.events.collect(), dataset.items)
+
+
 def import_source(
-    reader: Reader, source: Source, folder: Path, progress: Progress | None = None, *, now: int | None = None
+    reader: Reader,
+    source: Source,
+    folder: Path,
+    progress: Progress | None = None,
+    *,
+    now: int | None = None,
+    fewest: int = 2,
 ) -> None:
     """Write what a reader found into an empty folder, as :func:`import_dataset` does.
+
+    Parameters
+    ----------
+    fewest
+        A log of fewer viewers or items is refused.
 
     Raises
     ------
@@ -80,7 +159,7 @@ def import_source(
         As :func:`import_dataset`.
     """
     context = CleaningContext(time.time_ns() // 1000 if now is None else now, source.same)
-    job = _Import(source, context, folder, progress or (lambda _: None))
+    job = _Import(source, context, folder, progress or (lambda _: None), fewest)
     report = job.run()
     manifest = job.manifest(reader, report)
     (folder / MANIFEST).write_text(json.dumps(to_dict(manifest), indent=2), encoding="utf-8")
@@ -100,10 +179,11 @@ class _Part:
 class _Import:
     """One import under way."""
 
-    def __init__(self, source: Source, context: CleaningContext, folder: Path, tell: Progress) -> None:
+    def __init__(self, source: Source, context: CleaningContext, folder: Path, tell: Progress, fewest: int) -> None:
         self._source = source
         self._folder = folder
         self._tell = tell
+        self._fewest = fewest
         self._cleaning = {table: Pipeline(table, context) for table in ("log", "items", "viewers")}
         self._rows = dict.fromkeys(TABLES, 0)
         self._times: list[int] = []
@@ -121,12 +201,12 @@ class _Import:
                 items.update(part.items.to_list())
                 self._count(part)
         n_users = sum(map(len, users))
-        if min(n_users, len(items)) < 2:
+        if min(n_users, len(items)) < self._fewest:
             raise DataError(
                 f"the log holds {n_users} viewer(s) and {len(items)} item(s) that were met; nothing can be learned "
                 "from fewer than two of each: import a larger log"
             )
-        self._complete("items", as_items(self._source.items), ITEM_ID, sorted(items))
+        self._complete("items", as_items(self._source.items.frame), ITEM_ID, sorted(items))
         self._complete("viewers", self._source.viewers, USER_ID, pl.concat(users).sort().to_list())
         return self._report.build(items)
 
@@ -192,14 +272,9 @@ class _Import:
         self._cleaning["log"].count(part.tallies)
         self._tell(f"wrote {self._rows['events']:,} events")
 
-    def _complete(self, table: str, told: pl.DataFrame, key: str, met: list[str]) -> None:
-        """Write a small table: what the source tells, and after it what only the log knows."""
-        cleaned = self._cleaning[table].clean_all(told)
-        known = set(cleaned[key].to_list())
-        more = pl.DataFrame({key: [id_ for id_ in met if id_ not in known]}, schema={key: pl.String})
-        frame = pl.concat([cleaned, more], how="diagonal").select(
-            pl.col(name).cast(dtype) for name, dtype in TABLES[table].items()
-        )
+    def _complete(self, table: str, known: pl.DataFrame, key: str, met: list[str]) -> None:
+        """Write a small table: what the source knows, and after it what only the log does."""
+        frame = complete(table, self._cleaning[table].clean_all(known), key, met)
         self._rows[table] = frame.height
         self._write(f"{table}.parquet", frame)
 
@@ -216,6 +291,27 @@ class _Import:
             use_dictionary=dictionary,
             write_statistics=[USER_ID, OCCURRED_AT],
         )
+
+
+def complete(table: str, known: pl.DataFrame, key: str, met: Iterable[str]) -> pl.DataFrame:
+    """Return a table of items or viewers that has a row for everything the log holds.
+
+    Parameters
+    ----------
+    table
+        ``items`` or ``viewers``.
+    known
+        What their source knows.
+    key
+        The column of their ids.
+    met
+        The ids that the log holds.
+    """
+    ids = set(known[key].to_list())
+    more = pl.DataFrame({key: [id_ for id_ in met if id_ not in ids]}, schema={key: pl.String})
+    return pl.concat([known, more], how="diagonal").select(
+        pl.col(name).cast(dtype) for name, dtype in TABLES[table].items()
+    )
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ class ColumnReport:
     table
         ``log`` or ``items``.
     how
-        ``named`` by a setting, of the ``same name``, or ``guessed``.
+        ``layout``: the reader fixes it; ``named`` by a setting; of the ``same name``; or ``guessed``.
     about
         What the values were read as.
     """
@@ -58,8 +58,8 @@ class ImportReport:
         Items of that table that the log does not hold.
     bad_rows, bad_examples
         Rows that could not be read and were left out, and the first of them.
-    warnings
-        What is probably not as it was meant.
+    warnings, item_warnings
+        What is probably not as it was meant, of the log and of the table of items.
     notes
         What was guessed beside the columns.
     """
@@ -74,4 +74,5 @@ class ImportReport:
     bad_rows: int = 0
     bad_examples: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    item_warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+from dataclasses import replace
 from typing import Final
 
 import polars as pl
 
-from foveate.data.readers.base import Source
+from foveate.data.readers.base import ItemTable, Source
 from foveate.data.readers.convert import Column
 from foveate.data.report import ColumnReport, FileReport, ImportReport
 from foveate.data.schema import ITEM_ID, ITEMS
@@ -43,23 +44,19 @@ class ReportBuilder:
     def build(self, met: Collection[str]) -> ImportReport:
         """Return the report; ``met`` are the items that the log holds."""
         source = self._source
-        described = set(source.items[ITEM_ID].drop_nulls().to_list())
-        known = len(described & set(met))
-        return ImportReport(
+        report = ImportReport(
             files=tuple(
                 FileReport(log.table.name, log.table.about, self._rows.get(at, 0)) for at, log in enumerate(source.logs)
             ),
             skipped=source.skipped,
-            columns=(*self._log_columns(), *self._item_columns()),
-            ignored=_ignored(source),
-            log_items=len(met),
-            described_items=known,
-            unmet_items=len(described) - known,
+            columns=tuple(self._log_columns()),
+            ignored={"log": _distinct(name for log in source.logs for name in log.ignored)},
             bad_rows=source.errors.bad,
             bad_examples=tuple(source.errors.examples),
-            warnings=tuple(self._warnings(described, met, known)),
+            warnings=tuple(self._warnings()),
             notes=source.notes,
         )
+        return describe_items(report, source.items, met)
 
     def _log_columns(self) -> list[ColumnReport]:
         columns: dict[tuple[str, str], Column] = {}
@@ -72,28 +69,8 @@ class ReportBuilder:
     def _share(self, ours: str) -> float:
         return self._filled.get(ours, self._contacts) / max(1, self._contacts)
 
-    def _item_columns(self) -> list[ColumnReport]:
-        items = self._source.items
-        reports = []
-        for column in self._source.item_columns:
-            filled = items[column.ours].is_not_null()
-            if isinstance(ITEMS[column.ours], pl.List):
-                filled &= (items[column.ours].list.len() > 0).fill_null(value=False)
-            reports.append(_column("items", column, float(filled.sum()) / max(1, items.height)))
-        return reports
-
-    def _warnings(self, described: set[str], met: Collection[str], known: int) -> list[str]:
-        warnings = []
-        if described and met and known < _FEW * len(met):
-            ours = next((one for one in met if one not in described), "")
-            theirs = next((one for one in sorted(described) if one not in set(met)), "")
-            example = f": the log has '{ours}', the table '{theirs}'" if theirs else ""
-            warnings.append(
-                f"the table of items describes {known:,} of the log's {len(met):,} items{example}; see that both "
-                "columns of ids hold the same ids"
-            )
-        empty = [report for report in (*self._log_columns(), *self._item_columns()) if not report.filled]
-        warnings += [f"column '{one.theirs}' of the {one.table}, read as {one.ours}, is empty" for one in empty]
+    def _warnings(self) -> list[str]:
+        warnings = [_empty(one) for one in self._log_columns() if not one.filled]
         if self._eventless:
             warnings.append(
                 f"in {self._eventless:,} of {self._contacts:,} rows nothing happened: what would tell it is blank or no"
@@ -101,11 +78,53 @@ class ReportBuilder:
         return warnings
 
 
+def describe_items(report: ImportReport, items: ItemTable, met: Collection[str]) -> ImportReport:
+    """Return a report with what it says of the table of items made anew.
+
+    Parameters
+    ----------
+    met
+        The items that the log holds.
+    """
+    log = set(met)
+    described = set(items.frame[ITEM_ID].drop_nulls().to_list())
+    known = len(described & log)
+    columns = [_column("items", column, _share_of_items(items.frame, column.ours)) for column in items.columns]
+    warnings = [_empty(one) for one in columns if not one.filled]
+    if described and known < _FEW * len(log):
+        ours = min(log - described)
+        theirs = min(described - log, default=None)
+        example = f": the log has '{ours}'" + (f", the table '{theirs}'" if theirs else "")
+        warnings.append(
+            f"the table of items describes {known:,} of the log's {len(log):,} items{example}; see that both columns "
+            "of ids hold the same ids"
+        )
+    ignored = {**(report.ignored or {}), "items": items.ignored}
+    return replace(
+        report,
+        columns=(*(one for one in report.columns if one.table != "items"), *columns),
+        ignored={table: names for table, names in ignored.items() if names},
+        log_items=len(log),
+        described_items=known,
+        unmet_items=len(described) - known,
+        item_warnings=tuple(warnings),
+    )
+
+
+def _share_of_items(items: pl.DataFrame, ours: str) -> float:
+    filled = items[ours].is_not_null()
+    if isinstance(ITEMS[ours], pl.List):
+        filled &= (items[ours].list.len() > 0).fill_null(value=False)
+    return float(filled.sum()) / max(1, items.height)
+
+
+def _empty(column: ColumnReport) -> str:
+    return f"column '{column.theirs}' of the {column.table}, read as {column.ours}, is empty"
+
+
 def _column(table: str, column: Column, filled: float) -> ColumnReport:
     return ColumnReport(table, column.ours, column.theirs, column.how, column.parser.about, round(filled, 6))
 
 
-def _ignored(source: Source) -> dict[str, tuple[str, ...]]:
-    logs = list(dict.fromkeys(name for log in source.logs for name in log.ignored))
-    tables = {"log": tuple(logs), "items": source.item_ignored}
-    return {table: names for table, names in tables.items() if names}
+def _distinct(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(names))

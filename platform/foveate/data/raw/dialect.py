@@ -170,11 +170,11 @@ def _beginning(path: Path) -> tuple[str, bool]:
     try:
         text = codecs.getincrementaldecoder("utf-8-sig")().decode(start, final=whole)
     except UnicodeDecodeError as error:
-        raise ReaderError(not_utf8(path)) from error
+        raise ReaderError(not_utf8(path.name)) from error
     if "\0" in text:
-        raise ReaderError(not_utf8(path))
+        raise ReaderError(not_utf8(path.name))
     if not text.strip():
-        raise ReaderError(f"'{path}' is empty: it has no header line")
+        raise ReaderError(f"'{path.name}' is empty: it has no header line")
     return text, whole
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
+import pyarrow as pa
 
 from foveate.data.raw.dialect import Dialect, not_utf8, records, sniff
 from foveate.data.raw.files import ARROW_SUFFIXES, LINES_SUFFIXES, PARQUET_SUFFIXES, need
@@ -38,11 +39,11 @@ class RawTable:
         What kind of file it is, for the report of an import.
     schema
         Types by column; those of text files are all strings.
-    frame
-        The rows, lazily and fast; reading stops with an error where the file is malformed. None where only the slow
-        way reads it right.
+    frames
+        The rows, lazily: where reading stops with an error because the file is malformed, the next one goes on.
     slow
-        Yields the rows from the n-th on exactly, broken ones marked in :data:`BROKEN`; None where rows cannot break.
+        Yields the rows from the n-th on exactly, broken ones marked in :data:`BROKEN`, where all frames have stopped;
+        None where rows cannot break.
     position
         Says where the n-th row stands, from 0, such as ``line 17``.
     decimal
@@ -54,7 +55,7 @@ class RawTable:
     name: str
     about: str
     schema: Mapping[str, pl.DataType]
-    frame: pl.LazyFrame | None
+    frames: tuple[pl.LazyFrame, ...]
     slow: Callable[[int], Iterator[pl.DataFrame]] | None = None
     position: Callable[[int], str] = lambda row: f"row {row + 1:,}"
     decimal: str = "."
@@ -69,19 +70,34 @@ class RawTable:
             The file is damaged, or in another encoding.
         """
         done = 0
-        if self.frame is not None:
-            marked = BROKEN in self.frame.collect_schema()
-            frame = self.frame.select([*columns, BROKEN] if marked else columns)
+        for at, frame in enumerate(self.frames):
+            marked = BROKEN in frame.collect_schema()
+            rest = frame.select([*columns, BROKEN] if marked else columns).slice(done)
             try:
-                for piece in frame.collect_batches(chunk_size=size, maintain_order=True):
+                for piece in rest.collect_batches(chunk_size=size, maintain_order=True):
                     yield piece
                     done += piece.height
                 return
             except (OSError, pl.exceptions.PolarsError) as error:
-                if self.slow is None:
+                if at + 1 == len(self.frames) and self.slow is None:
                     raise cannot_read(self.name, error) from error
         for piece in self.slow(done) if self.slow else ():
             yield piece.select([*columns, BROKEN])
+
+    def first(self, rows: int) -> RawTable:
+        """Return the table of the first rows."""
+        slow = self.slow
+
+        def few(start: int) -> Iterator[pl.DataFrame]:
+            left = rows - start
+            for piece in slow(start) if slow else ():
+                yield piece.head(left)
+                left -= piece.height
+                if left <= 0:
+                    return
+
+        frames = tuple(frame.head(rows) for frame in self.frames)
+        return replace(self, frames=frames, slow=None if slow is None else few)
 
     def head(self, rows: int = 10_000) -> pl.DataFrame:
         """Return the first rows, broken ones left out.
@@ -91,15 +107,8 @@ class RawTable:
         ReaderError
             As :meth:`pieces`.
         """
-        first = replace(self, frame=None if self.frame is None else self.frame.head(rows))
-        found = pl.DataFrame(schema=dict(self.schema))
-        for piece in first.pieces(list(self.schema)):
-            found = found.vstack(
-                piece.filter(pl.col(BROKEN).is_null()).drop(BROKEN) if BROKEN in piece.columns else piece
-            )
-            if found.height >= rows:
-                break
-        return found.head(rows)
+        found = self.first(rows).whole(list(self.schema))
+        return found.filter(pl.col(BROKEN).is_null()).drop(BROKEN) if BROKEN in found.columns else found
 
     def whole(self, columns: Sequence[str]) -> pl.DataFrame:
         """Read some columns of a table that is known to be small.
@@ -111,7 +120,7 @@ class RawTable:
         """
         found = list(self.pieces(columns))
         empty = pl.DataFrame(schema={name: self.schema[name] for name in columns})
-        return pl.concat([empty, *found], how="diagonal")
+        return pl.concat([empty, *found], how="diagonal_relaxed", rechunk=True)
 
     def renamed(self, names: Mapping[str, str]) -> RawTable:
         """Return the table with other names for all its columns."""
@@ -133,13 +142,18 @@ class RawTable:
         return replace(
             self,
             schema=schema,
-            frame=None if self.frame is None else change(self.frame),
+            frames=tuple(map(change, self.frames)),
             slow=None if slow is None else lambda start: map(change, slow(start)),
         )
 
 
 def open_table(
-    path: Path, *, separator: str = "", names: Sequence[str] = (), known: Callable[[str], bool] | None = None
+    path: Path,
+    *,
+    separator: str = "",
+    names: Sequence[str] = (),
+    known: Callable[[str], bool] | None = None,
+    types: Mapping[str, pl.DataType] | None = None,
 ) -> RawTable:
     """Open a raw file as a table; its format is told by its name and, failing that, by its beginning.
 
@@ -147,6 +161,9 @@ def open_table(
     ----------
     separator, names, known
         Of a text table, see :func:`foveate.data.raw.dialect.sniff`.
+    types
+        Of columns of a text table that hold nothing else in a well-formed file: reading them so takes less time than
+        reading text. Where a value is of another type all columns are text from there on.
 
     Raises
     ------
@@ -164,17 +181,18 @@ def open_table(
         return _typed(path, pl.scan_ipc, "Arrow")
     if suffix in LINES_SUFFIXES or start.lstrip()[:2] == b'{"':
         return _json(path) if start.lstrip()[:1] == b"[" else _json_lines(path)
-    return text_table(path, sniff(path, separator=separator, names=names, known=known))
+    return text_table(path, sniff(path, separator=separator, names=names, known=known), types or {})
 
 
-def text_table(path: Path, dialect: Dialect) -> RawTable:
-    """Open a text table of which is known how it is written."""
-    schema: dict[str, pl.DataType] = dict.fromkeys(dialect.names, pl.String())
+def text_table(path: Path, dialect: Dialect, types: Mapping[str, pl.DataType]) -> RawTable:
+    """Open a text table of which is known how it is written; ``types`` as for :func:`open_table`."""
+    text: dict[str, pl.DataType] = dict.fromkeys(dialect.names, pl.String())
+    schema = {name: types.get(name, dtype) for name, dtype in text.items()}
     return RawTable(
         path.name,
         dialect.about,
         schema,
-        _scan_text(path, dialect),
+        tuple(frame for one in ((schema, text) if types else (text,)) for frame in _scan_text(path, dialect, one)),
         lambda start: _exact_rows(path, dialect, start),
         lambda row: _line(path, dialect, row),
         # Where commas do not separate, they stand before fractions.
@@ -186,7 +204,26 @@ def text_table(path: Path, dialect: Dialect) -> RawTable:
 def frame_table(frame: pl.DataFrame | pl.LazyFrame, name: str = "table") -> RawTable:
     """Return a table that is in memory already."""
     lazy = frame.lazy()
-    return RawTable(name, "a table in memory", dict(lazy.collect_schema()), lazy)
+    return RawTable(name, "a table in memory", dict(lazy.collect_schema()), (lazy,))
+
+
+def as_frame(table: object) -> pl.DataFrame | pl.LazyFrame:
+    """Return a table of Polars, pandas or Arrow as one of Polars.
+
+    Raises
+    ------
+    ReaderError
+        It is none of them, or a column mixes types that Arrow cannot hold.
+    """
+    if isinstance(table, (pl.DataFrame, pl.LazyFrame)):
+        return table
+    if not hasattr(table, "__arrow_c_stream__"):
+        raise ReaderError(f"a {type(table).__name__} is no table of Polars, pandas or Arrow")
+    try:
+        return pl.DataFrame(table)
+    except (TypeError, ValueError, pa.ArrowException, pl.exceptions.PolarsError) as error:
+        fault = " ".join(str(error).split())
+        raise ReaderError(f"the {type(table).__name__} has a column of mixed types: {fault}; make it text") from error
 
 
 def cannot_read(path: Path | str, error: Exception) -> ReaderError:
@@ -204,24 +241,26 @@ def _typed(path: Path, scan: Callable[[Path], pl.LazyFrame], about: str) -> RawT
     except (OSError, pl.exceptions.PolarsError) as error:
         fault = f"cannot be read as {about}, it may be truncated"
         raise ReaderError(f"'{path}' {fault}: {error}; copy or export it again") from error
-    return RawTable(path.name, about, schema, frame)
+    return RawTable(path.name, about, schema, (frame,))
 
 
-def _scan_text(path: Path, dialect: Dialect) -> pl.LazyFrame | None:
+def _scan_text(path: Path, dialect: Dialect, schema: Mapping[str, pl.DataType]) -> list[pl.LazyFrame]:
+    """Return the ways in which the scanner reads a file, none where it would read it wrong."""
     if dialect.spaced:
-        return None
+        return []
     if len(dialect.separator) > 1:
-        return _split_lines(path, dialect)
-    return pl.scan_csv(
+        return [_split_lines(path, dialect)]
+    frame = pl.scan_csv(
         path,
         separator=dialect.separator,
         has_header=False,
         skip_lines=dialect.skip,
         quote_char='"' if dialect.quoted else None,
-        schema=dict.fromkeys(dialect.names, pl.String()),
+        schema=dict(schema),
         missing_columns="insert",
         glob=False,
     )
+    return [frame]
 
 
 def _split_lines(path: Path, dialect: Dialect) -> pl.LazyFrame:
@@ -281,7 +320,7 @@ def _json_lines(path: Path) -> RawTable:
         path.name,
         "JSON lines",
         schema,
-        frame,
+        (frame,),
         lambda start: _exact_objects(path, keys, start),
         lambda row: f"line {next(islice(_objects(path), row, None))[0]:,}",
     )
@@ -370,4 +409,4 @@ def _json(path: Path) -> RawTable:
     keys = list(dict.fromkeys(key for row in rows if isinstance(row, dict) for key in row))
     frame = _frame_of(rows, keys)
     schema = dict.fromkeys(keys, pl.String())
-    return RawTable(path.name, "a JSON list", schema, frame.lazy(), None, lambda row: f"object {row + 1:,}")
+    return RawTable(path.name, "a JSON list", schema, (frame.lazy(),), None, lambda row: f"object {row + 1:,}")

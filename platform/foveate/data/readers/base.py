@@ -16,7 +16,6 @@ from foveate.data.schema import ITEM_ID, ITEMS, OCCURRED_AT, USER_ID, VIEWERS
 from foveate.errors import ConfigError
 from foveate.registry import Registry, Variant
 
-NO_ITEMS: Final = pl.DataFrame(schema=ITEMS)
 NO_VIEWERS: Final = pl.DataFrame(schema=VIEWERS)
 
 
@@ -55,6 +54,28 @@ class LogFile:
 
 
 @dataclass(frozen=True)
+class ItemTable:
+    """What a source knows of items.
+
+    Parameters
+    ----------
+    frame
+        Columns of :data:`foveate.data.schema.ITEMS`.
+    columns
+        How they were read.
+    ignored
+        Columns of the file that no one reads.
+    """
+
+    frame: pl.DataFrame
+    columns: tuple[Column, ...] = ()
+    ignored: tuple[str, ...] = ()
+
+
+NO_ITEMS: Final = ItemTable(pl.DataFrame(schema=ITEMS))
+
+
+@dataclass(frozen=True)
 class Source:
     """What a reader found.
 
@@ -70,10 +91,6 @@ class Source:
         What the source knows of items and viewers; those that only the log knows are added by the import.
     same
         Contacts that agree in these columns are the same contact, logged twice; empty means all columns.
-    item_columns
-        How the columns of the table of items were read.
-    item_ignored
-        Columns of that table that no one reads.
     skipped
         Files that were left out.
     notes
@@ -85,11 +102,9 @@ class Source:
     logs: tuple[LogFile, ...]
     positive_kinds: tuple[str, ...]
     errors: RowErrors
-    items: pl.DataFrame = field(default_factory=lambda: NO_ITEMS)
+    items: ItemTable = NO_ITEMS
     viewers: pl.DataFrame = field(default_factory=lambda: NO_VIEWERS)
     same: tuple[str, ...] = ()
-    item_columns: tuple[Column, ...] = ()
-    item_ignored: tuple[str, ...] = ()
     skipped: tuple[SkippedFile, ...] = ()
     notes: tuple[str, ...] = ()
     zone: str = ""

@@ -24,7 +24,7 @@ from foveate.data.values.times import (
 from foveate.errors import ReaderError, SchemaError
 
 OnError: TypeAlias = Literal["refuse", "skip"]
-How: TypeAlias = Literal["named", "same name", "guessed"]
+How: TypeAlias = Literal["layout", "named", "same name", "guessed"]
 Finish: TypeAlias = Callable[[pl.DataFrame], pl.DataFrame]
 
 N_EXAMPLES: Final = 5
@@ -38,13 +38,13 @@ class Column:
     Parameters
     ----------
     how
-        Whether a setting named theirs, it is called as ours, or its name or place told it.
+        Whether the reader's layout fixes theirs, a setting named it, it is called as ours, or its name or place told it.
     """
 
     ours: str
     theirs: str
     parser: Parser
-    how: How = "same name"
+    how: How = "layout"
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import polars as pl
 from foveate.data.contacts import DURATION, SHOWN
 from foveate.data.raw.files import need
 from foveate.data.raw.table import frame_table, open_table
-from foveate.data.readers.base import NO_ITEMS, NO_VIEWERS, SAME_MOMENT, LogFile, Reader, Source
+from foveate.data.readers.base import NO_ITEMS, NO_VIEWERS, SAME_MOMENT, ItemTable, LogFile, Reader, Source
 from foveate.data.readers.convert import Column, RowErrors, convert_table, expect_columns
 from foveate.data.readers.viewers import viewers_of
 from foveate.data.schema import ITEM_ID, LONG_VIEW, OCCURRED_AT, USER_ID, WATCH, as_items
@@ -45,6 +45,10 @@ _LOG: Final = (
     Column(WATCH, "play_time_ms", _MILLISECONDS),
     *(Column(kind, flag, Flag()) for kind, flag in _FLAGS.items()),
 )
+_TYPES: Final[dict[str, pl.DataType]] = {
+    **dict.fromkeys((*_FLAGS.values(), _RANDOM), pl.Int8()),
+    **dict.fromkeys(("time_ms", "play_time_ms", "duration_ms"), pl.Int64()),
+}
 _VIDEOS: Final = (
     Column(ITEM_ID, "video_id", Id()),
     Column("channel_id", "author_id", Text()),
@@ -91,7 +95,6 @@ class KuaiRandReader(Reader):
             _items(sorted(folder.glob("video_features_basic_*.csv")), errors),
             pl.concat(viewers_of(table, "user_id") for table in viewers) if viewers else NO_VIEWERS,
             SAME_MOMENT,
-            item_columns=_VIDEOS,
         )
 
 
@@ -102,7 +105,7 @@ def _logs(root: Path) -> list[Path]:
 
 
 def _log(path: Path) -> LogFile:
-    table = open_table(path)
+    table = open_table(path, types=_TYPES)
     expect_columns(table.name, table.schema, [column.theirs for column in _LOG])
     return LogFile(table, _LOG, _contacts)
 
@@ -115,7 +118,7 @@ def _contacts(frame: pl.DataFrame) -> pl.DataFrame:
     ).drop(_RANDOM)
 
 
-def _items(files: Sequence[Path], errors: RowErrors) -> pl.DataFrame:
+def _items(files: Sequence[Path], errors: RowErrors) -> ItemTable:
     frames = []
     for table in map(open_table, files):
         expect_columns(table.name, table.schema, [column.theirs for column in _VIDEOS])
@@ -123,7 +126,8 @@ def _items(files: Sequence[Path], errors: RowErrors) -> pl.DataFrame:
     if not frames:
         return NO_ITEMS
     videos = pl.concat(frames).with_columns(pl.col("tags").fill_null([]))
-    return as_items(videos.with_columns(pl.col("tags").list.head(1).alias("categories")))
+    categories = pl.col("tags").list.head(1).alias("categories")
+    return ItemTable(as_items(videos.with_columns(categories)), _VIDEOS)
 
 
 def _history(path: Path) -> LogFile:

@@ -11,7 +11,7 @@ import polars as pl
 
 from foveate.data.raw.files import need
 from foveate.data.raw.table import RawTable, frame_table, open_table
-from foveate.data.readers.base import NO_VIEWERS, LogFile, Reader, Source
+from foveate.data.readers.base import NO_VIEWERS, ItemTable, LogFile, Reader, Source
 from foveate.data.readers.convert import Column, RowErrors, convert_table, expect_columns, time_parser
 from foveate.data.readers.viewers import viewers_of
 from foveate.data.schema import ITEM_ID, OCCURRED_AT, RATE, USER_ID, as_items
@@ -81,7 +81,6 @@ class MovieLensReader(Reader):
             errors,
             _items(movies, given, errors),
             viewers,
-            item_columns=_ITEM_COLUMNS,
         )
 
 
@@ -94,10 +93,11 @@ def _small(path: Path, names: Sequence[str]) -> RawTable:
     return table
 
 
-def _items(movies: RawTable, tags: RawTable | None, errors: RowErrors) -> pl.DataFrame:
+def _items(movies: RawTable, tags: RawTable | None, errors: RowErrors) -> ItemTable:
     items = convert_table(movies, _ITEM_COLUMNS, errors).with_columns(pl.col("categories").fill_null([]))
     if tags is None:
-        return as_items(items.with_columns(pl.lit([], dtype=pl.List(pl.String)).alias("tags")))
+        untagged = items.with_columns(pl.lit([], dtype=pl.List(pl.String)).alias("tags"))
+        return ItemTable(as_items(untagged), _ITEM_COLUMNS)
     counted = (
         convert_table(tags, _TAG_COLUMNS, errors)
         .drop_nulls("tag")
@@ -107,7 +107,7 @@ def _items(movies: RawTable, tags: RawTable | None, errors: RowErrors) -> pl.Dat
     )
     lists = counted.group_by(ITEM_ID, maintain_order=True).agg(pl.col("tag").alias("tags"))
     joined = items.join(lists, on=ITEM_ID, how="left", maintain_order="left")
-    return as_items(joined.with_columns(pl.col("tags").fill_null([])))
+    return ItemTable(as_items(joined.with_columns(pl.col("tags").fill_null([]))), _ITEM_COLUMNS)
 
 
 def _dat(path: Path, names: Sequence[str]) -> RawTable:

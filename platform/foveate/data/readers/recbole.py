@@ -11,7 +11,7 @@ import polars as pl
 from foveate.data.contacts import watched_somehow
 from foveate.data.raw.files import need
 from foveate.data.raw.table import RawTable, open_table
-from foveate.data.readers.base import NO_ITEMS, NO_VIEWERS, LogFile, Reader, Source
+from foveate.data.readers.base import NO_ITEMS, NO_VIEWERS, ItemTable, LogFile, Reader, Source
 from foveate.data.readers.convert import Column, RowErrors, convert_table, expect_columns, time_parser
 from foveate.data.readers.viewers import viewers_of
 from foveate.data.schema import ITEM_ID, OCCURRED_AT, RATE, USER_ID, WATCH, as_items
@@ -67,7 +67,6 @@ class RecBoleReader(Reader):
         ignored = tuple(name for name in log.schema if name not in {column.theirs for column in columns})
         items, viewers = path.with_suffix(".item"), path.with_suffix(".user")
         errors = self.errors()
-        found, item_columns = self._items(items, errors) if items.exists() else (NO_ITEMS, ())
         return Source(
             (
                 LogFile(log, tuple(columns), ignored=ignored)
@@ -76,12 +75,11 @@ class RecBoleReader(Reader):
             ),
             (RATE,) if rated else (WATCH,),
             errors,
-            found,
+            self._items(items, errors) if items.exists() else NO_ITEMS,
             self._viewers(viewers) if viewers.exists() else NO_VIEWERS,
-            item_columns=item_columns,
         )
 
-    def _items(self, path: Path, errors: RowErrors) -> tuple[pl.DataFrame, tuple[Column, ...]]:
+    def _items(self, path: Path, errors: RowErrors) -> ItemTable:
         table, types = _open(path)
         expect_columns(path.name, table.schema, (self.item,))
         columns = [Column(ITEM_ID, self.item, Id())]
@@ -93,7 +91,7 @@ class RecBoleReader(Reader):
             parser = OneWord() if types[categories] == "token" else Words(" ")
             columns.append(Column("categories", categories, parser, "guessed"))
         items = convert_table(table, columns, errors)
-        return as_items(items.with_columns(pl.col("^categories$").fill_null([]))), tuple(columns)
+        return ItemTable(as_items(items.with_columns(pl.col("^categories$").fill_null([]))), tuple(columns))
 
     def _viewers(self, path: Path) -> pl.DataFrame:
         table, _ = _open(path)

@@ -15,7 +15,7 @@ from foveate.data.contacts import AMOUNTS, CONTACTS, DURATION, EVENT_ID, SHOWN, 
 from foveate.data.raw.dialect import SEPARATORS
 from foveate.data.raw.files import hive_keys, need, table_files
 from foveate.data.raw.table import RawTable, frame_table, open_table
-from foveate.data.readers.base import NO_ITEMS, NO_VIEWERS, LogFile, Reader, Source
+from foveate.data.readers.base import NO_ITEMS, NO_VIEWERS, ItemTable, LogFile, Reader, Source
 from foveate.data.readers.convert import (
     Column,
     How,
@@ -157,7 +157,7 @@ class TableReader(Reader):
             raise ReaderError(f"'{root}' holds no log; name the file or folder of the log")
         return self._source(logs, items, viewers, skipped)
 
-    def read_tables(self, log: pl.DataFrame | pl.LazyFrame, items: pl.DataFrame | None = None) -> Source:
+    def read_tables(self, log: pl.DataFrame | pl.LazyFrame, items: pl.DataFrame | pl.LazyFrame | None = None) -> Source:
         """Describe how to read tables that are in memory.
 
         Raises
@@ -169,7 +169,7 @@ class TableReader(Reader):
         """
         return self._source([frame_table(log, "log")], None if items is None else frame_table(items, "items"), None, [])
 
-    def read_items(self, path: Path) -> tuple[pl.DataFrame, tuple[Column, ...], RowErrors]:
+    def read_items(self, path: Path) -> ItemTable:
         """Read a table of items alone, as :meth:`read` would.
 
         Raises
@@ -177,9 +177,10 @@ class TableReader(Reader):
         ReaderError, SchemaError
             As :meth:`read`.
         """
-        table, errors = self._open_items(need(path)), self.errors()
-        columns = self._item_columns(table)
-        return self._items(table, columns, errors), columns, errors
+        errors = self.errors()
+        items = self._items(self._open_items(need(path)), errors)
+        errors.finish()
+        return items
 
     def _source(
         self, logs: list[RawTable], items: RawTable | None, viewers: RawTable | None, skipped: list[SkippedFile]
@@ -193,15 +194,12 @@ class TableReader(Reader):
         kinds, notes = self._kinds(logs, mapped)
         files = [self._log_file(table, found, kinds, users, met) for table, found in zip(logs, mapped, strict=True)]
         ours = {column.ours for file in files for column in file.columns}
-        item_columns = () if items is None else self._item_columns(items)
         return Source(
             tuple(files),
             self.positive or _interest(ours, kinds),
             errors,
-            NO_ITEMS if items is None else self._items(items, item_columns, errors),
+            NO_ITEMS if items is None else self._items(items, errors),
             NO_VIEWERS if viewers is None else viewers_of(viewers, self._viewer_column(viewers)),
-            item_columns=item_columns,
-            item_ignored=() if items is None else _ignored(items, item_columns),
             skipped=tuple(skipped),
             notes=tuple(notes),
             zone=self.time_zone,
@@ -351,6 +349,11 @@ class TableReader(Reader):
 
     # Items and viewers
 
+    def _items(self, table: RawTable, errors: RowErrors) -> ItemTable:
+        columns = self._item_columns(table)
+        frame = as_items(convert_table(table, columns, errors, self.time_zone))
+        return ItemTable(frame, columns, _ignored(table, columns))
+
     def _item_columns(self, table: RawTable) -> tuple[Column, ...]:
         types = table.schema
         named = {ours: theirs for ours, theirs in self.item_columns.items() if theirs != NONE}
@@ -389,9 +392,6 @@ class TableReader(Reader):
         if ours == "maturity":
             return Years()
         return Number(table.decimal, share=True) if ours == "safety" else Text()
-
-    def _items(self, table: RawTable, columns: Sequence[Column], errors: RowErrors) -> pl.DataFrame:
-        return as_items(convert_table(table, columns, errors, self.time_zone))
 
     def _viewer_column(self, table: RawTable) -> str:
         named = self.columns.get(USER_ID, USER_ID)

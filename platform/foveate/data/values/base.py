@@ -62,9 +62,8 @@ def without_blanks(raw: pl.Series, *, text: bool) -> pl.Series:
     text
         Whether words can be values: then only :data:`BLANKS` are nothing, and white space around values stays.
     """
-    stripped = raw.str.strip_chars()
-    blank = stripped.is_in(BLANKS if text else _BLANK_NUMBERS)
-    kept = raw if text else stripped
+    kept = raw if text else raw.str.strip_chars()
+    blank = kept.is_in(BLANKS if text else _BLANK_NUMBERS)
     return masked(kept, blank) if blank.any() else kept
 
 

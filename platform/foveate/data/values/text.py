@@ -57,7 +57,7 @@ class Text:
     def parse(self, raw: pl.Series) -> Parsed:
         """See :meth:`Parser.parse`."""
         text = as_text(raw)
-        return _no_text(raw) if text is None else Parsed(without_blanks(text, text=True).str.strip_chars())
+        return _no_text(raw) if text is None else Parsed(without_blanks(text.str.strip_chars(), text=True))
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class Words:
         text = as_text(raw)
         if text is None:
             return _no_text(raw)
-        text = without_blanks(text, text=True).str.strip_chars()
+        text = without_blanks(text.str.strip_chars(), text=True)
         text = masked(text, text.is_in(_NO_WORDS))
         lists = text.str.split(self.separator)
         coded = (text.str.starts_with("[") & text.str.ends_with("]")).fill_null(value=False)
