@@ -151,16 +151,11 @@ def _unpacker(path: Path) -> Callable[[Path, Path], Path] | None:
     if start.startswith(b"PK\x03\x04"):
         return _unzip
     if start.startswith(_BOM) and path.suffix.lower() in LINES_SUFFIXES:
-        return lambda file, to: _copy(file, to, _after_bom)
+        return lambda file, to: _copy(file, to, lambda stream: stream)
     for magic, unpack in _STREAMS.items():
         if start.startswith(magic):
             return lambda file, to: _copy(file, to, unpack)
     return None
-
-
-def _after_bom(stream: IO[bytes]) -> IO[bytes]:
-    stream.seek(len(_BOM))
-    return stream
 
 
 _STREAMS: Final[dict[bytes, Callable[[IO[bytes]], Any]]] = {
@@ -178,6 +173,9 @@ def _copy(path: Path, to: Path, unpack: Callable[[IO[bytes]], Any]) -> Path:
     try:
         with path.open("rb") as stream, target.open("wb") as plain:
             unpacking = unpack(stream)
+            chunk = unpacking.read(_CHUNK)
+            # The scanner of JSON lines takes no byte order mark.
+            plain.write(chunk.removeprefix(_BOM) if target.suffix.lower() in LINES_SUFFIXES else chunk)
             while chunk := unpacking.read(_CHUNK):
                 plain.write(chunk)
     except (EOFError, OSError, lzma.LZMAError, pa.ArrowException) as error:
@@ -195,12 +193,12 @@ def _unzip(path: Path, to: Path) -> Path:
                 archive.extract(info, folder)
     except (zipfile.BadZipFile, OSError, RuntimeError) as error:
         raise ReaderError(f"'{path}' cannot be unpacked: {error}; copy or export it again") from error
-    if len(members) == 1:
-        return (folder / members[0].filename).replace(to / Path(members[0].filename).name)
-    inner = list(folder.iterdir()) if folder.is_dir() else []
-    if not inner:
+    if not members:
         raise ReaderError(f"'{path}' is an empty archive; name the folder or file that holds the log")
-    return inner[0] if len(inner) == 1 and inner[0].is_dir() else folder
+    if len(members) == 1:
+        return _unpacked(folder / members[0].filename, to / "member")
+    inner = list(folder.iterdir())
+    return _unpacked(inner[0] if len(inner) == 1 else folder, to / "members")
 
 
 def _is_marker(name: str) -> bool:
