@@ -11,10 +11,13 @@ import polars as pl
 from foveate.data.readers.base import ItemTable, Source
 from foveate.data.readers.convert import Column
 from foveate.data.report import ColumnReport, FileReport, ImportReport
-from foveate.data.schema import ITEM_ID, ITEMS
+from foveate.data.schema import ITEM_ID, ITEMS, OCCURRED_AT
 
 _FEW: Final = 0.5
 """Where less than this share of the log's items is described, the join is worth a warning."""
+
+_SOON_AFTER_1970: Final = 300 * 86_400_000_000
+"""UTC microseconds: a year's number, a day's count or a row's number taken for seconds lies before."""
 
 
 class ReportBuilder:
@@ -32,10 +35,14 @@ class ReportBuilder:
         self._filled: dict[str, int] = {}
         self._contacts = 0
         self._eventless = 0
+        self._last: int | None = None
 
     def count(self, file: int, rows: int, contacts: pl.DataFrame, eventless: int) -> None:
         """Add a piece of the n-th file of the log; ``eventless`` of its contacts say that nothing happened."""
         self._eventless += eventless
+        if OCCURRED_AT in contacts.columns:
+            latest = contacts.select(pl.col(OCCURRED_AT).dt.epoch("us").max()).item()
+            self._last = latest if self._last is None else max(self._last, latest or 0)
         self._rows[file] = self._rows.get(file, 0) + rows
         self._contacts += contacts.height
         for name in contacts.columns:
@@ -71,6 +78,8 @@ class ReportBuilder:
 
     def _warnings(self) -> list[str]:
         warnings = [_empty(one) for one in self._log_columns() if not one.filled]
+        if self._last is not None and self._last < _SOON_AFTER_1970:
+            warnings.append("all times lie in 1970: they may be no seconds since then; look at them with --dry-run")
         if self._eventless:
             warnings.append(
                 f"in {self._eventless:,} of {self._contacts:,} rows nothing happened: what would tell it is blank or no"

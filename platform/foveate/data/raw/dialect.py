@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Final
 
 from foveate.errors import ReaderError, SchemaError
 
-SEPARATORS: Final = ("::", "\t", ",", ";", "|")
+SEPARATORS: Final = ("::", "\t", ",", ";", "|", " ")
 """Told apart by the file's beginning; where two fit it equally well, the first of them is taken."""
 
 _BY_SUFFIX: Final = {".tsv": "\t", ".tab": "\t", ".psv": "|", ".inter": "\t", ".item": "\t", ".user": "\t"}
@@ -37,7 +38,9 @@ class Dialect:
     skip
         Lines before the first row: blank ones, and the header's.
     spaced
-        Whether quotes stand behind a space, as in ``a, "b, c"``.
+        Whether a space stands behind each separator, as in ``a, "b, c"``.
+    old_lines
+        Whether lines end with a carriage return alone.
     """
 
     separator: str
@@ -46,11 +49,12 @@ class Dialect:
     header: bool
     skip: int
     spaced: bool = False
+    old_lines: bool = False
 
     @property
     def about(self) -> str:
         """What the file is, for the report of an import."""
-        mark = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "bars", "::": "double colons"}
+        mark = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "bars", "::": "double colons", " ": "spaces"}
         head = "" if self.header else ", without a header"
         return f"text, fields separated by {mark.get(self.separator, repr(self.separator))}{head}"
 
@@ -77,9 +81,11 @@ def sniff(
         There are more or fewer names than columns.
     """
     text, whole = _beginning(path)
+    comments, text = _without_comments(text)
     separator = separator or _BY_SUFFIX.get(path.suffix.lower()) or _separator(text, whole=whole)
     quoted = _is_quoted(text, separator)
-    spaced = quoted and f'{separator} "' in text
+    spaced = quoted and (f'{separator} "' in text or _is_spaced(text, separator))
+    old_lines = "\n" not in text and "\r" in text
     counted = _Counted(_whole_lines(text, whole=whole))
     rows: list[tuple[list[str], int]] = []
     for row in _records(counted, separator, quoted=quoted, spaced=spaced):
@@ -88,16 +94,16 @@ def sniff(
         if len(rows) == _ROWS:
             break
     first, end = rows[0]
-    blank = end - _height(first, quoted=quoted)
+    blank, end = comments + end - _height(first, quoted=quoted), comments + end
     if names:
         if len(names) != len(first):
             fault = f"its rows have {len(first)} columns, and names has {len(names)}: {', '.join(names)}"
             raise SchemaError(path.name, [fault])
-        return Dialect(separator, quoted, tuple(names), False, blank, spaced)
+        return Dialect(separator, quoted, tuple(names), False, blank, spaced, old_lines)
     if known is not None and not _is_header(first, [row for row, _ in rows[1:]], known):
         numbered = tuple(f"column_{at}" for at in range(1, len(first) + 1))
-        return Dialect(separator, quoted, numbered, False, blank, spaced)
-    return Dialect(separator, quoted, _distinct(first), True, end, spaced)
+        return Dialect(separator, quoted, numbered, False, blank, spaced, old_lines)
+    return Dialect(separator, quoted, _distinct(first), True, end, spaced, old_lines)
 
 
 def records(path: Path, dialect: Dialect) -> Iterator[tuple[list[str], int, bool]]:
@@ -178,6 +184,24 @@ def _beginning(path: Path) -> tuple[str, bool]:
     return text, whole
 
 
+def _without_comments(text: str) -> tuple[int, str]:
+    """Return how many lines before the first row start with ``#``, and the text behind them."""
+    lines = list(io.StringIO(text, newline=""))
+    comments = 0
+    # A header may start with the mark as well: it is followed by separators.
+    while (
+        comments < len(lines) - 1 and lines[comments].startswith("#") and not re.match(r"#\S+[,;\t|]", lines[comments])
+    ):
+        comments += 1
+    return comments, "".join(lines[comments:])
+
+
+def _is_spaced(text: str, separator: str) -> bool:
+    """Whether a space stands behind every separator of the first line that has one."""
+    line = next((line for line in text.splitlines() if separator in line), "")
+    return separator != " " and all(field.startswith(" ") for field in line.split(separator)[1:])
+
+
 def _whole_lines(text: str, *, whole: bool) -> list[str]:
     """Return the lines of a file's beginning, without the last where it is cut off."""
     lines = list(io.StringIO(text, newline=""))
@@ -187,15 +211,16 @@ def _whole_lines(text: str, *, whole: bool) -> list[str]:
 def _separator(text: str, *, whole: bool) -> str:
     """Return the separator that cuts the most rows into as many fields as the first."""
     lines = _whole_lines(text, whole=whole)
-    best, found = 0.0, ","
+    best, found = 0.0, ""
     for separator in SEPARATORS:
         quoted = len(separator) == 1
         rows = [row for row in _records(iter(lines[:_ROWS]), separator, quoted=quoted) if any(map(str.strip, row))]
         width = len(rows[0]) if rows else 0
         share = sum(len(row) == width for row in rows) / len(rows) if width > 1 else 0.0
-        if share > best:
+        # Words have spaces between them: only a file without any exception is one of fields.
+        if share > best and (separator != " " or (share == 1 and found == "")):
             best, found = share, separator
-    return found
+    return found or ","
 
 
 def _is_quoted(text: str, separator: str) -> bool:

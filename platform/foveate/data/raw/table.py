@@ -246,7 +246,7 @@ def _typed(path: Path, scan: Callable[[Path], pl.LazyFrame], about: str) -> RawT
 
 def _scan_text(path: Path, dialect: Dialect, schema: Mapping[str, pl.DataType]) -> list[pl.LazyFrame]:
     """Return the ways in which the scanner reads a file, none where it would read it wrong."""
-    if dialect.spaced:
+    if dialect.spaced or dialect.old_lines:
         return []
     if len(dialect.separator) > 1:
         return [_split_lines(path, dialect)]

@@ -27,6 +27,8 @@ OnError: TypeAlias = Literal["refuse", "skip"]
 How: TypeAlias = Literal["layout", "named", "same name", "guessed"]
 Finish: TypeAlias = Callable[[pl.DataFrame], pl.DataFrame]
 
+_LONGEST: Final = 80
+"""So many characters of a bad value are shown."""
 N_EXAMPLES: Final = 5
 """How many bad rows are shown."""
 
@@ -141,7 +143,7 @@ class RowErrors:
             self.examples.append(f"'{table.name}', {table.position(fault.row)}: {fault.why}")
         if converted.bad and self._on_error == "refuse":
             fault = converted.faults[0]
-            more = f" (and {converted.bad - 1:,} more rows near it)" if converted.bad > 1 else ""
+            more = f" (and {converted.bad - 1:,} more near it)" if converted.bad > 1 else ""
             raise ReaderError(
                 f"'{table.name}' cannot be read: {table.position(fault.row)}, {fault.why}{more}; mend it, or leave "
                 "such rows out with on_error=skip"
@@ -194,7 +196,13 @@ def convert_table(table: RawTable, columns: Sequence[Column], errors: RowErrors,
 
 
 def id_parser(tables: Iterable[tuple[RawTable, str]]) -> Id:
-    """Return what reads ids that stand in these columns: where all of them end in ``.0``, that is no part of them."""
+    """Return what reads ids that stand in these columns: where all of them end in ``.0``, that is no part of them.
+
+    Raises
+    ------
+    SchemaError
+        A column holds JSON objects.
+    """
 
     def floats(text: pl.Series) -> bool:
         known = Id().parse(text).values.drop_nulls()
@@ -205,6 +213,8 @@ def id_parser(tables: Iterable[tuple[RawTable, str]]) -> Id:
         if not isinstance(table.schema[column], pl.String):
             continue
         sample = table.head()[column]
+        if sample.str.starts_with("{").any():
+            raise SchemaError(table.name, [f"column '{column}' holds objects; take their ids out into columns"])
         if not floats(sample) or not all(floats(piece[column]) for piece in table.pieces([column])):
             return Id()
         some = some or sample.len() > 0
@@ -232,7 +242,8 @@ def time_parser(
     digits = False
     if sample.dtype.is_numeric() or isinstance(sample.dtype, pl.String):
         text = sample.dtype == pl.String
-        numbers = sample.cast(pl.Float64, strict=False).fill_nan(None).drop_nulls()
+        numbers = sample.cast(pl.Float64, strict=False)
+        numbers = numbers.filter(numbers.is_finite())
         if len(numbers):
             digits = unit == "auto" and made_of_digits(numbers.cast(pl.Int64, strict=False))
             found = UNIT_NAMES[unit] if unit != "auto" else unit_name(numbers)
@@ -284,8 +295,15 @@ def _faults(
         if name == BROKEN:
             faults.append(Fault(start + row, f"the row {piece[BROKEN][row]}"))
         else:
-            faults.append(Fault(start + row, f"column '{name}' holds \"{piece[name][row]}\", not {expects[name]}"))
+            faults.append(
+                Fault(start + row, f"column '{name}' holds \"{_shown(piece[name][row])}\", not {expects[name]}")
+            )
     return tuple(faults)
+
+
+def _shown(value: object) -> str:
+    text = " ".join(str(value.to_list() if isinstance(value, pl.Series) else value).split())
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 def _blank_rows(piece: pl.DataFrame) -> pl.Series | None:

@@ -10,7 +10,8 @@ import polars as pl
 BLANKS: Final = ("", "NULL", "null", "Null", "NaN", "nan", "NaT", "nat", "\\N", "None", "<NA>", "(null)")
 """How exports write that there is nothing, in any column."""
 
-_BLANK_NUMBERS: Final = (*BLANKS, "NA", "N/A", "n/a", "na", "#N/A", "none", "NONE", "NAN", "NAT", "nil", "-", "--", "?")
+_BLANK_NUMBERS: Final = (*BLANKS, "NA", "N/A", "n/a", "na", "#N/A", "none", "NONE", "NAN", "NAT", "nil", "-", "--", "?",
+                  "0000-00-00", "0000-00-00 00:00:00")  # fmt: skip
 """How they write it in columns of numbers, times and flags, where none of these can be a value."""
 
 

@@ -85,6 +85,11 @@ class Seconds:
             return Parsed(raw.dt.cast_time_unit("ns").to_physical() / 1e9)
         if isinstance(raw.dtype, pl.Time):
             return Parsed(raw.to_physical() / 1e9)
+        if isinstance(raw.dtype, pl.Boolean):
+            # It happened, and for how long is not said: not a number.
+            return Parsed(
+                masked(pl.Series(raw.name, [float("nan")]).new_from_index(0, len(raw)), ~raw.fill_null(value=False))
+            )
         parsed = Number(self.decimal).parse(raw)
         seconds = parsed.values * self.scale if self.scale != 1 else parsed.values
         if parsed.bad is None or not isinstance(raw.dtype, pl.String):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import calendar
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
@@ -32,6 +33,11 @@ _COMPACT: Final = rf"^(\d{{4}})(\d{{2}})(\d{{2}})T(\d{{2}}):?(\d{{2}})(?::?(\d{{
 _YEAR_LAST: Final = rf"^(\d{{1,2}})[-/.](\d{{1,2}})[-/.](\d{{4}}){_CLOCK}{_ZONE}$"
 _DAY_MONTH_NAME: Final = rf"^{_WEEKDAY}(\d{{1,2}})[- ]([A-Za-z]{{3,9}})[-, ]+(\d{{4}}){_CLOCK}{_ZONE}$"
 _MONTH_NAME_DAY: Final = rf"^{_WEEKDAY}([A-Za-z]{{3,9}})\s+(\d{{1,2}}),?\s+(\d{{4}}){_CLOCK}{_ZONE}$"
+_YEAR_AT_THE_END: Final = (
+    r"^(?:[A-Za-z]{3,9},?\s+)?([A-Za-z]{3,9})\s+(\d{1,2})\s+(\d{1,2}):(\d{2}):(\d{2})()()\s+"
+    r"(?:(UTC|GMT|[+-]\d{4})\s+)?(\d{4})$"
+)
+"""As C's ctime and Twitter write: Wed May 01 12:00:00 +0000 2024."""
 _UNDECIDED: Final = r"^(0?[1-9]|1[0-2])([-/])(0?[1-9]|1[0-2])[-/]\d{4}"
 """A date whose first two numbers could each be the month; one with dots starts with the day."""
 _DAY_FIRST: Final = r"^(1[3-9]|2\d|3[01])[-/]\d{1,2}[-/]\d{4}"
@@ -170,7 +176,13 @@ class Time:
         if text.null_count() == len(text):
             return values, zoned
         order = {"dmy": "dmy", "mdy": "mdy"}.get(self.order)
-        forms = [(_YEAR_FIRST, "ymd"), (_COMPACT, "ymd"), (_DAY_MONTH_NAME, "dmy"), (_MONTH_NAME_DAY, "mdy")]
+        forms = [
+            (_YEAR_FIRST, "ymd"),
+            (_COMPACT, "ymd"),
+            (_DAY_MONTH_NAME, "dmy"),
+            (_MONTH_NAME_DAY, "mdy"),
+            (_YEAR_AT_THE_END, "mdy"),
+        ]
         if order is not None:
             forms.append((_YEAR_LAST, order))
         else:
@@ -180,7 +192,10 @@ class Time:
             if values.null_count() == text.null_count():
                 break
             groups = masked(text, values.is_not_null()).str.extract_groups(pattern)
-            found, offsets = _assembled(groups, parts)
+            fields = [groups.struct.field(str(at)) for at in range(1, 10)]
+            if pattern is _YEAR_AT_THE_END:
+                fields = [*fields[:2], fields[8], *fields[2:8]]
+            found, offsets = _assembled(fields, parts)
             local = self._in_zone(masked(found, offsets.is_not_null()))
             shifted = (found.dt.epoch("us") - offsets * 60_000_000).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
             zoned = zoned | (values.is_null() & offsets.is_not_null())
@@ -289,16 +304,15 @@ def as_dates(numbers: pl.Series, form: str) -> pl.Series:
     return right.str.to_datetime("%Y%m%dT%H%M%S", time_unit="us", strict=False).dt.replace_time_zone("UTC")
 
 
-def _assembled(groups: pl.Series, parts: str) -> tuple[pl.Series, pl.Series]:
-    """``[N], [N]``: the local moments of a pattern's groups, and their zones' minutes, null where none is named."""
-    field = groups.struct.field
-    first, second, third = (field(str(at)) for at in (1, 2, 3))
-    hours = field("4").cast(pl.Int32, strict=False)
-    half = field("8").str.to_lowercase()
+def _assembled(fields: Sequence[pl.Series], parts: str) -> tuple[pl.Series, pl.Series]:
+    """``[N], [N]``: the local moments of a pattern's fields, and their zones' minutes, null where none is named."""
+    first, second, third, hour, minute, second_of, fraction, half, zone = fields
+    hours = hour.cast(pl.Int32, strict=False)
+    half = half.str.to_lowercase()
     hours = hours.zip_with(~(half == "am").fill_null(value=False), hours % 12)
     hours = hours.zip_with(~(half == "pm").fill_null(value=False), hours % 12 + 12)
-    clock = [hours.fill_null(0).cast(pl.String).str.zfill(2), field("5").fill_null("00"), field("6").fill_null("00")]
-    fraction = field("7").fill_null("0").str.pad_end(9, "0").str.slice(0, 6)
+    clock = [hours.fill_null(0).cast(pl.String).str.zfill(2), minute.fill_null("00"), second_of.fill_null("00")]
+    fraction = fraction.fill_null("0").str.pad_end(9, "0").str.slice(0, 6)
     if parts == "certain":
         # One of the two numbers is above 12: that one is the day.
         swap = (second.cast(pl.Int32, strict=False) > 12).fill_null(value=False)
@@ -311,7 +325,7 @@ def _assembled(groups: pl.Series, parts: str) -> tuple[pl.Series, pl.Series]:
         month = month.str.to_lowercase().replace_strict(_MONTHS, default=None, return_dtype=pl.Int32).cast(pl.String)
     date = year + "-" + month.str.zfill(2) + "-" + day.str.zfill(2)
     text = date + " " + clock[0] + ":" + clock[1] + ":" + clock[2] + "." + fraction
-    return text.str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="us", strict=False), _offset(field("9"))
+    return text.str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="us", strict=False), _offset(zone)
 
 
 def _offset(zone: pl.Series) -> pl.Series:
