@@ -72,11 +72,16 @@ class RawTable:
         done = 0
         for at, frame in enumerate(self.frames):
             marked = BROKEN in frame.collect_schema()
-            rest = frame.select([*columns, BROKEN] if marked else columns).slice(done)
+            chosen = frame.select([*columns, BROKEN] if marked else columns)
+            passed = done
             try:
-                for piece in rest.collect_batches(chunk_size=size, maintain_order=True):
-                    yield piece
-                    done += piece.height
+                for piece in chosen.collect_batches(chunk_size=size, maintain_order=True):
+                    # Not by a slice of the frame: with one the scanner does not see that a file is malformed.
+                    rest = piece.slice(min(passed, piece.height))
+                    passed -= piece.height - rest.height
+                    if rest.height or not piece.height:
+                        yield rest
+                    done += rest.height
                 return
             except (OSError, pl.exceptions.PolarsError) as error:
                 if at + 1 == len(self.frames) and self.slow is None:

@@ -40,7 +40,7 @@ class Column:
     Parameters
     ----------
     how
-        Whether the reader's layout fixes theirs, a setting named it, it is called as ours, or its name or place told it.
+        Whether the reader's layout fixes theirs, a setting named it, it is called as ours, or it was guessed.
     """
 
     ours: str

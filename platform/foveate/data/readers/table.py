@@ -153,6 +153,8 @@ class TableReader(Reader):
         viewers = self._open_viewers(self._beside(folder, self.viewers)) if self.viewers not in ("", NONE) else None
         if root.is_dir():
             logs, items, viewers = self._sorted_out(logs, items, viewers)
+            logs, others = self._without_strangers(logs)
+            skipped += others
         if not logs:
             raise ReaderError(f"'{root}' holds no log; name the file or folder of the log")
         return self._source(logs, items, viewers, skipped)
@@ -232,7 +234,7 @@ class TableReader(Reader):
         """Tell logs from the tables of items and viewers that lie in the same folder."""
         logs = []
         for table in tables:
-            of = self._told_apart(table) if len(tables) > 1 else "log"
+            of = self._kind_of(table) if len(tables) > 1 else "log"
             if of == "items" and items is None and self.items != NONE:
                 items = table
             elif of == "viewers" and viewers is None and self.viewers != NONE:
@@ -241,12 +243,27 @@ class TableReader(Reader):
                 logs.append(table)
         return logs, items, viewers
 
-    def _told_apart(self, table: RawTable) -> str:
+    def _without_strangers(self, tables: list[RawTable]) -> tuple[list[RawTable], list[SkippedFile]]:
+        """Leave out what has neither ids of viewers nor of items, and no column in common with a log."""
+        ids = [self._ids(table) if table.header else {USER_ID, ITEM_ID} for table in tables]
+        logs = {name for table, has in zip(tables, ids, strict=True) if len(has) == 2 for name in table.schema}
+        strange = [
+            not has and bool(logs) and not logs & set(table.schema) for table, has in zip(tables, ids, strict=True)
+        ]
+        why = "no column of viewers or items, and none of the log's"
+        skipped = [SkippedFile(table.name, why) for table, gone in zip(tables, strange, strict=True) if gone]
+        return [table for table, gone in zip(tables, strange, strict=True) if not gone], skipped
+
+    def _ids(self, table: RawTable) -> set[str]:
+        """Return which of the two ids a log needs a table has."""
+        found = guess_columns(list(table.schema), LOG_NAMES, self.columns.values())
+        return {ours for ours in (USER_ID, ITEM_ID) if ours in found or self.columns.get(ours, ours) in table.schema}
+
+    def _kind_of(self, table: RawTable) -> str:
         stem = plain(table.name.partition(".")[0])
         if not table.header:
             return "items" if stem in _ITEM_FILES else "viewers" if stem in _VIEWER_FILES else "log"
-        found = guess_columns(list(table.schema), LOG_NAMES, self.columns.values())
-        has = {ours for ours in (USER_ID, ITEM_ID) if ours in found or self.columns.get(ours, ours) in table.schema}
+        has = self._ids(table)
         if has == {USER_ID, ITEM_ID}:
             return "log"
         of_items = guess_columns(list(table.schema), ITEM_NAMES, ())
