@@ -13,6 +13,8 @@ from typing import Any
 
 import click
 from rich.markup import escape
+from rich.padding import Padding
+from rich.text import Text
 
 from foveate.config import to_dict
 from foveate.errors import ConfigError
@@ -50,14 +52,17 @@ _ONE = {"loss": "losses", "index": "indexes", "policy": "policies", "auxiliary":
 @click.argument("kind", required=False)
 @json_option
 def command(*, kind: str | None, json_path: Path | None) -> None:
-    """List the variants that a config can name, of one KIND or of all, with settings, defaults and what to sweep."""
+    """List the variants that a config can name, of one KIND or of all, with settings, defaults and what to sweep.
+
+    With a KIND each setting is explained.
+    """
     kinds = [_kind(kind)] if kind else list(KINDS)
     found = {name: [_describe(cls) for _, cls in _registry(name).items()] for name in kinds}
     write_json(json_path, found)
     for name, variants in found.items():
         out.print(f"[bold]{name}[/bold]")
         for variant in variants:
-            _show(variant)
+            _show(variant, explain=kind is not None)
 
 
 def _kind(word: str) -> str:
@@ -85,8 +90,24 @@ def _describe(cls: type[Any]) -> dict[str, Any]:
         "name": cls.name,
         "about": (inspect.getdoc(cls) or "").partition("\n")[0],
         "settings": settings,
+        "explained": {name: text for name, text in _parameters(cls).items() if name in settings},
         "search_space": {path: _domain(domain) for path, domain in space.items()},
     }
+
+
+def _parameters(cls: type[Any]) -> dict[str, str]:
+    """Return what the docstrings of a class and of its bases say of each parameter."""
+    texts: dict[str, str] = {}
+    for one in reversed(cls.__mro__):
+        _, _, section = inspect.cleandoc(one.__doc__ or "").partition("Parameters\n----------\n")
+        names: list[str] = []
+        for line in section.split("\n\n")[0].splitlines():
+            if line.startswith(" "):
+                texts.update({name: f"{texts[name]} {line.strip()}".strip() for name in names})
+            else:
+                names = line.split(", ")
+                texts.update(dict.fromkeys(names, ""))
+    return {name: text.replace("``", "") for name, text in texts.items()}
 
 
 def _default(field: dataclasses.Field[Any]) -> dict[str, Any]:
@@ -106,7 +127,7 @@ def _domain(domain: Any) -> dict[str, Any]:
     return {"domain": type(domain).__name__, **{key: to_dict(value) for key, value in vars(domain).items()}}
 
 
-def _show(variant: dict[str, Any]) -> None:
+def _show(variant: dict[str, Any], *, explain: bool) -> None:
     out.print(f"  [cyan]{variant['name']}[/cyan]  {escape(variant['about'])}")
     rows = [row for name, setting in variant["settings"].items() for row in _flat(name, setting)]
     widths = [max((len(row[column]) for row in rows), default=0) for column in (0, 1)]
@@ -114,6 +135,9 @@ def _show(variant: dict[str, Any]) -> None:
         sweep = variant["search_space"].get(path)
         line = f"      {path:<{widths[0]}}  {default:<{widths[1]}}  {_sweep(sweep) if sweep else ''}"
         out.print(escape(line.rstrip()))
+        about = variant["explained"].get(path) if explain else None
+        if about:
+            out.print(Padding(Text(about, style="dim"), (0, 0, 0, 10), expand=False), soft_wrap=False)
 
 
 def _flat(path: str, setting: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -122,7 +146,7 @@ def _flat(path: str, setting: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield path, "required"
         return
     value = setting["default"]
-    if not isinstance(value, dict):
+    if not isinstance(value, dict) or not value:
         yield path, json.dumps(value, ensure_ascii=False)
         return
     if "name" in value:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import json
 import subprocess
@@ -16,12 +17,14 @@ import pyarrow as pa
 import pytest
 
 from clusters.bucket import bucket
+from foveate.data.contacts import CONTACTS, SHOWN
 from foveate.data.dataset import Dataset, open_dataset, verify_dataset
 from foveate.data.ingest import import_dataset, import_tables, preview
 from foveate.data.items import replace_items
 from foveate.data.readers.detect import find_reader
 from foveate.data.readers.table import TableReader
 from foveate.data.report import ImportReport
+from foveate.data.schema import ITEMS
 from foveate.errors import ConfigError, ReaderError, SchemaError
 from foveate.folder import Folder
 
@@ -319,3 +322,13 @@ def test_a_mistake_is_one_line(arguments: tuple[str, ...], line: str, tmp_path: 
     assert done.returncode == 2
     assert line in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_the_page_names_every_setting(repository: Path) -> None:
+    page = (repository / "docs" / "own-data.md").read_text()
+    settings = {field.name for field in dataclasses.fields(TableReader)}
+    ours = {*CONTACTS, *ITEMS, "kind", "value"} - {SHOWN}
+    assert {name for name in settings | ours if f"`{name}" not in page and f"{name}=" not in page} <= {
+        "columns",
+        "separator",
+    }
