@@ -16,7 +16,7 @@ PACKAGES = {
     "serve": {"foveate_serve"},
     "tune": {"foveate_tune"},
 }
-LONGEST_FILE = 300
+LONGEST_FILE = 500
 
 
 def sources(repository: Path) -> list[Path]:

@@ -1,30 +1,26 @@
-"""Opening a raw file as a table: fast where it is well-formed, exact where it is not."""
+"""A raw file as a table: read fast where it is well-formed, exactly where it is not."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
 import pyarrow as pa
 
-from foveate.data.raw.dialect import Dialect, not_utf8, records, sniff
-from foveate.data.raw.files import ARROW_SUFFIXES, LINES_SUFFIXES, PARQUET_SUFFIXES, need
+from foveate.data.raw.dialect import not_utf8
 from foveate.errors import ReaderError
 
 PIECE: Final = 500_000
 """Rows of a raw table that are read at a time."""
 
+EXACT_PIECE: Final = 50_000
+"""Rows that are read at a time where they are read one by one."""
+
 BROKEN: Final = "broken row"
 """The column that says what is wrong with a row as a whole, where anything is."""
-
-_LINES_SEPARATOR: Final = "\x1f"
-"""No text holds it: with it the scanner takes a line for one field."""
-_SLOW_PIECE: Final = 50_000
 
 
 @dataclass(frozen=True)
@@ -152,60 +148,6 @@ class RawTable:
         )
 
 
-def open_table(
-    path: Path,
-    *,
-    separator: str = "",
-    names: Sequence[str] = (),
-    known: Callable[[str], bool] | None = None,
-    types: Mapping[str, pl.DataType] | None = None,
-) -> RawTable:
-    """Open a raw file as a table; its format is told by its name and, failing that, by its beginning.
-
-    Parameters
-    ----------
-    separator, names, known
-        Of a text table, see :func:`foveate.data.raw.dialect.sniff`.
-    types
-        Of columns of a text table that hold nothing else in a well-formed file: reading them so takes less time than
-        reading text. Where a value is of another type all columns are text from there on.
-
-    Raises
-    ------
-    ReaderError
-        The file is absent, empty, damaged, or in another encoding.
-    SchemaError
-        There are more or fewer names than columns.
-    """
-    suffix = need(path).suffix.lower()
-    with path.open("rb") as stream:
-        start = stream.read(6)
-    if suffix in PARQUET_SUFFIXES or start.startswith(b"PAR1"):
-        return _typed(path, pl.scan_parquet, "Parquet")
-    if suffix in ARROW_SUFFIXES or start == b"ARROW1":
-        return _typed(path, pl.scan_ipc, "Arrow")
-    if suffix in LINES_SUFFIXES or start.lstrip()[:2] == b'{"':
-        return _json(path) if start.lstrip()[:1] == b"[" else _json_lines(path)
-    return text_table(path, sniff(path, separator=separator, names=names, known=known), types or {})
-
-
-def text_table(path: Path, dialect: Dialect, types: Mapping[str, pl.DataType]) -> RawTable:
-    """Open a text table of which is known how it is written; ``types`` as for :func:`open_table`."""
-    text: dict[str, pl.DataType] = dict.fromkeys(dialect.names, pl.String())
-    schema = {name: types.get(name, dtype) for name, dtype in text.items()}
-    return RawTable(
-        path.name,
-        dialect.about,
-        schema,
-        tuple(frame for one in ((schema, text) if types else (text,)) for frame in _scan_text(path, dialect, one)),
-        lambda start: _exact_rows(path, dialect, start),
-        lambda row: _line(path, dialect, row),
-        # Where commas do not separate, they stand before fractions.
-        "," if dialect.separator == ";" else ".",
-        dialect.header,
-    )
-
-
 def frame_table(frame: pl.DataFrame | pl.LazyFrame, name: str = "table") -> RawTable:
     """Return a table that is in memory already."""
     lazy = frame.lazy()
@@ -237,181 +179,3 @@ def cannot_read(path: Path | str, error: Exception) -> ReaderError:
     if "utf-8" in fault.lower() or "utf8" in fault.lower():
         return ReaderError(not_utf8(path))
     return ReaderError(f"'{path}' cannot be read: {fault}; mend or export it again")
-
-
-def _typed(path: Path, scan: Callable[[Path], pl.LazyFrame], about: str) -> RawTable:
-    try:
-        frame = scan(path)
-        schema = dict(frame.collect_schema())
-    except (OSError, pl.exceptions.PolarsError) as error:
-        fault = f"cannot be read as {about}, it may be truncated"
-        raise ReaderError(f"'{path}' {fault}: {error}; copy or export it again") from error
-    return RawTable(path.name, about, schema, (frame,))
-
-
-def _scan_text(path: Path, dialect: Dialect, schema: Mapping[str, pl.DataType]) -> list[pl.LazyFrame]:
-    """Return the ways in which the scanner reads a file, none where it would read it wrong."""
-    if dialect.spaced or dialect.old_lines:
-        return []
-    if len(dialect.separator) > 1:
-        return [_split_lines(path, dialect)]
-    frame = pl.scan_csv(
-        path,
-        separator=dialect.separator,
-        has_header=False,
-        skip_lines=dialect.skip,
-        quote_char='"' if dialect.quoted else None,
-        schema=dict(schema),
-        missing_columns="insert",
-        glob=False,
-    )
-    return [frame]
-
-
-def _split_lines(path: Path, dialect: Dialect) -> pl.LazyFrame:
-    """Cut lines at a separator of several characters, which no scanner knows."""
-    names = list(dialect.names)
-    fields = pl.col("line").str.strip_chars_end("\r").str.splitn(dialect.separator, len(names))
-    last = pl.col(names[-1])
-    more = last.str.contains(dialect.separator, literal=True)
-    return (
-        _lines(path, dialect.skip)
-        .select(fields.struct.rename_fields(names).alias("fields"))
-        .unnest("fields")
-        .with_columns(pl.when(more).then(pl.lit(f"has more than the {len(names)} fields of the others")).alias(BROKEN))
-    )
-
-
-def _lines(path: Path, skip: int = 0) -> pl.LazyFrame:
-    return pl.scan_csv(
-        path,
-        has_header=False,
-        skip_lines=skip,
-        separator=_LINES_SEPARATOR,
-        quote_char=None,
-        schema={"line": pl.String()},
-        glob=False,
-    )
-
-
-def _exact_rows(path: Path, dialect: Dialect, start: int) -> Iterator[pl.DataFrame]:
-    width = len(dialect.names)
-    schema = dict.fromkeys((*dialect.names, BROKEN), pl.String)
-    found = islice(records(path, dialect), start, None)
-    while rows := list(islice(found, _SLOW_PIECE)):
-        filled = []
-        for row, line, whole in rows:
-            if not whole:
-                # All that follows would be one value: no row can be skipped to go on after it.
-                raise ReaderError(f"'{path.name}', line {line:,} opens a quote that is never closed; mend or remove it")
-            more = any(field.strip() for field in row[width:])
-            fault = f"has {len(row)} fields, the others have {width}" if more else None
-            fields: list[str | None] = [field if field != "" else None for field in row[:width]]
-            filled.append([*fields, *[None] * (width - len(fields)), fault])
-        yield pl.DataFrame(filled, schema=schema, orient="row")
-
-
-def _line(path: Path, dialect: Dialect, row: int) -> str:
-    _, line, _ = next(islice(records(path, dialect), row, None))
-    return f"line {line:,}"
-
-
-def _json_lines(path: Path) -> RawTable:
-    keys = _without_inner(path, _keys(path))
-    schema: dict[str, pl.DataType] = dict.fromkeys(keys, pl.String())
-    # Every value as its text: no type is guessed from the first rows, and no large number becomes a float.
-    frame = pl.scan_ndjson(path, schema=schema)
-    return RawTable(
-        path.name,
-        "JSON lines",
-        schema,
-        (frame,),
-        lambda start: _exact_objects(path, keys, start),
-        lambda row: f"line {next(islice(_objects(path), row, None))[0]:,}",
-    )
-
-
-def _keys(path: Path) -> list[str]:
-    """Return every key of the objects in a file, whether it comes in the first line or in the last."""
-    found = pl.col("line").str.extract_all(r'"(?:[^"\\]|\\.)*"\s*:')
-    try:
-        texts = _lines(path).select(found).explode("line").unique(maintain_order=True).collect(engine="streaming")
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise cannot_read(path.name, error) from error
-    keys = []
-    for text in texts["line"].drop_nulls():
-        try:
-            keys.append(str(json.loads(text.rstrip(": \t"))))
-        except ValueError:
-            # A quote within a text, which is no key.
-            continue
-    if not keys:
-        raise ReaderError(f"'{path.name}' is not JSON lines in UTF-8: no line holds an object; export it again")
-    return list(dict.fromkeys(keys))
-
-
-def _without_inner(path: Path, keys: list[str]) -> list[str]:
-    """Leave out keys that only objects within the objects have."""
-    schema = dict.fromkeys(keys, pl.String())
-    try:
-        if (
-            pl.scan_ndjson(path, schema=schema)
-            .head(10_000)
-            .select(pl.all().count().min())
-            .collect()
-            .min_horizontal()[0]
-        ):
-            return keys
-        counts = pl.scan_ndjson(path, schema=schema).select(pl.all().count()).collect(engine="streaming")
-    except (OSError, pl.exceptions.PolarsError):
-        # A broken line, which reading will name.
-        return keys
-    return [key for key, count in zip(keys, counts.row(0), strict=True) if count] or keys
-
-
-def _objects(path: Path) -> Iterator[tuple[int, Any]]:
-    """Yield the number of each line that is not blank, and what it holds: its text where it is no JSON."""
-    try:
-        with path.open(encoding="utf-8-sig") as stream:
-            for number, line in enumerate(stream, start=1):
-                if not line.strip():
-                    continue
-                try:
-                    yield number, json.loads(line, parse_int=str, parse_float=str)
-                except ValueError:
-                    yield number, line
-    except UnicodeDecodeError as error:
-        raise ReaderError(not_utf8(path.name)) from error
-
-
-def _exact_objects(path: Path, keys: Sequence[str], start: int) -> Iterator[pl.DataFrame]:
-    found = islice(_objects(path), start, None)
-    while rows := list(islice(found, _SLOW_PIECE)):
-        yield _frame_of([row for _, row in rows], keys)
-
-
-def _frame_of(rows: Sequence[Any], keys: Sequence[str]) -> pl.DataFrame:
-    filled = []
-    for row in rows:
-        whole = isinstance(row, dict)
-        fields = [_as_text(row.get(key)) if whole else None for key in keys]
-        filled.append([*fields, None if whole else "is no JSON object"])
-    return pl.DataFrame(filled, schema=dict.fromkeys((*keys, BROKEN), pl.String), orient="row")
-
-
-def _as_text(value: Any) -> str | None:
-    return value if value is None or isinstance(value, str) else json.dumps(value)
-
-
-def _json(path: Path) -> RawTable:
-    """Open one JSON list of objects, which is read whole."""
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8-sig"), parse_int=str, parse_float=str)
-    except UnicodeDecodeError as error:
-        raise ReaderError(not_utf8(path.name)) from error
-    except ValueError as error:
-        raise ReaderError(f"'{path.name}' is not JSON: {error}; export it again") from error
-    keys = list(dict.fromkeys(key for row in rows if isinstance(row, dict) for key in row))
-    frame = _frame_of(rows, keys)
-    schema = dict.fromkeys(keys, pl.String())
-    return RawTable(path.name, "a JSON list", schema, (frame.lazy(),), None, lambda row: f"object {row + 1:,}")

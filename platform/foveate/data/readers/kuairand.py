@@ -11,7 +11,8 @@ import polars as pl
 
 from foveate.data.contacts import DURATION, SHOWN
 from foveate.data.raw.files import need
-from foveate.data.raw.table import frame_table, open_table
+from foveate.data.raw.opening import open_table
+from foveate.data.raw.table import frame_table
 from foveate.data.readers.base import NO_ITEMS, NO_VIEWERS, SAME_MOMENT, ItemTable, LogFile, Reader, Source
 from foveate.data.readers.convert import Column, RowErrors, convert_table, expect_columns
 from foveate.data.readers.viewers import viewers_of

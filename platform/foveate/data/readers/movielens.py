@@ -10,7 +10,8 @@ from typing import ClassVar, Final
 import polars as pl
 
 from foveate.data.raw.files import need
-from foveate.data.raw.table import RawTable, frame_table, open_table
+from foveate.data.raw.opening import open_table
+from foveate.data.raw.table import RawTable, frame_table
 from foveate.data.readers.base import NO_VIEWERS, ItemTable, LogFile, Reader, Source
 from foveate.data.readers.convert import Column, RowErrors, convert_table, expect_columns, time_parser
 from foveate.data.readers.viewers import viewers_of

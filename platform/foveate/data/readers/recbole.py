@@ -10,7 +10,8 @@ import polars as pl
 
 from foveate.data.contacts import watched_somehow
 from foveate.data.raw.files import need
-from foveate.data.raw.table import RawTable, open_table
+from foveate.data.raw.opening import open_table
+from foveate.data.raw.table import RawTable
 from foveate.data.readers.base import NO_ITEMS, NO_VIEWERS, ItemTable, LogFile, Reader, Source
 from foveate.data.readers.convert import Column, RowErrors, convert_table, expect_columns, time_parser
 from foveate.data.readers.viewers import viewers_of

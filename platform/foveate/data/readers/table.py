@@ -14,7 +14,8 @@ import polars as pl
 from foveate.data.contacts import AMOUNTS, CONTACTS, DURATION, EVENT_ID, SHOWN, watched_somehow
 from foveate.data.raw.dialect import SEPARATORS
 from foveate.data.raw.files import hive_keys, need, table_files
-from foveate.data.raw.table import RawTable, frame_table, open_table
+from foveate.data.raw.opening import open_table
+from foveate.data.raw.table import RawTable, frame_table
 from foveate.data.readers.base import NO_ITEMS, NO_VIEWERS, ItemTable, LogFile, Reader, Source
 from foveate.data.readers.convert import (
     Column,
