@@ -175,6 +175,8 @@ def _preview(found: Preview, reader: str, json_path: Path | None) -> None:
     out.print(f"reader {reader}; nothing is written", markup=False, style="bold")
     show_source(found.report, out)
     for name, lines in rows.items():
+        if lines and set(lines[0]) == {"item_id"}:
+            continue
         table = Table(*(lines[0] if lines else ()), title=f"first {name}", title_justify="left")
         for line in lines:
             table.add_row(*map(escape, line.values()))

@@ -8,11 +8,14 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from foveate.data.contacts import CONTACTS, SHOWN
 from foveate.data.ingest import import_dataset
 from foveate.data.readers.kuairand import RANDOM_POLICY, KuaiRandReader
 from foveate.data.readers.movielens import MovieLensReader
+from foveate.data.readers.names import ITEM_NAMES, KIND_NAMES, LOG_NAMES, guess_columns
 from foveate.data.readers.recbole import RecBoleReader
 from foveate.data.readers.table import TableReader
+from foveate.data.schema import EVENT_KINDS, ITEMS
 from foveate.errors import ConfigError
 
 HEAD = (
@@ -181,6 +184,16 @@ def test_table_reads_numeric_times_in_every_format(tmp_path: Path, unit: str, sc
         out = tmp_path / suffix
         dataset = import_dataset(TableReader(time_unit=unit), tmp_path / f"a.{suffix}", out)
         assert (dataset.manifest.first, dataset.manifest.last) == (100_000_000, 200_000_000)
+
+
+def test_every_column_of_ours_is_found_by_its_own_name() -> None:
+    assert {*CONTACTS, "kind", "value"} - {SHOWN} == set(LOG_NAMES)
+    assert set(ITEMS) == set(ITEM_NAMES)
+    assert set(EVENT_KINDS) == set(KIND_NAMES)
+    for known in (LOG_NAMES, ITEM_NAMES):
+        assert guess_columns(list(known), known, ()) == {name: name for name in known}
+        spellings = [name for names in known.values() for name in names]
+        assert len(spellings) == len(set(spellings))
 
 
 def test_table_refuses_settings_it_does_not_know() -> None:

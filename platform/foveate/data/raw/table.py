@@ -148,10 +148,10 @@ class RawTable:
         )
 
 
-def frame_table(frame: pl.DataFrame | pl.LazyFrame, name: str = "table") -> RawTable:
+def frame_table(frame: pl.DataFrame | pl.LazyFrame, name: str, about: str = "a table in memory") -> RawTable:
     """Return a table that is in memory already."""
     lazy = frame.lazy()
-    return RawTable(name, "a table in memory", dict(lazy.collect_schema()), (lazy,))
+    return RawTable(name, about, dict(lazy.collect_schema()), (lazy,))
 
 
 def as_frame(table: object) -> pl.DataFrame | pl.LazyFrame:

@@ -144,7 +144,7 @@ def _history(path: Path) -> LogFile:
         rows += mine
     schema = {ITEM_ID: pl.Int64, WATCH: pl.Boolean, "like": pl.Boolean, LONG_VIEW: pl.Boolean}
     merged = pl.DataFrame(rows, schema=schema, orient="row").with_columns(pl.Series(USER_ID, users, dtype=pl.String))
-    return LogFile(frame_table(merged, path.name), _HISTORY, _watches)
+    return LogFile(frame_table(merged, path.name, "Parquet, a list a viewer, one row each here"), _HISTORY, _watches)
 
 
 def _watches(frame: pl.DataFrame) -> pl.DataFrame:

@@ -38,6 +38,8 @@ LOG_NAMES: Final[dict[str, tuple[str, ...]]] = {
     EVENT_ID: ("eventuuid",),
     "surface": ("page", "placement"),
     "position": ("rank",),
+    "policy_id": ("policy",),
+    "propensity": ("propensityscore",),
     DURATION: ("videoduration", "durationseconds", "durationms", "videodurationms", "videolength"),
     "text": ("commenttext", "reviewtext", "review"),
 }  # fmt: skip
