@@ -12,14 +12,20 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from foveate.errors import ConfigError, FoveateError, NotFoundError, StateError
+from foveate.config import from_dict
+from foveate.data.ingest import import_dataset
+from foveate.data.readers.base import Reader
+from foveate.errors import ConfigError, FoveateError, NotFoundError, OutputExistsError, StateError
 from foveate.messages import Filters, RecommendRequest, RequestContext, Slate, SlateItem
+from foveate.state.backup import backup_state, restore_state
 from foveate.state.base import ServedRequest, ViewerEvent
 from foveate.state.connection import Server, shown
 from foveate.state.copying import copy_state
+from foveate.state.event_table import event_rows
 from foveate.state.opening import check_state, open_impressions, open_viewers
 from foveate.state.redis import RedisState
 from foveate.state.redis_impressions import RedisImpressions
+from foveate.state.seeding import seed
 
 if TYPE_CHECKING:
     from clusters.redis_server import Redis
@@ -241,3 +247,82 @@ def eventually(ask: Callable[[], tuple[str, ...]]) -> tuple[str, ...]:
 
 def test_a_server_says_where_it_is() -> None:
     assert repr(Server("redis://u:p@host:1/2?history=5")) == "Server('redis://u@host:1/2?history=5')"
+
+
+def test_what_an_older_foveate_wrote_is_brought_up_to_date(redis_server: Redis, tmp_path: Path) -> None:
+    """It knew imported events by the numbers of their rows, which another log has too."""
+    week = tmp_path / "week.csv"
+    week.write_text("user_id,item_id,occurred_at\n" + "".join(f"{u},{i},17000000{u}{i}\n" for u in "12" for i in "34"))
+    dataset = import_dataset(from_dict(Reader, "table"), week, tmp_path / "week")
+    with RedisState(redis_server.address(), clock=lambda: 1_700_700_000_000_000) as state:
+        frame = event_rows(dataset.events)
+        state.append([ViewerEvent(*row) for row in frame.iter_rows()])
+        state.append([ViewerEvent("1", "x", "click", occurred_at=1_700_600_000_000_000, event_id="11")])
+        client = state._server._client
+        assert client.get("foveate:schema") == b"2"
+        client.delete("foveate:schema")
+        client.zrem("foveate:ids:1", "unknown")
+    with RedisState(redis_server.address(), clock=lambda: 1_700_700_000_000_001) as state:
+        assert state.append([ViewerEvent("1", "x", "click", event_id="11")]) == 0
+        before = [one for part in state.kept() for one in part]
+        assert seed(state, dataset).new == 0
+        after = [one for part in state.kept() for one in part]
+        assert len(after) == len(before) == 5
+        assert [one.version for one in after] == [one.version for one in before]
+        assert state._server._client.get("foveate:schema") == b"2"
+    check_state(redis_server.address())
+
+
+def test_what_a_newer_foveate_wrote_is_refused(redis_server: Redis) -> None:
+    with RedisState(redis_server.address()) as state:
+        state.append(watched("a"))
+        state._server._client.set("foveate:schema", "99")
+    for ask in (lambda state: state.history("u"), lambda state: state.append(watched("b"))):
+        with RedisState(redis_server.address()) as state, pytest.raises(StateError, match="version 99"):
+            ask(state)
+
+
+def test_a_copy_whose_counts_differ_says_them_and_fails(redis_server: Redis, tmp_path: Path) -> None:
+    from foveate_cli.state import command
+
+    with open_viewers(tmp_path / "s") as state:
+        state.append(watched(*"abcdefg"))
+    short = redis_server.address(history=3, past=2)
+    result = CliRunner().invoke(command, ["copy", str(tmp_path / "s"), short])
+    assert result.exit_code == 1, result.output
+    assert "holds 5 of 7 events and 0 of 0 served requests" in " ".join(result.output.split())
+    result = CliRunner().invoke(command, ["copy", str(tmp_path / "s"), redis_server.address(prefix="other")])
+    assert result.exit_code == 0, result.output
+
+
+def test_the_verbs_back_up_and_restore(redis_server: Redis, tmp_path: Path) -> None:
+    from foveate_cli.state import command
+
+    address, saved, run = redis_server.address(), str(tmp_path / "saved"), CliRunner().invoke
+    with open_viewers(address) as state, open_impressions(address) as sink:
+        state.append(watched("a", "b"))
+        sink.write([served("r1")])
+        result = run(command, ["backup", address, saved])
+        assert "backed up 2 events and 1 served requests" in result.output
+        assert isinstance(run(command, ["backup", address, saved]).exception, OutputExistsError)
+        state.forget("u")
+        sink.forget("u")
+        result = run(command, ["restore", saved, address])
+        assert "restored 2 events and 1 served requests; 2 of the events are new there" in result.output
+        assert state.history("u").item_ids == ("a", "b")
+    result = run(command, ["restore", saved, str(tmp_path / "file")])
+    assert result.exit_code == 0, result.output
+    Path(saved).write_bytes(b"no database" * 1000)
+    assert isinstance(run(command, ["restore", saved, address]).exception, StateError)
+    assert isinstance(run(command, ["restore", str(tmp_path / "none"), address]).exception, StateError)
+
+
+def test_a_backup_is_not_put_beside_the_log_of_a_lost_file(tmp_path: Path) -> None:
+    with open_viewers(tmp_path / "s") as state:
+        state.append(watched("a"))
+    backup_state(tmp_path / "s", tmp_path / "saved")
+    (tmp_path / "s").unlink()
+    (tmp_path / "s-wal").write_bytes(b"what was not checkpointed")
+    with pytest.raises(StateError, match="move it away"):
+        restore_state(tmp_path / "saved", tmp_path / "s")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["s-wal", "saved"]

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, Self
 
+import polars as pl
+
 from foveate.data.schema import EVENT_KINDS
 from foveate.errors import RequestError
 from foveate.messages import RecommendRequest, RequestContext, Slate, ViewerHistory
@@ -18,7 +20,10 @@ from foveate.messages import RecommendRequest, RequestContext, Slate, ViewerHist
 
 @dataclass(frozen=True, slots=True)
 class ViewerEvent:
-    """One thing a viewer did. ``occurred_at`` is UTC microseconds or None; the store gives order of arrival."""
+    """One thing a viewer did. ``occurred_at`` is UTC microseconds or None; the store gives order of arrival.
+
+    ``event_id`` belongs to the viewer: two viewers may have events of the same id, one viewer may not.
+    """
 
     user_id: str
     item_id: str
@@ -79,6 +84,16 @@ class ViewerStore(ViewerState, Protocol):
         """Let go of the store."""
         ...
 
+    def prepare(self) -> None:
+        """Bring what an older Foveate wrote up to date, before something serves from the store.
+
+        Raises
+        ------
+        StateError
+            The store cannot be used.
+        """
+        ...
+
     def users(self, limit: int) -> list[str]:
         """Return the ids of up to ``limit`` viewers, in the order of their ids."""
         ...
@@ -96,6 +111,37 @@ class ViewerStore(ViewerState, Protocol):
 
         An event keeps its version where that is above all that the viewer has here, and else gets a new one.
         """
+        ...
+
+    def holds(self, events: Sequence[KeptEvent]) -> int:
+        """Return how many of these events are here, by viewer and id."""
+        ...
+
+    def version(self) -> int:
+        """Return the newest version that was given, 0 before there is one."""
+        ...
+
+    def import_events(self, events: pl.DataFrame | pl.LazyFrame, source: str = "") -> int:
+        """Add a table of events; returns how many were new.
+
+        Parameters
+        ----------
+        events, source
+            As :func:`foveate.state.event_table.event_rows` takes them.
+
+        Raises
+        ------
+        SchemaError
+            A needed column is missing.
+        """
+        ...
+
+    def imports(self) -> Mapping[str, int]:
+        """Return the logs that were imported, by their hashes, each with how many of its events were new."""
+        ...
+
+    def remember_import(self, content_hash: str, events: int) -> None:
+        """Keep that a log was imported, with how many of its events were new; one that is known stays as it is."""
         ...
 
 

@@ -14,77 +14,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from foveate.errors import StateError
-
-SCHEMA_VERSION: Final = 3
-APPLICATION_ID: Final = 0x464F5645
-"""Marks the file as ours: a database of another program is refused, never written to."""
+from foveate.state import schema
 
 WAIT_SECONDS: Final = 30.0
 """How long a writer waits for another one."""
-
-EVENT_INDEXES: Final = {
-    "events_by_id": "CREATE UNIQUE INDEX IF NOT EXISTS events_by_id ON events (event_id)",
-    "events_by_user": "CREATE INDEX IF NOT EXISTS events_by_user ON events (user_id)",
-}
-"""The indexes of the events by name; a bulk import makes them last."""
-
-_SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS events (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT,
-    event_id TEXT NOT NULL,
-    impression_id TEXT,
-    user_id TEXT NOT NULL,
-    item_id TEXT NOT NULL,
-    kind TEXT NOT NULL,
-    value REAL NOT NULL,
-    text TEXT,
-    occurred_at INTEGER,
-    received_at INTEGER NOT NULL
-) STRICT;
-CREATE TABLE IF NOT EXISTS requests (
-    request_id TEXT PRIMARY KEY,
-    user_id TEXT NOT NULL,
-    bundle_id TEXT NOT NULL,
-    policy_id TEXT NOT NULL,
-    feature_schema TEXT NOT NULL,
-    state_version INTEGER NOT NULL,
-    request TEXT NOT NULL,
-    context TEXT NOT NULL,
-    relaxed TEXT NOT NULL,
-    relevance_paid REAL,
-    degraded TEXT NOT NULL DEFAULT '[]'
-) STRICT, WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS requests_by_user ON requests (user_id);
-CREATE TABLE IF NOT EXISTS impressions (
-    impression_id TEXT PRIMARY KEY,
-    request_id TEXT NOT NULL,
-    user_id TEXT NOT NULL,
-    item_id TEXT NOT NULL,
-    position INTEGER NOT NULL,
-    surface TEXT NOT NULL,
-    shown_at INTEGER NOT NULL,
-    bundle_id TEXT NOT NULL,
-    policy_id TEXT NOT NULL,
-    propensity REAL,
-    feature_schema TEXT NOT NULL,
-    features BLOB NOT NULL,
-    candidate_sources TEXT NOT NULL,
-    score REAL
-) STRICT;
-CREATE INDEX IF NOT EXISTS impressions_by_request ON impressions (request_id, position);
-CREATE INDEX IF NOT EXISTS impressions_by_user ON impressions (user_id);
-CREATE TABLE IF NOT EXISTS bundles (
-    bundle_id TEXT PRIMARY KEY,
-    path TEXT NOT NULL
-) STRICT;
-"""
-_UPGRADES: Final = {
-    1: "ALTER TABLE requests ADD COLUMN relevance_paid REAL",
-    2: "ALTER TABLE requests ADD COLUMN degraded TEXT NOT NULL DEFAULT '[]'",
-}
-"""What makes a file of an older version one of the next."""
-
-# AUTOINCREMENT: a rowid is never given twice, so an erased event cannot lend its version to a later one.
 
 
 class Database:
@@ -170,38 +103,24 @@ class Database:
 
     def _prepare(self) -> None:
         connection = self._connection()
-        found = connection.execute("PRAGMA user_version").fetchone()[0]
+        found = schema.version_of(connection)
         owner = connection.execute("PRAGMA application_id").fetchone()[0]
         tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        if tables and owner != APPLICATION_ID:
+        if tables and owner != schema.APPLICATION_ID:
             raise StateError(f"state '{self.path}' is the database of another program; name another file")
-        if tables and found in _UPGRADES:
-            found = self._upgrade(connection)
-        if tables and found != SCHEMA_VERSION:
-            versions = f"version {found}, this Foveate reads {SCHEMA_VERSION}"
+        if tables and schema.can_upgrade(found):
+            with self.write() as upgraded:
+                schema.upgrade(upgraded)
+                found = schema.version_of(upgraded)
+        if tables and found != schema.SCHEMA_VERSION:
+            versions = f"version {found}, this Foveate reads {schema.SCHEMA_VERSION}"
             raise StateError(f"state '{self.path}' is of schema {versions}; name another file")
         if not tables:
             _enter_wal(connection)
-            self._create(connection)
-
-    def _upgrade(self, connection: sqlite3.Connection) -> int:
-        connection.execute("BEGIN IMMEDIATE")
-        # Another process may have done it while this one waited for its turn.
-        version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-        while version in _UPGRADES:
-            connection.execute(_UPGRADES[version])
-            version += 1
-        connection.execute(f"PRAGMA user_version={version}")
-        connection.execute("COMMIT")
-        return version
-
-    def _create(self, connection: sqlite3.Connection) -> None:
-        connection.execute("BEGIN IMMEDIATE")
-        for statement in [*filter(str.strip, _SCHEMA.split(";")), *EVENT_INDEXES.values()]:
-            connection.execute(statement)
-        connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
-        connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
-        connection.execute("COMMIT")
+            with self.write() as created:
+                # Another process may have made the tables while this one waited for the lock.
+                if not created.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                    schema.create(created)
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

@@ -24,6 +24,8 @@ class _Kind:
     """Whether a place holds what nobody should be shown."""
     unhurried: Callable[[str], str]
     """How a place is called by whom no viewer waits for."""
+    shown: Callable[[str], str]
+    """A place without what nobody should be shown."""
 
 
 def open_viewers(place: StatePlace, *, create: bool = True) -> ViewerStore:
@@ -62,6 +64,16 @@ def unhurried(place: StatePlace) -> StatePlace:
     return _kind(place).unhurried(str(place))
 
 
+def file_of(place: StatePlace) -> Path | None:
+    """Return the file that a place is, None for a server."""
+    return Path(place) if not _scheme(place) else None
+
+
+def without_password(place: StatePlace) -> str:
+    """Return a place as it may be printed."""
+    return _kind(place).shown(str(place))
+
+
 def check_state(place: StatePlace) -> None:
     """See that a place can serve: it can be opened, it answers, and its address may be shown to operators.
 
@@ -77,6 +89,7 @@ def check_state(place: StatePlace) -> None:
         remedy = "write it to a file on every node, and add ?password_file=FILE to the address"
         raise ConfigError(f"the address of viewers' state holds a password, which Ray's dashboard would show: {remedy}")
     with kind.viewers(str(place), True) as viewers:
+        viewers.prepare()
         viewers.history("")
 
 
@@ -131,6 +144,12 @@ def _redis_unhurried(place: str) -> str:
     return unhurried(place)
 
 
-_FILE: Final = _Kind(_file_viewers, _file_impressions, lambda _: False, lambda place: place)
-_REDIS: Final = _Kind(_redis_viewers, _redis_impressions, _redis_secret, _redis_unhurried)
+def _redis_shown(place: str) -> str:
+    from foveate.state.connection import shown  # noqa: PLC0415 - as above
+
+    return shown(place)
+
+
+_FILE: Final = _Kind(_file_viewers, _file_impressions, lambda _: False, str, str)
+_REDIS: Final = _Kind(_redis_viewers, _redis_impressions, _redis_secret, _redis_unhurried, _redis_shown)
 _KINDS: Final[Mapping[str, _Kind]] = {"": _FILE, "redis": _REDIS, "rediss": _REDIS}

@@ -6,25 +6,29 @@ included.
 
 from __future__ import annotations
 
+import sqlite3
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from foveate.data.schema import ITEM_ID, KIND, OCCURRED_AT, ORDER, USER_ID, VALUE
-from foveate.errors import SchemaError
+from foveate.data.schema import ITEM_ID, KIND, OCCURRED_AT, USER_ID, VALUE
+from foveate.grouped import in_parts
 from foveate.messages import ViewerHistory
 from foveate.state.base import KeptEvent, ViewerEvent, check_kinds, utc_micros
-from foveate.state.database import EVENT_INDEXES, Database
+from foveate.state.database import Database
+from foveate.state.event_table import event_rows
 from foveate.state.history import history_of
+from foveate.state.schema import EVENT_INDEXES
 
 _INSERT = (
     "INSERT OR IGNORE INTO events"
     " (event_id, impression_id, user_id, item_id, kind, value, text, occurred_at, received_at)"
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
+_INSERTED = ("event_id", "impression_id", USER_ID, ITEM_ID, KIND, VALUE, "text", OCCURRED_AT)
 _KEEP = (
     "INSERT OR IGNORE INTO events"
     " (seq, event_id, impression_id, user_id, item_id, kind, value, text, occurred_at, received_at)"
@@ -32,7 +36,7 @@ _KEEP = (
     " WHERE NOT EXISTS (SELECT 1 FROM events WHERE user_id = ?4 AND seq > ?1)"
 )
 _PAGE = 5_000
-_IMPORTED = ("event_id", "impression_id", USER_ID, ITEM_ID, KIND, VALUE, "text", OCCURRED_AT)
+"""Events of one transaction where many are read or written: those who serve wait for no more."""
 _LATEST = (1 << 63) - 1
 
 
@@ -66,6 +70,9 @@ class SqliteState:
         """Close the file."""
         self._database.close()
 
+    def prepare(self) -> None:
+        """Do nothing: a file was brought up to date when it was opened."""
+
     def history(self, user_id: str, version: int | None = None) -> ViewerHistory:
         """Return a viewer's events, oldest first; ``version`` reads them as they were then.
 
@@ -91,47 +98,38 @@ class SqliteState:
         """
         check_kinds(events)
         now = self._clock()
-        return self._insert(_row(event, now) for event in events)
+        return self._insert([_row(event, now) for event in events])
 
-    def import_events(self, events: pl.DataFrame | pl.LazyFrame) -> int:
+    def import_events(self, events: pl.DataFrame | pl.LazyFrame, source: str = "") -> int:
         """Add a whole table of events, in the order of each viewer. Returns how many were new.
+
+        Into an empty file all of them go in one transaction; into one that serves, in many.
 
         Parameters
         ----------
-        events
-            Columns of :data:`foveate.data.schema.EVENTS`; ``user_id``, ``item_id``, ``kind`` and ``order`` must be
-            there. A row without ``event_id`` gets one made of its viewer and its order, so that a second import adds
-            nothing.
+        events, source
+            As :func:`foveate.state.event_table.event_rows` takes them.
 
         Raises
         ------
         SchemaError
             A needed column is missing.
         """
-        lazy = events.lazy()
-        columns = lazy.collect_schema().names()
-        missing = [name for name in (USER_ID, ITEM_ID, KIND, ORDER) if name not in columns]
-        if missing:
-            raise SchemaError("events", [f"column '{name}' is missing" for name in missing])
-        absent = [pl.lit(None).alias(name) for name in _IMPORTED if name not in columns]
-        own_id = pl.concat_str(pl.col(USER_ID), pl.lit("#"), pl.col(ORDER).cast(pl.String))
-        frame = (
-            lazy.with_columns(absent)
-            .sort(USER_ID, ORDER)
-            .select(
-                pl.coalesce(pl.col("event_id").cast(pl.String), own_id),
-                pl.col("impression_id").cast(pl.String),
-                USER_ID,
-                ITEM_ID,
-                pl.col(KIND).cast(pl.String),
-                pl.col(VALUE).cast(pl.Float64).fill_null(1.0),
-                pl.col("text").cast(pl.String),
-                pl.col(OCCURRED_AT).dt.timestamp("us") if OCCURRED_AT in columns else pl.lit(None).alias(OCCURRED_AT),
-                pl.lit(self._clock()).alias("received_at"),
-            )
-        )
-        rows = frame.unique("event_id", keep="first", maintain_order=True).collect()
-        return self._insert(rows.iter_rows(), bulk=True)
+        frame = event_rows(events, source)
+        rows = frame.select(*_INSERTED, pl.lit(self._clock()).alias("received_at")).iter_rows()
+        with self._database.write() as connection:
+            if connection.execute("SELECT 1 FROM events LIMIT 1").fetchone() is None:
+                return _fill(connection, rows)
+        return sum(self._insert(part) for part in in_parts(rows, _PAGE))
+
+    def imports(self) -> dict[str, int]:
+        """Return the logs that were imported, by their hashes, each with how many of its events were new."""
+        return dict(self._database.rows("SELECT content_hash, events FROM imports"))
+
+    def remember_import(self, content_hash: str, events: int) -> None:
+        """Keep that a log was imported, with how many of its events were new; one that is known stays as it is."""
+        with self._database.write() as connection:
+            connection.execute("INSERT OR IGNORE INTO imports VALUES (?, ?, ?)", (content_hash, events, self._clock()))
 
     def forget(self, user_id: str) -> int:
         """Erase everything that a viewer did. Returns how many events that were."""
@@ -141,6 +139,17 @@ class SqliteState:
         """Return the ids of up to ``limit`` viewers, in the order of their ids."""
         rows = self._database.rows("SELECT DISTINCT user_id FROM events ORDER BY user_id LIMIT ?", (limit,))
         return [row[0] for row in rows]
+
+    def version(self) -> int:
+        """Return the newest version that was given, 0 before there is one."""
+        # The table stands there as soon as one event was ever kept, and outlives it.
+        rows = self._database.rows("SELECT seq FROM sqlite_sequence WHERE name = 'events'")
+        return int(rows[0][0]) if rows else 0
+
+    def holds(self, events: Sequence[KeptEvent]) -> int:
+        """Return how many of these events are here, by viewer and id."""
+        sql = "SELECT 1 FROM events WHERE user_id = ? AND event_id = ?"
+        return sum(bool(self._database.rows(sql, (one.event.user_id, one.event.event_id))) for one in events)
 
     def kept(self) -> Iterator[Sequence[KeptEvent]]:
         """Yield every event, page by page, in the order of arrival."""
@@ -168,18 +177,23 @@ class SqliteState:
                     connection.execute(_INSERT, row[1:])
             return connection.total_changes - before
 
-    def _insert(self, rows: Iterator[tuple[Any, ...]], *, bulk: bool = False) -> int:
+    def _insert(self, rows: Iterable[tuple[Any, ...]]) -> int:
         with self._database.write() as connection:
-            # Into an empty table it is faster to build the indexes once, after the rows.
-            bulk = bulk and connection.execute("SELECT 1 FROM events LIMIT 1").fetchone() is None
-            for name in EVENT_INDEXES if bulk else ():
-                connection.execute(f"DROP INDEX {name}")
             before = connection.total_changes
             connection.executemany(_INSERT, rows)
-            added = connection.total_changes - before
-            for statement in EVENT_INDEXES.values() if bulk else ():
-                connection.execute(statement)
-            return added
+            return connection.total_changes - before
+
+
+def _fill(connection: sqlite3.Connection, rows: Iterable[tuple[Any, ...]]) -> int:
+    """Insert into an empty table, where it is faster to build the indexes once, after the rows."""
+    for name in EVENT_INDEXES:
+        connection.execute(f"DROP INDEX {name}")
+    before = connection.total_changes
+    connection.executemany(_INSERT, rows)
+    added = connection.total_changes - before
+    for statement in EVENT_INDEXES.values():
+        connection.execute(statement)
+    return added
 
 
 def _row(event: ViewerEvent, received_at: int) -> tuple[Any, ...]:
