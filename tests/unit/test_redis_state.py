@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import threading
 import time
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import polars as pl
 import pytest
 from click.testing import CliRunner
 
-from foveate.config import from_dict
+from foveate.config import from_dict, to_dict
 from foveate.data.ingest import import_dataset
 from foveate.data.readers.base import Reader
-from foveate.errors import ConfigError, FoveateError, NotFoundError, OutputExistsError, StateError
+from foveate.errors import ConfigError, FoveateError, NotFoundError, OutputExistsError, RequestError, StateError
 from foveate.messages import Filters, RecommendRequest, RequestContext, Slate, SlateItem
 from foveate.state.backup import backup_state, restore_state
 from foveate.state.base import ServedRequest, ViewerEvent
@@ -163,7 +167,7 @@ def test_a_place_with_a_password_is_not_served_from(redis_server: Redis) -> None
         ("redis://:secret@host/0?histroy=3", "unknown setting 'histroy'"),
         ("redis://:secret@host/0?history=0", "at least 1"),
         ("redis://:secret@host/0?prefix=a*", "prefix may hold"),
-        ("mongo://:secret@host/0", "known: a file, redis://, rediss://"),
+        ("mongo://:secret@host/0", "known: a file, sqlite://, redis://, rediss://"),
     ],
 )
 def test_an_address_that_cannot_be_read_is_refused_without_its_password(address: str, fault: str) -> None:
@@ -326,3 +330,55 @@ def test_a_backup_is_not_put_beside_the_log_of_a_lost_file(tmp_path: Path) -> No
     with pytest.raises(StateError, match="move it away"):
         restore_state(tmp_path / "saved", tmp_path / "s")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["s-wal", "saved"]
+
+
+def test_a_record_of_before_is_still_read(redis_server: Redis) -> None:
+    """It was one JSON text, with the features as base64."""
+    wrote = served("r1")
+    slate = {name: getattr(wrote.slate, name) for name in ("request_id", "user_id", "bundle_id", "policy_id")}
+    slate |= {"feature_schema": "f1", "relaxed": [], "relevance_paid": None, "state_version": 0, "degraded": []}
+    features = base64.b64encode(wrote.slate.items[0].features.tobytes()).decode()
+    record = {
+        "request": to_dict(wrote.request),
+        "context": to_dict(wrote.context),
+        "slate": slate,
+        "items": [["x", 0, 0.5, ["attention"], features]],
+    }
+    with RedisImpressions(redis_server.address()) as sink:
+        sink._server._client.set("foveate:request:r1", zlib.compress(json.dumps(record).encode(), 1))
+        back = sink.read("r1")
+    assert (back.request, back.context) == (wrote.request, wrote.context)
+    np.testing.assert_array_equal(back.slate.items[0].features, wrote.slate.items[0].features)
+
+
+def test_what_an_export_has_not_read_stays_on_the_server(redis_server: Redis) -> None:
+    with RedisState(redis_server.address(history=2, past=1)) as state:
+        state.append(watched("a"))
+        state.move_export("nightly", state.version())
+        state.append(watched(*"bcdef"))
+        assert [one.event.item_id for part in state.kept() for one in part] == [*"bcdef"]
+        state.move_export("nightly", state.version())
+        state.append(watched("g"))
+        assert [one.event.item_id for part in state.kept() for one in part] == [*"efg"]
+
+
+def test_an_import_never_brings_what_the_server_has_dropped(redis_server: Redis) -> None:
+    def table(start: int, end: int) -> pl.DataFrame:
+        numbers = pl.Series(range(start, end), dtype=pl.Int64)
+        times = (numbers * 1_000_000).cast(pl.Datetime("us", "UTC"))
+        columns = {"item_id": numbers.cast(pl.String), "occurred_at": times, "order": numbers}
+        return pl.DataFrame(columns).with_columns(pl.lit("u").alias("user_id"), pl.lit("click").alias("kind"))
+
+    with RedisState(redis_server.address(history=3, past=2)) as state:
+        state.import_events(table(0, 10))
+        assert state.history("u").item_ids == ("7", "8", "9")
+        assert state.import_events(table(0, 4)) == 0
+        assert state.import_events(table(3, 12)) == 2
+        assert state.history("u").item_ids == ("9", "10", "11")
+
+
+def test_what_nobody_can_have_done_is_refused_by_a_server_too(redis_server: Redis) -> None:
+    with RedisState(redis_server.address()) as state:
+        with pytest.raises(RequestError, match="'watch' of viewer 'u'"):
+            state.append([ViewerEvent("u", "a", "click"), ViewerEvent("u", "b", "watch", float("nan"))])
+        assert state.history("u").item_ids == ()

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from foveate.errors import StateError
 from foveate.files import check_free, sync_folder
+from foveate.state import schema
 from foveate.state.copying import Copied, copy_state
-from foveate.state.opening import StatePlace, file_of
+from foveate.state.opening import StatePlace, file_of, without_limits
 from foveate.state.sqlite import SqliteState
 
 Progress = Callable[[Copied], None]
@@ -48,12 +49,13 @@ def backup_state(source: StatePlace, target: Path, *, progress: Progress | None 
     with _staged(target) as staged:
         file = file_of(source)
         if file is None:
-            copied = copy_state(source, staged, progress=progress)
+            copied = copy_state(source, without_limits(staged), progress=progress)
             if not copied.whole:
                 lost = f"{copied.missing_events:,} events and {copied.missing_requests:,} served requests"
                 raise StateError(f"the backup of '{source}' lacks {lost}: make it again")
             return copied
         _copy_pages(file, staged)
+        _rename_content(staged)
         return _counts(staged)
 
 
@@ -81,11 +83,12 @@ def restore_state(source: Path, target: StatePlace, *, progress: Progress | None
             _copy_pages(source, staged)
             # An older version is brought up to date before anyone serves from it.
             SqliteState(staged).close()
+            _rename_content(staged)
             return _counts(staged)
     with tempfile.TemporaryDirectory(prefix="foveate-restore.") as scratch:
         copy = Path(scratch) / "backup.sqlite"
         _copy_pages(source, copy)
-        return copy_state(copy, target, progress=progress)
+        return copy_state(without_limits(copy), target, progress=progress)
 
 
 @contextmanager
@@ -117,6 +120,16 @@ def _copy_pages(source: Path, target: Path) -> None:
             original.backup(copy)
     except sqlite3.Error as error:
         raise StateError(f"state '{source}' cannot be copied: {error}") from error
+
+
+def _rename_content(file: Path) -> None:
+    """Let whoever has the original open tell the copy from it."""
+    try:
+        with closing(sqlite3.connect(file)) as connection, connection:
+            if schema.version_of(connection) == schema.SCHEMA_VERSION:
+                schema.renew_incarnation(connection)
+    except sqlite3.Error as error:
+        raise StateError(f"the copy is damaged, and so is what it was made of: {error}") from error
 
 
 def _check(file: Path) -> None:

@@ -22,7 +22,7 @@ COLUMNS: Final = (USER_ID, ITEM_ID, KIND, VALUE, OCCURRED_AT, EVENT_ID, "impress
 """Of the rows, in the order of the fields of :class:`~foveate.state.base.ViewerEvent`."""
 
 
-def event_rows(events: pl.DataFrame | pl.LazyFrame, source: str = "") -> pl.DataFrame:
+def event_rows(events: pl.DataFrame | pl.LazyFrame, source: str = "", most: int | None = None) -> pl.DataFrame:
     """Return the rows of a table of events, each viewer's together and in their order, no id of a viewer twice.
 
     Parameters
@@ -31,6 +31,8 @@ def event_rows(events: pl.DataFrame | pl.LazyFrame, source: str = "") -> pl.Data
         Columns of :data:`foveate.data.schema.EVENTS`; ``user_id``, ``item_id``, ``kind`` and ``order`` must be there.
     source
         The log's hash, by which events without a time and an id are known.
+    most
+        Most rows of a viewer, the newest ones; None takes all.
 
     Returns
     -------
@@ -49,7 +51,7 @@ def event_rows(events: pl.DataFrame | pl.LazyFrame, source: str = "") -> pl.Data
         raise SchemaError("events", [f"column '{name}' is missing" for name in missing])
     absent = [pl.lit(None).alias(name) for name in (*COLUMNS, OCCURRED_AT) if name not in columns]
     time = pl.col(OCCURRED_AT).dt.timestamp("us") if OCCURRED_AT in columns else pl.lit(None, dtype=pl.Int64)
-    return (
+    rows = (
         lazy.with_columns(absent)
         .with_columns(time.alias(OCCURRED_AT), pl.col(KIND).cast(pl.String), pl.col(EVENT_ID).cast(pl.String))
         .sort(USER_ID, ORDER)
@@ -65,8 +67,10 @@ def event_rows(events: pl.DataFrame | pl.LazyFrame, source: str = "") -> pl.Data
             pl.col("text").cast(pl.String),
         )
         .unique([USER_ID, EVENT_ID], keep="first", maintain_order=True)
-        .collect()
     )
+    if most is not None:
+        rows = rows.filter(pl.int_range(pl.len()).over(USER_ID) + most >= pl.len().over(USER_ID).cast(pl.Int64))
+    return rows.collect()
 
 
 def log_event_id(kind: str, occurred_at: int, number: int, item_id: str) -> str:

@@ -18,8 +18,8 @@ import polars as pl
 
 from foveate.errors import NotFoundError
 from foveate.grouped import in_parts
-from foveate.messages import ViewerHistory
-from foveate.state.base import KeptEvent, ViewerEvent, check_kinds, utc_micros
+from foveate.messages import NO_TIME, ViewerHistory
+from foveate.state.base import KeptEvent, ViewerEvent, check_events, check_kinds, utc_micros
 from foveate.state.connection import Server
 from foveate.state.event_table import event_rows
 from foveate.state.history import history_of
@@ -27,6 +27,8 @@ from foveate.state.redis_schema import EVENTS, IDS, check_version, upgrade, view
 
 _VERSION: Final = "version"
 _IMPORTS: Final = "imports"
+_EXPORTS: Final = "exports"
+"""A hash of the version up to which each export has read."""
 
 _VIEWERS: Final = 64
 """Viewers whose events are copied in one go."""
@@ -36,8 +38,12 @@ _LARGEST: Final = 500
 # A row of the list: version, number within the history, item, kind, value, time, received at, impression, text.
 _ADD: Final = """
 local most, added = tonumber(ARGV[1]), 0
+local read = math.huge
+for _, version in ipairs(redis.call('HVALS', KEYS[2])) do
+  read = math.min(read, tonumber(version))
+end
 for at = 2, #ARGV, 4 do
-  local events, ids = KEYS[2 * ARGV[at]], KEYS[2 * ARGV[at] + 1]
+  local events, ids = KEYS[2 * ARGV[at] + 1], KEYS[2 * ARGV[at] + 2]
   local id, version, rest = ARGV[at + 1], tonumber(ARGV[at + 2]), ARGV[at + 3]
   if not redis.call('ZSCORE', ids, id) then
     local newest, number = 0, 0
@@ -55,6 +61,10 @@ for at = 2, #ARGV, 4 do
     redis.call('RPUSH', events, '[' .. named .. ',' .. string.format('%.0f', number + 1) .. ',' .. rest)
     redis.call('ZADD', ids, named, id)
     local extra = redis.call('LLEN', events) - most
+    -- What an export has not read stays.
+    while extra > 0 and tonumber(string.match(redis.call('LINDEX', events, extra - 1), '^%[(%d+),')) > read do
+      extra = extra - 1
+    end
     if extra > 0 then
       redis.call('LTRIM', events, extra, -1)
       local oldest = string.match(redis.call('LINDEX', events, 0), '^%[(%d+),')
@@ -102,6 +112,11 @@ class RedisState:
         """Close the connections."""
         self._server.close()
 
+    def check(self) -> None:
+        """See that the server answers; raises StateError where it does not."""
+        with self._server.asked() as client:
+            client.ping()
+
     def prepare(self) -> None:
         """Bring what an older Foveate wrote up to date; raises StateError where it cannot be done."""
         upgrade(self._server)
@@ -145,12 +160,12 @@ class RedisState:
         Raises
         ------
         RequestError
-            A kind is not one of :data:`foveate.data.schema.EVENT_KINDS`.
+            An event cannot be what a viewer did; see :func:`foveate.state.base.check_events`.
         StateError
             The server cannot be used.
         """
-        check_kinds(events)
         now = self._clock()
+        check_events(events, now)
         return self._added([KeptEvent(event, 0, now) for event in events])
 
     def keep(self, events: Sequence[KeptEvent]) -> int:
@@ -161,6 +176,12 @@ class RedisState:
         check_kinds([one.event for one in events])
         upgrade(self._server)
         return sum(self._added(part) for part in in_parts(events, _LARGEST))
+
+    def move_export(self, name: str, version: int) -> None:
+        """Say that an export has read all events up to a version: newer ones are not dropped before it has them."""
+        key = self._server.key(_EXPORTS)
+        with self._server.asked() as client:
+            client.hset(key, name, max(version, int(client.hget(key, name) or 0)))
 
     def holds(self, events: Sequence[KeptEvent]) -> int:
         """Return how many of these events are here, by viewer and id."""
@@ -189,8 +210,11 @@ class RedisState:
         StateError
             The server cannot be used; the import is done again.
         """
-        rows, now = event_rows(events, source), self._clock()
-        return self.keep([KeptEvent(ViewerEvent(*row), 0, now) for row in rows.iter_rows()])
+        now, config = self._clock(), self._server.config
+        # One more than is kept: so the store remembers that there were older ones.
+        rows = event_rows(events, source, config.history + config.past + 1)
+        found = (KeptEvent(ViewerEvent(*row), 0, now) for row in rows.iter_rows())
+        return sum(self.keep(self._later(part)) for part in in_parts(found, _LARGEST))
 
     def imports(self) -> dict[str, int]:
         """Return the logs that were imported, by their hashes, each with how many of its events were new."""
@@ -234,6 +258,21 @@ class RedisState:
             found.add(user_id)
         return sorted(found)
 
+    def _later(self, events: Sequence[KeptEvent]) -> list[KeptEvent]:
+        """Leave out what is older than what was dropped of its viewer: it was here before, or would be dropped."""
+        users = list(dict.fromkeys(one.event.user_id for one in events))
+        with self._server.asked() as client, client.pipeline(transaction=False) as asked:
+            for user_id in users:
+                asked.lindex(self._server.key(EVENTS, user_id), 0)
+            firsts = dict(zip(users, asked.execute(), strict=True))
+        since = {user_id: _dropped_until(row) for user_id, row in firsts.items() if row is not None}
+        return [
+            one
+            for one in events
+            if one.event.occurred_at is None
+            or one.event.occurred_at >= since.get(one.event.user_id, one.event.occurred_at)
+        ]
+
     def _check(self) -> None:
         """Refuse once what a newer Foveate wrote."""
         if not self._checked:
@@ -249,7 +288,7 @@ class RedisState:
             place = places.setdefault(event.user_id, len(places) + 1)
             asked += [place, _bytes(event.event_id or uuid.uuid4().hex), one.version, _rest(event, one.received_at)]
         self._check()
-        keys = [self._server.key(_VERSION)]
+        keys = [self._server.key(_VERSION), self._server.key(_EXPORTS)]
         keys += [self._server.key(name, user_id) for user_id in places for name in (EVENTS, IDS)]
         with self._server.asked() as client:
             return int(self._add(keys=keys, args=asked, client=client)) if events else 0
@@ -262,6 +301,12 @@ def _rows(raw: Sequence[bytes]) -> list[list[Any]]:
 
 def _history(user_id: str, rows: Sequence[Sequence[Any]]) -> ViewerHistory:
     return history_of(user_id, [(row[0], *row[2:6]) for row in rows])
+
+
+def _dropped_until(first: bytes) -> int:
+    """Return the time of a viewer's first event where older ones were dropped, else a time before all."""
+    _, number, _, _, _, occurred_at, *_ = json.loads(first)
+    return int(occurred_at) if number > 1 and occurred_at is not None else NO_TIME
 
 
 def _rest(event: ViewerEvent, received_at: int) -> str:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Final
 
 from foveate.data.schema import EVENT_KINDS
+from foveate.state.impressions_v4 import compact
 
-SCHEMA_VERSION: Final = 4
+SCHEMA_VERSION: Final = 5
 APPLICATION_ID: Final = 0x464F5645
 """Marks the file as ours: a database of another program is refused, never written to."""
+_INCREMENTAL: Final = 2
+"""What SQLite calls ``auto_vacuum=INCREMENTAL``."""
 
 EVENT_INDEXES: Final = {
     "events_by_id": "CREATE UNIQUE INDEX IF NOT EXISTS events_by_id ON events (user_id, event_id)",
@@ -35,52 +39,55 @@ CREATE TABLE events (
 """
 _REQUESTS: Final = """
 CREATE TABLE requests (
-    request_id TEXT PRIMARY KEY,
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    request_id TEXT NOT NULL UNIQUE,
     user_id TEXT NOT NULL,
-    bundle_id TEXT NOT NULL,
-    policy_id TEXT NOT NULL,
-    feature_schema TEXT NOT NULL,
-    state_version INTEGER NOT NULL,
-    request TEXT NOT NULL,
-    context TEXT NOT NULL,
-    relaxed TEXT NOT NULL,
-    relevance_paid REAL,
-    degraded TEXT NOT NULL DEFAULT '[]'
-) STRICT, WITHOUT ROWID
-"""
-_IMPRESSIONS: Final = """
-CREATE TABLE impressions (
-    impression_id TEXT PRIMARY KEY,
-    request_id TEXT NOT NULL,
-    user_id TEXT NOT NULL,
-    item_id TEXT NOT NULL,
-    position INTEGER NOT NULL,
-    surface TEXT NOT NULL,
-    shown_at INTEGER NOT NULL,
-    bundle_id TEXT NOT NULL,
-    policy_id TEXT NOT NULL,
-    propensity REAL,
-    feature_schema TEXT NOT NULL,
-    features BLOB NOT NULL,
-    candidate_sources TEXT NOT NULL,
-    score REAL
+    kept_at INTEGER NOT NULL,
+    record BLOB NOT NULL
 ) STRICT
 """
+_REQUEST_INDEXES: Final = (
+    "CREATE INDEX requests_by_user ON requests (user_id)",
+    "CREATE INDEX requests_by_time ON requests (kept_at)",
+)
+_VIEWERS: Final = """
+CREATE TABLE viewers (user_id TEXT PRIMARY KEY, dropped INTEGER NOT NULL) STRICT, WITHOUT ROWID
+"""
+# Of each viewer whose history grew too long, the newest version that was dropped.
 _BUNDLES: Final = "CREATE TABLE bundles (bundle_id TEXT PRIMARY KEY, path TEXT NOT NULL) STRICT"
 _IMPORTS: Final = """
 CREATE TABLE imports (content_hash TEXT PRIMARY KEY, events INTEGER NOT NULL, imported_at INTEGER NOT NULL) STRICT
 """
 
+_EXPORTS: Final = """
+CREATE TABLE exports (
+    name TEXT PRIMARY KEY,
+    events INTEGER NOT NULL DEFAULT 0,
+    requests INTEGER NOT NULL DEFAULT 0
+) STRICT
+"""
+# How far each export has read: what lies beyond is not dropped, however old it is.
+_STORE: Final = """
+CREATE TABLE store (
+    incarnation TEXT NOT NULL,
+    writes INTEGER NOT NULL DEFAULT 0,
+    wipe INTEGER NOT NULL DEFAULT 0
+) STRICT
+"""
+# One row. Every transaction changes it, so that the log beside the file holds the incarnation too.
+_NEW_INCARNATION: Final = "INSERT INTO store (incarnation) VALUES (lower(hex(randomblob(16))))"
+
 TABLES: Final = (
+    _STORE,
+    _NEW_INCARNATION,
     _EVENTS,
+    *EVENT_INDEXES.values(),
+    _VIEWERS,
     _REQUESTS,
-    "CREATE INDEX requests_by_user ON requests (user_id)",
-    _IMPRESSIONS,
-    "CREATE INDEX impressions_by_request ON impressions (request_id, position)",
-    "CREATE INDEX impressions_by_user ON impressions (user_id)",
+    *_REQUEST_INDEXES,
     _BUNDLES,
     _IMPORTS,
-    *EVENT_INDEXES.values(),
+    _EXPORTS,
 )
 """What makes an empty file one of ours."""
 
@@ -104,7 +111,7 @@ WITH imported AS (
 UPDATE events SET event_id = named.event_id FROM named WHERE events.seq = named.seq
 """  # noqa: S608 - of constants alone
 
-_UPGRADES: Final[Mapping[int, Sequence[str]]] = {
+_UPGRADES: Final[Mapping[int, Sequence[str | Callable[[sqlite3.Connection], None]]]] = {
     1: ("ALTER TABLE requests ADD COLUMN relevance_paid REAL",),
     2: ("ALTER TABLE requests ADD COLUMN degraded TEXT NOT NULL DEFAULT '[]'",),
     3: (
@@ -112,6 +119,19 @@ _UPGRADES: Final[Mapping[int, Sequence[str]]] = {
         _RENAME_IMPORTED,
         EVENT_INDEXES["events_by_id"],
         _IMPORTS,
+    ),
+    4: (
+        _STORE,
+        _NEW_INCARNATION,
+        _VIEWERS,
+        _EXPORTS,
+        "DROP INDEX requests_by_user",
+        "ALTER TABLE requests RENAME TO old_requests",
+        _REQUESTS,
+        *_REQUEST_INDEXES,
+        compact,
+        "DROP TABLE impressions",
+        "DROP TABLE old_requests",
     ),
 }
 
@@ -122,6 +142,26 @@ def create(connection: sqlite3.Connection) -> None:
         connection.execute(statement)
     connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+
+
+def incarnation_of(connection: sqlite3.Connection) -> str:
+    """Return the name that the content got when it was made."""
+    return str(connection.execute("SELECT incarnation FROM store").fetchone()[0])
+
+
+def renew_incarnation(connection: sqlite3.Connection) -> None:
+    """Give a copy a name of its own, so that whoever has the original open does not take it for that."""
+    connection.execute("UPDATE store SET incarnation = lower(hex(randomblob(16)))")
+
+
+def make_room(connection: sqlite3.Connection) -> None:
+    """Have a file of an older version give the room of what is dropped back to the disk, where it can be had now."""
+    if connection.execute("PRAGMA auto_vacuum").fetchone()[0] == _INCREMENTAL:
+        return
+    # The disk may be too full for a second copy, or somebody reads: the file then keeps its free pages for itself.
+    with suppress(sqlite3.OperationalError):
+        connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
+        connection.execute("VACUUM")
 
 
 def version_of(connection: sqlite3.Connection) -> int:
@@ -139,7 +179,10 @@ def upgrade(connection: sqlite3.Connection) -> None:
     # Another process may have done it while this one waited for the lock.
     version = version_of(connection)
     while version in _UPGRADES:
-        for statement in _UPGRADES[version]:
-            connection.execute(statement)
+        for step in _UPGRADES[version]:
+            if isinstance(step, str):
+                connection.execute(step)
+            else:
+                step(connection)
         version += 1
     connection.execute(f"PRAGMA user_version={version}")
