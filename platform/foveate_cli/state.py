@@ -18,11 +18,31 @@ def command() -> None:
     """Copy, back up or restore what viewers did and were shown, in a file or on a Redis server that machines share.
 
     A place is a path, such as runs/bundle.state.sqlite, or an address redis://[USER[:PASSWORD]@]HOST[:PORT][/DB], or
-    rediss:// for TLS. Settings of a server follow a question mark, such as
-    redis://store:6379/0?history=1000&impressions_days=3: history (most events of a viewer, 2000), past (events kept
-    beyond, for replays, 500), impressions_days (7), timeout_s (0.25), prefix (of all keys, foveate), password_file,
-    ca_certs. Give all programs that use one server the same settings.
+    rediss:// for TLS. Settings follow a question mark, such as redis://store:6379/0?history=1000&impressions_days=3, or
+    sqlite:///PATH?history=1000 for a file: history (most events of a viewer, 2000), past (events kept beyond, for
+    replays, 500), impressions_days (7).
+
+    \b
+    Of a server:  timeout_s (0.25), prefix (of all keys, foveate), password_file, ca_certs
+    Of a file:    synchronous (full: acknowledged events survive a power cut; or normal),
+                  write_timeout_s (5), events_days (0: for ever)
+
+    Give all programs that use one store the same settings.
+    """  # noqa: D301 - click reads the mark as the sign that it is
+
+
+@command.command("create", short_help="Make an empty store.")
+@click.argument("place", metavar="STATE")
+def create(*, place: str) -> None:
+    """Make STATE, a file without viewers, unless it is there; bring what an older Foveate wrote up to date.
+
+    'foveate train', 'promote' and 'serve' do so by themselves. Where nothing of these runs beside the file, as on a
+    node of a cluster, this does: replicas make no store.
     """
+    from foveate.state.opening import check_state, without_password  # noqa: PLC0415 - numpy costs time
+
+    check_state(place)
+    out.print(f"state    {without_password(place)}", markup=False)
 
 
 @command.command("copy", short_help="Copy all of a store into another one.")

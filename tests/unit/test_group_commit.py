@@ -14,7 +14,8 @@ import pytest
 
 from foveate.errors import RequestError, StateError
 from foveate.messages import Filters, RecommendRequest, RequestContext, Slate, SlateItem
-from foveate.state.base import ServedRequest, ViewerEvent, clamped, value_range
+from foveate.state.base import ServedRequest, ViewerEvent
+from foveate.state.event_checks import clamped, value_range
 from foveate.state.file_config import FileConfig
 from foveate.state.impressions import SqliteImpressions
 from foveate.state.opening import open_viewers

@@ -19,11 +19,13 @@ import polars as pl
 from foveate.errors import NotFoundError
 from foveate.grouped import in_parts
 from foveate.messages import NO_TIME, ViewerHistory
-from foveate.state.base import KeptEvent, ViewerEvent, check_events, check_kinds, utc_micros
+from foveate.state.base import KeptEvent, ViewerEvent, utc_micros
 from foveate.state.connection import Server
+from foveate.state.event_checks import check_events, check_kinds
 from foveate.state.event_table import event_rows
 from foveate.state.history import history_of
 from foveate.state.redis_schema import EVENTS, IDS, check_version, upgrade, viewers
+from foveate.state.redis_script import ADD
 
 _VERSION: Final = "version"
 _IMPORTS: Final = "imports"
@@ -34,47 +36,6 @@ _VIEWERS: Final = 64
 """Viewers whose events are copied in one go."""
 _LARGEST: Final = 500
 """Events of one script when many are copied: the server does nothing else meanwhile."""
-
-# A row of the list: version, number within the history, item, kind, value, time, received at, impression, text.
-_ADD: Final = """
-local most, added = tonumber(ARGV[1]), 0
-local read = math.huge
-for _, version in ipairs(redis.call('HVALS', KEYS[2])) do
-  read = math.min(read, tonumber(version))
-end
-for at = 2, #ARGV, 4 do
-  local events, ids = KEYS[2 * ARGV[at] + 1], KEYS[2 * ARGV[at] + 2]
-  local id, version, rest = ARGV[at + 1], tonumber(ARGV[at + 2]), ARGV[at + 3]
-  if not redis.call('ZSCORE', ids, id) then
-    local newest, number = 0, 0
-    local last = redis.call('LINDEX', events, -1)
-    if last then
-      local v, n = string.match(last, '^%[(%d+),(%d+),')
-      newest, number = tonumber(v), tonumber(n)
-    end
-    if version <= newest then
-      version = redis.call('INCR', KEYS[1])
-    elseif version > tonumber(redis.call('GET', KEYS[1]) or '0') then
-      redis.call('SET', KEYS[1], string.format('%.0f', version))
-    end
-    local named = string.format('%.0f', version)
-    redis.call('RPUSH', events, '[' .. named .. ',' .. string.format('%.0f', number + 1) .. ',' .. rest)
-    redis.call('ZADD', ids, named, id)
-    local extra = redis.call('LLEN', events) - most
-    -- What an export has not read stays.
-    while extra > 0 and tonumber(string.match(redis.call('LINDEX', events, extra - 1), '^%[(%d+),')) > read do
-      extra = extra - 1
-    end
-    if extra > 0 then
-      redis.call('LTRIM', events, extra, -1)
-      local oldest = string.match(redis.call('LINDEX', events, 0), '^%[(%d+),')
-      redis.call('ZREMRANGEBYSCORE', ids, '-inf', '(' .. oldest)
-    end
-    added = added + 1
-  end
-end
-return added
-"""
 
 
 class RedisState:
@@ -98,7 +59,7 @@ class RedisState:
 
     def __init__(self, address: str, *, clock: Callable[[], int] = utc_micros) -> None:
         self._server = Server(address)
-        self._add = self._server.script(_ADD)
+        self._add = self._server.script(ADD)
         self._checked = False
         self._clock = clock
 
@@ -160,7 +121,7 @@ class RedisState:
         Raises
         ------
         RequestError
-            An event cannot be what a viewer did; see :func:`foveate.state.base.check_events`.
+            An event cannot be what a viewer did; see :func:`foveate.state.event_checks.check_events`.
         StateError
             The server cannot be used.
         """

@@ -6,56 +6,28 @@ included.
 
 from __future__ import annotations
 
-import sqlite3
-import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from foveate.data.schema import ITEM_ID, KIND, OCCURRED_AT, USER_ID, VALUE
 from foveate.errors import NotFoundError
 from foveate.grouped import in_parts
 from foveate.messages import ViewerHistory
-from foveate.state.base import KeptEvent, ViewerEvent, check_events, check_kinds, utc_micros
+from foveate.state.base import KeptEvent, ViewerEvent, utc_micros
 from foveate.state.database import Database
+from foveate.state.event_checks import check_events, check_kinds
 from foveate.state.event_table import event_rows
 from foveate.state.file_config import FileConfig
 from foveate.state.group_commit import GroupCommit
 from foveate.state.history import history_of
-from foveate.state.retention import Retention, move_export, unread
-from foveate.state.schema import EVENT_INDEXES
+from foveate.state.retention import Retention, move_export
+from foveate.state.sqlite_events import INSERTED, drop_old, fill, insert, keep, not_dropped, row_of
 
-_INSERT = (
-    "INSERT INTO events"
-    " (event_id, impression_id, user_id, item_id, kind, value, text, occurred_at, received_at)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (user_id, event_id) DO NOTHING"
-)
-_INSERTED = ("event_id", "impression_id", USER_ID, ITEM_ID, KIND, VALUE, "text", OCCURRED_AT)
-_KEEP = (
-    "INSERT INTO events"
-    " (seq, event_id, impression_id, user_id, item_id, kind, value, text, occurred_at, received_at)"
-    " SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10"
-    " WHERE NOT EXISTS (SELECT 1 FROM events WHERE seq = ?1 OR user_id = ?4 AND (seq > ?1 OR event_id = ?2))"
-)
 _READ = (
     "SELECT seq, item_id, kind, value, occurred_at FROM events WHERE user_id = ? AND seq <= ? ORDER BY seq DESC LIMIT ?"
 )
-_BEYOND = "SELECT seq FROM events WHERE user_id = ? ORDER BY seq DESC LIMIT 1 OFFSET ?"
-_LONG = "SELECT user_id FROM events GROUP BY user_id HAVING count(*) > ?"
-_TRIM = "DELETE FROM events WHERE user_id = ? AND seq <= ?"
-_OLDEST = "SELECT seq, user_id, received_at FROM events WHERE seq <= ? ORDER BY seq LIMIT ?"
-_GONE = "DELETE FROM viewers WHERE user_id = ?1 AND NOT EXISTS (SELECT 1 FROM events WHERE user_id = ?1)"
-_FIRST = (
-    "SELECT occurred_at FROM events WHERE user_id = ?1 AND EXISTS (SELECT 1 FROM viewers WHERE user_id = ?1)"
-    " ORDER BY seq LIMIT 1"
-)
-_DROPPED = (
-    "INSERT INTO viewers (user_id, dropped) VALUES (?, ?)"
-    " ON CONFLICT (user_id) DO UPDATE SET dropped = max(dropped, excluded.dropped)"
-)
-_USER, _TIME = _INSERTED.index(USER_ID), _INSERTED.index(OCCURRED_AT)
 _PAGE = 5_000
 """Events of one transaction where many are read or written: those who serve wait for no more."""
 _LATEST = (1 << 63) - 1
@@ -93,7 +65,7 @@ class SqliteState:
         self._database = Database(path, create=create, lazy=lazy, config=config)
         self._clock = clock
         self._history, self._most = self._database.config.history, self._database.config.most
-        retention = Retention(self._database, self._database.config.events_days, _drop_old, "events", clock)
+        retention = Retention(self._database, self._database.config.events_days, drop_old, "events", clock)
         self._writer = GroupCommit(self._database, retention.run)
 
     def __enter__(self) -> SqliteState:
@@ -146,15 +118,15 @@ class SqliteState:
         Raises
         ------
         RequestError
-            An event cannot be what a viewer did; see :func:`foveate.state.base.check_events`.
+            An event cannot be what a viewer did; see :func:`foveate.state.event_checks.check_events`.
         StateError
             The file cannot be used, or was not free for ``write_timeout_s``: nothing was kept, unless the message says
             that this is not known.
         """
         now = self._clock()
         check_events(events, now)
-        rows = [_row(event, now) for event in events]
-        return self._writer.run(lambda connection: self._inserted(connection, rows)) if rows else 0
+        rows = [row_of(event, now) for event in events]
+        return self._writer.run(lambda connection: insert(connection, rows, self._most)) if rows else 0
 
     def import_events(self, events: pl.DataFrame | pl.LazyFrame, source: str = "") -> int:
         """Add a table of events, of each viewer the newest that a history holds. Returns how many were new.
@@ -173,12 +145,10 @@ class SqliteState:
         """
         # One more than is kept: so the store remembers that there were older ones.
         frame = event_rows(events, source, self._most + 1)
-        rows = frame.select(*_INSERTED, pl.lit(self._clock()).alias("received_at")).iter_rows()
+        rows = frame.select(*INSERTED, pl.lit(self._clock()).alias("received_at")).iter_rows()
         with self._database.write() as connection:
             if connection.execute("SELECT 1 FROM events LIMIT 1").fetchone() is None:
-                added = _fill(connection, rows)
-                long = connection.execute(_LONG, (self._most,)).fetchall()
-                return added - self._trim(connection, [user_id for (user_id,) in long])
+                return fill(connection, rows, self._most)
         return sum(self._imported(part) for part in in_parts(rows, _PAGE))
 
     def imports(self) -> dict[str, int]:
@@ -228,81 +198,13 @@ class SqliteState:
         An event keeps its version where nobody has it and it is above all that its viewer has, and else gets a new one.
         """
         check_kinds([one.event for one in events])
-        rows = [(one.version, *_row(one.event, one.received_at)) for one in events]
         with self._database.write() as connection:
-            added = 0
-            for row in rows:
-                # What is not taken as it was is there already, or stands behind newer events.
-                added += connection.execute(_KEEP, row).rowcount or connection.execute(_INSERT, row[1:]).rowcount
-            self._trim(connection, {one.event.user_id for one in events})
-            return added
+            return keep(connection, events, self._most)
 
     def move_export(self, name: str, version: int) -> None:
         """Say that an export has read all events up to a version: newer ones are not dropped before it has them."""
         move_export(self._database, name, "events", version)
 
-    def _inserted(self, connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> int:
-        added = connection.executemany(_INSERT, rows).rowcount
-        self._trim(connection, {row[_USER] for row in rows})
-        return added
-
     def _imported(self, rows: Sequence[tuple[Any, ...]]) -> int:
         with self._database.write() as connection:
-            users = {row[_USER] for row in rows}
-            # What is older than what was dropped of a viewer was here before, or would be dropped at once.
-            first = {
-                user_id: time for user_id in users for (time,) in connection.execute(_FIRST, (user_id,)).fetchall()
-            }
-            return self._inserted(connection, [row for row in rows if not _is_older(row[_TIME], first.get(row[_USER]))])
-
-    def _trim(self, connection: sqlite3.Connection, user_ids: Iterable[str]) -> int:
-        """Drop what lies beyond the longest history, unless an export has not read it; returns how many events."""
-        read, dropped = unread(connection, "events"), 0
-        for user_id in user_ids:
-            last = connection.execute(_BEYOND, (user_id, self._most)).fetchone()
-            if last is None:
-                continue
-            deleted = connection.execute(_TRIM, (user_id, min(last[0], read))).rowcount
-            if deleted:
-                connection.execute(_DROPPED, (user_id, min(last[0], read)))
-                dropped += deleted
-        return dropped
-
-
-def _is_older(time: int | None, first: int | None) -> bool:
-    return time is not None and first is not None and time < first
-
-
-def _drop_old(connection: sqlite3.Connection, before: int, read: int, most: int) -> int:
-    """Drop events that arrived before a moment; see :class:`foveate.state.retention.Retention`."""
-    rows = connection.execute(_OLDEST, (read, most)).fetchall()
-    old = [(user_id, seq) for seq, user_id, received_at in rows if received_at < before]
-    connection.executemany("DELETE FROM events WHERE seq = ?", [(seq,) for _, seq in old])
-    connection.executemany(_DROPPED, old)
-    # Of a viewer who has no events left nothing is left at all.
-    connection.executemany(_GONE, [(user_id,) for user_id in {user_id for user_id, _ in old}])
-    return len(old)
-
-
-def _fill(connection: sqlite3.Connection, rows: Iterable[tuple[Any, ...]]) -> int:
-    """Insert into an empty table, where it is faster to build the indexes once, after the rows."""
-    for name in EVENT_INDEXES:
-        connection.execute(f"DROP INDEX {name}")
-    added = connection.executemany(_INSERT.partition(" ON CONFLICT")[0], rows).rowcount
-    for statement in EVENT_INDEXES.values():
-        connection.execute(statement)
-    return added
-
-
-def _row(event: ViewerEvent, received_at: int) -> tuple[Any, ...]:
-    return (
-        event.event_id or uuid.uuid4().hex,
-        event.impression_id,
-        event.user_id,
-        event.item_id,
-        event.kind,
-        event.value,
-        event.text,
-        event.occurred_at,
-        received_at,
-    )
+            return insert(connection, not_dropped(connection, rows), self._most)
