@@ -256,3 +256,17 @@ def test_a_copy_into_a_file_with_shorter_histories_says_what_it_lacks(tmp_path: 
         state.append(watched(*"abcdefg"))
     copied = copy_state(tmp_path / "s", f"sqlite://{tmp_path}/t?history=3&past=2")
     assert (copied.events, copied.missing_events) == (7, 2)
+
+
+def test_a_history_that_is_much_too_long_is_cut_step_by_step(tmp_path: Path) -> None:
+    """As in a file of an older Foveate: whoever adds an event does not wait for all of it to be dropped."""
+    with SqliteState(tmp_path / "s") as state:
+        state.append(watched(*map(str, range(1000))))
+    with SqliteState(tmp_path / "s", config=FileConfig(history=10, past=0)) as state:
+        left = []
+        for number in range(12):
+            state.append(watched(f"new{number}"))
+            left.append(sum(len(part) for part in state.kept()))
+        assert left[0] > 800
+        assert left[-1] == 10
+        assert state.history("u").item_ids == tuple(f"new{number}" for number in range(2, 12))

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from typing import Final
 
+import numpy as np
 import polars as pl
 
 from foveate.data.schema import EVENT_KINDS, ITEM_ID, KIND, OCCURRED_AT, ORDER, USER_ID, VALUE
 from foveate.errors import SchemaError
 
 EVENT_ID: Final = "event_id"
+_EQUAL: Final = "equal_before"
 _HASH: Final = 16
 """Characters of a log's hash in an id: enough among the logs of one viewer."""
 
@@ -55,22 +57,23 @@ def event_rows(events: pl.DataFrame | pl.LazyFrame, source: str = "", most: int 
         lazy.with_columns(absent)
         .with_columns(time.alias(OCCURRED_AT), pl.col(KIND).cast(pl.String), pl.col(EVENT_ID).cast(pl.String))
         .sort(USER_ID, ORDER)
-        .with_columns(pl.coalesce(EVENT_ID, _named(source)).alias(EVENT_ID))
-        .select(
-            USER_ID,
-            ITEM_ID,
-            KIND,
-            pl.col(VALUE).cast(pl.Float64).fill_nan(None).fill_null(1.0),
-            OCCURRED_AT,
-            EVENT_ID,
-            pl.col("impression_id").cast(pl.String),
-            pl.col("text").cast(pl.String),
-        )
-        .unique([USER_ID, EVENT_ID], keep="first", maintain_order=True)
+        .collect()
     )
+    rows = rows.with_columns(_equal_before(rows)).select(
+        USER_ID,
+        ITEM_ID,
+        KIND,
+        pl.col(VALUE).cast(pl.Float64).fill_nan(None).fill_null(1.0),
+        OCCURRED_AT,
+        pl.coalesce(EVENT_ID, _named(source)),
+        pl.col("impression_id").cast(pl.String),
+        pl.col("text").cast(pl.String),
+    )
+    if EVENT_ID in columns:
+        rows = rows.unique([USER_ID, EVENT_ID], keep="first", maintain_order=True)
     if most is not None:
         rows = rows.filter(pl.int_range(pl.len()).over(USER_ID) + most >= pl.len().over(USER_ID).cast(pl.Int64))
-    return rows.collect()
+    return rows
 
 
 def log_event_id(kind: str, occurred_at: int, number: int, item_id: str) -> str:
@@ -78,9 +81,19 @@ def log_event_id(kind: str, occurred_at: int, number: int, item_id: str) -> str:
     return f"log:{EVENT_KINDS.index(kind)}:{occurred_at}:{number}:{item_id}"
 
 
+def _equal_before(rows: pl.DataFrame) -> pl.Series:
+    """``[N]``: how many rows before each one are of the same viewer, item, kind and time."""
+    same = (USER_ID, ITEM_ID, KIND, OCCURRED_AT)
+    count = np.zeros(rows.height, dtype=np.int64)
+    # To find the few that have equals is much faster than to number all rows.
+    twice = rows.select(pl.struct(same).is_duplicated()).to_series().to_numpy()
+    if twice.any():
+        count[twice] = rows.filter(twice).select(pl.int_range(pl.len()).over(same)).to_series().to_numpy()
+    return pl.Series(_EQUAL, count)
+
+
 def _named(source: str) -> pl.Expr:
-    equal = pl.int_range(pl.len()).over(USER_ID, ITEM_ID, KIND, OCCURRED_AT)
     codes = pl.col(KIND).replace_strict({kind: str(code) for code, kind in enumerate(EVENT_KINDS)}, default="")
-    by_time = pl.format("log:{}:{}:{}:{}", codes, OCCURRED_AT, equal, ITEM_ID)
+    by_time = pl.format("log:{}:{}:{}:{}", codes, OCCURRED_AT, _EQUAL, ITEM_ID)
     by_order = pl.format(f"log:{source[:_HASH]}:{{}}", ORDER)
-    return pl.when(pl.col(OCCURRED_AT).is_null()).then(by_order).otherwise(by_time)
+    return pl.when(pl.col(OCCURRED_AT).is_null()).then(by_order).otherwise(by_time).alias(EVENT_ID)

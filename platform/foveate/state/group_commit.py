@@ -18,7 +18,7 @@ from foveate.state.database import Database
 
 T = TypeVar("T")
 
-_MOST: Final = 256
+MOST: Final = 256
 """Writes of one transaction."""
 _LOCK_MS: Final = 100
 """Milliseconds for which the file's lock is asked before it is seen whether anyone still waits for it."""
@@ -43,11 +43,14 @@ class GroupCommit:
         The file.
     after
         Called in the writer's thread after every transaction, for what is to be tidied up now and then.
+    most
+        Writes that may share a transaction.
     """
 
-    def __init__(self, database: Database, after: Callable[[], None]) -> None:
+    def __init__(self, database: Database, after: Callable[[], None], most: int = MOST) -> None:
         self._database = database
         self._after = after
+        self._most = most
         self._timeout_s = database.config.write_timeout_s
         self._waiting: list[_Write[Any]] = []
         self._changed = threading.Condition()
@@ -127,7 +130,7 @@ class GroupCommit:
             writes: list[_Write[Any]] = []
             try:
                 with self._changed:
-                    writes, self._waiting = self._waiting[:_MOST], self._waiting[_MOST:]
+                    writes, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
                 for write in writes:
                     _try(connection, write)
                 database.commit(connection)

@@ -15,7 +15,7 @@ from typing import Final
 
 from foveate.errors import StateError
 
-_TRIES: Final = 5
+_TRIES: Final = 3
 _WAL_HEADER: Final = struct.Struct(">IIIIIIII")
 _FRAME_HEADER: Final = struct.Struct(">IIIIII")
 
@@ -123,7 +123,7 @@ def _stored(path: Path) -> tuple[str, int] | None:
             # Another process may be writing the log into the file just now.
             if not left:
                 raise StateError(f"state '{path}' cannot be used: {error}") from error
-            time.sleep(0.01)
+            time.sleep(0.005)
     return None
 
 

@@ -26,7 +26,7 @@ from foveate.state.base import ServedRequest
 FORMAT: Final = 2
 _ZLIB: Final = 0x78
 _LENGTH: Final = struct.Struct("<I")
-_LEVEL: Final = 6
+_LEVEL: Final = 1
 
 _OF_SLATE: Final = (
     "request_id",

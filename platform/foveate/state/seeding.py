@@ -16,7 +16,8 @@ class Seeded:
     Parameters
     ----------
     events, new
-        Of the dataset, and how many of them the store did not have.
+        Of the dataset, and how many of them were added: those that the store did not have, of each viewer the newest
+        that a history holds.
     known
         Whether the same dataset was added before: then nothing was added.
     """
@@ -28,7 +29,7 @@ class Seeded:
     def __str__(self) -> str:
         if self.known:
             return f"this dataset was imported before: none of its {self.events:,} events is added again"
-        return f"{self.new:,} of {self.events:,} events are new"
+        return f"{self.new:,} of {self.events:,} events are added"
 
 
 def seed(store: ViewerStore, dataset: Dataset) -> Seeded:

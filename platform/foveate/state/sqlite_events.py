@@ -16,6 +16,7 @@ INSERTED: Final = ("event_id", "impression_id", USER_ID, ITEM_ID, KIND, VALUE, "
 """The first columns of a row, in their order; the last one is ``received_at``."""
 Row: TypeAlias = tuple[Any, ...]
 
+_STEP: Final = 100
 _USER: Final = INSERTED.index(USER_ID)
 _TIME: Final = INSERTED.index(OCCURRED_AT)
 _INSERT = (
@@ -31,6 +32,7 @@ _KEEP = (
 )
 _BEYOND = "SELECT seq FROM events WHERE user_id = ? ORDER BY seq DESC LIMIT 1 OFFSET ?"
 _LONG = "SELECT user_id FROM events GROUP BY user_id HAVING count(*) > ?"
+_LAST = "SELECT max(seq) FROM (SELECT seq FROM events WHERE user_id = ? AND seq <= ? ORDER BY seq LIMIT ?)"
 _TRIM = "DELETE FROM events WHERE user_id = ? AND seq <= ?"
 _OLDEST = "SELECT seq, user_id, received_at FROM events WHERE seq <= ? ORDER BY seq LIMIT ?"
 _GONE = "DELETE FROM viewers WHERE user_id = ?1 AND NOT EXISTS (SELECT 1 FROM events WHERE user_id = ?1)"
@@ -45,9 +47,12 @@ _DROPPED = (
 
 
 def insert(connection: sqlite3.Connection, rows: Sequence[Row], most: int) -> int:
-    """Add rows that are new to their viewers, who keep up to ``most`` events; returns how many were new."""
+    """Add rows that are new to their viewers, who keep about ``most`` events; returns how many were new.
+
+    A history that was much longer, in a file of an older Foveate, is cut step by step: nobody waits for all of it.
+    """
     added = connection.executemany(_INSERT, rows).rowcount
-    trim(connection, {row[_USER] for row in rows}, most)
+    trim(connection, {row[_USER] for row in rows}, most, len(rows) + _STEP)
     return added
 
 
@@ -84,17 +89,23 @@ def not_dropped(connection: sqlite3.Connection, rows: Sequence[Row]) -> list[Row
     return [row for row in rows if not _is_older(row[_TIME], first.get(row[_USER]))]
 
 
-def trim(connection: sqlite3.Connection, user_ids: Iterable[str], most: int) -> int:
-    """Drop what viewers have beyond ``most`` events, unless an export has not read it; returns how many events."""
+def trim(connection: sqlite3.Connection, user_ids: Iterable[str], most: int, at_once: int = -1) -> int:
+    """Drop what viewers have beyond ``most`` events, unless an export has not read it; returns how many events.
+
+    Parameters
+    ----------
+    at_once
+        How many events of a viewer may be dropped now, the oldest; -1 for all.
+    """
     read, dropped = unread(connection, "events"), 0
     for user_id in user_ids:
-        last = connection.execute(_BEYOND, (user_id, most)).fetchone()
-        if last is None:
+        beyond = connection.execute(_BEYOND, (user_id, most)).fetchone()
+        if beyond is None:
             continue
-        deleted = connection.execute(_TRIM, (user_id, min(last[0], read))).rowcount
-        if deleted:
-            connection.execute(_DROPPED, (user_id, min(last[0], read)))
-            dropped += deleted
+        last = connection.execute(_LAST, (user_id, min(beyond[0], read), at_once)).fetchone()[0]
+        if last is not None:
+            dropped += connection.execute(_TRIM, (user_id, last)).rowcount
+            connection.execute(_DROPPED, (user_id, last))
     return dropped
 
 
