@@ -172,3 +172,15 @@ def served(request_id: str, user: str) -> ServedRequest:
     context = RequestContext(request_id, 5, "b1", 9, "home", 7, Filters())
     item = SlateItem("x", 0, 0.5, ("attention",), np.ones(3, dtype=np.float32))
     return ServedRequest(RecommendRequest(user), context, Slate(request_id, user, "b1", "mmr-1", "f1", (item,)))
+
+
+def test_a_full_disk_refuses_the_whole_and_is_got_over(tmp_path: Path) -> None:
+    with SqliteState(tmp_path / "s") as state:
+        state.append([event("a")])
+        pages = state._writer.run(lambda connection: connection.execute("PRAGMA page_count").fetchone()[0])
+        state._writer.run(lambda connection: connection.execute(f"PRAGMA max_page_count={pages}").fetchone())
+        with pytest.raises(StateError, match="full"):
+            state.append([event(f"i{number}") for number in range(1000)])
+        assert state.history("u").item_ids == ("a",)
+        state._writer.run(lambda connection: connection.execute("PRAGMA max_page_count=1000000").fetchone())
+        assert state.append([event(f"i{number}") for number in range(1000)]) == 1000

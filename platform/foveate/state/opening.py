@@ -109,8 +109,9 @@ def check_state(place: StatePlace) -> None:
         remedy = "write it to a file on every node, and add ?password_file=FILE to the address"
         raise ConfigError(f"the address of viewers' state holds a password, which Ray's dashboard would show: {remedy}")
     with kind.viewers(str(place), True, False) as viewers:
-        viewers.prepare()
         viewers.history("")
+    with kind.viewers(kind.unhurried(str(place)), True, False) as viewers:
+        viewers.prepare()
 
 
 def _kind(place: StatePlace) -> _Kind:
