@@ -23,7 +23,7 @@ _TITLE = 48
 @click.option(
     "-k", "size", type=click.IntRange(1, 1000), help="How many items; as the bundle's recipe says by default."
 )
-@state_option("Viewers' histories. Default: <bundle>.state.sqlite beside the bundle.")
+@state_option("Viewers' histories. Default: those of the bundle's registry, or the file beside the bundle.")
 @click.option("--seed", type=int, help="Seed of whatever is random; drawn by default.")
 @json_option
 def command(
@@ -44,17 +44,18 @@ def command(
     Faithfulness: of as many items drawn at random from the history, how often taking them out lowers the score less
     than taking out those that are named does; 0.5 is chance. Attention says where the encoder looked, not why.
     """
-    from foveate.bundle import Bundle, default_state  # noqa: PLC0415
+    from foveate.bundle import Bundle  # noqa: PLC0415
     from foveate.explain import LocalExplainStages, explain, explain_item  # noqa: PLC0415
     from foveate.messages import RecommendRequest  # noqa: PLC0415
     from foveate.pipeline import make_context  # noqa: PLC0415
+    from foveate.releases.live import state_of  # noqa: PLC0415
     from foveate.state.base import utc_micros  # noqa: PLC0415
     from foveate.state.opening import open_viewers  # noqa: PLC0415
 
     loaded = Bundle.load(bundle)
     request = RecommendRequest(user_id, k=size or loaded.model.recipe.slate_size, seed=seed)
     context = make_context(request, loaded.bundle_id, clock=utc_micros)
-    with open_viewers(state or default_state(bundle), create=False) as viewers:
+    with open_viewers(state or state_of(bundle), create=False) as viewers:
         stages = LocalExplainStages(loaded.model, viewers)
         _, explanation = asyncio.run(explain(request, context, stages, loaded.model.catalog))
     items = explanation.items if item_id is None else (explain_item(explanation, item_id),)

@@ -8,14 +8,25 @@ from typing import TYPE_CHECKING
 import click
 
 from foveate.data.dataset import open_dataset
-from foveate.errors import ConfigError
-from foveate.stored import is_address
-from foveate_cli.common import Brought, json_option, out, reads, registry_option, telling, user_at_host, write_json
+from foveate.errors import ConfigError, FoveateError
+from foveate.stored import is_address, settled
+from foveate_cli.common import (
+    Brought,
+    json_option,
+    out,
+    reads,
+    registry_option,
+    state_option,
+    telling,
+    user_at_host,
+    write_json,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from foveate.releases import Entry, Judge, Verdict
+    from foveate.state.opening import StatePlace
 
 
 @click.command(short_help="Let a bundle serve, if the gate agrees.")
@@ -35,6 +46,10 @@ if TYPE_CHECKING:
     "For a bundle trained with --upto all: its like of --upto test, judged in its place.",
     required=False,
 )
+@state_option(
+    "The live store of viewers, which gets the histories beside BUNDLE. Default: the one that the registry's last "
+    "server used, or REGISTRY/state.sqlite."
+)
 @click.option("--no-gate", is_flag=True, help="Promote without asking; needs --because.")
 @click.option("--because", default="", help="Why, for the history.")
 @json_option
@@ -43,6 +58,7 @@ def command(
     bundle: Path,
     data: Path | None,
     registry: str,
+    state: str | None,
     margin: float,
     twin: Path | None,
     no_gate: bool,
@@ -55,9 +71,12 @@ def command(
     end of the 95 % interval of the difference in slate NDCG@10, paired over viewers, lies above minus --margin. The
     first bundle is compared with popularity.
 
+    Viewers' histories stay: what was served goes on in the live store, and the events beside BUNDLE are added to it.
+
     Exit status: 0 it serves; 1 the gate refused it, and the old one serves on; 2 it could not be judged.
     """
     from foveate.releases import Releases  # noqa: PLC0415 - torch costs seconds that --help is spared
+    from foveate.state.opening import without_password  # noqa: PLC0415 - as above
 
     if no_gate and twin:
         raise ConfigError("--twin is for the gate: leave out --no-gate")
@@ -66,14 +85,19 @@ def command(
         judge = None if no_gate else _gate(data, margin, say)
         entry = releases.promote(bundle, judge, twin=twin, who=user_at_host(), because=because, say=say)
     show(entry, releases.current())
+    live = state if is_address(registry) else state or _live(Path(registry), entry.before)
     path = str(Path(registry) / "current") if not is_address(registry) else str(releases.path(entry.bundle))
-    write_json(json_path, {"action": entry.action, "bundle": entry.bundle, "current": path, "entry": _plain(entry)})
+    payload = {"action": entry.action, "bundle": entry.bundle, "current": path, "entry": _plain(entry)}
+    write_json(json_path, {**payload, "state": None if live is None else without_password(live)})
     if entry.action == "refuse":
         raise click.exceptions.Exit(1)
+    if live is not None:
+        _add_histories(bundle, live)
     if is_address(registry):
-        out.print(f"next     foveate serve --follow {registry} --state redis://HOST:PORT/DB", markup=False)
+        told = without_password(live) if live else "redis://HOST:PORT/DB"
+        out.print(f"next     foveate serve --follow {registry} --state {told}", markup=False)
     else:
-        out.print(f"next     foveate serve --bundle {path}{_state(bundle, Path(registry))}", markup=False)
+        out.print(f"next     foveate serve --bundle {path}{_named(Path(registry), live)}", markup=False)
 
 
 def show(entry: Entry, current: str | None) -> None:
@@ -120,13 +144,45 @@ def _gate(data: Path | None, margin: float, say: Callable[[str], None]) -> Judge
     return lambda new, old: judge(dataset, new, old, margin=margin, say=say)
 
 
-def _state(bundle: Path, registry: Path) -> str:
-    """Return the option that names viewers' histories, where they lie beside the bundle and not in the registry yet."""
-    from foveate.bundle import default_state  # noqa: PLC0415 - as above
+def _live(registry: Path, before: str | None) -> StatePlace:
+    """Return the store that the registry's server uses, or will use."""
+    from foveate.bundle import STATE  # noqa: PLC0415 - as above
+    from foveate.releases.live import last_served  # noqa: PLC0415 - as above
 
-    beside = default_state(bundle)
-    wanted = beside.is_file() and not default_state(registry / "current").is_file()
-    return f" --state {beside}" if wanted else ""
+    own, served = registry / STATE, last_served(registry)
+    if served is None and before is not None and not own.is_file():
+        remedy = "promote again with that --state"
+        out.print(
+            f"note     viewers' state is now {own}; if bundle {before} is served from another: {remedy}", markup=False
+        )
+    return served or own
+
+
+def _add_histories(bundle: Path, live: StatePlace) -> None:
+    """Add the events beside a bundle to the live store; where that fails, the bundle serves all the same."""
+    from foveate.bundle import default_state  # noqa: PLC0415 - as above
+    from foveate.releases.live import add_histories  # noqa: PLC0415 - as above
+    from foveate.state.opening import without_password  # noqa: PLC0415 - as above
+
+    shown = without_password(live)
+    try:
+        added = add_histories(bundle, live)
+    except FoveateError as error:
+        remedy = f"foveate state copy {default_state(bundle)} {shown}"
+        out.print(f"note     the histories beside the bundle were not added ({error}): '{remedy}' does", markup=False)
+        return
+    if added is not None:
+        events = f"{added.new_events:,} of {added.events:,} events beside the bundle are new"
+        out.print(f"viewers  {events} in {shown}", markup=False)
+
+
+def _named(registry: Path, live: StatePlace | None) -> str:
+    """Return the option that names the live store, where serving would take another one by itself."""
+    from foveate.releases.live import state_to_serve  # noqa: PLC0415 - as above
+    from foveate.state.opening import without_password  # noqa: PLC0415 - as above
+
+    usual = live is None or settled(live) == settled(state_to_serve(registry))
+    return "" if usual or live is None else f" --state {without_password(live)}"
 
 
 def _plain(entry: Entry) -> object:

@@ -14,10 +14,11 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from foveate.bundle import Bundle, default_state
+from foveate.bundle import Bundle
 from foveate.errors import RequestError
 from foveate.messages import PastEvent, RecommendRequest, RequestContext, Slate
 from foveate.pipeline import LocalStages, make_context, recommend
+from foveate.releases.live import state_of
 from foveate.state.base import utc_micros
 from foveate.state.opening import open_viewers
 from foveate_cli.common import json_option, out, reads, state_option, write_json
@@ -38,7 +39,7 @@ _LEAST_TITLE = 12
 @click.option(
     "-k", "size", type=click.IntRange(1, 1000), help="How many items; as the bundle's recipe says by default."
 )
-@state_option("Viewers' histories. Default: <bundle>.state.sqlite beside the bundle.")
+@state_option("Viewers' histories. Default: those of the bundle's registry, or the file beside the bundle.")
 @click.option("--seed", type=int, help="Seed of whatever is random; drawn, and shown, by default.")
 @json_option
 def command(
@@ -71,7 +72,7 @@ def command(
         diversity=diversity,
     )
     context = make_context(request, loaded.bundle_id, clock=utc_micros)
-    with open_viewers(state or default_state(bundle), create=False) as viewers:
+    with open_viewers(state or state_of(bundle), create=False) as viewers:
         slate = asyncio.run(recommend(request, context, LocalStages(loaded.model, viewers)))
     _print(loaded, slate, request)
     write_json(json_path, _payload(loaded, slate, request, context))

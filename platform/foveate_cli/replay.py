@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
-from foveate.bundle import Bundle, default_state
+from foveate.bundle import Bundle
 from foveate.errors import NotFoundError, StateError
+from foveate.releases.live import state_of
 from foveate.replay import Replay, replay
 from foveate.state.opening import StatePlace, open_impressions, open_viewers
 from foveate_cli.common import json_option, out, reads, state_option, write_json
@@ -23,7 +24,7 @@ def command(request_id: str, state: str | None, bundle: Path | None, json_path: 
     """Remake a served slate from its impression record and say whether it is the same.
 
     The record names the bundle, the moment, the seed and the version of the viewer's history; the state file remembers
-    where each bundle lay when it was served. Without --state the file beside --bundle is read; without either, the
+    where each bundle lay when it was served. Without --state that of --bundle is read; without either, the
     files NAME.state.sqlite of this folder and its sub-folders are searched for the request.
 
     Items, places and sources must be equal, scores and features within 1e-5. Exit status: 0 the same, 1 different,
@@ -40,9 +41,9 @@ def command(request_id: str, state: str | None, bundle: Path | None, json_path: 
         raise click.exceptions.Exit(1)
 
 
-def _find_state(request_id: str, bundle: Path | None) -> Path:
+def _find_state(request_id: str, bundle: Path | None) -> StatePlace:
     if bundle is not None:
-        return default_state(bundle)
+        return state_of(bundle)
     here = Path()
     for path in sorted([*here.glob("*.state.sqlite"), *here.glob("*/*.state.sqlite")]):
         try:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from foveate.errors import ConfigError
+from foveate.errors import ConfigError, ReleaseError
 from foveate_cli.common import (
     address_option,
     config_options,
@@ -25,6 +25,7 @@ from foveate_cli.common import (
 from foveate_cli.nearby import known
 
 if TYPE_CHECKING:
+    from foveate.state.opening import StatePlace
     from foveate_serve.operations.running import Running
 
 
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 @folder(
     "--mirror", "Where the bundles of a registry at an address are copied to. Default: runs/followed.", required=False
 )
-@state_option("Viewers' events and impressions. Default: <bundle>.state.sqlite beside the bundle.")
+@state_option("Viewers' events and impressions. Default: that of the registry, or the file beside the bundle.")
 @click.option("--host", help="Where to listen; 0.0.0.0 opens it to the network. Default: 127.0.0.1.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 0 takes a free one. Default: 8000.")
 @click.option("--replicas", type=click.IntRange(1), help="Copies of each deployment. Default: 1.")
@@ -81,11 +82,12 @@ def command(
     check_access(settings, _say)
     registry = watched(follow, mirror or Path("runs/followed")) if follow else None
     first = first_good(registry, _say) if registry else None
+    live = state or (registry.state() if registry else None)
     with (
         stoppable(),
         started(
             first.place if first else bundle or Path(),
-            state or (registry.state() if registry else None),
+            live,
             settings,
             address=address,
             progress=_say,
@@ -93,6 +95,7 @@ def command(
         known(running.url(), running.dashboard),
         stoppable(),
     ):
+        _remember(registry.folder if registry else _registry_of(bundle or ""), live)
         _tell(running, follow)
         with suppress(KeyboardInterrupt):
             if registry and first:
@@ -100,6 +103,25 @@ def command(
                 Follower(registry, running, first, _say, settings.start_timeout_s).watch(every, stop.wait)
             threading.Event().wait()
         _say("stopping")
+
+
+def _registry_of(bundle: str) -> Path | None:
+    from foveate.bundle import registry_of  # noqa: PLC0415 - as above
+    from foveate.stored import is_address  # noqa: PLC0415 - as above
+
+    return None if is_address(bundle) else registry_of(Path(bundle))
+
+
+def _remember(registry: Path | None, state: StatePlace | None) -> None:
+    """Say in the registry which store is the live one, so that the next promotion goes on with it."""
+    from foveate.releases.live import remember_served, state_to_serve  # noqa: PLC0415 - as above
+
+    if registry is None:
+        return
+    try:
+        remember_served(registry, state or state_to_serve(registry))
+    except ReleaseError as error:
+        _say(f"the next promotion has to be told of viewers' state with --state: {error}")
 
 
 def _tell(running: Running, follow: str | None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -42,7 +42,7 @@ Upto = Literal["test", "all"]
 @click.command(short_help="Train a model and write its bundle.")
 @reads("--data", "dataset", "Dataset folder.")
 @makes("Bundle folder to make, or its address; it must not hold anything yet.")
-@state_option("Where viewers' histories go, beside the file by the bundle; needed where --out is an address.")
+@state_option("The live store of viewers, which gets their histories too; needed where --out is an address.")
 @place("--from", "Train a trial of this sweep, which 'foveate tune' made: its folder or address.")
 @click.option(
     "--pick",
@@ -106,12 +106,12 @@ def command(
             run_on_cluster(_train_there, *call, upto=upto, parent=there, address=address, progress=say)
             bundle = Bundle.load(path)
         if state is not None:
-            _copy_histories(path, state, say)
+            _seed(state, data, say)
         if sweep is not None:
             from foveate_tune.trackers import keep_bundle  # noqa: PLC0415 - Ray starts slowly
 
             keep_bundle(sweep, bundle, say)
-    show(bundle, out)
+    show(bundle, out, _next(out, data, state, parent))
     write_json(json_path, {"bundle": out, "bundle_id": bundle.bundle_id, "metrics": dict(bundle.manifest.metrics)})
 
 
@@ -182,15 +182,16 @@ def train_bundle(
         )
 
 
-def show(bundle: Bundle, place: str | None = None) -> None:
-    """Print what was made, what it is worth, and what to do next."""
+def show(bundle: Bundle, place: str | None = None, then: Sequence[str] = ()) -> None:
+    """Print what was made, what it is worth, and the commands that come next."""
     manifest, path = bundle.manifest, place or str(bundle.path)
     out.print(f"bundle      {bundle.bundle_id} in {path}, trained on {manifest.data}", markup=False)
     for model, row in sorted(manifest.metrics["validation"].items(), key=lambda pair: -pair[1].get("ndcg@10", 0.0)):
         figures = ", ".join(f"{name} {row[name]:.4f}" for name in ("ndcg@10", "recall@10") if name in row)
         out.print(f"validation  {model:<18} {figures}", markup=False)
     out.print(f"card        {path}/card.md", markup=False)
-    out.print(f"next        foveate serve --bundle {path}", markup=False)
+    for line in then or [f"foveate serve --bundle {path}"]:
+        out.print(f"next        {line}", markup=False)
 
 
 def _check_places(out: str, state: str | None, address: str | None) -> None:
@@ -206,12 +207,32 @@ def _check_places(out: str, state: str | None, address: str | None) -> None:
             viewers.history("")
 
 
-def _copy_histories(bundle: Path, state: str, say: Say) -> None:
-    from foveate.bundle import default_state  # noqa: PLC0415
-    from foveate.state.copying import copy_state  # noqa: PLC0415
+def _seed(state: str, data: Path, say: Say) -> None:
+    from foveate.state.opening import open_viewers, unhurried  # noqa: PLC0415
+    from foveate.state.seeding import seed  # noqa: PLC0415
 
-    copied = copy_state(default_state(bundle), state, impressions=False)
-    say(f"{copied.new_events:,} of {copied.events:,} events are new in the store of viewers")
+    with open_viewers(unhurried(state)) as viewers:
+        viewers.prepare()
+        say(f"the store of viewers: {seed(viewers, open_dataset(data))}")
+
+
+def _next(made: str, data: Path, state: str | None, parent: Path | None) -> list[str]:
+    """Return the commands that serve the bundle with the histories that are live: those of what it replaces, if any."""
+    from foveate.bundle import default_state, registry_of  # noqa: PLC0415
+    from foveate.state.opening import without_password  # noqa: PLC0415
+
+    if state is not None:
+        return [f"foveate serve --bundle {made} --state {without_password(state)}"]
+    registry = registry_of(parent) if parent else None
+    if registry is not None:
+        return [f"foveate promote {made} --data {data} --registry {registry}"]
+    if parent is None or not default_state(parent).is_file():
+        return [f"foveate serve --bundle {made}"]
+    live = default_state(parent)
+    return [
+        f"foveate state copy {default_state(Path(made))} {live} --histories-only",
+        f"foveate serve --bundle {made} --state {live}",
+    ]
 
 
 def _recipe(
@@ -241,13 +262,14 @@ def _train_there(data: Path, path: Path, recipe: Recipe, origin: dict[str, Any] 
 @contextmanager
 def _histories(dataset: Dataset, state: Path, say: Say) -> Iterator[None]:
     """Write viewers' histories; the file is there only where the block ends well."""
+    from foveate.state.seeding import seed  # noqa: PLC0415
     from foveate.state.sqlite import SqliteState  # noqa: PLC0415
 
     state.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{state.name}.", dir=state.parent) as scratch:
         staged = Path(scratch) / state.name
         with SqliteState(staged) as viewers:
-            say(f"{viewers.import_events(dataset.events):,} events of viewers in {state}")
+            say(f"{seed(viewers, dataset).new:,} events of viewers in {state}")
         yield
         shutil.move(staged, state)
 

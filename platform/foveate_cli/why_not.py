@@ -23,7 +23,7 @@ from foveate_cli.explain import finite
     "--max-maturity", type=click.IntRange(0, 99), help="Highest minimum age that the request allows, in years."
 )
 @click.option("--region", metavar="NAME", help="Where the viewer is.")
-@state_option("Viewers' histories. Default: <bundle>.state.sqlite beside the bundle.")
+@state_option("Viewers' histories. Default: those of the bundle's registry, or the file beside the bundle.")
 @click.option("--seed", type=int, help="Seed of whatever is random; drawn by default.")
 @json_option
 def command(
@@ -43,10 +43,11 @@ def command(
     It was unknown to the catalogue, filtered, not retrieved by any source, ranked below the slate, or displaced by a
     rule or the policy; or it is in the slate.
     """
-    from foveate.bundle import Bundle, default_state  # noqa: PLC0415
+    from foveate.bundle import Bundle  # noqa: PLC0415
     from foveate.explain import LocalExplainStages, why_not  # noqa: PLC0415
     from foveate.messages import Filters, RecommendRequest  # noqa: PLC0415
     from foveate.pipeline import make_context  # noqa: PLC0415
+    from foveate.releases.live import state_of  # noqa: PLC0415
     from foveate.state.base import utc_micros  # noqa: PLC0415
     from foveate.state.opening import open_viewers  # noqa: PLC0415
 
@@ -54,7 +55,7 @@ def command(
     filters = Filters(max_maturity=max_maturity, region=region)
     request = RecommendRequest(user_id, k=size or loaded.model.recipe.slate_size, filters=filters, seed=seed)
     context = make_context(request, loaded.bundle_id, clock=utc_micros)
-    with open_viewers(state or default_state(bundle), create=False) as viewers:
+    with open_viewers(state or state_of(bundle), create=False) as viewers:
         stages = LocalExplainStages(loaded.model, viewers)
         answer = asyncio.run(why_not(request, context, stages, loaded.model, item_id))
     out.print(answer.sentence, markup=False)

@@ -9,10 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from foveate.bundle import default_state, verify
+from foveate.bundle import verify
 from foveate.config import to_dict
 from foveate.errors import ConfigError
 from foveate.folder import Place
+from foveate.releases.live import state_of
 from foveate.state.opening import StatePlace, check_state
 from foveate.stored import brought, is_address, settled
 from foveate_serve.config import ServeConfig
@@ -57,8 +58,8 @@ def started(
     bundle
         The bundle's folder, or its address, from which each node brings it.
     state
-        Where viewers' events and impressions are kept: a file, made if it is absent, by default the one beside the
-        bundle; or the address of a server, which must answer when serving starts.
+        Where viewers' events and impressions are kept: a file, made if it is absent, or the address of a server, which
+        must answer when serving starts. By default the store of the bundle's registry, or the file beside the bundle.
     config
         How to serve.
     address
@@ -77,8 +78,9 @@ def started(
     say = progress or (lambda _: None)
     config = config or ServeConfig()
     say(f"verifying bundle {verify(brought(bundle, verify)).bundle_id}")
-    state = state or _beside(bundle)
+    state = state or _usual_state(bundle)
     check_state(state)
+    say(f"viewers' state in {state}")
     options = {"host": config.host, "port": config.port}
     if address is None:
         _check_room(config)
@@ -132,8 +134,8 @@ def application_settings(bundle: Place, state: StatePlace, config: ServeConfig) 
     }
 
 
-def _beside(bundle: Place) -> Path:
-    """Return the state beside a bundle.
+def _usual_state(bundle: Place) -> StatePlace:
+    """Return the state of a bundle that lies on this machine.
 
     Raises
     ------
@@ -143,7 +145,7 @@ def _beside(bundle: Place) -> Path:
     if is_address(bundle):
         remedy = "name a file or redis://HOST:PORT/DB with --state"
         raise ConfigError(f"viewers' state cannot be kept beside the bundle at '{bundle}': {remedy}")
-    return default_state(Path(bundle))
+    return state_of(Path(bundle))
 
 
 def _changed(settings: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, Any]:

@@ -81,8 +81,9 @@ class Ingress:
     ) -> None:
         self.config = from_dict(ServeConfig, config)
         self.places = Places(self.config.ingress.max_ongoing_requests)
-        self._state = open_viewers(state)
-        self._impressions = open_impressions(state)
+        # A replica never makes the store: where it is gone, a new one would take events that nobody finds again.
+        self._state = open_viewers(state, create=False, lazy=True)
+        self._impressions = open_impressions(state, create=False, lazy=True)
         self._writer = ImpressionWriter(self._impressions)
         self._alone = retriever is None and ranker is None
         self._sight = starting(INGRESS)
@@ -202,8 +203,17 @@ class Ingress:
     async def status(self) -> list[Status]:
         """Return what every replica holds, this one first; a replica that does not answer counts as a problem."""
         peers = (self._retriever.peer, self._ranker.peer, *self._shards)
-        others = await asyncio.gather(*(peer.status() for peer in peers))
-        return [self._holder.status(), *(status for group in others for status in group)]
+        own, *others = await asyncio.gather(self._status(), *(peer.status() for peer in peers))
+        return [*own, *(status for group in others for status in group)]
+
+    async def _status(self) -> list[Status]:
+        """Return what this replica holds; a store of viewers that cannot be used is a problem, and slates go on."""
+        status = self._holder.status()
+        try:
+            await asyncio.to_thread(self._state.check)
+        except StateError as error:
+            status = replace(status, problem="; ".join(filter(None, (status.problem, str(error)))))
+        return [status]
 
 
 def _peer(name: str, handle: DeploymentHandle[Any] | None) -> Peer | None:

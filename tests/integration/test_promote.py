@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,14 +11,18 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from foveate.bundle import Bundle, verify
+from foveate.bundle import Bundle, default_state, verify
 from foveate.config import from_dict
 from foveate.data.dataset import Dataset
 from foveate.errors import FoveateError, ReleaseError
 from foveate.evaluate.gate import judge
 from foveate.fit import fit
 from foveate.recipe import Recipe
+from foveate.releases.live import remember_served, state_of
 from foveate.retrieval.popularity import Popular
+from foveate.state.base import ViewerEvent
+from foveate.state.seeding import seed
+from foveate.state.sqlite import SqliteState
 from foveate_cli.main import cli
 
 SOUND = {"sources": ["covisitation", "popularity"], "ranker": "z_score", "features": [], "label_windows": 1}
@@ -128,6 +133,100 @@ def test_the_verbs_promote_refuse_list_and_roll_back(
     marked = [line for line in listed.output.splitlines() if line.lstrip().startswith("*")]
     assert len(marked) == 1
     assert "rollback" in marked[0]
+
+
+def with_state(bundle: Bundle, world: Dataset, folder: Path) -> Path:
+    """A copy of a bundle with viewers' histories beside it, as training leaves it."""
+    path = Path(shutil.copytree(bundle.path, folder / bundle.path.name))
+    with SqliteState(default_state(path)) as state:
+        seed(state, world)
+    return path
+
+
+def liked(place: Path) -> bool:
+    with SqliteState(place, create=False) as state:
+        return "liked live" in state.history("u0").item_ids
+
+
+def like(place: Path) -> None:
+    """What a viewer does while a server uses a store."""
+    with SqliteState(place, create=False) as state:
+        assert state.append([ViewerEvent("u0", "liked live", "like", event_id="live")]) == 1
+
+
+def next_of(done: Result) -> str:
+    assert done.exit_code == 0, done.output
+    [line] = [line for line in done.output.splitlines() if line.startswith("next ")]
+    return line.removeprefix("next").strip()
+
+
+UNJUDGED = ("--no-gate", "--because", "a drill")
+
+
+def test_what_was_served_before_a_promotion_is_there_after_it(
+    small_world: Dataset, sound: Bundle, worse: Bundle, tmp_path: Path
+) -> None:
+    registry = tmp_path / "registry"
+    first, second = (with_state(one, small_world, tmp_path) for one in (sound, worse))
+    told = next_of(foveate("promote", first, "--registry", registry, *UNJUDGED))
+    assert told == f"foveate serve --bundle {registry / 'current'}"
+    live = state_of(registry / "current")
+    assert live == registry.resolve() / "state.sqlite"
+    like(Path(live))
+    before = len(events(Path(live)))
+    told = next_of(foveate("promote", second, "--registry", registry, *UNJUDGED))
+    assert told == f"foveate serve --bundle {registry / 'current'}"
+    assert state_of(registry / "current") == live
+    assert liked(Path(live))
+    assert len(events(Path(live))) == before
+
+
+def test_a_promotion_goes_on_with_the_store_that_was_served(
+    small_world: Dataset, sound: Bundle, worse: Bundle, tmp_path: Path
+) -> None:
+    registry = tmp_path / "registry"
+    first, second = (with_state(one, small_world, tmp_path) for one in (sound, worse))
+    next_of(foveate("promote", first, "--registry", registry, *UNJUDGED))
+    # An older registry has no store of its own: its server was told the one beside the bundle.
+    (registry / "state.sqlite").unlink()
+    live = default_state(first)
+    remember_served(registry, live)
+    like(live)
+    told = next_of(foveate("promote", second, "--registry", registry, *UNJUDGED))
+    assert told == f"foveate serve --bundle {registry / 'current'}"
+    assert state_of(registry / "current") == str(live)
+    assert liked(live)
+    # A store that somebody names wins, and is named in what comes next.
+    other = tmp_path / "other.sqlite"
+    told = next_of(foveate("promote", first, "--registry", registry, "--state", other, *UNJUDGED))
+    assert told == f"foveate serve --bundle {registry / 'current'} --state {other}"
+    assert liked(other)
+
+
+def test_a_training_names_the_store_of_what_it_replaces(small_world: Dataset, sound: Bundle, tmp_path: Path) -> None:
+    data, registry, made = small_world.path, tmp_path / "registry", tmp_path / "made"
+    parent = with_state(sound, small_world, tmp_path)
+    settings = ("sources=[popularity]", "ranker=z_score", "features=[]", "label_windows=1")
+    done = foveate("train", "--data", data, "--out", made, "--parent", parent, *settings)
+    assert done.exit_code == 0, done.output
+    named = [line.removeprefix("next").strip() for line in done.output.splitlines() if line.startswith("next ")]
+    assert named == [
+        f"foveate state copy {default_state(made)} {default_state(parent)} --histories-only",
+        f"foveate serve --bundle {made} --state {default_state(parent)}",
+    ]
+    next_of(foveate("promote", parent, "--registry", registry, *UNJUDGED))
+    made, live = tmp_path / "again", tmp_path / "live.sqlite"
+    done = foveate("train", "--data", data, "--out", made, "--parent", registry / "current", *settings)
+    assert next_of(done) == f"foveate promote {made} --data {data} --registry {registry.resolve()}"
+    made = tmp_path / "third"
+    done = foveate("train", "--data", data, "--out", made, "--state", live, *settings)
+    assert next_of(done) == f"foveate serve --bundle {made} --state {live}"
+    assert events(live) == events(default_state(made))
+
+
+def events(place: Path) -> list[tuple[str, str | None]]:
+    with SqliteState(place, create=False) as state:
+        return sorted((one.event.user_id, one.event.event_id) for part in state.kept() for one in part)
 
 
 def test_what_cannot_be_judged_is_told_in_one_line(sound: Bundle, tmp_path: Path) -> None:

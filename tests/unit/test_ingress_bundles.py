@@ -14,6 +14,7 @@ from ray.serve.handle import DeploymentHandle
 from foveate.bundle import Bundle
 from foveate.config import to_dict
 from foveate.messages import RecommendRequest
+from foveate.state.opening import check_state
 from foveate_serve.bundles.holder import BundleHolder, BundleNotHeldError
 from foveate_serve.config import ServeConfig
 from foveate_serve.ingress import Ingress
@@ -73,6 +74,7 @@ def second(small_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Bu
 
 def ingress(held: Sequence[Bundle], state: Path, rankers: Sequence[Bundle], deadline_ms: int) -> Ingress:
     """Make one that took these bundles in order; retrievers hold the newest, rankers one each."""
+    check_state(state)
     fleets = (Fleet(Retriever, held[-1:]), Fleet(Ranker, rankers))
     made = Ingress(to_dict(ServeConfig(deadline_ms=deadline_ms)), str(state), *(fleet.handle() for fleet in fleets))
     for bundle in held:

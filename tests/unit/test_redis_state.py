@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import threading
 import time
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import polars as pl
 import pytest
 from click.testing import CliRunner
 
-from foveate.errors import ConfigError, FoveateError, NotFoundError, StateError
+from foveate.config import from_dict, to_dict
+from foveate.data.ingest import import_dataset
+from foveate.data.readers.base import Reader
+from foveate.errors import ConfigError, FoveateError, NotFoundError, OutputExistsError, RequestError, StateError
 from foveate.messages import Filters, RecommendRequest, RequestContext, Slate, SlateItem
+from foveate.state.backup import backup_state, restore_state
 from foveate.state.base import ServedRequest, ViewerEvent
 from foveate.state.connection import Server, shown
 from foveate.state.copying import copy_state
+from foveate.state.event_table import event_rows
 from foveate.state.opening import check_state, open_impressions, open_viewers
 from foveate.state.redis import RedisState
 from foveate.state.redis_impressions import RedisImpressions
+from foveate.state.seeding import seed
 
 if TYPE_CHECKING:
     from clusters.redis_server import Redis
@@ -157,7 +167,7 @@ def test_a_place_with_a_password_is_not_served_from(redis_server: Redis) -> None
         ("redis://:secret@host/0?histroy=3", "unknown setting 'histroy'"),
         ("redis://:secret@host/0?history=0", "at least 1"),
         ("redis://:secret@host/0?prefix=a*", "prefix may hold"),
-        ("mongo://:secret@host/0", "known: a file, redis://, rediss://"),
+        ("mongo://:secret@host/0", "known: a file, sqlite://, redis://, rediss://"),
     ],
 )
 def test_an_address_that_cannot_be_read_is_refused_without_its_password(address: str, fault: str) -> None:
@@ -241,3 +251,134 @@ def eventually(ask: Callable[[], tuple[str, ...]]) -> tuple[str, ...]:
 
 def test_a_server_says_where_it_is() -> None:
     assert repr(Server("redis://u:p@host:1/2?history=5")) == "Server('redis://u@host:1/2?history=5')"
+
+
+def test_what_an_older_foveate_wrote_is_brought_up_to_date(redis_server: Redis, tmp_path: Path) -> None:
+    """It knew imported events by the numbers of their rows, which another log has too."""
+    week = tmp_path / "week.csv"
+    week.write_text("user_id,item_id,occurred_at\n" + "".join(f"{u},{i},17000000{u}{i}\n" for u in "12" for i in "34"))
+    dataset = import_dataset(from_dict(Reader, "table"), week, tmp_path / "week")
+    with RedisState(redis_server.address(), clock=lambda: 1_700_700_000_000_000) as state:
+        frame = event_rows(dataset.events)
+        state.append([ViewerEvent(*row) for row in frame.iter_rows()])
+        state.append([ViewerEvent("1", "x", "click", occurred_at=1_700_600_000_000_000, event_id="11")])
+        client = state._server._client
+        assert client.get("foveate:schema") == b"2"
+        client.delete("foveate:schema")
+        client.zrem("foveate:ids:1", "unknown")
+    with RedisState(redis_server.address(), clock=lambda: 1_700_700_000_000_001) as state:
+        assert state.append([ViewerEvent("1", "x", "click", event_id="11")]) == 0
+        before = [one for part in state.kept() for one in part]
+        assert seed(state, dataset).new == 0
+        after = [one for part in state.kept() for one in part]
+        assert len(after) == len(before) == 5
+        assert [one.version for one in after] == [one.version for one in before]
+        assert state._server._client.get("foveate:schema") == b"2"
+    check_state(redis_server.address())
+
+
+def test_what_a_newer_foveate_wrote_is_refused(redis_server: Redis) -> None:
+    with RedisState(redis_server.address()) as state:
+        state.append(watched("a"))
+        state._server._client.set("foveate:schema", "99")
+    for ask in (lambda state: state.history("u"), lambda state: state.append(watched("b"))):
+        with RedisState(redis_server.address()) as state, pytest.raises(StateError, match="version 99"):
+            ask(state)
+
+
+def test_a_copy_whose_counts_differ_says_them_and_fails(redis_server: Redis, tmp_path: Path) -> None:
+    from foveate_cli.state import command
+
+    with open_viewers(tmp_path / "s") as state:
+        state.append(watched(*"abcdefg"))
+    short = redis_server.address(history=3, past=2)
+    result = CliRunner().invoke(command, ["copy", str(tmp_path / "s"), short])
+    assert result.exit_code == 1, result.output
+    assert "holds 5 of 7 events and 0 of 0 served requests" in " ".join(result.output.split())
+    result = CliRunner().invoke(command, ["copy", str(tmp_path / "s"), redis_server.address(prefix="other")])
+    assert result.exit_code == 0, result.output
+
+
+def test_the_verbs_back_up_and_restore(redis_server: Redis, tmp_path: Path) -> None:
+    from foveate_cli.state import command
+
+    address, saved, run = redis_server.address(), str(tmp_path / "saved"), CliRunner().invoke
+    with open_viewers(address) as state, open_impressions(address) as sink:
+        state.append(watched("a", "b"))
+        sink.write([served("r1")])
+        result = run(command, ["backup", address, saved])
+        assert "backed up 2 events and 1 served requests" in result.output
+        assert isinstance(run(command, ["backup", address, saved]).exception, OutputExistsError)
+        state.forget("u")
+        sink.forget("u")
+        result = run(command, ["restore", saved, address])
+        assert "restored 2 events and 1 served requests; 2 of the events are new there" in result.output
+        assert state.history("u").item_ids == ("a", "b")
+    result = run(command, ["restore", saved, str(tmp_path / "file")])
+    assert result.exit_code == 0, result.output
+    Path(saved).write_bytes(b"no database" * 1000)
+    assert isinstance(run(command, ["restore", saved, address]).exception, StateError)
+    assert isinstance(run(command, ["restore", str(tmp_path / "none"), address]).exception, StateError)
+
+
+def test_a_backup_is_not_put_beside_the_log_of_a_lost_file(tmp_path: Path) -> None:
+    with open_viewers(tmp_path / "s") as state:
+        state.append(watched("a"))
+    backup_state(tmp_path / "s", tmp_path / "saved")
+    (tmp_path / "s").unlink()
+    (tmp_path / "s-wal").write_bytes(b"what was not checkpointed")
+    with pytest.raises(StateError, match="move it away"):
+        restore_state(tmp_path / "saved", tmp_path / "s")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["s-wal", "saved"]
+
+
+def test_a_record_of_before_is_still_read(redis_server: Redis) -> None:
+    """It was one JSON text, with the features as base64."""
+    wrote = served("r1")
+    slate = {name: getattr(wrote.slate, name) for name in ("request_id", "user_id", "bundle_id", "policy_id")}
+    slate |= {"feature_schema": "f1", "relaxed": [], "relevance_paid": None, "state_version": 0, "degraded": []}
+    features = base64.b64encode(wrote.slate.items[0].features.tobytes()).decode()
+    record = {
+        "request": to_dict(wrote.request),
+        "context": to_dict(wrote.context),
+        "slate": slate,
+        "items": [["x", 0, 0.5, ["attention"], features]],
+    }
+    with RedisImpressions(redis_server.address()) as sink:
+        sink._server._client.set("foveate:request:r1", zlib.compress(json.dumps(record).encode(), 1))
+        back = sink.read("r1")
+    assert (back.request, back.context) == (wrote.request, wrote.context)
+    np.testing.assert_array_equal(back.slate.items[0].features, wrote.slate.items[0].features)
+
+
+def test_what_an_export_has_not_read_stays_on_the_server(redis_server: Redis) -> None:
+    with RedisState(redis_server.address(history=2, past=1)) as state:
+        state.append(watched("a"))
+        state.move_export("nightly", state.version())
+        state.append(watched(*"bcdef"))
+        assert [one.event.item_id for part in state.kept() for one in part] == [*"bcdef"]
+        state.move_export("nightly", state.version())
+        state.append(watched("g"))
+        assert [one.event.item_id for part in state.kept() for one in part] == [*"efg"]
+
+
+def test_an_import_never_brings_what_the_server_has_dropped(redis_server: Redis) -> None:
+    def table(start: int, end: int) -> pl.DataFrame:
+        numbers = pl.Series(range(start, end), dtype=pl.Int64)
+        times = (numbers * 1_000_000).cast(pl.Datetime("us", "UTC"))
+        columns = {"item_id": numbers.cast(pl.String), "occurred_at": times, "order": numbers}
+        return pl.DataFrame(columns).with_columns(pl.lit("u").alias("user_id"), pl.lit("click").alias("kind"))
+
+    with RedisState(redis_server.address(history=3, past=2)) as state:
+        state.import_events(table(0, 10))
+        assert state.history("u").item_ids == ("7", "8", "9")
+        assert state.import_events(table(0, 4)) == 0
+        assert state.import_events(table(3, 12)) == 2
+        assert state.history("u").item_ids == ("9", "10", "11")
+
+
+def test_what_nobody_can_have_done_is_refused_by_a_server_too(redis_server: Redis) -> None:
+    with RedisState(redis_server.address()) as state:
+        with pytest.raises(RequestError, match="'watch' of viewer 'u'"):
+            state.append([ViewerEvent("u", "a", "click"), ViewerEvent("u", "b", "watch", float("nan"))])
+        assert state.history("u").item_ids == ()

@@ -49,13 +49,15 @@ from foveate.files import staged_folder
 from foveate.messages import NO_TIME
 from foveate.model import Model
 
-__all__ = ["Bundle", "BundleShard", "Manifest", "Part", "default_state", "verify"]
+__all__ = ["Bundle", "BundleShard", "Manifest", "Part", "default_state", "registry_of", "verify"]
 
 ALL_PARTS = frozenset(Part)
 
 BUNDLES: Final = "bundles"
 HISTORY: Final = "history.jsonl"
 """What a registry of bundles is known by; see :mod:`foveate.releases`."""
+STATE: Final = "state.sqlite"
+"""Viewers' state in a registry; beside a bundle that lies elsewhere, after the bundle's name and a dot."""
 
 
 @dataclass(frozen=True)
@@ -218,11 +220,18 @@ def default_state(bundle: Path) -> Path:
 
     The bundles of one registry share a file: what viewers do outlives the bundle that served them.
     """
+    registry = registry_of(bundle)
+    if registry is not None:
+        return registry / STATE
+    bundle = bundle.resolve()
+    return bundle.with_name(f"{bundle.name}.{STATE}")
+
+
+def registry_of(bundle: Path) -> Path | None:
+    """Return the folder of the registry that a bundle lies in, None for one that lies elsewhere."""
     bundle = bundle.resolve()
     registry = bundle.parent.parent
-    if bundle.parent.name == BUNDLES and (registry / HISTORY).is_file():
-        return registry / "state.sqlite"
-    return bundle.with_name(bundle.name + ".state.sqlite")
+    return registry if bundle.parent.name == BUNDLES and (registry / HISTORY).is_file() else None
 
 
 def _one_folder(path: Path) -> Path:

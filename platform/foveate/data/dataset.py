@@ -66,6 +66,8 @@ class Manifest:
         What each step dropped and mended.
     source
         What the import did with the files; None where the data is simulated or was imported by an older version.
+    own_event_ids
+        Whether the events' ids are the log's own; else they are numbers of rows, which mean nothing in another log.
     """
 
     reader: str
@@ -78,6 +80,7 @@ class Manifest:
     settings: dict[str, Any] = field(default_factory=dict)
     cleaning: tuple[StepReport, ...] = ()
     source: ImportReport | None = None
+    own_event_ids: bool = False
     schema_version: int = SCHEMA_VERSION
 
 

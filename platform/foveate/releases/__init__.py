@@ -6,7 +6,8 @@
              current         a symbolic link to the one that serves: the only word on which that is
              history.jsonl   a line for everything that was done, oldest first
              lock            held while something is done, by one process at a time
-             state.sqlite    what viewers do, whichever bundle serves; there once one of them was served
+             state.sqlite    what viewers do, whichever bundle serves; there once one of them was promoted or served
+             served-state.json    the store that the last server used; see :mod:`foveate.releases.live`
 
 A bundle first lies in ``bundles``, then stands in the history, and only then is the link replaced, in one step of the
 file system. Killed anywhere before that, the old bundle serves; the next to hold the lock clears up what was left.

@@ -15,8 +15,10 @@ from foveate.bundle import BUNDLES, HISTORY, verify
 from foveate.errors import BundleError
 from foveate.folder import Place
 from foveate.releases.history import Entry, in_force, latest, read_history, standing
+from foveate.releases.live import state_to_serve
 from foveate.releases.registry import Releases
 from foveate.releases.store import StoredKeeping
+from foveate.state.opening import StatePlace
 from foveate.stored import is_address
 
 
@@ -65,8 +67,19 @@ class Watched(Protocol):
         """
         ...
 
-    def state(self) -> Path:
-        """Return where viewers' events and impressions lie, whichever bundle serves."""
+    @property
+    def folder(self) -> Path:
+        """The folder of this machine that is the registry, or mirrors it."""
+        ...
+
+    def state(self) -> StatePlace:
+        """Return where viewers' events and impressions lie, whichever bundle serves.
+
+        Raises
+        ------
+        ReleaseError
+            What the folder says of it cannot be read.
+        """
         ...
 
 
@@ -97,9 +110,14 @@ class LocalRegistry:
         verify(path)
         return Promoted(bundle_id, path, path)
 
-    def state(self) -> Path:
-        """Return the file that the registry's bundles share."""
-        return self._root / "state.sqlite"
+    @property
+    def folder(self) -> Path:
+        """The registry itself."""
+        return self._root
+
+    def state(self) -> StatePlace:
+        """Return the store that the registry's bundles share."""
+        return state_to_serve(self._root)
 
 
 class StoredRegistry:
@@ -146,9 +164,14 @@ class StoredRegistry:
             raise BundleError(f"'{self._keeping.place(bundle_id)}' holds another bundle, {found}")
         return Promoted(bundle_id, path, self._keeping.place(bundle_id))
 
-    def state(self) -> Path:
-        """Return the mirror's own file: what viewers do here stays here."""
-        return self._mirror / "state.sqlite"
+    @property
+    def folder(self) -> Path:
+        """The mirror."""
+        return self._mirror
+
+    def state(self) -> StatePlace:
+        """Return the mirror's own store: what viewers do here stays here."""
+        return state_to_serve(self._mirror)
 
 
 def _good(current: str | None, changes: Sequence[Entry]) -> list[str]:

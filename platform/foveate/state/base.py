@@ -1,4 +1,4 @@
-"""The Protocols of the two stores, and what every store asks of an event.
+"""The Protocols of the two stores, and what goes through them.
 
 A file and a server fill them; nothing above this folder knows which one it talks to.
 """
@@ -11,14 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, Self
 
-from foveate.data.schema import EVENT_KINDS
-from foveate.errors import RequestError
+import polars as pl
+
 from foveate.messages import RecommendRequest, RequestContext, Slate, ViewerHistory
 
 
 @dataclass(frozen=True, slots=True)
 class ViewerEvent:
-    """One thing a viewer did. ``occurred_at`` is UTC microseconds or None; the store gives order of arrival."""
+    """One thing a viewer did. ``occurred_at`` is UTC microseconds or None; the store gives order of arrival.
+
+    ``event_id`` belongs to the viewer: two viewers may have events of the same id, one viewer may not.
+    """
 
     user_id: str
     item_id: str
@@ -53,9 +56,16 @@ class ViewerState(Protocol):
     """What viewers have done."""
 
     def history(self, user_id: str, version: int | None = None) -> ViewerHistory:
-        """Return a viewer's events, oldest first.
+        """Return a viewer's newest events, oldest first.
 
         Empty for an unknown viewer. ``version`` reads the past as it was then.
+
+        Raises
+        ------
+        NotFoundError
+            Events that were in that version were dropped.
+        StateError
+            The store cannot be used.
         """
         ...
 
@@ -64,7 +74,15 @@ class ViewerState(Protocol):
         ...
 
     def append(self, events: Sequence[ViewerEvent]) -> int:
-        """Add events; one whose ``event_id`` the viewer already has is ignored. Returns how many were new."""
+        """Add events, all or none; one whose ``event_id`` the viewer already has is ignored. Returns how many were new.
+
+        Raises
+        ------
+        RequestError
+            An event cannot be what a viewer did; see :func:`foveate.state.event_checks.check_events`.
+        StateError
+            The store cannot be used.
+        """
         ...
 
 
@@ -77,6 +95,26 @@ class ViewerStore(ViewerState, Protocol):
 
     def close(self) -> None:
         """Let go of the store."""
+        ...
+
+    def check(self) -> None:
+        """See that the store can be used, and is the one that was opened.
+
+        Raises
+        ------
+        StateError
+            It is not.
+        """
+        ...
+
+    def prepare(self) -> None:
+        """Bring what an older Foveate wrote up to date, before something serves from the store.
+
+        Raises
+        ------
+        StateError
+            The store cannot be used.
+        """
         ...
 
     def users(self, limit: int) -> list[str]:
@@ -96,6 +134,41 @@ class ViewerStore(ViewerState, Protocol):
 
         An event keeps its version where that is above all that the viewer has here, and else gets a new one.
         """
+        ...
+
+    def move_export(self, name: str, version: int) -> None:
+        """Say that an export has read all events up to a version: newer ones are not dropped before it has them."""
+        ...
+
+    def holds(self, events: Sequence[KeptEvent]) -> int:
+        """Return how many of these events are here, by viewer and id."""
+        ...
+
+    def version(self) -> int:
+        """Return the newest version that was given, 0 before there is one."""
+        ...
+
+    def import_events(self, events: pl.DataFrame | pl.LazyFrame, source: str = "") -> int:
+        """Add a table of events; returns how many were new.
+
+        Parameters
+        ----------
+        events, source
+            As :func:`foveate.state.event_table.event_rows` takes them.
+
+        Raises
+        ------
+        SchemaError
+            A needed column is missing.
+        """
+        ...
+
+    def imports(self) -> Mapping[str, int]:
+        """Return the logs that were imported, by their hashes, each with how many of its events were new."""
+        ...
+
+    def remember_import(self, content_hash: str, events: int) -> None:
+        """Keep that a log was imported, with how many of its events were new; one that is known stays as it is."""
         ...
 
 
@@ -158,16 +231,3 @@ class ImpressionStore(ImpressionSink, Protocol):
 def utc_micros() -> int:
     """Return the time of the machine's clock, UTC microseconds."""
     return time.time_ns() // 1000
-
-
-def check_kinds(events: Sequence[ViewerEvent]) -> None:
-    """Refuse events of unknown kinds.
-
-    Raises
-    ------
-    RequestError
-        A kind is not one of :data:`foveate.data.schema.EVENT_KINDS`.
-    """
-    for event in events:
-        if event.kind not in EVENT_KINDS:
-            raise RequestError(f"unknown event kind '{event.kind}'. Known: {', '.join(EVENT_KINDS)}.")

@@ -1,4 +1,4 @@
-"""Copying a store into another one: a move from a file to a server, or a backup."""
+"""Copying a store into another one: a move from a file to a server, or back; and what did not arrive."""
 
 from __future__ import annotations
 
@@ -17,11 +17,29 @@ _REQUESTS: Final = 100
 
 @dataclass(frozen=True)
 class Copied:
-    """What was found, and how many of the events were new where they went."""
+    """What was found in the source, and what of it the target has.
+
+    Parameters
+    ----------
+    events, new_events
+        Of the source, and how many of them the target did not have.
+    requests
+        Served requests of the source.
+    missing_events, missing_requests
+        What the target does not have after the copy, known once all is copied: a store with a longest history, or with
+        a retention, drops what is older.
+    """
 
     events: int = 0
     new_events: int = 0
     requests: int = 0
+    missing_events: int = 0
+    missing_requests: int = 0
+
+    @property
+    def whole(self) -> bool:
+        """Whether the target has all that the source had."""
+        return not self.missing_events and not self.missing_requests
 
 
 def copy_state(
@@ -34,7 +52,8 @@ def copy_state(
     """Copy what viewers did and, with ``impressions``, what they were shown and where bundles lay.
 
     What is there already stays as it is, so a copy that broke off is begun again. An event keeps its version unless
-    its viewer has newer ones there, so that replays of what was shown find the same histories.
+    its viewer has newer ones there, so that replays of what was shown find the same histories. At the end the target
+    is asked for all that was copied.
 
     Parameters
     ----------
@@ -54,7 +73,13 @@ def copy_state(
     source, target = unhurried(source), unhurried(target)
     copied = Copied()
     with open_viewers(source, create=False) as viewers, open_viewers(target) as there:
+        there.prepare()
+        # What comes while we copy is the next copy's.
+        until = viewers.version()
         copied = _events(viewers, there, copied, say)
+        for content_hash, events in viewers.imports().items():
+            there.remember_import(content_hash, events)
+        copied = replace(copied, missing_events=_missing(viewers, there, until))
     if impressions:
         with open_impressions(source, create=False) as shown, open_impressions(target) as there:
             copied = _requests(shown, there, copied, say)
@@ -71,16 +96,27 @@ def _events(source: ViewerStore, target: ViewerStore, copied: Copied, say: Calla
     return copied
 
 
+def _missing(source: ViewerStore, target: ViewerStore, until: int) -> int:
+    """Return how many events up to a version of the source the target does not have."""
+    missing = 0
+    for part in source.kept():
+        copied = [one for one in part if one.version <= until]
+        missing += len(copied) - target.holds(copied)
+    return missing
+
+
 def _requests(
     source: ImpressionStore, target: ImpressionStore, copied: Copied, say: Callable[[Copied], None]
 ) -> Copied:
+    found: set[str] = set()
     # Oldest first: the target lists them by when they came.
     for names in in_parts(reversed(source.request_ids(None)), _REQUESTS):
         served = [one for one in (_read(source, name) for name in names) if one is not None]
         target.write(served)
+        found.update(one.slate.request_id for one in served)
         copied = replace(copied, requests=copied.requests + len(served))
         say(copied)
-    return copied
+    return replace(copied, missing_requests=len(found - set(target.request_ids(None))))
 
 
 def _read(source: ImpressionStore, request_id: str) -> ServedRequest | None:

@@ -6,20 +6,14 @@ those of each viewer, by the time when they were kept; one script writes a batch
 
 from __future__ import annotations
 
-import base64
-import json
-import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, Self
 
-import numpy as np
-
-from foveate.config import from_dict, to_dict
 from foveate.errors import NotFoundError
-from foveate.messages import RecommendRequest, RequestContext, Slate, SlateItem
 from foveate.state.base import ServedRequest, utc_micros
 from foveate.state.connection import Server
+from foveate.state.record import pack, unpack
 
 _REQUEST: Final = "request"
 _REQUESTS: Final = "requests"
@@ -42,18 +36,6 @@ for at = 3, #ARGV, 3 do
 end
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', '(' .. oldest)
 """
-
-_OF_SLATE: Final = (
-    "request_id",
-    "user_id",
-    "bundle_id",
-    "policy_id",
-    "feature_schema",
-    "relaxed",
-    "relevance_paid",
-    "state_version",
-    "degraded",
-)
 
 
 class RedisImpressions:
@@ -102,7 +84,7 @@ class RedisImpressions:
         for number, one in enumerate(served):
             slate = one.slate
             keys += [self._server.key(_REQUEST, slate.request_id), self._server.key(_SHOWN, slate.user_id)]
-            told += [slate.request_id, now + number, _packed(one)]
+            told += [slate.request_id, now + number, pack(one)]
         with self._server.asked() as client:
             self._write(keys=keys, args=told, client=client)
 
@@ -120,7 +102,7 @@ class RedisImpressions:
             packed = client.get(self._server.key(_REQUEST, request_id))
         if packed is None:
             raise NotFoundError(f"no request '{request_id}' is kept in '{self._server.address}'")
-        return _unpacked(packed)
+        return unpack(packed)
 
     def request_ids(self, limit: int | None = 100) -> list[str]:
         """Return the ids of up to ``limit`` kept requests (None: all), latest first."""
@@ -166,39 +148,3 @@ class RedisImpressions:
         with self._server.asked() as client:
             found = client.hgetall(self._server.key(_BUNDLES))
         return {name.decode(): Path(path.decode()) for name, path in found.items()}
-
-
-def _packed(served: ServedRequest) -> bytes:
-    slate = served.slate
-    record = {
-        "request": to_dict(served.request),
-        "context": to_dict(served.context),
-        "slate": {name: getattr(slate, name) for name in _OF_SLATE},
-        "items": [
-            (one.item_id, one.position, float(one.score), one.sources, _encoded(one.features)) for one in slate.items
-        ],
-    }
-    return zlib.compress(json.dumps(record, separators=(",", ":")).encode(), 1)
-
-
-def _unpacked(packed: bytes) -> ServedRequest:
-    record = json.loads(zlib.decompress(packed))
-    of_slate = record["slate"]
-    items = tuple(
-        SlateItem(item_id, position, score, tuple(sources), _decoded(features))
-        for item_id, position, score, sources, features in record["items"]
-    )
-    told = {**of_slate, "relaxed": tuple(of_slate["relaxed"]), "degraded": tuple(of_slate["degraded"])}
-    return ServedRequest(
-        request=from_dict(RecommendRequest, record["request"]),
-        context=from_dict(RequestContext, record["context"]),
-        slate=Slate(items=items, **told),
-    )
-
-
-def _encoded(features: Any) -> str:
-    return base64.b64encode(np.ascontiguousarray(features, dtype="<f4").tobytes()).decode()
-
-
-def _decoded(features: str) -> Any:
-    return np.frombuffer(base64.b64decode(features), dtype="<f4").astype(np.float32)

@@ -6,33 +6,30 @@ included.
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from foveate.data.schema import ITEM_ID, KIND, OCCURRED_AT, ORDER, USER_ID, VALUE
-from foveate.errors import SchemaError
+from foveate.errors import NotFoundError
+from foveate.grouped import in_parts
 from foveate.messages import ViewerHistory
-from foveate.state.base import KeptEvent, ViewerEvent, check_kinds, utc_micros
-from foveate.state.database import EVENT_INDEXES, Database
+from foveate.state.base import KeptEvent, ViewerEvent, utc_micros
+from foveate.state.database import Database
+from foveate.state.event_checks import check_events, check_kinds
+from foveate.state.event_table import event_rows
+from foveate.state.file_config import FileConfig
+from foveate.state.group_commit import GroupCommit
 from foveate.state.history import history_of
+from foveate.state.retention import Retention, move_export
+from foveate.state.sqlite_events import INSERTED, drop_old, fill, insert, keep, not_dropped, row_of
 
-_INSERT = (
-    "INSERT OR IGNORE INTO events"
-    " (event_id, impression_id, user_id, item_id, kind, value, text, occurred_at, received_at)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
-)
-_KEEP = (
-    "INSERT OR IGNORE INTO events"
-    " (seq, event_id, impression_id, user_id, item_id, kind, value, text, occurred_at, received_at)"
-    " SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10"
-    " WHERE NOT EXISTS (SELECT 1 FROM events WHERE user_id = ?4 AND seq > ?1)"
+_READ = (
+    "SELECT seq, item_id, kind, value, occurred_at FROM events WHERE user_id = ? AND seq <= ? ORDER BY seq DESC LIMIT ?"
 )
 _PAGE = 5_000
-_IMPORTED = ("event_id", "impression_id", USER_ID, ITEM_ID, KIND, VALUE, "text", OCCURRED_AT)
+"""Events of one transaction where many are read or written: those who serve wait for no more."""
 _LATEST = (1 << 63) - 1
 
 
@@ -43,6 +40,10 @@ class SqliteState:
     ----------
     path
         The file, made if it is absent and ``create`` is set.
+    lazy
+        Whether a file that cannot be opened now may be opened by a later call.
+    config
+        How long histories are, for how long events are kept, and how safe they are once they are acknowledged.
     clock
         Gives ``received_at``, UTC microseconds.
 
@@ -52,9 +53,20 @@ class SqliteState:
         The file cannot be used.
     """
 
-    def __init__(self, path: Path, *, create: bool = True, clock: Callable[[], int] = utc_micros) -> None:
-        self._database = Database(path, create=create)
+    def __init__(
+        self,
+        path: Path,
+        *,
+        create: bool = True,
+        lazy: bool = False,
+        config: FileConfig | None = None,
+        clock: Callable[[], int] = utc_micros,
+    ) -> None:
+        self._database = Database(path, create=create, lazy=lazy, config=config)
         self._clock = clock
+        self._history, self._most = self._database.config.history, self._database.config.most
+        retention = Retention(self._database, self._database.config.events_days, drop_old, "events", clock)
+        self._writer = GroupCommit(self._database, retention.run)
 
     def __enter__(self) -> SqliteState:
         return self
@@ -63,84 +75,111 @@ class SqliteState:
         self.close()
 
     def close(self) -> None:
-        """Close the file."""
+        """Write what waits, and close the file."""
+        self._writer.close()
         self._database.close()
 
+    def prepare(self) -> None:
+        """Do nothing: a file was brought up to date when it was opened."""
+
+    def check(self) -> None:
+        """See that the file can be used, and is the one that was opened; raises StateError where it is not."""
+        self._database.check()
+
     def history(self, user_id: str, version: int | None = None) -> ViewerHistory:
-        """Return a viewer's events, oldest first; ``version`` reads them as they were then.
+        """Return a viewer's newest events, oldest first; ``version`` reads them as they were then.
 
         An event with a time stands at its time; one without stands where it arrived.
+
+        Raises
+        ------
+        NotFoundError
+            Events that were in that version were dropped.
+        StateError
+            The file cannot be used.
         """
-        rows = self._database.rows(
-            "SELECT seq, item_id, kind, value, occurred_at FROM events WHERE user_id = ? AND seq <= ? ORDER BY seq",
-            (user_id, _LATEST if version is None else version),
-        )
-        return history_of(user_id, rows)
+        rows = self._database.rows(_READ, (user_id, _LATEST if version is None else version, self._history))
+        short = version is not None and len(rows) < self._history
+        if short and self._database.rows("SELECT 1 FROM viewers WHERE user_id = ?", (user_id,)):
+            path = f"'{self._database.path}'"
+            raise NotFoundError(f"the history of '{user_id}' at version {version} is no longer kept in {path}")
+        return history_of(user_id, rows[::-1])
 
     def histories(self, user_ids: Sequence[str]) -> list[ViewerHistory]:
         """Return several viewers' histories of now."""
         return [self.history(user_id) for user_id in user_ids]
 
     def append(self, events: Sequence[ViewerEvent]) -> int:
-        """Add events, all or none; one whose ``event_id`` is already held is ignored. Returns how many were new.
+        """Add events, all or none; one whose ``event_id`` the viewer already has is ignored. Returns how many were new.
+
+        With ``synchronous=full`` they are on the disk when this returns. Events of other threads may go in the same
+        transaction.
 
         Raises
         ------
         RequestError
-            A kind is not one of :data:`foveate.data.schema.EVENT_KINDS`.
+            An event cannot be what a viewer did; see :func:`foveate.state.event_checks.check_events`.
+        StateError
+            The file cannot be used, or was not free for ``write_timeout_s``: nothing was kept, unless the message says
+            that this is not known.
         """
-        check_kinds(events)
         now = self._clock()
-        return self._insert(_row(event, now) for event in events)
+        check_events(events, now)
+        rows = [row_of(event, now) for event in events]
+        return self._writer.run(lambda connection: insert(connection, rows, self._most)) if rows else 0
 
-    def import_events(self, events: pl.DataFrame | pl.LazyFrame) -> int:
-        """Add a whole table of events, in the order of each viewer. Returns how many were new.
+    def import_events(self, events: pl.DataFrame | pl.LazyFrame, source: str = "") -> int:
+        """Add a table of events, of each viewer the newest that a history holds. Returns how many were new.
+
+        Into an empty file all of them go in one transaction; into one that serves, in many.
 
         Parameters
         ----------
-        events
-            Columns of :data:`foveate.data.schema.EVENTS`; ``user_id``, ``item_id``, ``kind`` and ``order`` must be
-            there. A row without ``event_id`` gets one made of its viewer and its order, so that a second import adds
-            nothing.
+        events, source
+            As :func:`foveate.state.event_table.event_rows` takes them.
 
         Raises
         ------
         SchemaError
             A needed column is missing.
         """
-        lazy = events.lazy()
-        columns = lazy.collect_schema().names()
-        missing = [name for name in (USER_ID, ITEM_ID, KIND, ORDER) if name not in columns]
-        if missing:
-            raise SchemaError("events", [f"column '{name}' is missing" for name in missing])
-        absent = [pl.lit(None).alias(name) for name in _IMPORTED if name not in columns]
-        own_id = pl.concat_str(pl.col(USER_ID), pl.lit("#"), pl.col(ORDER).cast(pl.String))
-        frame = (
-            lazy.with_columns(absent)
-            .sort(USER_ID, ORDER)
-            .select(
-                pl.coalesce(pl.col("event_id").cast(pl.String), own_id),
-                pl.col("impression_id").cast(pl.String),
-                USER_ID,
-                ITEM_ID,
-                pl.col(KIND).cast(pl.String),
-                pl.col(VALUE).cast(pl.Float64).fill_null(1.0),
-                pl.col("text").cast(pl.String),
-                pl.col(OCCURRED_AT).dt.timestamp("us") if OCCURRED_AT in columns else pl.lit(None).alias(OCCURRED_AT),
-                pl.lit(self._clock()).alias("received_at"),
-            )
-        )
-        rows = frame.unique("event_id", keep="first", maintain_order=True).collect()
-        return self._insert(rows.iter_rows(), bulk=True)
+        # One more than is kept: so the store remembers that there were older ones.
+        frame = event_rows(events, source, self._most + 1)
+        rows = frame.select(*INSERTED, pl.lit(self._clock()).alias("received_at")).iter_rows()
+        with self._database.write() as connection:
+            if connection.execute("SELECT 1 FROM events LIMIT 1").fetchone() is None:
+                return fill(connection, rows, self._most)
+        return sum(self._imported(part) for part in in_parts(rows, _PAGE))
+
+    def imports(self) -> dict[str, int]:
+        """Return the logs that were imported, by their hashes, each with how many of its events were new."""
+        return dict(self._database.rows("SELECT content_hash, events FROM imports"))
+
+    def remember_import(self, content_hash: str, events: int) -> None:
+        """Keep that a log was imported, with how many of its events were new; one that is known stays as it is."""
+        with self._database.write() as connection:
+            connection.execute("INSERT OR IGNORE INTO imports VALUES (?, ?, ?)", (content_hash, events, self._clock()))
 
     def forget(self, user_id: str) -> int:
         """Erase everything that a viewer did. Returns how many events that were."""
-        return self._database.erase(["DELETE FROM events WHERE user_id = ?"], user_id)
+        statements = ("DELETE FROM events WHERE user_id = ?", "DELETE FROM viewers WHERE user_id = ?")
+        return self._database.erase(statements, user_id)
 
     def users(self, limit: int) -> list[str]:
         """Return the ids of up to ``limit`` viewers, in the order of their ids."""
         rows = self._database.rows("SELECT DISTINCT user_id FROM events ORDER BY user_id LIMIT ?", (limit,))
         return [row[0] for row in rows]
+
+    def version(self) -> int:
+        """Return the newest version that was given, 0 before there is one."""
+        # The table stands there as soon as one event was ever kept, and outlives it.
+        rows = self._database.rows("SELECT seq FROM sqlite_sequence WHERE name = 'events'")
+        return int(rows[0][0]) if rows else 0
+
+    def holds(self, events: Sequence[KeptEvent]) -> int:
+        """Return how many of these events are here, by viewer and id."""
+        sql = "SELECT 1 FROM events WHERE user_id = ? AND event_id = ?"
+        return sum(bool(self._database.rows(sql, (one.event.user_id, one.event.event_id))) for one in events)
 
     def kept(self) -> Iterator[Sequence[KeptEvent]]:
         """Yield every event, page by page, in the order of arrival."""
@@ -159,38 +198,13 @@ class SqliteState:
         An event keeps its version where nobody has it and it is above all that its viewer has, and else gets a new one.
         """
         check_kinds([one.event for one in events])
-        rows = [(one.version, *_row(one.event, one.received_at)) for one in events]
         with self._database.write() as connection:
-            before = connection.total_changes
-            for row in rows:
-                # What is not taken as it was is there already, or stands behind newer events.
-                if not connection.execute(_KEEP, row).rowcount:
-                    connection.execute(_INSERT, row[1:])
-            return connection.total_changes - before
+            return keep(connection, events, self._most)
 
-    def _insert(self, rows: Iterator[tuple[Any, ...]], *, bulk: bool = False) -> int:
+    def move_export(self, name: str, version: int) -> None:
+        """Say that an export has read all events up to a version: newer ones are not dropped before it has them."""
+        move_export(self._database, name, "events", version)
+
+    def _imported(self, rows: Sequence[tuple[Any, ...]]) -> int:
         with self._database.write() as connection:
-            # Into an empty table it is faster to build the indexes once, after the rows.
-            bulk = bulk and connection.execute("SELECT 1 FROM events LIMIT 1").fetchone() is None
-            for name in EVENT_INDEXES if bulk else ():
-                connection.execute(f"DROP INDEX {name}")
-            before = connection.total_changes
-            connection.executemany(_INSERT, rows)
-            added = connection.total_changes - before
-            for statement in EVENT_INDEXES.values() if bulk else ():
-                connection.execute(statement)
-            return added
-
-
-def _row(event: ViewerEvent, received_at: int) -> tuple[Any, ...]:
-    return (
-        event.event_id or uuid.uuid4().hex,
-        event.impression_id,
-        event.user_id,
-        event.item_id,
-        event.kind,
-        event.value,
-        event.text,
-        event.occurred_at,
-        received_at,
-    )
+            return insert(connection, not_dropped(connection, rows), self._most)

@@ -83,7 +83,7 @@ class ShadowReplica:
         os.nice(_NICE)
         self._sight = starting(SHADOW)
         self._holder = BundleHolder(SHADOW, load_all, self._sight.told)
-        self._state = open_viewers(state)
+        self._state = open_viewers(state, create=False, lazy=True)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=SHADOW)
         self._differences: deque[Difference] = deque(maxlen=_KEPT)
         self._failed = 0

@@ -18,6 +18,7 @@ from foveate.errors import NotFoundError
 from foveate.explain import SlateExplanation, WhyNot
 from foveate.messages import RecommendRequest, RequestContext, Slate
 from foveate.state.base import ViewerEvent, utc_micros
+from foveate.state.event_checks import clamped
 from foveate.surfaces.base import surface_of
 from foveate_serve.bundles.holder import Status
 from foveate_serve.config import ServeConfig
@@ -181,7 +182,8 @@ def _add_catalogue(api: FastAPI, gateway: Gateway) -> None:
     )
     async def events(body: EventsIn) -> EventsOut:
         now = utc_micros()
-        return EventsOut(added=await gateway.append([event.message(now) for event in body.events]))
+        told, adjusted = clamped([event.message(now) for event in body.events], now)
+        return EventsOut(added=await gateway.append(told), adjusted=adjusted)
 
 
 def _add_health(api: FastAPI, gateway: Gateway) -> None:

@@ -49,3 +49,8 @@ class EventsOut(Reply):
     """How many events were new."""
 
     added: int
+    adjusted: int = Field(
+        default=0,
+        description="How many events were changed to be kept: a value beyond its range became the nearest in it, and a "
+        "time more than a day ahead the time of arrival.",
+    )

@@ -21,7 +21,9 @@ class PartOut(Reply):
     deployment: str
     bundle_id: str | None
     previous: str | None
-    problem: str | None = Field(description="Why the last bundle it was told to load is not in use.")
+    problem: str | None = Field(
+        description="Why the last bundle it was told to load is not in use, or why viewers' state cannot be used."
+    )
     refused: bool = Field(description="Whether it tried to load that bundle and could not.")
     asked: str | None = Field(default=None, description="The folder that it was told to load last.")
 

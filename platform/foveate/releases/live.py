@@ -1,0 +1,99 @@
+"""Where the viewers' state of a registry is: one store, whichever of its bundles serves.
+
+It is the registry's own file unless its server was started with another one. A server says in the registry which one
+it uses, so that what comes after it, such as the next promotion, goes on with the same histories.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Final
+
+from foveate.bundle import STATE, default_state, registry_of
+from foveate.errors import ReleaseError
+from foveate.files import sync_folder, write_durably
+from foveate.state.backup import backup_state
+from foveate.state.copying import Copied, copy_state
+from foveate.state.opening import StatePlace, file_of
+from foveate.stored import settled
+
+SERVED: Final = "served-state.json"
+"""In a registry: which store its last server used."""
+
+
+def state_of(bundle: Path) -> StatePlace:
+    """Return where the state of a bundle's viewers is: that of its registry, or the file beside the bundle.
+
+    Raises
+    ------
+    ReleaseError
+        What the registry says of it cannot be read.
+    """
+    registry = registry_of(bundle)
+    return default_state(bundle) if registry is None else state_to_serve(registry)
+
+
+def state_to_serve(registry: Path) -> StatePlace:
+    """Return the store to serve from where nobody names one: the registry's own, or the last one where it has none.
+
+    Raises
+    ------
+    ReleaseError
+        What the registry says of it cannot be read.
+    """
+    own = registry / STATE
+    return own if own.is_file() else last_served(registry) or own
+
+
+def last_served(registry: Path) -> StatePlace | None:
+    """Return the store that the registry's last server used, None where none said so.
+
+    Raises
+    ------
+    ReleaseError
+        What the registry says of it cannot be read.
+    """
+    path = registry / SERVED
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["state"])
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ReleaseError(f"'{path}' cannot be read: {error}; remove it, and name the store with --state") from error
+
+
+def remember_served(registry: Path, state: StatePlace) -> None:
+    """Say in a registry which store its server uses.
+
+    Raises
+    ------
+    ReleaseError
+        The registry cannot be written.
+    """
+    path = registry / SERVED
+    staged = path.with_name(f".staged-{path.name}-{os.getpid()}")
+    try:
+        write_durably(staged, json.dumps({"state": settled(state)}).encode())
+        staged.replace(path)
+        sync_folder(registry)
+    except OSError as error:
+        raise ReleaseError(f"'{path}' cannot be written: {error.strerror}") from error
+
+
+def add_histories(bundle: Path, live: StatePlace) -> Copied | None:
+    """Add what lies in the file beside a bundle to the live store, each event once; None where there is nothing to add.
+
+    Raises
+    ------
+    StateError
+        A store cannot be used.
+    """
+    beside = default_state(bundle)
+    if not beside.is_file() or settled(live) == settled(beside):
+        return None
+    target = file_of(live)
+    if target is not None and not target.exists():
+        return backup_state(beside, target)
+    return copy_state(beside, live)
