@@ -229,6 +229,9 @@ def test_ids_of_their_own_stay_with_events(tmp_path: Path) -> None:
     ids = dataset.events.select("user_id", "kind", "event_id").collect().rows()
     assert ids == [("u", "watch", "e1:watch"), ("u", "like", "e1:like"), ("v", "watch", "e2")]
     assert sum(step.dropped for step in dataset.manifest.cleaning) == 1
+    assert dataset.manifest.own_event_ids
+    (tmp_path / "log.csv").write_text("event_id,user_id,item_id\ne1,u,a\n,v,b\n")
+    assert not import_dataset(TableReader(), tmp_path / "log.csv", tmp_path / "some").manifest.own_event_ids
 
 
 def test_the_reader_that_fits_is_found(tmp_path: Path) -> None:

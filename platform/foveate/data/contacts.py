@@ -10,13 +10,10 @@ from typing import Final
 
 import polars as pl
 
-from foveate.data.schema import EVENT_KINDS, ITEM_ID, OCCURRED_AT, RATE, TIMESTAMP, USER_ID, WATCH
+from foveate.data.schema import EVENT_ID, EVENT_KINDS, ITEM_ID, OCCURRED_AT, RATE, TIMESTAMP, USER_ID, WATCH
 
 DURATION: Final = "duration"
 """Seconds that the item lasts, by the log's own word; cleaning compares the watch with it."""
-
-EVENT_ID: Final = "event_id"
-"""What the source calls the event, where it has names for events."""
 
 ROW: Final = "row"
 """Where a contact stood in its source: breaks ties of time, and is what ids of rows are made of."""

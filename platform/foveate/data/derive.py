@@ -9,8 +9,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from foveate.data.contacts import AMOUNTS, DID, EVENT_ID, ROW, SHOWN_BIT
+from foveate.data.contacts import AMOUNTS, DID, ROW, SHOWN_BIT
 from foveate.data.schema import (
+    EVENT_ID,
     EVENT_KINDS,
     EVENTS,
     IMPRESSIONS,

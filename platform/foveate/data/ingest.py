@@ -29,7 +29,7 @@ from foveate.data.readers.convert import Converted, expect_one_kind_of_zone
 from foveate.data.readers.table import TableReader
 from foveate.data.report import ImportReport
 from foveate.data.report_builder import ReportBuilder
-from foveate.data.schema import ITEM_ID, OCCURRED_AT, TABLES, USER_ID, VALUE, as_items
+from foveate.data.schema import EVENT_ID, ITEM_ID, OCCURRED_AT, TABLES, USER_ID, VALUE, as_items
 from foveate.data.spool import Spool
 from foveate.errors import DataError
 from foveate.files import check_free, staged_folder
@@ -223,6 +223,7 @@ class _Import:
             settings={name: value for name, value in to_dict(reader).items() if name != "name"},
             cleaning=tuple(step for table in self._cleaning.values() for step in table.reports()),
             source=report,
+            own_event_ids=any(column.ours == EVENT_ID and column.filled == 1 for column in report.columns),
         )
 
     def _fill(self, spool: Spool) -> None:

@@ -11,6 +11,7 @@ SCHEMA_VERSION: Final = 1
 
 USER_ID: Final = "user_id"
 ITEM_ID: Final = "item_id"
+EVENT_ID: Final = "event_id"
 OCCURRED_AT: Final = "occurred_at"
 ORDER: Final = "order"
 KIND: Final = "kind"

@@ -8,8 +8,8 @@ from typing import Final
 
 import polars as pl
 
-from foveate.data.contacts import DURATION, EVENT_ID
-from foveate.data.schema import ITEM_ID, KIND, LONG_VIEW, OCCURRED_AT, RATE, USER_ID, VALUE, WATCH
+from foveate.data.contacts import DURATION
+from foveate.data.schema import EVENT_ID, ITEM_ID, KIND, LONG_VIEW, OCCURRED_AT, RATE, USER_ID, VALUE, WATCH
 
 LOG_NAMES: Final[dict[str, tuple[str, ...]]] = {
     USER_ID: ("user", "uid", "viewer", "viewerid", "customerid", "customer", "memberid", "profileid", "accountid",

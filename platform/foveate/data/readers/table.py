@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import polars as pl
 
-from foveate.data.contacts import AMOUNTS, CONTACTS, DURATION, EVENT_ID, SHOWN, watched_somehow
+from foveate.data.contacts import AMOUNTS, CONTACTS, DURATION, SHOWN, watched_somehow
 from foveate.data.raw.dialect import SEPARATORS
 from foveate.data.raw.files import hive_keys, need, table_files
 from foveate.data.raw.opening import open_table
@@ -40,6 +40,7 @@ from foveate.data.readers.names import (
 from foveate.data.readers.viewers import viewers_of
 from foveate.data.report import SkippedFile
 from foveate.data.schema import (
+    EVENT_ID,
     EVENT_KINDS,
     ITEM_ID,
     ITEMS,
