@@ -1,8 +1,8 @@
 """A registry at an address such as ``s3://bucket/registry``.
 
 Stores know no links and no locks: the history's last change says what serves, so one line, written whole, is the
-switch. Whoever writes looks first whether the history is still the one that was read, and afterwards whether the own
-line stands: of two who promote at the same time one is told to try again.
+switch. It is written on the condition that the history is still the one that was read: of two who promote at the same
+time one is told to try again.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from foveate.bundle import BUNDLES, HISTORY, Manifest, verify
+from foveate.conditional import replace_if_same
 from foveate.config import to_dict
 from foveate.errors import BundleError, ConfigError, OutputExistsError, ReleaseError, StorageError
 from foveate.folder import Folder
@@ -91,21 +92,17 @@ class StoredKeeping:
         with _told():
             if make and self._content() is None:
                 self._folder.check_free()
-                self._folder.write(HISTORY, "")
+                replace_if_same(self._folder, HISTORY, None, b"")
         yield
 
     def append(self, entry: Entry) -> Entry:
         """Add a line, if the history is what it was when it was read; what reads it meanwhile finds the old one."""
-        before = self._content()
-        if before != self._read:
-            raise ReleaseError(f"'{self._address}': somebody else changed it just now; look at it and try again")
-        line = json.dumps(to_dict(entry), allow_nan=False) + "\n"
-        after = (before or b"").decode() + line
+        after = (self._read or b"") + (json.dumps(to_dict(entry), allow_nan=False) + "\n").encode()
         with _told():
-            self._folder.write(HISTORY, after)
-        self._read = self._content()
-        if self._read != after.encode():
-            raise ReleaseError(f"'{self._address}': another change came at the same time; look at it and try again")
+            written = replace_if_same(self._folder, HISTORY, self._read, after)
+        if not written:
+            raise ReleaseError(f"'{self._address}': somebody else changed it just now; look at it and try again")
+        self._read = after
         return entry
 
     def keep(self, source: Path, manifest: Manifest) -> None:
