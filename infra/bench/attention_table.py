@@ -25,13 +25,14 @@ import numpy as np
 import torch
 
 from foveate.attention.base import MixerConfig, ScorerConfig
-from foveate.config import apply_overrides, from_dict, load_yaml, to_dict
+from foveate.config import from_dict, load_yaml, to_dict
 from foveate.data.fitting import FitContext
 from foveate.encoder.heads.base import HeadConfig
 from foveate.encoder.model import EncoderConfig
 from foveate.encoder.train import EpochReport, train_encoder
 from foveate.encoder.trained import TrainedEncoder
 from foveate.encoder.validation import Validation
+from foveate.overrides import apply_overrides
 from foveate.recipe import Recipe
 from foveate.retrieval.attention import Attention
 from foveate.retrieval.base import SourceConfig
@@ -204,7 +205,7 @@ def base_source(options: argparse.Namespace) -> Attention:
     recipe = from_dict(Recipe, load_yaml(options.recipe)) if options.recipe else Recipe()
     given = to_dict(next(source for source in recipe.sources if isinstance(source, Attention)))
     given["train"] |= {"epochs": options.epochs, "patience": 0, "threads": options.threads}
-    source = from_dict(SourceConfig, apply_overrides(given, options.overrides))
+    source = from_dict(SourceConfig, apply_overrides(given, options.overrides, SourceConfig))
     assert isinstance(source, Attention)
     return source
 

@@ -19,12 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from foveate.config import apply_overrides, from_dict
+from foveate.config import from_dict
 from foveate.data.dataset import Dataset
 from foveate.data.ingest import import_dataset
 from foveate.data.readers.recbole import RecBoleReader
 from foveate.data.simulate.config import SimulateConfig
 from foveate.data.simulate.world import simulate_dataset
+from foveate.overrides import apply_overrides
 from foveate.recipe import Recipe
 from foveate.space import Uniform
 from foveate_tune.config import SweepConfig, TrackingConfig
@@ -152,7 +153,7 @@ def main() -> None:
             if options.dataset is None:
                 import_dataset(RecBoleReader(), real_data() / "ml-100k", data)
             asked = {"trials": options.trials, "max_seconds": 60, "tracking": {"mode": "offline"}}
-            config = from_dict(SweepConfig, apply_overrides(asked, options.overrides))
+            config = from_dict(SweepConfig, apply_overrides(asked, options.overrides, SweepConfig))
             found["share"] = share(data, config, scratch)
     ratios = []
     if "noop" in found:

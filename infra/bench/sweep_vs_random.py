@@ -18,10 +18,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from foveate.config import apply_overrides, from_dict
+from foveate.config import from_dict
 from foveate.data.dataset import open_dataset
 from foveate.data.ingest import import_dataset
 from foveate.data.readers.base import Reader
+from foveate.overrides import apply_overrides
 from foveate_tune.config import SweepConfig
 from foveate_tune.leaderboard import SweepResult
 from foveate_tune.report.page import write_report
@@ -118,7 +119,9 @@ def main() -> None:
         where = real_data() / "ml-100k"
         print(f"skipped: there is no {where}; set FOVEATE_DATA to the folder that holds it, or give --data")
         return
-    compare(from_dict(SweepConfig, apply_overrides(asked, options.overrides)), data, options.out, options.seeds)
+    compare(
+        from_dict(SweepConfig, apply_overrides(asked, options.overrides, SweepConfig)), data, options.out, options.seeds
+    )
 
 
 if __name__ == "__main__":

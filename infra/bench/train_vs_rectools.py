@@ -34,8 +34,9 @@ import numpy as np
 import polars as pl
 import torch
 
-from foveate.config import apply_overrides
 from foveate.data.fitting import FitContext
+from foveate.overrides import apply_overrides
+from foveate.retrieval.base import SourceConfig
 from lab.held_out import BEAUTY, REPOSITORY, full_ranking, leave_one_out, open_or_import, real_data
 
 BENCH = Path(__file__).resolve().parent
@@ -172,7 +173,9 @@ def foveate_settings(context: FitContext, threads: int, overrides: Sequence[str]
     encoder = {"width": WIDTH, "blocks": BLOCKS, "max_len": WINDOW, "dropout": DROPOUT, "mixer": mixer}
     train = {"batch_size": batch, "negatives": NEGATIVES_A_STEP, "learning_rate": FOVEATE_RATE, "threads": threads}
     whole = {"epochs": 1_000_000, "patience": 0, "validation_viewers": context.histories.n_users}
-    return apply_overrides({"name": "attention", "encoder": encoder, "train": {**train, **whole}}, overrides)
+    return apply_overrides(
+        {"name": "attention", "encoder": encoder, "train": {**train, **whole}}, overrides, SourceConfig
+    )
 
 
 def figures(ours: Side, theirs: Side) -> list[tuple[str, float, float]]:

@@ -1,4 +1,6 @@
-"""The one config mechanism: frozen dataclasses to plain dicts and back, YAML files, and ``key=value`` overrides.
+"""The one config mechanism: frozen dataclasses to plain dicts and back, and YAML files.
+
+What a command line changes in them is put in by :mod:`foveate.overrides`.
 
 A variant (see :mod:`foveate.registry`) is written as ``{name: gated, heads: 2}`` or, with its defaults, as ``gated``.
 """
@@ -9,9 +11,9 @@ import dataclasses
 import difflib
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Any, Final, TypeVar, get_args, get_origin
 
 import yaml
 
@@ -19,6 +21,8 @@ from foveate.errors import ConfigError
 from foveate.registry import Registry, Variant
 
 T = TypeVar("T")
+
+LARGEST_SEED: Final = 2**31 - 1
 
 
 def to_dict(value: Any) -> Any:
@@ -57,7 +61,7 @@ def from_dict(kind: type[T], data: Any, where: str = "") -> T:
     fields = {f.name: f for f in dataclasses.fields(cls) if f.init}
     for key in data:
         if key not in fields:
-            raise ConfigError(f"{_at(where)}unknown setting '{key}'.{_nearest(str(key), fields)}")
+            raise ConfigError(f"{_at(where)}unknown setting '{key}'.{nearest(str(key), fields)}")
     for name, field in fields.items():
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
         if required and name not in data:
@@ -78,7 +82,7 @@ def load_yaml(path: Path) -> dict[str, Any]:
         The file is absent, is not YAML, repeats a key, or holds something other than a mapping.
     """
     try:
-        data = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)  # noqa: S506 - a SafeLoader
+        data = yaml.load(path.read_text(encoding="utf-8"), Loader=StrictLoader)  # noqa: S506 - a SafeLoader
     except OSError as error:
         raise ConfigError(f"config '{path}': {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -88,38 +92,16 @@ def load_yaml(path: Path) -> dict[str, Any]:
     return data
 
 
-def apply_overrides(data: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """Return ``data`` with each ``dotted.key=value`` put in; the value is read as YAML.
+def check_seed(seed: int) -> None:
+    """Refuse a seed that one of the generators does not take.
 
     Raises
     ------
     ConfigError
-        An override has no ``=``, or its path leads through a value that is not a mapping.
+        It is negative, or larger than 2**31 - 1.
     """
-    merged: dict[str, Any] = _deep_copy(data)
-    for text in overrides:
-        key, sign, value = text.partition("=")
-        if not sign or not key:
-            raise ConfigError(f"override '{text}' must read key=value, such as train.epochs=5")
-        node: Any = merged
-        *parents, last = key.split(".")
-        for part in parents:
-            child = node.setdefault(part, {}) if isinstance(node, dict) else None
-            node[part] = child = {"name": child} if isinstance(child, str) else child
-            if not isinstance(child, dict):
-                raise ConfigError(f"override '{text}': '{part}' is not a group of settings")
-            node = child
-        try:
-            node[last] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise ConfigError(f"override '{text}': the value is not YAML") from error
-    return merged
-
-
-def _deep_copy(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {k: _deep_copy(v) for k, v in value.items()}
-    return [_deep_copy(v) for v in value] if isinstance(value, list) else value
+    if not 0 <= seed <= LARGEST_SEED:
+        raise ConfigError(f"a seed must lie between 0 and {LARGEST_SEED}, got {seed}: choose another")
 
 
 def _pick_variant(kind: type[Any], data: Any, where: str) -> tuple[type[Any], Any]:
@@ -202,7 +184,8 @@ def _expect(holds: bool, value: Any, what: str, where: str) -> Any:
     return value
 
 
-def _nearest(key: str, known: Mapping[str, Any]) -> str:
+def nearest(key: str, known: Mapping[str, Any]) -> str:
+    """Return what an error says of the known key that is nearest to an unknown one."""
     near = difflib.get_close_matches(key, known, n=1)
     return f" Did you mean '{near[0]}'?" if near else f" Known: {', '.join(known)}."
 
@@ -215,10 +198,11 @@ def _join(where: str, key: str) -> str:
     return f"{where}.{key}" if where else key
 
 
-class _StrictLoader(yaml.SafeLoader):
+class StrictLoader(yaml.SafeLoader):
     """A SafeLoader that refuses a mapping in which a key stands twice."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Return the mapping; raises what YAML raises of a fault at its place."""
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         twice = sorted({str(key) for key in keys if keys.count(key) > 1})
         if twice:

@@ -71,7 +71,8 @@ class Folder:
         return self.path.rpartition("/")[2]
 
     def __truediv__(self, name: str) -> Folder:
-        where, mark, options = self.address.partition("?")
+        # A path on this machine may hold a question mark; behind one, an address has its options.
+        where, mark, options = self.address.partition("?") if "://" in self.address else (self.address, "", "")
         return Folder(self.filesystem, f"{self.path}/{name}", f"{where.rstrip('/')}/{name}{mark}{options}")
 
     def __str__(self) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from foveate.config import check_seed
 from foveate.data.crew import CrewConfig
 from foveate.data.signals import Signals
 from foveate.data.split import Protocol, SplitConfig
@@ -110,6 +111,7 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_seed(self.seed)
         names = [type(source).name for source in self.sources]
         twice = sorted({name for name in names if names.count(name) > 1})
         if not names or twice:

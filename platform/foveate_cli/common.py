@@ -6,10 +6,12 @@ import getpass
 import json
 import signal
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from types import MappingProxyType
+from typing import Any, Literal, TypeVar
 
 import click
 from rich.console import Console
@@ -24,14 +26,14 @@ from rich.progress import (
 )
 from rich.table import Column
 
-from foveate.config import apply_overrides, from_dict, load_yaml, to_dict
+from foveate.config import LARGEST_SEED, from_dict, load_yaml, to_dict
 from foveate.errors import ConfigError
+from foveate.overrides import apply_options, apply_overrides
 from foveate_cluster.edges import prepare_to_join
 
-if TYPE_CHECKING:
-    from foveate.data.crew import Crew, CrewConfig
-    from foveate.ranking.base import RankerConfig
-    from foveate.ranking.growing import Grower
+ORDER_ONLY = "the log has no times, so it is cut by order: protocol=leave-one-out"
+
+STANDARD_OUTPUT = Path("-")
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -93,11 +95,29 @@ def state_option(help_text: str, *, required: bool = False) -> Callable[[F], F]:
     )
 
 
+def seed_option(help_text: str, default: int | None = None) -> Callable[[F], F]:
+    """Add ``--seed``, from 0 to the largest that every generator takes."""
+    seeds = click.IntRange(0, LARGEST_SEED)
+    return click.option("--seed", type=seeds, default=default, show_default=default is not None, help=help_text)
+
+
 def json_option(command: F) -> F:
-    """Add ``--json FILE`` as the parameter ``json_path``."""
+    """Add ``--json FILE`` as ``json_path``; with ``-`` all else that is printed goes to standard error."""
     return click.option(
-        "--json", "json_path", type=click.Path(path_type=Path), help="Write the machine-readable result to this file."
+        "--json",
+        "json_path",
+        type=click.Path(path_type=Path, allow_dash=True),
+        callback=_standard_output,
+        help="Write the machine-readable result to this file; - is standard output.",
     )(command)
+
+
+def _standard_output(context: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
+    del parameter
+    if path == STANDARD_OUTPUT:
+        out.stderr = True
+        context.call_on_close(partial(setattr, out, "stderr", False))
+    return path
 
 
 def registry_option(command: F) -> F:
@@ -144,36 +164,44 @@ def before_joining(context: click.Context, parameter: click.Parameter, address: 
     return address
 
 
-def read_config(kind: type[T], config: Path | None, overrides: Sequence[str], base: Any = None) -> T:
-    """Build a config from a YAML file (or ``base``, or the defaults) and overrides."""
-    data = load_yaml(config) if config else (to_dict(base) if base is not None else {})
-    return from_dict(kind, apply_overrides(data, overrides))
+def read_config(
+    kind: type[T],
+    config: Path | None,
+    overrides: Sequence[str],
+    base: Any = None,
+    *,
+    options: Mapping[str, Any] = MappingProxyType({}),
+    usual: Mapping[str, Any] = MappingProxyType({}),
+) -> T:
+    """Build a config from a YAML file (or ``base``, or the defaults), options by their dotted keys, and overrides.
 
-
-def grower_of(ranker: RankerConfig) -> Grower | None:
-    """Return what grows a ranker's trees over Ray, None for one that this process grows by itself."""
-    from foveate.ranking.boosted import Boosting  # noqa: PLC0415 - LightGBM starts slowly, and Ray more so
-
-    if not isinstance(ranker, Boosting) or not ranker.workers:
-        return None
-    from foveate_tune.spread import OverRay  # noqa: PLC0415
-
-    return OverRay()
-
-
-def crew_of(train: CrewConfig, place: Path | None) -> Crew | None:
-    """Return what trains an encoder over Ray, None where one process trains it.
-
-    Parameters
-    ----------
-    place
-        A folder that every worker sees, for checkpoints while they train; None takes a temporary one of this machine.
+    Overrides come last, so that the more special one wins; an option that is None was not given. ``usual`` stands in
+    for defaults: its values hold where neither the file, nor an option, nor an override says otherwise.
     """
-    if not train.workers:
-        return None
-    from foveate_tune.crew import RayCrew  # noqa: PLC0415 - Ray starts slowly
+    data = load_yaml(config) if config else (to_dict(base) if base is not None else {})
+    silent = {key: value for key, value in usual.items() if not (config and _says(data, key))}
+    data = apply_options(apply_options(data, silent, kind), options, kind)
+    return from_dict(kind, apply_overrides(data, overrides, kind))
 
-    return RayCrew(train, place)
+
+def _says(data: Any, key: str) -> bool:
+    """Whether a dotted key stands in a config."""
+    for part in key.split("."):
+        if not isinstance(data, Mapping) or part not in data:
+            return False
+        data = data[part]
+    return True
+
+
+def usual_protocol(data: Path, key: str = "protocol") -> Mapping[str, str]:
+    """Return what a recipe's protocol is by default for a dataset: a log without times cannot be cut by time."""
+    from foveate.data.dataset import open_dataset  # noqa: PLC0415 - polars starts slowly
+
+    # Where the data lies on a cluster alone, the cluster reads it.
+    if not data.exists() or open_dataset(data).manifest.first is not None:
+        return {}
+    news.print(ORDER_ONLY, markup=False, soft_wrap=True)
+    return {key: "leave-one-out"}
 
 
 def write_json(path: Path | None, payload: Any) -> None:
@@ -186,9 +214,13 @@ def write_json(path: Path | None, payload: Any) -> None:
     """
     if path is None:
         return
+    text = json.dumps(payload, indent=2, allow_nan=False)
+    if path == STANDARD_OUTPUT:
+        click.echo(text)
+        return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(payload, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        path.write_text(f"{text}\n", encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"--json '{path}': {error.strerror}") from error
 

@@ -21,7 +21,17 @@ from foveate.config import from_dict
 from foveate.data.dataset import Dataset
 from foveate.data.schema import USER_ID
 from foveate.errors import ConfigError, TrainingError
-from foveate_cli.common import config_options, json_option, news, out, read_config, stoppable, telling, write_json
+from foveate_cli.common import (
+    config_options,
+    json_option,
+    news,
+    out,
+    read_config,
+    stoppable,
+    telling,
+    usual_protocol,
+    write_json,
+)
 from foveate_cli.live import following
 
 if TYPE_CHECKING:
@@ -101,6 +111,8 @@ def command(
     story = Story(folder or Path("runs") / f"demo-{datetime.now().astimezone():%Y%m%d-%H%M%S}")
     with stoppable(), ExitStack() as serving:
         dataset = _watch_log(story, data, reader, size)
+        if usual := usual_protocol(story.folder / "data", "recipe.protocol"):
+            settings = read_config(SweepConfig, config, overrides, base=_short_sweep(), usual=usual)
         _sweep(story, settings)
         bundle = _train(story)
         with story.chapter("serve", "Ray Serve deploys it: ingress, retriever, ranker with slate"):

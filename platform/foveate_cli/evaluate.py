@@ -11,20 +11,21 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
+from foveate.config import check_seed
 from foveate.errors import ConfigError
 from foveate.metrics import Difference, Interval
 from foveate_cli.common import (
     address_option,
     config_options,
-    crew_of,
-    grower_of,
     json_option,
     out,
     read_config,
     reads,
     telling,
+    usual_protocol,
     write_json,
 )
+from foveate_cli.workers import crew_of, grower_of
 
 if TYPE_CHECKING:
     from foveate.data.split import Protocol
@@ -79,7 +80,10 @@ def command(
     if bundle is not None and (config or overrides or seeds > 1):
         raise ConfigError("--bundle is trained already: --config, KEY=VALUE and --seeds are for training")
     recipe = read_config(Recipe, config, overrides, base=Recipe())
+    check_seed(recipe.seed + seeds - 1)
     protocols: list[Protocol] = [protocol] if protocol else []
+    if not protocols and bundle is None:
+        usual_protocol(data)
     evaluations = _evaluate(data=data, recipe=recipe, protocols=protocols, seeds=seeds, bundle=bundle, address=address)
     for evaluation in evaluations:
         show(evaluation)

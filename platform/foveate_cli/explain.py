@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from foveate_cli.common import json_option, out, reads, state_option, write_json
+from foveate_cli.common import json_option, out, reads, seed_option, state_option, write_json
 
 _TITLE = 48
 
@@ -24,7 +24,7 @@ _TITLE = 48
     "-k", "size", type=click.IntRange(1, 1000), help="How many items; as the bundle's recipe says by default."
 )
 @state_option("Viewers' histories. Default: those of the bundle's registry, or the file beside the bundle.")
-@click.option("--seed", type=int, help="Seed of whatever is random; drawn by default.")
+@seed_option("Seed of whatever is random; drawn by default.")
 @json_option
 def command(
     *,

@@ -12,7 +12,7 @@ import foveate_cli
 from foveate import __version__
 from foveate.errors import FoveateError
 
-_NOT_VERBS = frozenset({"main", "common", "import_report", "live", "nearby", "__main__"})
+_NOT_VERBS = frozenset({"main", "common", "import_report", "live", "nearby", "workers", "__main__"})
 
 
 class Verbs(click.Group):

@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from foveate.errors import ConfigError
-from foveate_cli.common import json_option, out, telling, write_json
+from foveate_cli.common import json_option, out, seed_option, telling, write_json
 
 if TYPE_CHECKING:
     from foveate_serve.capacity.costs import Costs
@@ -46,7 +46,7 @@ _SMALL, _LARGE = 0.01, 1000
 )
 @click.option("--deadline-ms", type=click.IntRange(1), default=2000, show_default=True, help="Time a request has.")
 @click.option("--simulate", "simulated", is_flag=True, help="Try a node of the plan in the simulator as well.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the simulator.")
+@seed_option("Of the simulator.", default=0)
 @json_option
 def command(
     *,
@@ -63,7 +63,7 @@ def command(
     seed: int,
     json_path: Path | None,
 ) -> None:
-    r"""Plan the machines for a load, and say of each figure whether it was measured, simulated or calculated.
+    """Plan the machines for a load, and say of each figure whether it was measured, simulated or calculated.
 
     What a request costs is measured on one machine: the stages on one core, the rest on a server that is started for
     it, which takes a few minutes and a machine with nothing else to do. The rest follows from it, and from a table of
@@ -73,7 +73,7 @@ def command(
     Measure once, then plan:
       foveate plan --bundle runs/bundle --costs runs/costs.json --qps 100 --items 10000 --viewers 1000000
       foveate plan --costs runs/costs.json --qps 2000 --items 1000000 --viewers 50000000 --gpu l4 --simulate
-    """
+    """  # noqa: D301 - click reads the mark as the sign that it is
     from foveate_serve.capacity.lines import Load  # noqa: PLC0415 - brings torch and Ray along
     from foveate_serve.capacity.plan import plan  # noqa: PLC0415
     from foveate_serve.capacity.prices import read_prices  # noqa: PLC0415

@@ -21,7 +21,7 @@ from foveate.pipeline import LocalStages, make_context, recommend
 from foveate.releases.live import state_of
 from foveate.state.base import utc_micros
 from foveate.state.opening import open_viewers
-from foveate_cli.common import json_option, out, reads, state_option, write_json
+from foveate_cli.common import json_option, out, reads, seed_option, state_option, write_json
 
 _SOURCES_WIDTH = 13
 _NUMBERS_WIDTH = 24  # place, score, and what lies between the columns
@@ -40,7 +40,7 @@ _LEAST_TITLE = 12
     "-k", "size", type=click.IntRange(1, 1000), help="How many items; as the bundle's recipe says by default."
 )
 @state_option("Viewers' histories. Default: those of the bundle's registry, or the file beside the bundle.")
-@click.option("--seed", type=int, help="Seed of whatever is random; drawn, and shown, by default.")
+@seed_option("Seed of whatever is random; drawn, and shown, by default.")
 @json_option
 def command(
     *,

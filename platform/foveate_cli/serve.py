@@ -75,9 +75,7 @@ def command(
 
     options = {"host": host, "port": port, "access.keys": keys}
     options |= {f"{name}.replicas": replicas for name in ("ingress", "retriever", "ranker")}
-    # Options come before KEY=VALUE, so that the more special one wins.
-    given = [f"{name}={value}" for name, value in options.items() if value is not None]
-    settings = read_config(ServeConfig, config, [*given, *overrides])
+    settings = read_config(ServeConfig, config, overrides, options=options)
     check_host(settings)
     check_access(settings, _say)
     registry = watched(follow, mirror or Path("runs/followed")) if follow else None

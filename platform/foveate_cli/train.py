@@ -18,8 +18,6 @@ from foveate.stored import is_address, making
 from foveate_cli.common import (
     address_option,
     config_options,
-    crew_of,
-    grower_of,
     json_option,
     makes,
     out,
@@ -28,8 +26,10 @@ from foveate_cli.common import (
     reads,
     state_option,
     telling,
+    usual_protocol,
     write_json,
 )
+from foveate_cli.workers import crew_of, grower_of
 
 if TYPE_CHECKING:
     from foveate.bundle import Bundle
@@ -92,7 +92,7 @@ def command(
 
     # "from" is a word of Python's own.
     sweep = other["from"]
-    recipe, origin = _recipe(sweep, config, overrides, pick)
+    recipe, origin = _recipe(data, sweep, config, overrides, pick)
     _check_places(out, state, address)
     with telling() as say, making(out) as path:
         if address is None:
@@ -156,7 +156,7 @@ def train_bundle(
 
     say = progress or _silent
     if recipe is None:
-        recipe, origin = _recipe(sweep, None, ())
+        recipe, origin = _recipe(data, sweep, None, ())
     check_free(path)
     check_free(default_state(path))
     replaces = verify(parent).bundle_id if parent else None
@@ -236,7 +236,7 @@ def _next(made: str, data: Path, state: str | None, parent: Path | None) -> list
 
 
 def _recipe(
-    sweep: str | Path | None, config: Path | None, overrides: tuple[str, ...], pick: str | None = None
+    data: Path, sweep: str | Path | None, config: Path | None, overrides: tuple[str, ...], pick: str | None = None
 ) -> tuple[Recipe, dict[str, Any] | None]:
     """Return how to train, and which sweep and trial say so."""
     from foveate.recipe import Recipe  # noqa: PLC0415
@@ -244,7 +244,7 @@ def _recipe(
     if sweep is None:
         if pick is not None:
             raise ConfigError(f"--pick {pick}: of which sweep? name it with --from")
-        return read_config(Recipe, config, overrides, base=Recipe()), None
+        return read_config(Recipe, config, overrides, base=Recipe(), usual=usual_protocol(data)), None
     if config is not None:
         raise ConfigError("--from and --config each say how to train: name one; KEY=VALUE changes either")
     from foveate_tune.pick import read_pick  # noqa: PLC0415 - Ray starts slowly

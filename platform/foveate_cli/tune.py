@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ from foveate_cli.common import (
     read_config,
     reads,
     stoppable,
+    usual_protocol,
     write_json,
 )
 from foveate_cli.live import following
@@ -93,7 +95,7 @@ def command(
     """Sweep attention mixers, scorers and settings with Ray Tune, and crown the best on validation.
 
     KEY=VALUE sets anything of the config, such as search.mixers=[gated] scheduler.grace_epochs=3 scheduler=none
-    search.settings.encoder.width=[32,64,128] recipe.protocol=leave-one-out.
+    search.settings.encoder.width=[32,64,128] recipe.protocol=leave-one-out sources.attention.train.batch_size=256.
 
     level.name=slate level.encoder=SWEEP tunes the second stage instead, on the encoder that another sweep chose:
     candidates and their mix, ranker, diversity and caps, for relevance, coverage, variety and time at once.
@@ -129,14 +131,13 @@ def command(
     from foveate_tune.config import SweepConfig  # noqa: PLC0415 - Ray and torch cost seconds that --help is spared
     from foveate_tune.sweep import run_sweep  # noqa: PLC0415
 
-    told = [f"{name}={short[name]}" for name in _SHORT if short[name] is not None]
-    told += [f"tracking.mode={tracking}"] if tracking else []
-    told += ["tracking.tensorboard=false"] if tracking == "none" else []
-    settings = read_config(SweepConfig, config, [*told, *overrides], base=SweepConfig())
-    source = data or settings.data
+    options = {name: short[name] for name in _SHORT} | {"tracking.mode": tracking}
+    options |= {"tracking.tensorboard": False if tracking == "none" else None}
+    read = partial(read_config, SweepConfig, config, _of_recipe(overrides), base=SweepConfig(), options=options)
+    source = data or read().data
     if source is None:
         raise ConfigError("which data? name a dataset folder with --data, or data in the config")
-    settings = dataclasses.replace(settings, data=source)
+    settings = dataclasses.replace(read(usual=usual_protocol(source, "recipe.protocol")), data=source)
     if dry_run or out is None:
         _forecast(settings, source, out, address=address, cost_per_hour=cost_per_hour, json_path=json_path)
         return
@@ -149,6 +150,11 @@ def command(
         result = run_sweep(settings, source, out, address=address, progress=say)
     show(result, source, out)
     write_json(json_path, result.to_json())
+
+
+def _of_recipe(overrides: Sequence[str]) -> list[str]:
+    """Let the settings of a source be named as they are for ``train`` and ``evaluate``."""
+    return [f"recipe.{text}" if text.startswith("sources.") else text for text in overrides]
 
 
 def _submit(words: list[str], sweep: str, address: str, wheel: Path | None, json_path: Path | None) -> None:

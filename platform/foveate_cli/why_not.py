@@ -8,7 +8,8 @@ from pathlib import Path
 
 import click
 
-from foveate_cli.common import json_option, out, reads, state_option, write_json
+from foveate.errors import NotFoundError
+from foveate_cli.common import json_option, out, reads, seed_option, state_option, write_json
 from foveate_cli.explain import finite
 
 
@@ -24,7 +25,7 @@ from foveate_cli.explain import finite
 )
 @click.option("--region", metavar="NAME", help="Where the viewer is.")
 @state_option("Viewers' histories. Default: those of the bundle's registry, or the file beside the bundle.")
-@click.option("--seed", type=int, help="Seed of whatever is random; drawn by default.")
+@seed_option("Seed of whatever is random; drawn by default.")
 @json_option
 def command(
     *,
@@ -41,7 +42,7 @@ def command(
     """Say where an item fell on its way to a viewer's slate.
 
     It was unknown to the catalogue, filtered, not retrieved by any source, ranked below the slate, or displaced by a
-    rule or the policy; or it is in the slate.
+    rule or the policy; or it is in the slate. Of an unknown item the exit status is 2.
     """
     from foveate.bundle import Bundle  # noqa: PLC0415
     from foveate.explain import LocalExplainStages, why_not  # noqa: PLC0415
@@ -58,8 +59,10 @@ def command(
     with open_viewers(state or state_of(bundle), create=False) as viewers:
         stages = LocalExplainStages(loaded.model, viewers)
         answer = asyncio.run(why_not(request, context, stages, loaded.model, item_id))
-    out.print(answer.sentence, markup=False)
     told = {field.name: getattr(answer, field.name) for field in fields(answer)}
     head = {"user_id": user_id, "bundle_id": loaded.bundle_id, "simulated": loaded.manifest.simulated}
     ranks = {"source_ranks": dict(answer.source_ranks)}
     write_json(json_path, finite({**head, **told, **ranks, "now": context.now, "seed": context.seed}))
+    if answer.where == "unknown":
+        raise NotFoundError(f"{answer.sentence} Check the id, or name the bundle that knows it.")
+    out.print(answer.sentence, markup=False)

@@ -259,3 +259,19 @@ def test_trees_read_by_bits_come_to_the_leaves_that_lightgbm_walks_to(leaves: in
     asked[3, 2] = np.nan
     walked = np.mean([one.predict(asked, raw_score=True) for one in ranker.boosters], axis=0)
     np.testing.assert_allclose(ranker.score(FeatureMatrix(names, "schema", asked)), walked, rtol=1e-6, atol=1e-6)
+
+
+def test_more_candidates_than_lambdarank_compares_are_refused_with_the_remedy(training: TrainingSet) -> None:
+    n = 10_001
+    values = np.zeros((n, len(COLUMNS)), dtype=np.float32)
+    labels = (np.arange(n) == 0).astype(np.float32)
+    crowded = replace(training, features=replace(training.features, values=values), labels=labels, groups=np.array([n]))
+    with pytest.raises(
+        TrainingError, match=r"10,001 candidates, and lambdarank compares 10,000 .* label_draw.negatives"
+    ):
+        config_of("lambdarank").fit(crowded, 0)
+
+
+@pytest.mark.parametrize("name", GROWN)
+def test_the_largest_seed_is_taken(name: str, training: TrainingSet) -> None:
+    config_of(name).fit(training, 2**31 - 1)

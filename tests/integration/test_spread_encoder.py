@@ -27,7 +27,7 @@ from foveate.encoder.train import TrainConfig, train_encoder
 from foveate.errors import ConfigError, TrainingError
 from foveate.fit import fit
 from foveate.recipe import Recipe
-from foveate_cli.common import crew_of
+from foveate_cli.workers import crew_of
 from foveate_cluster.ray_cluster import ray_cluster
 from foveate_tune.crew import RayCrew
 

@@ -23,7 +23,7 @@ from foveate.ranking.boosted import BoostedRanker
 from foveate.ranking.growing import Parameters, Rows
 from foveate.ranking.lambdarank import LambdaRank
 from foveate.recipe import Recipe
-from foveate_cli.common import grower_of
+from foveate_cli.workers import grower_of
 from foveate_cluster.ray_cluster import ray_cluster
 from foveate_tune.spread import OverRay
 

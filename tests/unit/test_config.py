@@ -2,14 +2,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foveate.config import apply_overrides, from_dict, load_yaml, to_dict
+from foveate.config import from_dict, load_yaml, to_dict
 from foveate.errors import ConfigError
+from foveate.overrides import apply_options, apply_overrides
 from foveate.registry import Registry, Variant
 
 
@@ -66,7 +67,6 @@ def test_round_trip(count: int, rate: float, layers: list[int], weights: dict[st
         ({"count": True}, "count: expected an integer, got True"),
         ({"count": 1, "inner": {"layers": [1, "a"]}}, r"inner.layers\[1\]: expected an integer, got 'a'"),
         ({"count": 1, "inner": {"mode": "medium"}}, "inner.mode: expected one of fast, slow, got 'medium'"),
-        ({"count": 1, "shape": "square"}, "shape: no shape is called 'square'. Known: circle."),
         ({"count": 1, "shape": {"name": "circle", "width": 3}}, "shape: unknown setting 'width'"),
         ({"count": 1, "shape": {"radius": 3}}, "shape: expected a shape: one of circle"),
         ({"count": 1, "weights": {"a": "b"}}, "weights.a: expected a number, got 'b'"),
@@ -114,3 +114,98 @@ def test_a_bad_file_is_refused(tmp_path: Path, text: str, says: str) -> None:
 def test_an_absent_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="No such file"):
         load_yaml(tmp_path / "none.yaml")
+
+
+@dataclass(frozen=True)
+class Square(Shape):
+    name: ClassVar[str] = "square"
+    side: int = 1
+    inner: Inner = field(default_factory=Inner)
+
+
+Shape.variants._found["square"] = Square
+
+
+@dataclass(frozen=True)
+class Typed:
+    text: str = ""
+    maybe: str | None = None
+    count: int | None = None
+    width: float = 1.0
+    either: int | str = 0
+    texts: tuple[str, ...] = ()
+    kinds: dict[str, str] = field(default_factory=dict)
+    open: dict[str, Any] = field(default_factory=dict)
+    path: Path | None = None
+    flag: bool = True
+    shape: Shape = field(default_factory=Circle)
+    shapes: tuple[Shape, ...] = field(default_factory=lambda: (Circle(), Square()))
+
+
+@pytest.mark.parametrize(
+    ("override", "field_name", "value"),
+    [
+        ("text=on", "text", "on"),
+        ("text=0", "text", "0"),
+        ("text=::", "text", "::"),
+        ("text=2024-01-01", "text", "2024-01-01"),
+        ("text=null", "text", "null"),
+        ("text=[a", "text", "[a"),
+        ("text=a=b", "text", "a=b"),
+        ("maybe=123", "maybe", "123"),
+        ("maybe=null", "maybe", None),
+        ("count=010", "count", 10),
+        ("count=null", "count", None),
+        ("count=", "count", None),
+        ("width=1e-3", "width", 0.001),
+        ("either=7", "either", 7),
+        ("either=seven", "either", "seven"),
+        ("path=123", "path", Path("123")),
+        ("flag=off", "flag", False),
+        ("texts=[on, 0, 1e3, a b]", "texts", ("on", "0", "1e3", "a b")),
+        ("kinds.video.play=watch", "kinds", {"video.play": "watch"}),
+        ("kinds.user_id=on", "kinds", {"user_id": "on"}),
+        ("kinds={on: 0, video.play: watch}", "kinds", {"on": "0", "video.play": "watch"}),
+        ("open.encoder.width=[32, 64]", "open", {"encoder": {"width": [32, 64]}}),
+        ("shape=square", "shape", Square()),
+        ("shape.radius=2", "shape", Circle(2.0)),
+        ("shape={name: square, side: 3}", "shape", Square(3)),
+        ("shapes.square.side=4", "shapes", (Circle(), Square(4))),
+        ("shapes.square.inner.layers=[3]", "shapes", (Circle(), Square(inner=Inner(layers=(3,))))),
+        ("shapes=[circle]", "shapes", (Circle(),)),
+    ],
+)
+@pytest.mark.parametrize("data", [{}, to_dict(Typed())])
+def test_an_override_is_read_by_the_type_of_its_field(
+    data: dict[str, Any], override: str, field_name: str, value: object
+) -> None:
+    assert getattr(from_dict(Typed, apply_overrides(data, [override], Typed)), field_name) == value
+
+
+def test_a_variants_name_says_how_its_settings_are_read_whatever_comes_first() -> None:
+    made = from_dict(Typed, apply_overrides({}, ["shape.side=3", "shape.name=square"], Typed))
+    assert made.shape == Square(3)
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("count=many", "count: expected an integer, got 'many'"),
+        ("flag=1", "flag: expected true or false, got '1'"),
+        ("shape.radios=1", "shape: unknown setting 'radios'. Did you mean 'radius'?"),
+        ("shapes.sqare.side=1", "override 'shapes.sqare.side=1': 'shapes' has no 'sqare'. Did you mean 'square'?"),
+        ("shapes.square.sid=1", r"unknown setting 'sid'. Did you mean 'side'\?"),
+        ("shapes.square.inner.rte=1", r"inner: unknown setting 'rte'. Did you mean 'rate'\?"),
+        ("texts=a", "texts: expected a list, got 'a'"),
+        ("text.more=1", "text: expected a text, got"),
+    ],
+)
+def test_what_does_not_fit_its_field_is_refused_by_name(override: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        from_dict(Typed, apply_overrides({}, [override], Typed))
+
+
+def test_options_are_of_their_type_already() -> None:
+    given = {"path": Path("null"), "text": "::", "count": None, "shapes.square.side": 9}
+    made = from_dict(Typed, apply_options({"count": 3}, given, Typed))
+    assert (made.path, made.text, made.count, made.shapes[1]) == (Path("null"), "::", 3, Square(9))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from foveate.config import check_seed
 from foveate.recipe import Recipe
 from foveate_cluster.resources import check_custom
 from foveate_tune.levels.base import Level
@@ -128,6 +129,7 @@ class SweepConfig:
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
 
     def __post_init__(self) -> None:
+        check_seed(self.seed)
         for name in ("trials", "concurrent", "workers", "cpus", "epochs"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be 1 or more, got {getattr(self, name)}")

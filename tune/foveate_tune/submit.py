@@ -41,5 +41,7 @@ def tune_words(config: SweepConfig, data: Path | str, out: str) -> list[str]:
 
 
 def _inline(value: Any) -> str:
-    """Return a value as YAML on one line."""
+    """Return a value as an override takes it: a text as it stands, all else as YAML on one line."""
+    if isinstance(value, str):
+        return value
     return yaml.safe_dump([value], default_flow_style=True, width=10**9, sort_keys=False).strip()[1:-1]

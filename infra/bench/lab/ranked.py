@@ -46,9 +46,11 @@ class RankedWindow:
 
 def recipe_of(name: str, overrides: Sequence[str] = ()) -> Recipe:
     """Return the recipe that is published for a set."""
-    from foveate.config import apply_overrides  # noqa: PLC0415
+    from foveate.overrides import apply_overrides  # noqa: PLC0415
 
-    return from_dict(Recipe, apply_overrides(load_yaml(REPOSITORY / "infra" / "recipes" / f"{name}.yaml"), overrides))
+    return from_dict(
+        Recipe, apply_overrides(load_yaml(REPOSITORY / "infra" / "recipes" / f"{name}.yaml"), overrides, Recipe)
+    )
 
 
 def open_set(name: str, path: Path | None) -> Dataset:

@@ -14,6 +14,7 @@ import lightgbm as lgb
 import numpy as np
 from numpy.typing import NDArray
 
+from foveate.config import LARGEST_SEED
 from foveate.errors import ConfigError
 from foveate.features.candidate import BLEND
 from foveate.messages import FeatureMatrix
@@ -100,7 +101,8 @@ class Boosting(RankerConfig):
         start = self.blend_weight * column(training.features, BLEND).astype(np.float64) if self.blend_weight else None
         names = training.features.names
         rows = Rows(training.features.values, names, objective.labels, training.groups, objective.weights, start)
-        seeds = range(seed * self.members, (seed + 1) * self.members)
+        # LightGBM takes seeds below 2**31.
+        seeds = [own % (LARGEST_SEED + 1) for own in range(seed * self.members, (seed + 1) * self.members)]
         members = [{**objective.parameters, **self._parameters(own)} for own in seeds]
         return BoostedRanker(self._boosters(rows, members, grower), names, self.blend_weight)
 

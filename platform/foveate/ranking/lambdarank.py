@@ -8,13 +8,16 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from foveate.errors import ConfigError
+from foveate.errors import ConfigError, TrainingError
 from foveate.ranking.base import Ranker, TrainingSet, check_labelled
 from foveate.ranking.boosted import Boosting, Objective
 from foveate.ranking.growing import Grower
 
 _STEPS = 100
 """Labels of more distinct values than this are rounded to so many steps."""
+
+_MOST_ROWS = 10_000
+"""Rows of one query that LightGBM takes, at most."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +48,15 @@ class LambdaRank(Boosting):
         Raises
         ------
         TrainingError
-            No candidate has a label above 0.
+            No candidate has a label above 0, or a viewer has more candidates than LightGBM compares.
         """
         check_labelled(training)
+        most = int(training.groups.max())
+        if most > _MOST_ROWS:
+            remedy = "lower candidates or offers, or keep fewer with label_draw.negatives=1000"
+            raise TrainingError(
+                f"a viewer has {most:,} candidates, and lambdarank compares {_MOST_ROWS:,} at most: {remedy}"
+            )
         levels, gains = levels_of(training.labels)
         parameters = {
             "objective": "lambdarank",

@@ -20,8 +20,9 @@ from redis.backoff import NoBackoff
 from redis.credentials import CredentialProvider
 from redis.retry import Retry
 
-from foveate.config import apply_overrides, from_dict
+from foveate.config import from_dict
 from foveate.errors import ConfigError, StateError
+from foveate.overrides import apply_overrides
 
 _REST_SECONDS: Final = 0.5
 """How long a server that does not answer is left alone: requests that come meanwhile are told so at once."""
@@ -155,7 +156,7 @@ def has_password(address: str) -> bool:
 def _config(address: str, told: str) -> RedisConfig:
     settings = [f"{name}={value}" for name, value in parse_qsl(urlsplit(address).query, keep_blank_values=True)]
     try:
-        return from_dict(RedisConfig, apply_overrides({}, settings))
+        return from_dict(RedisConfig, apply_overrides({}, settings, RedisConfig))
     except ConfigError as error:
         raise ConfigError(f"state '{told}': {error}") from error
 

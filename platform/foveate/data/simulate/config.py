@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
+from foveate.config import check_seed
 from foveate.errors import ConfigError
 
 SECOND = 1_000_000
@@ -61,7 +62,8 @@ class SimulateConfig:
     long_view_seconds: float = 180.0
 
     def __post_init__(self) -> None:
-        least = {"viewers": 1, "items": 20, "days": 1, "seed": 0, "slots": 1, "drift": 0, "sequels": 0}
+        check_seed(self.seed)
+        least = {"viewers": 1, "items": 20, "days": 1, "slots": 1, "drift": 0, "sequels": 0}
         for name, low in least.items():
             if not getattr(self, name) >= low:
                 raise ConfigError(f"{name} must be at least {low}, got {getattr(self, name)}")
