@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 import json
-import signal
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -282,15 +281,3 @@ def telling(indent: str = "") -> Iterator[Teller]:
     )
     with Progress(*columns, console=news, transient=True, disable=not news.is_terminal) as bar:
         yield Teller(bar, indent)
-
-
-@contextmanager
-def stoppable() -> Iterator[None]:
-    """Let SIGTERM interrupt like Ctrl-C, and both even where a shell or Ray has set them otherwise."""
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, signal.default_int_handler) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

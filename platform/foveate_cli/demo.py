@@ -27,12 +27,12 @@ from foveate_cli.common import (
     news,
     out,
     read_config,
-    stoppable,
     telling,
     usual_protocol,
     write_json,
 )
 from foveate_cli.live import following
+from foveate_cli.stopping import stoppable
 
 if TYPE_CHECKING:
     from foveate.bundle import Bundle

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import click
 
-from foveate_cli.common import before_joining, news, out, stoppable
+from foveate_cli.common import before_joining, news, out
+from foveate_cli.stopping import stoppable
 
 _DASHBOARD = "http://127.0.0.1:8265"
 _dashboard = click.option(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import signal
 import sys
 
 import click
@@ -11,8 +12,9 @@ import click
 import foveate_cli
 from foveate import __version__
 from foveate.errors import FoveateError
+from foveate_cli.stopping import Terminated
 
-_NOT_VERBS = frozenset({"main", "common", "import_report", "live", "nearby", "workers", "__main__"})
+_NOT_VERBS = frozenset({"main", "common", "import_report", "live", "nearby", "stopping", "workers", "__main__"})
 
 
 class Verbs(click.Group):
@@ -39,7 +41,7 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run the command line; exit 2 with one line on the user's mistake, 130 on Ctrl-C."""
+    """Run the command line; exit 2 with one line on the user's mistake, 130 on Ctrl-C, 143 on SIGTERM."""
     try:
         # Click hands the status of a verb that ends by itself back, and raises nothing.
         status = cli(standalone_mode=False)
@@ -51,7 +53,9 @@ def main() -> None:
         if isinstance(error, click.UsageError) and error.ctx is not None:
             click.echo(f"Try '{error.ctx.command_path} --help'.", err=True)
         sys.exit(2)
-    except (KeyboardInterrupt, click.Abort):
-        sys.exit(130)
+    except (KeyboardInterrupt, click.Abort) as error:
+        # Click raises Abort from what interrupted it.
+        terminated = isinstance(error.__cause__ or error, Terminated)
+        sys.exit(128 + (signal.SIGTERM if terminated else signal.SIGINT))
     if status:
         sys.exit(int(status))

@@ -20,9 +20,9 @@ from foveate_cli.common import (
     place,
     read_config,
     state_option,
-    stoppable,
 )
 from foveate_cli.nearby import known
+from foveate_cli.stopping import stoppable
 
 if TYPE_CHECKING:
     from foveate.state.opening import StatePlace

@@ -26,11 +26,11 @@ from foveate_cli.common import (
     place,
     read_config,
     reads,
-    stoppable,
     usual_protocol,
     write_json,
 )
 from foveate_cli.live import following
+from foveate_cli.stopping import stoppable
 
 if TYPE_CHECKING:
     from foveate_tune.config import SweepConfig

@@ -9,9 +9,11 @@ import logging
 import os
 import secrets
 import shutil
+import signal
 import socket
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +26,7 @@ from ray._private import ray_constants
 
 from foveate.errors import ConfigError
 from foveate_cluster.edges import environment
+from foveate_cluster.scratch import OWNER, scratch_folder
 
 LOOPBACK: Final = "127.0.0.1"
 _SHORT_FOLDER: Final = Path("/tmp")  # noqa: S108 - mkdtemp makes a folder of its own in it
@@ -129,11 +132,21 @@ def _connected(address: str) -> Iterator[str | None]:
 
 @contextmanager
 def _started(cpus: int, dashboard: bool) -> Iterator[str | None]:
-    scratch = tempfile.mkdtemp(prefix="foveate-ray-", dir=_SHORT_FOLDER if _SHORT_FOLDER.is_dir() else None)
+    parent = _SHORT_FOLDER if _SHORT_FOLDER.is_dir() else Path(tempfile.gettempdir())
     _bring_token()
+    with scratch_folder("foveate-ray-", parent, _is_older) as scratch:
+        yield from _started_in(scratch, cpus, dashboard)
+
+
+def _is_older(folder: Path) -> bool:
+    """Whether an older Foveate made a folder: who owns it cannot be known."""
+    return not (folder / OWNER).exists()
+
+
+def _started_in(scratch: Path, cpus: int, dashboard: bool) -> Iterator[str | None]:
     try:
         # A dashboard's own processes look for the cluster at the address that faces the network, whatever it was told.
-        with _on_loopback(not dashboard):
+        with _on_loopback(not dashboard), _own_signals():
             context = ray.init(
                 address="local",
                 num_cpus=cpus,
@@ -142,13 +155,40 @@ def _started(cpus: int, dashboard: bool) -> Iterator[str | None]:
                 log_to_driver=False,
                 logging_level=logging.CRITICAL,
                 _node_ip_address=LOOPBACK,
-                _temp_dir=scratch,
+                _temp_dir=str(scratch),
             )
         yield _url(context.dashboard_url)
     finally:
         # Also after an interrupt in the midst of a start, which leaves processes already.
         ray.shutdown()
-        _remove(Path(scratch))
+        _remove(scratch)
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Keep this process's handlers of SIGINT and SIGTERM over a start of Ray in the block, which sets its own.
+
+    Where Ray's handler has answered a SIGTERM during the start, the process's own answers it too.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        # What Ray's C++ handler writes of its stack is no news to who ended the start.
+        with _muted():
+            yield
+    except BaseException as end:
+        # That handler also sets an alarm that aborts the process three seconds later.
+        signal.alarm(0)
+        terminate = before[signal.SIGTERM]
+        if isinstance(end, SystemExit) and callable(terminate):
+            terminate(signal.SIGTERM, None)
+        raise
+    finally:
+        for number, handler in before.items():
+            if handler is not None:
+                signal.signal(number, handler)
 
 
 @contextmanager

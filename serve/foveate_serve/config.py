@@ -157,6 +157,11 @@ class ServeConfig:
     deadline_ms
         Milliseconds that a request has. A stage that takes too much of them is done without; where nothing can be done
         without, the request is answered with an error.
+    max_ongoing_events
+        How many requests that bring events one replica of the ingress works on at a time. They do not count among
+        ``ingress.max_ongoing_requests``, so that a store that cannot be written holds up no slate.
+    events_deadline_ms
+        Milliseconds that a request with events has. A file of viewers' state gives a write up before that.
     max_body_bytes
         Largest request body that is read.
     start_timeout_s
@@ -177,6 +182,8 @@ class ServeConfig:
     topology: Topology = "split"
     largest_batch: int = 32
     deadline_ms: int = 2000
+    max_ongoing_events: int = 64
+    events_deadline_ms: int = 6000
     max_body_bytes: int = 1_000_000
     start_timeout_s: float = 120.0
     ingress: DeploymentConfig = field(default_factory=DeploymentConfig)
@@ -195,6 +202,8 @@ class ServeConfig:
             raise ConfigError(f"largest_batch must be 1 or more, got {self.largest_batch}")
         if self.deadline_ms < 1 or self.max_body_bytes < 1 or self.start_timeout_s <= 0:
             raise ConfigError("deadline_ms, max_body_bytes and start_timeout_s must be above 0")
+        if self.max_ongoing_events < 1 or self.events_deadline_ms < 1:
+            raise ConfigError("max_ongoing_events and events_deadline_ms must be 1 or more")
         if self.shards.count and self.topology != "split":
             raise ConfigError("shards need topology=split, for fused holds everything in each replica")
 

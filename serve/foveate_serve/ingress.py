@@ -31,6 +31,7 @@ from foveate_serve.config import ServeConfig
 from foveate_serve.names import INGRESS, RANKER, RETRIEVER, shard_name
 from foveate_serve.sight import Sight
 from foveate_serve.sight.header import TraceHeader
+from foveate_serve.stages.event_writer import EventWriter
 from foveate_serve.stages.guarded import PATIENCE_S, Guarded
 from foveate_serve.stages.hydrator import Hydrator
 from foveate_serve.stages.peers import Elsewhere, Here, Peer
@@ -80,9 +81,10 @@ class Ingress:
         shards: Sequence[DeploymentHandle[Any]] = (),
     ) -> None:
         self.config = from_dict(ServeConfig, config)
-        self.places = Places(self.config.ingress.max_ongoing_requests)
+        self.places = Places(self.config.ingress.max_ongoing_requests, self.config.max_ongoing_events)
         # A replica never makes the store: where it is gone, a new one would take events that nobody finds again.
         self._state = open_viewers(state, create=False, lazy=True)
+        self._events = EventWriter(self._state, self.config.max_ongoing_events, self.config.events_deadline_ms / 1000)
         self._impressions = open_impressions(state, create=False, lazy=True)
         self._writer = ImpressionWriter(self._impressions)
         self._alone = retriever is None and ranker is None
@@ -193,8 +195,8 @@ class Ingress:
         self._writer.add(ServedRequest(request, context, slate))
 
     async def append(self, events: Sequence[ViewerEvent]) -> int:
-        """Add to viewers' histories; returns how many events were new."""
-        return await asyncio.to_thread(self._state.append, events)
+        """Add to viewers' histories; returns how many events were new. Raises as :meth:`EventWriter.append` does."""
+        return await self._events.append(events)
 
     def current(self) -> Bundle | None:
         """Return the bundle in use, None before there is one."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+ATTEMPT: Final = "x-foveate-attempt"
+"""A header by which HAProxy tells replicas which of its requests are one of the client's."""
 APPLICATION: Final = "foveate"
 INGRESS: Final = "ingress"
 RETRIEVER: Final = "retriever"

@@ -7,12 +7,15 @@ import os
 import re
 import shutil
 import signal
+import socket
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -20,6 +23,12 @@ import pytest
 from console import Run, console
 from foveate.bundle import Bundle, default_state
 from foveate.state.sqlite import SqliteState
+
+EVENT = b'{"events": [{"user_id": "u", "item_id": "v00001", "kind": "like"}]}'
+POST = b"POST /v1/events HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (
+    len(EVENT),
+    EVENT,
+)
 
 
 @pytest.fixture
@@ -123,6 +132,26 @@ def processes_of(mark: str) -> list[int]:
 
 @pytest.mark.cluster
 @pytest.mark.slow
+@pytest.mark.parametrize("step", ["starting Ray", "deploying"])
+def test_a_start_that_is_ended_ends_cleanly(folder: Path, step: str) -> None:
+    program = "from foveate_cli.main import main; main()"
+    command = [sys.executable, "-c", program, "serve", "--bundle", "small", "--port", "0"]
+    with subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True) as server:
+        assert server.stderr is not None
+        said = ""
+        while step not in said:
+            line = server.stderr.readline()
+            assert line, said
+            said += line
+        server.send_signal(signal.SIGTERM)
+        said += server.stderr.read()
+    assert server.returncode == 128 + signal.SIGTERM
+    lines = [line for line in said.splitlines() if line]
+    assert all(line.startswith(("verifying", "starting", "deploying")) for line in lines), said
+
+
+@pytest.mark.cluster
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_serve_answers_until_it_is_stopped_and_leaves_nothing_behind(folder: Path, foveate: Callable[..., Run]) -> None:
     mark = f"FOVEATE_TEST={folder}"
@@ -145,8 +174,19 @@ def test_serve_answers_until_it_is_stopped_and_leaves_nothing_behind(folder: Pat
             sizes = subprocess.run(scale, cwd=folder, env=environment, capture_output=True, text=True, check=False)
             assert sizes.returncode == 0, sizes.stderr
             assert re.search(r"ranker +1 +1 +1", sizes.stdout)
-        finally:
+            with closing(sqlite3.connect(folder / "small.state.sqlite", isolation_level=None)) as other:
+                # Events wait for the file's lock when the end comes, and are answered all the same.
+                other.execute("BEGIN IMMEDIATE")
+                with socket.create_connection(("127.0.0.1", urlsplit(found[0]).port or 0), timeout=60) as under_way:
+                    under_way.sendall(POST)
+                    time.sleep(0.5)
+                    server.send_signal(signal.SIGTERM)
+                    time.sleep(0.5)
+                    other.execute("ROLLBACK")
+                    assert under_way.recv(1000).startswith(b"HTTP/1.1 200")
+        except BaseException:
             server.send_signal(signal.SIGTERM)
+            raise
         assert server.wait(timeout=60) == 0
     # Helpers of Ray's dashboard end by themselves a moment after it.
     give_up = time.monotonic() + 10

@@ -9,12 +9,12 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from foveate_serve.web.admission import Admission, OnlyThisMachine, Places, is_loopback
-from foveate_serve.web.threshold import Threshold
+from foveate_serve.web.threshold import Threshold, Unready
 
 
 class Server:
@@ -110,3 +110,73 @@ def test_other_machines_are_refused_where_the_server_is_for_its_own(address: str
 )
 def test_which_hosts_mean_this_machine(host: str, own: bool) -> None:
     assert is_loopback(host) is own
+
+
+def test_events_and_slates_have_places_of_their_own() -> None:
+    slate, events = {"type": "http", "path": "/v1/recommend"}, {"type": "http", "path": "/v1/events"}
+    places = Places(1, events=2)
+    with places.taken(events), places.taken(events):
+        assert places.refuses(events)
+        assert not places.refuses(slate)
+        with places.taken(slate):
+            assert places.refuses(slate)
+    assert not places.refuses(events)
+
+
+def test_places_of_events_are_freed_however_a_request_ends() -> None:
+    async def fails(scope: Scope, receive: Receive, send: Send) -> None:
+        raise RuntimeError
+
+    async def ask() -> None:
+        places = Places(1, events=1)
+        app = Admission(fails, places)
+        for path in ("/v1/events", "/v1/recommend"):
+            for _ in range(3):
+                with pytest.raises(RuntimeError):
+                    await app({"type": "http", "path": path}, None, None)  # type: ignore[arg-type] # not asked for
+            assert not places.refuses({"type": "http", "path": path})
+
+    asyncio.run(ask())
+
+
+def test_who_reads_an_answer_slowly_holds_no_place() -> None:
+    async def ask() -> None:
+        places, reads = Places(1), asyncio.Event()
+
+        async def send(message: Message) -> None:
+            await reads.wait()
+
+        app = Admission(PlainTextResponse("done"), places)
+        scope = {"type": "http", "method": "GET", "path": "/work"}
+        slow = asyncio.create_task(app(scope, None, send))  # type: ignore[arg-type] # there is no body
+        await asyncio.sleep(0)
+        assert not places.refuses(scope)
+        reads.set()
+        await slow
+        assert not places.refuses(scope)
+
+    asyncio.run(ask())
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "content_type", "seen"),
+    [
+        ("/v1/recommend", 404, "text/plain", 503),
+        ("/v1/recommend", 500, "text/plain", 503),
+        ("/v1/recommend", 404, "application/problem+json", 404),
+        ("/v1/recommend", 200, "text/plain", 200),
+        ("/other", 404, "text/plain", 404),
+    ],
+)
+def test_while_nobody_can_answer_the_proxy_says_so_as_a_problem(
+    path: str, status: int, content_type: str, seen: int
+) -> None:
+    async def ask() -> httpx.Response:
+        async with client(Unready(Response("x", status, media_type=content_type))) as http:
+            return await http.post(path)
+
+    answer = asyncio.run(ask())
+    assert answer.status_code == seen
+    if seen == 503:
+        assert (answer.headers["content-type"], answer.headers["retry-after"]) == ("application/problem+json", "1")
+        assert answer.json()["code"] == "not_ready"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import re
 from typing import Any
 
 import httpx
 import pytest
 
+from foveate_serve.names import ATTEMPT
 from foveate_serve.web.paging import MOST_SHOWN
 
 NOW = "2025-03-14T00:00:00Z"
@@ -163,3 +165,30 @@ def test_the_openapi_page_tells_of_every_error_and_points_nowhere_else(small_api
                 if int(status) in (429, 503) and path != "/health/ready":
                     assert "Retry-After" in response["headers"]
     assert {"400", "413", "422", "503", "504"} <= set(page["paths"]["/v1/recommend"]["post"]["responses"])
+
+
+def test_the_pages_need_no_internet(small_api: httpx.Client) -> None:
+    for page in ("/docs", "/redoc"):
+        named = re.findall(r'(?:src|href)="([^"]+)"', small_api.get(page).text)
+        assert [one for one in named if one.endswith(".js")]
+        assert not [one for one in named if not one.startswith("/")]
+        assert all(small_api.get(one).status_code == 200 for one in named)
+
+
+def test_events_are_answered_with_their_ids_and_how_many_are_of_unknown_items(small_api: httpx.Client) -> None:
+    known = {"user_id": "one of many", "item_id": "v00001", "kind": "like"}
+    events = [known, {**known, "item_id": "never heard of"}, {**known, "event_id": "mine"}]
+    first = small_api.post("/v1/events", json={"events": events}).json()
+    assert (first["added"], first["unknown_items"], len({*first["event_ids"]})) == (3, 1, 3)
+    assert first["event_ids"][2] == "mine"
+    again = [{**one, "event_id": event_id} for one, event_id in zip(events, first["event_ids"], strict=True)]
+    assert small_api.post("/v1/events", json={"events": again}).json()["added"] == 0
+
+
+def test_a_proxy_that_asks_twice_adds_nothing_twice(small_api: httpx.Client) -> None:
+    body = {"events": [{"user_id": "asked for twice", "item_id": "v00001", "kind": "like"}] * 2}
+    marked = {ATTEMPT: "8274610c-f171-4347-beaa-8e0b54cd8e90"}
+    added = [small_api.post("/v1/events", json=body, headers=marked).json()["added"] for _ in range(2)]
+    assert added == [2, 0]
+    odd = {ATTEMPT: "not of our making" * 30}
+    assert [small_api.post("/v1/events", json=body, headers=odd).json()["added"] for _ in range(2)] == [2, 2]

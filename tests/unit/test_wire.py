@@ -18,7 +18,7 @@ from foveate.messages import Filters, PastEvent, RecommendRequest
 from foveate_serve.bundles.holder import Status
 from foveate_serve.config import ServeConfig
 from foveate_serve.web.answers import ready_out
-from foveate_serve.web.body_limit import BodyLimit
+from foveate_serve.web.bodies import BodyReader
 from foveate_serve.wire.ask import RecommendIn
 from foveate_serve.wire.base import from_micros, to_micros
 from foveate_serve.wire.events import EventsIn
@@ -145,7 +145,8 @@ async def through_limit(chunks: list[bytes], limit: int) -> tuple[int, bytes]:
             more = message["more_body"]
         await send({"type": "http.response.start", "status": 200, "headers": []})
 
-    await BodyLimit(application, limit)({"type": "http", "headers": []}, receive, send)
+    scope = {"type": "http", "method": "POST", "path": "/v1/events", "headers": []}
+    await BodyReader(application, limit)(scope, receive, send)
     return statuses[0], read
 
 

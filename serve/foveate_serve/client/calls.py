@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 from urllib.parse import quote
+from uuid import uuid4
 
 import httpx
 from pydantic import BaseModel
@@ -63,8 +64,9 @@ def why_not(ask: WhyNotIn) -> Call[WhyNotOut]:
 
 
 def tell(events: EventsIn) -> Call[EventsOut]:
-    """Tell what viewers did."""
-    return Call("POST", "/v1/events", EventsOut, events)
+    """Tell what viewers did; every event gets an id, so that sending the call again adds nothing twice."""
+    named = [one if one.event_id else one.model_copy(update={"event_id": uuid4().hex}) for one in events.events]
+    return Call("POST", "/v1/events", EventsOut, EventsIn(events=named))
 
 
 def item(item_id: str) -> Call[ItemOut]:

@@ -7,7 +7,7 @@
         ├── InvalidRequestError  400, 413, 422: the request must be mended
         ├── AccessError          401, 403: no key, or one that may not do this
         ├── MissingError         404, 405: nothing of that name
-        ├── BusyError            429, 503, 504: try again, after ``retry_after`` seconds
+        ├── BusyError            408, 429, 503, 504: try again, after ``retry_after`` seconds
         └── UnreachableError     no answer came
 """
 
@@ -68,7 +68,7 @@ _KINDS: Final[Mapping[int, type[ApiError]]] = MappingProxyType(
         **dict.fromkeys((400, 413, 422), InvalidRequestError),
         **dict.fromkeys((401, 403), AccessError),
         **dict.fromkeys((404, 405), MissingError),
-        **dict.fromkeys((429, 503, 504), BusyError),
+        **dict.fromkeys((408, 429, 503, 504), BusyError),
     }
 )
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import random
-import shutil
 import socket
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -14,18 +12,27 @@ from typing import Final
 from foveate.errors import ConfigError
 from foveate_cluster.edges import environment
 from foveate_cluster.ray_cluster import LOOPBACK, ray_cluster, usable_cpus
+from foveate_cluster.scratch import scratch_folder
 from foveate_serve.config import Proxy
+from foveate_serve.operations.haproxy import RECEIVE_S, launcher
 
 __all__ = ["LOOPBACK", "cluster", "free_ports", "local_cpus", "throughput"]
 
 LEAST_CPUS: Final = 2
 """Replicas take fractions of a CPU; on a machine with one they still find room."""
 
+LISTENING: Final[Mapping[str, str]] = {
+    # Connections have bounds, and what is too much is turned away before Ray has worked for it.
+    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "foveate_serve.web.threshold.middlewares",
+}
+"""What Ray must find in its environment when it starts, on every node, whatever stands before the replicas."""
+
 THROUGHPUT: Final[Mapping[str, str]] = {
+    **LISTENING,
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
     "RAY_SERVE_ENABLE_HA_PROXY": "1",
-    # What finds no place is turned away before Ray has worked for it.
-    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "foveate_serve.web.threshold.middlewares",
+    # A client that takes nothing of an answer for so long loses its connection.
+    "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": str(RECEIVE_S),
     # A request whose replica was killed is asked of another one.
     "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
     # How long a replica that is to end still answers, so that the proxy can learn of it. Ray's own 30 s suit proxies
@@ -34,8 +41,9 @@ THROUGHPUT: Final[Mapping[str, str]] = {
     # On a busy machine HAProxy takes its time to come up; after Ray's own 5 s it would be killed and started anew.
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
 }
-"""What Ray must find in its environment when it starts, on every node."""
+"""The same, with HAProxy before the replicas."""
 
+_ADMIN: Final = "admin.sock"
 _REPLICAS: Final = 200
 """Ports of a server on this machine for its replicas, of each protocol."""
 _RANGES: Final = range(20_000, 32_000, 2 * _REPLICAS + 1)
@@ -62,8 +70,8 @@ def cluster(address: str | None, proxy: Proxy = "haproxy") -> Iterator[str]:
         yield address.rstrip("/")
         return
     with ExitStack() as stack:
-        if address is None and proxy == "haproxy":
-            stack.enter_context(throughput())
+        if address is None:
+            stack.enter_context(throughput() if proxy == "haproxy" else environment(LISTENING, keep=True))
         dashboard = stack.enter_context(ray_cluster(address, dashboard=True, least_cpus=LEAST_CPUS))
         if dashboard is None:
             where = f"at '{address}'" if address else "of this process"
@@ -79,15 +87,42 @@ def local_cpus() -> int:
 @contextmanager
 def throughput() -> Iterator[None]:
     """Have a Ray that starts during the block put HAProxy before the replicas, with files and ports of its own."""
+    with _own_folder() as folder, own_range(2 * _REPLICAS, random.sample(_RANGES, len(_RANGES))) as first:
+        own = {**_own_files(folder), **_own_ports(), **_replica_ports(first)}
+        with environment({**THROUGHPUT, **own}, keep=True):
+            yield
+
+
+@contextmanager
+def _own_folder() -> Iterator[Path]:
     # Of its sockets' paths, which may hold about 100 characters, Ray adds nearly 70.
-    folder = Path(tempfile.mkdtemp(prefix="fv-", dir="/tmp"))
-    stats, metrics, fallback, fallback_grpc = free_ports(4)
-    own = {
+    with scratch_folder("fv-", Path("/tmp"), _has_haproxy) as folder:  # noqa: S108 - it is this user's alone
+        yield folder
+
+
+def _has_haproxy(folder: Path) -> bool:
+    """Whether a HAProxy still listens on its socket in a folder, or in a node's folder in it."""
+    for place in (folder / _ADMIN, *folder.glob(f"*/{_ADMIN}")):
+        with socket.socket(socket.AF_UNIX) as probe:
+            if probe.connect_ex(str(place)) == 0:
+                return True
+    return False
+
+
+def _own_files(folder: Path) -> dict[str, str]:
+    return {
+        "RAY_SERVE_HAPROXY_BINARY_PATH": str(launcher(folder)),
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(folder / "haproxy.cfg"),
-        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(folder / "admin.sock"),
+        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(folder / _ADMIN),
         "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(folder / "metrics.sock"),
         "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(folder),
         "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(folder / "server-state"),
+    }
+
+
+def _own_ports() -> dict[str, str]:
+    stats, metrics, fallback, fallback_grpc = free_ports(4)
+    return {
         "RAY_SERVE_HAPROXY_STATS_PORT": str(stats),
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics),
         # Ray's own proxy, which HAProxy asks where it finds no replica, shares its port as replicas do theirs.
@@ -95,14 +130,6 @@ def throughput() -> Iterator[None]:
         "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": str(fallback_grpc),
         "RAY_SERVE_HAPROXY_NBTHREAD": str(min(4, usable_cpus())),
     }
-    try:
-        with (
-            own_range(2 * _REPLICAS, random.sample(_RANGES, len(_RANGES))) as first,
-            environment({**THROUGHPUT, **own, **_replica_ports(first)}, keep=True),
-        ):
-            yield
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _replica_ports(first: int) -> dict[str, str]:

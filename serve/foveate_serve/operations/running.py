@@ -187,17 +187,20 @@ class Running:
         return [f"http://{target}/metrics" for group in found for target in group.get("targets", [])]
 
     def remove(self) -> None:
-        """Take the application away and wait until its replicas have ended, so that what they hold is written."""
+        """Take the application away and wait until its replicas have ended, so that what they hold is written.
+
+        What is under way is answered; Serve itself ends afterwards, if nothing else runs on it.
+        """
         details = self._details()
         others = _others(details)
-        if others:
-            self._put(others, _http_options(details) or {})
-        else:
-            with self._asking():
-                self._client.delete_applications()  # type: ignore[no-untyped-call]
+        # Ending Serve at once would end the proxy before the replicas have answered.
+        self._put(others, _http_options(details) or {})
         give_up = time.monotonic() + _STOP_TIMEOUT_S
         while self.is_there and time.monotonic() < give_up:
             time.sleep(POLL_S)
+        if not others:
+            with self._asking():
+                self._client.delete_applications()  # type: ignore[no-untyped-call]
 
     def _details(self) -> dict[str, Any]:
         with self._asking():

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final, Protocol
+from uuid import uuid4
 
-from fastapi import FastAPI, Response
+from fastapi import FastAPI, Request, Response
+from fastapi_offline import FastAPIOffline
 from starlette.middleware.cors import CORSMiddleware
 
 from foveate import __version__
@@ -22,9 +25,10 @@ from foveate.state.event_checks import clamped
 from foveate.surfaces.base import surface_of
 from foveate_serve.bundles.holder import Status
 from foveate_serve.config import ServeConfig
+from foveate_serve.names import ATTEMPT
 from foveate_serve.web.admission import Admission, OnlyThisMachine, Places, is_loopback
 from foveate_serve.web.answers import item_out, ready_out, slate_out, surfaces_out, why_not_out
-from foveate_serve.web.body_limit import BodyLimit
+from foveate_serve.web.bodies import BodyReader
 from foveate_serve.web.doorman import Doorman
 from foveate_serve.web.faults import NotReadyError, add_faults
 from foveate_serve.web.openapi import add_problem_pages, complete
@@ -45,7 +49,9 @@ _CORS: Final[dict[str, Any]] = {
     "max_age": 600,
 }
 
-_BODY = ("malformed", "body_too_large", "invalid_request")
+_ATTEMPT_ID: Final = re.compile(r"[0-9a-f-]{32,36}")
+
+_BODY = ("malformed", "body_timeout", "body_too_large", "invalid_request")
 _BUSY = ("unauthorized", "forbidden", "rate_limited", "internal", "not_ready", "overloaded")
 _STAGES = (*_BUSY, "state_unavailable", "replica_lost", "deadline_exceeded")
 
@@ -102,15 +108,17 @@ def build_api(gateway: Gateway, running: Callable[[], AbstractAsyncContextManage
         async with running():
             yield
 
-    api = FastAPI(
+    # The pages' scripts come from here and not from somewhere else: "/docs" opens them without a key, as the pages are.
+    api = FastAPIOffline(
+        static_url="/docs-assets",
         title="Foveate",
         version=__version__,
         description="Video recommendation by attention: a slate for a viewer, and why each item stands in it.",
         lifespan=lifespan,
     )
     # The one that is added last is asked first.
-    api.add_middleware(BodyLimit, limit=gateway.config.max_body_bytes)
     api.add_middleware(Admission, places=gateway.places)
+    api.add_middleware(BodyReader, limit=gateway.config.max_body_bytes)
     access = gateway.config.access
     if access.keys is not None:
         api.add_middleware(Doorman, path=access.keys)
@@ -180,10 +188,28 @@ def _add_catalogue(api: FastAPI, gateway: Gateway) -> None:
         tags=["viewers"],
         responses=documented(*_BODY, *_BUSY, "state_unavailable"),
     )
-    async def events(body: EventsIn) -> EventsOut:
-        now = utc_micros()
-        told, adjusted = clamped([event.message(now) for event in body.events], now)
-        return EventsOut(added=await gateway.append(told), adjusted=adjusted)
+    async def events(body: EventsIn, request: Request) -> EventsOut:
+        now, made = utc_micros(), _attempt(request)
+        named = [event.message(now, f"{made}-{number}") for number, event in enumerate(body.events)]
+        told, adjusted = clamped(named, now)
+        added = await gateway.append(told)
+        bundle = gateway.current()
+        return EventsOut(
+            added=added,
+            adjusted=adjusted,
+            unknown_items=None if bundle is None else _unknown(bundle, [event.item_id for event in told]),
+            event_ids=[str(event.event_id) for event in told],
+        )
+
+
+def _attempt(request: Request) -> str:
+    """Return what ids of this request's events begin with: the same where the proxy asks a second replica."""
+    given = request.headers.get(ATTEMPT, "")
+    return given if _ATTEMPT_ID.fullmatch(given) else uuid4().hex
+
+
+def _unknown(bundle: Bundle, item_ids: Sequence[str]) -> int:
+    return int((bundle.model.catalog.items.encode(item_ids) == UNKNOWN).sum())
 
 
 def _add_health(api: FastAPI, gateway: Gateway) -> None:

@@ -42,7 +42,11 @@ _SAYINGS = {
     "deadline_exceeded": "the answer was not ready before the deadline",
     "overloaded": "too many requests wait, or a replica is being replaced: try again",
     "replica_lost": "a replica was lost: try again",
+    "state_unavailable": "the store of viewers cannot be used now: try again, events with the same event ids",
 }
+
+_UNSPOKEN = ("state_unavailable",)
+"""What the errors of these themselves say names files and addresses, which are no business of a client's."""
 
 _BY_STATUS = {400: "malformed", 404: "not_found", 405: "method_not_allowed"}
 
@@ -60,7 +64,8 @@ def add_faults(api: FastAPI) -> None:
 def _answer(code: str) -> Callable[[Request, Exception], Awaitable[JSONResponse]]:
     async def handler(request: Request, error: Exception) -> JSONResponse:
         del request
-        answer = problem(code, str(error) if isinstance(error, FoveateError) else _SAYINGS[code])
+        spoken = isinstance(error, FoveateError) and code not in _UNSPOKEN
+        answer = problem(code, str(error) if spoken else _SAYINGS[code])
         if answer.status_code >= 500:
             logger.error("%s: %s", code, error)
         return answer

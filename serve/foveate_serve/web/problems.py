@@ -38,6 +38,7 @@ KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
         "forbidden": Kind(403, "Not allowed", "The answer says what would be needed."),
         "not_found": Kind(404, "Nothing of that name is known", "Check the id or the path."),
         "method_not_allowed": Kind(405, "The path knows no such method", "The header Allow names those that it knows."),
+        "body_timeout": Kind(408, "The body did not come in time", "Send it at once, or less at a time."),
         "body_too_large": Kind(413, "The body is too large", "Send less at a time."),
         "invalid_request": Kind(422, "The request is invalid", "Mend what 'errors' names."),
         "rate_limited": Kind(429, "Too many requests of this key", "Wait as long as Retry-After says."),
