@@ -8,11 +8,15 @@ from typing import Any, TypeVar
 
 import click
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
 
 from foveate_cli.common import json_option, news, out, write_json
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+_PAPER = 1000
+"""Columns of the list in a file or a pipe, at most."""
 
 
 def _file(command: F) -> F:
@@ -30,8 +34,9 @@ def _file(command: F) -> F:
 def command() -> None:
     """Say who may ask a server: 'foveate serve --keys FILE' lets only these in.
 
-    Scopes: 'read' for slates and the catalogue, 'write' for events, 'admin' for these and all else. A running server
-    sees a change within a second.
+    Scopes: 'read' for slates and the catalogue, 'write' for events, 'inspect' for why an item is in a slate or not,
+    which tells of viewers' histories, and for slates of another moment, 'admin' for these and all else. A key that lies
+    in a browser is better bound, by --viewer or --sessions. A running server sees a change within a second.
     """
 
 
@@ -40,25 +45,37 @@ def command() -> None:
 @click.option(
     "--scope",
     "scopes",
-    type=click.Choice(("read", "write", "admin")),
+    type=click.Choice(("read", "write", "inspect", "admin")),
     multiple=True,
     default=("read",),
     show_default=True,
     help="What it opens; may be given more than once.",
 )
 @click.option("--rate", default="", metavar="RATE", help="Most requests, such as 100/minute, by each ingress replica.")
+@click.option("--viewer", metavar="ID", help="Bind it to one viewer: it may name no other.")
+@click.option("--sessions", is_flag=True, help="Bind it to sessions: it may name no viewer.")
 @_file
 @json_option
-def add(*, name: str, scopes: Sequence[Any], rate: str, path: Path, json_path: Path | None) -> None:
+def add(
+    *,
+    name: str,
+    scopes: Sequence[Any],
+    rate: str,
+    viewer: str | None,
+    sessions: bool,
+    path: Path,
+    json_path: Path | None,
+) -> None:
     """Make a key called NAME and show it: this once, for only its digest is kept."""
     from foveate_serve.web.keys import Keys  # noqa: PLC0415
 
     keys = Keys.read(path) if path.exists() else Keys()
-    more, key, secret = keys.added(name, scopes, rate)
+    more, key, secret = keys.added(name, scopes, rate, viewer=viewer, sessions=sessions)
     more.write(path)
     news.print(f"key {key.key_id} for {name} is in {path}; keep what follows, it is not shown again", markup=False)
     out.print(secret, markup=False)
-    write_json(json_path, {"key_id": key.key_id, "name": name, "scopes": list(key.scopes), "rate": rate})
+    bound = {"viewer": viewer, "sessions": sessions}
+    write_json(json_path, {"key_id": key.key_id, "name": name, "scopes": list(key.scopes), "rate": rate, **bound})
 
 
 @command.command("list", short_help="Show all keys.")
@@ -70,14 +87,23 @@ def list_(*, path: Path, json_path: Path | None) -> None:
 
     keys = Keys.read(path).keys
     table = Table(box=None, pad_edge=False)
-    for column in ("id", "name", "scopes", "rate", "made", "revoked"):
+    for column in ("id", "name", "scopes", "rate", "bound to", "made", "revoked"):
         table.add_column(column, no_wrap=True)
     for key in keys:
         table.add_row(
-            key.key_id, escape(key.name), ", ".join(key.scopes), key.rate, key.created_at, key.revoked_at or ""
+            key.key_id,
+            escape(key.name),
+            ", ".join(key.scopes),
+            key.rate,
+            "sessions" if key.sessions else escape(key.viewer or ""),
+            key.created_at,
+            key.revoked_at or "",
         )
+    if not out.is_terminal:
+        # In a pipe nothing is cut off.
+        table.width = Measurement.get(out, out.options.update(max_width=_PAPER), table).maximum
     out.print(table)
-    told = ("key_id", "name", "scopes", "rate", "created_at", "revoked_at")
+    told = ("key_id", "name", "scopes", "rate", "created_at", "revoked_at", "viewer", "sessions")
     write_json(json_path, [{name: getattr(key, name) for name in told} for key in keys])
 
 

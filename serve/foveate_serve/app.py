@@ -21,7 +21,7 @@ from foveate_serve.graph import deployment_settings
 from foveate_serve.names import APPLICATION
 from foveate_serve.operations.cluster import cluster, local_cpus
 from foveate_serve.operations.running import Running
-from foveate_serve.sight.spans import PREFIX, exporter_asked
+from foveate_serve.sight.spans import exporter_asked, told_variables, untold_variables
 
 _IMPORT_PATH: Final = "foveate_serve.graph:build"
 
@@ -86,6 +86,8 @@ def started(
         _check_room(config)
         options["port"] = _free_port(config.host, config.port)
     say("starting Ray" if address is None else f"connecting to {address}")
+    if address is not None and exporter_asked(os.environ) and (untold := untold_variables(os.environ)):
+        say(f"{', '.join(untold)}: not put into Serve's config, which others can read; set it on the nodes")
     with cluster(address, config.proxy) as dashboard:
         say("deploying")
         running = Running(dashboard)
@@ -117,8 +119,7 @@ def deploy(dashboard: str, bundle: Place, state: StatePlace, config: ServeConfig
     application = application_settings(settled(bundle), settled(state), config)
     if exporter_asked(os.environ):
         # Replicas on other machines do not share this process's environment.
-        variables = {name: value for name, value in os.environ.items() if name.startswith(PREFIX)}
-        application["runtime_env"] = {"env_vars": variables}
+        application["runtime_env"] = {"env_vars": told_variables(os.environ)}
     Running(dashboard).apply(application, options)
 
 

@@ -39,7 +39,7 @@ class Doors:
     ports: dict[str, int]
 
 
-@pytest.fixture(scope="module", params=["haproxy", "python"])
+@pytest.fixture(scope="module", params=["haproxy", pytest.param("python", marks=pytest.mark.soak)])
 def doors(request: Any, small_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doors]:
     state = tmp_path_factory.mktemp("slow") / "state.sqlite"
     shutil.copyfile(default_state(small_bundle.path), state)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import logging
 import shutil
 import stat
+import struct
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +27,8 @@ from foveate_serve.access import AccessConfig
 from foveate_serve.config import ServeConfig
 from foveate_serve.operations.checks import check_access, check_host
 from foveate_serve.web.keys import Keys
+from foveate_serve.web.paging import _digest
+from foveate_serve.wire.ask import RecommendIn
 
 ASK = {"user_id": "u00017", "k": 2}
 EVENTS = {"events": [{"user_id": "u00017", "item_id": "v00001", "kind": "like"}]}
@@ -44,6 +49,10 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def secrets(file: Path) -> dict[str, str]:
     """One key of each kind, made by the command line."""
     kinds = {"read": ("--scope", "read"), "write": ("--scope", "write"), "admin": ("--scope", "admin")}
+    kinds["inspect"] = ("--scope", "read", "--scope", "inspect")
+    kinds["viewer"] = ("--scope", "read", "--scope", "write", "--viewer", "u00017")
+    kinds["sessions"] = ("--scope", "read", "--scope", "write", "--sessions")
+    kinds["hasty"] = ("--scope", "read", "--rate", "3/hour")
     kinds["slow"] = ("--scope", "read", "--rate", "3/hour")
     return {name: verb("add", name, *options, "--file", str(file)) for name, options in kinds.items()}
 
@@ -95,7 +104,8 @@ def test_without_a_key_nothing_is_read(guarded: httpx.Client, secrets: dict[str,
 def test_a_key_opens_what_its_scopes_say(guarded: httpx.Client, secrets: dict[str, str]) -> None:
     asked = {"/v1/recommend": ASK, "/v1/why-not": {**ASK, "item_id": "v00001"}, "/v1/events": EVENTS, "/v1/other": {}}
     opens = {
-        "read": {"/v1/recommend": 200, "/v1/why-not": 200, "/v1/events": 403, "/v1/other": 403},
+        "read": {"/v1/recommend": 200, "/v1/why-not": 403, "/v1/events": 403, "/v1/other": 403},
+        "inspect": {"/v1/recommend": 200, "/v1/why-not": 200, "/v1/events": 403, "/v1/other": 403},
         "write": {"/v1/recommend": 403, "/v1/why-not": 403, "/v1/events": 200, "/v1/other": 403},
         "admin": {"/v1/recommend": 200, "/v1/why-not": 200, "/v1/events": 200, "/v1/other": 404},
     }
@@ -114,6 +124,60 @@ def test_a_key_with_a_rate_is_told_when_to_come_again(guarded: httpx.Client, sec
     assert answers[3].json()["code"] == "rate_limited"
     assert 0 < int(answers[3].headers["retry-after"]) <= 3600
     assert post(guarded, "/v1/recommend", ASK, secrets["read"]).status_code == 200
+    # Another key of the same rate has a count of its own.
+    assert [post(guarded, "/v1/recommend", ASK, secrets["hasty"]).status_code for _ in range(4)] == [200, 200, 200, 429]
+
+
+NOW = "2025-03-14T00:00:00Z"
+
+
+def test_what_tells_of_histories_and_of_what_is_not_out_needs_a_scope(
+    guarded: httpx.Client, secrets: dict[str, str]
+) -> None:
+    for more in ({"explain": True}, {"now": NOW}, {"now": "2199-01-01T00:00:00Z"}):
+        refused = post(guarded, "/v1/recommend", {**ASK, **more}, secrets["read"])
+        assert (refused.status_code, refused.json()["code"]) == (403, "forbidden")
+        assert "'inspect'" in refused.json()["detail"]
+        assert post(guarded, "/v1/recommend", {**ASK, **more}, secrets["inspect"]).status_code == 200
+    # A surface that explains by itself does not for a key that may not see it.
+    channels = {**ASK, "surface": "channels"}
+    told = {
+        name: post(guarded, "/v1/recommend", channels, secrets[name]).json()["items"] for name in ("read", "inspect")
+    }
+    assert [item["explanation"] for item in told["read"]] == [None, None]
+    assert all(item["explanation"] for item in told["inspect"])
+
+
+def test_a_bound_key_asks_for_its_own_alone(guarded: httpx.Client, secrets: dict[str, str]) -> None:
+    other = {**ASK, "user_id": "u00018"}
+    session = {"surface": "session", "history": [{"item_id": "v00001"}], "k": 2}
+    shared = {"surface": "trending", "k": 2}
+    opens = {"viewer": (200, 403, 403, 200), "sessions": (403, 403, 200, 200), "read": (200, 200, 200, 200)}
+    for name, statuses in opens.items():
+        asked = [post(guarded, "/v1/recommend", body, secrets[name]) for body in (ASK, other, session, shared)]
+        assert tuple(answer.status_code for answer in asked) == statuses, name
+    others = {"events": [*EVENTS["events"], {**EVENTS["events"][0], "user_id": "u00018"}]}
+    for name, statuses in {"viewer": (200, 403), "sessions": (403, 403)}.items():
+        told = [post(guarded, "/v1/events", body, secrets[name]).status_code for body in (EVENTS, others)]
+        assert tuple(told) == statuses, name
+
+
+def test_cursors_are_signed_and_those_of_an_older_file_too(
+    guarded: httpx.Client, secrets: dict[str, str], file: Path
+) -> None:
+    cursor = post(guarded, "/v1/recommend", ASK, secrets["read"]).json()["cursor"]
+    assert post(guarded, "/v1/recommend", {**ASK, "cursor": cursor}, secrets["read"]).status_code == 200
+    request = RecommendIn(**ASK).message()
+    for now in (-1, 2**63 - 1, 8_000_000_000_000_000):
+        head = struct.pack("<BqI", 2, now, 1)
+        for secret in (b"", Keys.read(file).secret()):
+            forged = base64.urlsafe_b64encode(_digest(request, head, secret) + head).decode().rstrip("=")
+            answer = post(guarded, "/v1/recommend", {**ASK, "cursor": forged}, secrets["read"])
+            assert (answer.status_code, answer.json()["code"]) == (400, "invalid_cursor")
+    keys = Keys.read(file)
+    assert keys.signing
+    assert len({keys.secret(), replace(keys, signing="").secret(), Keys().secret()}) == 3
+    assert keys.revoked(keys.keys[0].key_id).signing == keys.signing
 
 
 def test_web_pages_of_named_origins_alone_may_ask(guarded: httpx.Client, secrets: dict[str, str]) -> None:

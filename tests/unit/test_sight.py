@@ -19,7 +19,14 @@ from foveate.errors import ConfigError
 from foveate.messages import Filters, RequestContext
 from foveate_serve.sight import Sight, names
 from foveate_serve.sight.meter import Meter
-from foveate_serve.sight.spans import NoSpans, OpenTelemetrySpans, exporter_asked, spans_of
+from foveate_serve.sight.spans import (
+    NoSpans,
+    OpenTelemetrySpans,
+    exporter_asked,
+    spans_of,
+    told_variables,
+    untold_variables,
+)
 
 CONTEXT = RequestContext("r1", 0, "b1", 1, "home", 0, Filters())
 
@@ -144,3 +151,18 @@ def test_spans_are_exported_as_the_variables_say() -> None:
     span = json.loads(told.stdout)
     assert (span["name"], span["attributes"]) == ("rank", {"batch": 3})
     assert span["resource"]["attributes"]["service.name"] == "mine"
+
+
+def test_secrets_of_the_exporter_stay_out_of_serves_config() -> None:
+    environment = {
+        "OTEL_TRACES_EXPORTER": "otlp",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "https://collector:4318",
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "https://me:secret@collector:4318",
+        "OTEL_EXPORTER_OTLP_HEADERS": "api-key=secret",
+        "OTEL_EXPORTER_OTLP_TRACES_HEADERS": "authorization=secret",
+        "PATH": "/bin",
+    }
+    told = told_variables(environment)
+    assert sorted(told) == ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_TRACES_EXPORTER"]
+    assert "secret" not in str(told)
+    assert len(untold_variables(environment)) == 3

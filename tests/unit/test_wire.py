@@ -22,6 +22,7 @@ from foveate_serve.web.bodies import BodyReader
 from foveate_serve.wire.ask import RecommendIn
 from foveate_serve.wire.base import from_micros, to_micros
 from foveate_serve.wire.events import EventsIn
+from foveate_serve.wire.health import place_mark
 
 BAD_REQUESTS: dict[str, dict[str, Any]] = {
     "an empty viewer": {"user_id": ""},
@@ -155,3 +156,13 @@ def test_a_body_is_bounded_however_it_comes() -> None:
     assert asyncio.run(through_limit([b"12345", b"67890", b"1"], 10)) == (413, b"")
     assert asyncio.run(through_limit([b"12345678901"], 10)) == (413, b"")
     assert asyncio.run(through_limit([], 10)) == (200, b"")
+
+
+def test_what_a_replica_holds_is_told_without_paths() -> None:
+    problem = "bundle '/srv/secret place/b1' is not in use: s3://bucket/deep/b1/manifest.json and /srv/x/y.json: absent"
+    part = Status("ranker", "b0", None, problem, refused=True, asked="/srv/secret/b1")
+    [told] = ready_out([part]).parts
+    assert told.problem is not None
+    assert "manifest.json and y.json: absent" in told.problem
+    assert not [word for word in ("/", "srv", "bucket") if word in told.problem]
+    assert told.asked == place_mark("/srv/secret/b1")

@@ -11,6 +11,7 @@ from foveate.errors import BundleError, FoveateError, ReleaseError
 from foveate.releases.watch import Promoted, Watched
 from foveate_serve.names import SHADOW
 from foveate_serve.operations.running import POLL_S, RUNNING, Running
+from foveate_serve.wire.health import place_mark
 
 _SETTLED: Final = 3
 """How many looks in a row must find every replica with the new bundle: each look meets one of the ingresses."""
@@ -124,9 +125,10 @@ class Follower:
         give_up = time.monotonic() + self._timeout_s
         there = 0
         said = ""
+        asked = place_mark(str(bundle.place))
         while time.monotonic() < give_up:
             parts = self._parts()
-            refused = next((part for part in parts if part["refused"] and part["asked"] == str(bundle.place)), None)
+            refused = next((part for part in parts if part["refused"] and part["asked"] == asked), None)
             if refused:
                 return f"the {refused['deployment']}: {refused['problem']}"
             whole = bool(parts) and all(part["bundle_id"] == bundle.bundle_id for part in parts)

@@ -5,6 +5,7 @@ Off unless one of OpenTelemetry's own variables asks for them, and then nothing 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib.metadata import entry_points
@@ -24,6 +25,7 @@ _DISABLED: Final = "OTEL_SDK_DISABLED"
 _HEADER: Final = "traceparent"
 _SERVICE: Final = "foveate"
 _OTLP: Final = "otlp"
+_HAS_PASSWORD: Final = re.compile(r"://[^/\s]*@")
 
 
 class Spans(Protocol):
@@ -138,6 +140,21 @@ def exporter_asked(environment: Mapping[str, str]) -> str | None:
         return None
     named = environment.get(_EXPORTER) or (_OTLP if any(environment.get(name) for name in _ENDPOINTS) else "none")
     return None if named == "none" else named
+
+
+def told_variables(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return OpenTelemetry's variables that may stand in Serve's config, its logs and its dashboard."""
+    untold = untold_variables(environment)
+    return {name: value for name, value in environment.items() if name.startswith(PREFIX) and name not in untold}
+
+
+def untold_variables(environment: Mapping[str, str]) -> list[str]:
+    """Return the names of OpenTelemetry's variables that hold secrets: headers, and addresses with a password.
+
+    A cluster that is started here has them from this process; elsewhere the nodes must have them of their own.
+    """
+    own = {name: value for name, value in environment.items() if name.startswith(PREFIX)}
+    return sorted(name for name, value in own.items() if name.endswith("_HEADERS") or _HAS_PASSWORD.search(value))
 
 
 def _exporter(name: str) -> SpanExporter:

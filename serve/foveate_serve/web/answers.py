@@ -13,9 +13,10 @@ from foveate.messages import RecommendRequest, RequestContext, Slate, SlateItem
 from foveate.state.impressions import impression_id
 from foveate.surfaces.base import Surface
 from foveate_serve.bundles.holder import Status
+from foveate_serve.web.problems import without_paths
 from foveate_serve.wire.base import from_micros
 from foveate_serve.wire.explain import ExplanationOut, WhyNotOut
-from foveate_serve.wire.health import PartOut, ReadyOut
+from foveate_serve.wire.health import PartOut, ReadyOut, place_mark
 from foveate_serve.wire.slates import ItemOut, SlateItemOut, SlateOut, SurfaceOut, SurfacesOut
 
 
@@ -27,8 +28,15 @@ def ready_out(parts: Sequence[Status]) -> ReadyOut:
     return ReadyOut(
         ready=all(shared),
         bundle_id=ingress.bundle_id,
-        parts=[PartOut(**asdict(part)) for part in parts],
+        parts=[_part(part) for part in parts],
     )
+
+
+def _part(part: Status) -> PartOut:
+    """Build what strangers may read: no path, and no address of a store."""
+    told = None if part.problem is None else without_paths(part.problem)
+    asked = None if part.asked is None else place_mark(part.asked)
+    return PartOut(**{**asdict(part), "problem": told, "asked": asked})
 
 
 def item_out(row: dict[str, Any]) -> ItemOut:

@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
 from typing import Any, Final, Protocol
 from uuid import uuid4
 
@@ -28,9 +29,11 @@ from foveate_serve.config import ServeConfig
 from foveate_serve.names import ATTEMPT
 from foveate_serve.web.admission import Admission, OnlyThisMachine, Places, is_loopback
 from foveate_serve.web.answers import item_out, ready_out, slate_out, surfaces_out, why_not_out
+from foveate_serve.web.authorization import check_ask, check_inspects, check_viewers, key_of, may_inspect
 from foveate_serve.web.bodies import BodyReader
 from foveate_serve.web.doorman import Doorman
 from foveate_serve.web.faults import NotReadyError, add_faults
+from foveate_serve.web.key_file import KeyFile
 from foveate_serve.web.openapi import add_problem_pages, complete
 from foveate_serve.web.paging import next_cursor, resume
 from foveate_serve.web.problems import RETRY_AFTER, documented
@@ -127,7 +130,7 @@ def build_api(gateway: Gateway, running: Callable[[], AbstractAsyncContextManage
     if access.origins:
         api.add_middleware(CORSMiddleware, allow_origins=access.origins, **_CORS)
     add_faults(api)
-    _add_slates(api, gateway)
+    _add_slates(api, gateway, _signing(access.keys))
     _add_catalogue(api, gateway)
     _add_health(api, gateway)
     add_problem_pages(api)
@@ -135,15 +138,28 @@ def build_api(gateway: Gateway, running: Callable[[], AbstractAsyncContextManage
     return api
 
 
-def _add_slates(api: FastAPI, gateway: Gateway) -> None:
-    told = documented(*_BODY, *_STAGES, "not_found")
+def _signing(keys: Path | None) -> Callable[[], bytes]:
+    """Return what tells the secret that cursors are signed with; without keys there is none."""
+    if keys is None:
+        return bytes
+    file = KeyFile(keys)
+    return lambda: file.current().secret()
+
+
+def _add_slates(api: FastAPI, gateway: Gateway, signing: Callable[[], bytes]) -> None:
+    told = documented(*_BODY, *_STAGES, "not_found", "invalid_cursor")
 
     @api.post("/v1/recommend", summary="A slate on one surface", tags=["slates"], responses=told)
-    async def recommend(body: RecommendIn) -> SlateOut:
+    async def recommend(body: RecommendIn, http: Request) -> SlateOut:
         began = time.perf_counter()
-        asked = body.message()
-        request = resume(asked, body.cursor)
-        if surface_of(request.surface).explained if body.explain is None else body.explain:
+        key = key_of(http)
+        check_ask(key, body)
+        asked, secret = body.message(), signing()
+        request = resume(asked, body.cursor, secret)
+        if body.explain:
+            check_inspects(key, "'explain'")
+        usual = surface_of(request.surface).explained and may_inspect(key)
+        if usual if body.explain is None else body.explain:
             (slate, explained), context, bundle = await gateway.explain(request)
         else:
             slate, context, bundle = await gateway.recommend(request)
@@ -151,12 +167,13 @@ def _add_slates(api: FastAPI, gateway: Gateway) -> None:
         gateway.record(request, context, slate)
         catalog = bundle.model.catalog
         shown = catalog.shown([item.item_id for item in slate.items])
-        cursor = next_cursor(asked, request, context, slate, catalog)
+        cursor = next_cursor(asked, request, context, slate, catalog, secret=secret)
         took_ms = (time.perf_counter() - began) * 1e3
         return slate_out(request, context, slate, shown, explained=explained, cursor=cursor, took_ms=took_ms)
 
     @api.post("/v1/why-not", summary="Why an item is not in a slate", tags=["slates"], responses=told)
-    async def why_not(body: WhyNotIn) -> WhyNotOut:
+    async def why_not(body: WhyNotIn, http: Request) -> WhyNotOut:
+        check_ask(key_of(http), body)
         answer, context, bundle = await gateway.why_not(body.message(), body.item_id)
         return why_not_out(answer, context.request_id, body.user_id, bundle.bundle_id)
 
@@ -189,6 +206,7 @@ def _add_catalogue(api: FastAPI, gateway: Gateway) -> None:
         responses=documented(*_BODY, *_BUSY, "state_unavailable"),
     )
     async def events(body: EventsIn, request: Request) -> EventsOut:
+        check_viewers(key_of(request), (event.user_id for event in body.events))
         now, made = utc_micros(), _attempt(request)
         named = [event.message(now, f"{made}-{number}") for number, event in enumerate(body.events)]
         told, adjusted = clamped(named, now)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import time
 from collections.abc import Callable
@@ -15,27 +14,23 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from foveate.errors import ConfigError
 from foveate_serve.web import keys
-from foveate_serve.web.keys import Key, Keys
+from foveate_serve.web.authorization import KEY_STATE
+from foveate_serve.web.key_file import KeyFile
+from foveate_serve.web.keys import Key
 from foveate_serve.web.problems import PAGES, RETRY_AFTER, problem
-
-logger = logging.getLogger("ray.serve")
 
 OPEN: Final = ("/health/", PAGES, "/docs", "/redoc", "/openapi.json")
 """Paths that need no key begin like this."""
 
 _SCOPES: Final[tuple[tuple[str, str, keys.Scope], ...]] = (
     ("POST", "/v1/recommend", "read"),
-    ("POST", "/v1/why-not", "read"),
+    ("POST", "/v1/why-not", "inspect"),
     ("GET", "/v1/surfaces", "read"),
     ("GET", "/v1/items/", "read"),
     ("POST", "/v1/events", "write"),
 )
 """What a method on paths that begin so needs; anything that is not named needs ``admin``."""
-
-_LOOK_S: Final = 1.0
-"""Seconds between two looks whether the file has changed."""
 
 
 class Doorman:
@@ -44,18 +39,14 @@ class Doorman:
     Parameters
     ----------
     path
-        The file. A change is seen within a second; one that cannot be read leaves the keys as they were.
+        The file; see :class:`foveate_serve.web.key_file.KeyFile`.
     clock
         Gives seconds.
     """
 
     def __init__(self, app: ASGIApp, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self._app = app
-        self._path = path
-        self._clock = clock
-        self._looked = clock()
-        self._stamp = _stamp(path)
-        self._keys = Keys.read(path)
+        self._file = KeyFile(path, clock)
         self._limiter = MovingWindowRateLimiter(MemoryStorage())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -67,14 +58,16 @@ class Doorman:
         await (refusal or self._app)(scope, receive, send)
 
     def _refusal(self, scope: Scope) -> JSONResponse | None:
+        """Return what answers where the request is refused; else leave its key with it."""
         kind, _, secret = Headers(scope=scope).get("authorization", "").partition(" ")
-        key = self._current().of(secret.strip()) if kind.lower() == "bearer" else None
+        key = self._file.current().of(secret.strip()) if kind.lower() == "bearer" else None
         if key is None:
             realm = {"WWW-Authenticate": 'Bearer realm="foveate"'}
             return problem("unauthorized", "this server asks for a key: 'Authorization: Bearer KEY'", headers=realm)
         needed = _scope_of(scope["method"], scope["path"])
         if not key.may(needed):
             return problem("forbidden", f"the key '{key.key_id}' lacks the scope '{needed}'")
+        scope["state"] = {**scope.get("state", {}), KEY_STATE: key}
         return self._too_many(key)
 
     def _too_many(self, key: Key) -> JSONResponse | None:
@@ -85,25 +78,6 @@ class Doorman:
         told = f"the key '{key.key_id}' may make {key.rate} requests"
         return problem("rate_limited", told, headers={RETRY_AFTER: str(wait)})
 
-    def _current(self) -> Keys:
-        if self._clock() - self._looked < _LOOK_S:
-            return self._keys
-        self._looked, stamp = self._clock(), _stamp(self._path)
-        if stamp != self._stamp:
-            try:
-                self._keys, self._stamp = Keys.read(self._path), stamp
-            except ConfigError as error:
-                logger.error("%s: the keys stay as they were", error)
-        return self._keys
-
 
 def _scope_of(method: str, path: str) -> keys.Scope:
     return next((scope for verb, start, scope in _SCOPES if verb == method and path.startswith(start)), "admin")
-
-
-def _stamp(path: Path) -> tuple[int, int, int] | None:
-    try:
-        told = path.stat()
-    except OSError:
-        return None
-    return told.st_mtime_ns, told.st_size, told.st_ino

@@ -16,7 +16,9 @@ from starlette.exceptions import HTTPException
 from foveate.errors import FoveateError, NotFoundError, RequestError, StateError
 from foveate_serve.bundles.holder import BundleNotHeldError
 from foveate_serve.stages.served import StageLostError
-from foveate_serve.web.problems import field_fault, problem
+from foveate_serve.web.authorization import ForbiddenError
+from foveate_serve.web.paging import CursorError
+from foveate_serve.web.problems import KINDS, field_fault, problem, without_paths
 from foveate_serve.wire.problem import FieldFault
 
 logger = logging.getLogger("ray.serve")
@@ -28,6 +30,8 @@ class NotReadyError(FoveateError):
 
 # The most special class first: the first that fits an error decides.
 _ANSWERS: tuple[tuple[type[Exception], str], ...] = (
+    (ForbiddenError, "forbidden"),
+    (CursorError, "invalid_cursor"),
     (NotFoundError, "not_found"),
     (NotReadyError, "not_ready"),
     (BundleNotHeldError, "not_ready"),
@@ -65,7 +69,8 @@ def _answer(code: str) -> Callable[[Request, Exception], Awaitable[JSONResponse]
     async def handler(request: Request, error: Exception) -> JSONResponse:
         del request
         spoken = isinstance(error, FoveateError) and code not in _UNSPOKEN
-        answer = problem(code, str(error) if spoken else _SAYINGS[code])
+        detail = str(error) if spoken else _SAYINGS[code]
+        answer = problem(code, without_paths(detail) if KINDS[code].status >= 500 else detail)
         if answer.status_code >= 500:
             logger.error("%s: %s", code, error)
         return answer

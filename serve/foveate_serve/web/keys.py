@@ -1,4 +1,4 @@
-"""API keys: who may ask what, in a file that holds no secret.
+"""API keys: who may ask what, in a file that holds no key, and one secret of the server's own.
 
 A key is random and long, so that its SHA-256 cannot be guessed back; a slow hash is for passwords, which people choose.
 """
@@ -22,8 +22,9 @@ from limits import RateLimitItem, parse
 from foveate.config import from_dict, to_dict
 from foveate.errors import ConfigError, NotFoundError
 
-Scope: TypeAlias = Literal["read", "write", "admin"]
-"""``read``: slates and the catalogue; ``write``: events; ``admin``: these and all else."""
+Scope: TypeAlias = Literal["read", "write", "inspect", "admin"]
+"""``read``: slates and the catalogue; ``write``: events; ``inspect``: why items are in a slate or not, which tells of a
+viewer's history, and slates of another moment; ``admin``: these and all else."""
 
 _PREFIX: Final = "fv"
 _NOBODY: Final = hashlib.sha256(b"").hexdigest()
@@ -43,6 +44,10 @@ class Key:
         How many requests it may make, such as ``100/minute``; empty for any number.
     created_at, revoked_at
         RFC 3339.
+    viewer
+        The one viewer whom it may name, as for a key that lies in that viewer's browser; None for any.
+    sessions
+        Whether it may name no viewer at all, but ask for sessions.
     """
 
     key_id: str
@@ -52,10 +57,16 @@ class Key:
     created_at: str
     rate: str = ""
     revoked_at: str | None = None
+    viewer: str | None = None
+    sessions: bool = False
 
     def __post_init__(self) -> None:
         if not self.scopes:
-            raise ConfigError("a key needs at least one scope: read, write or admin")
+            raise ConfigError("a key needs at least one scope: read, write, inspect or admin")
+        if self.sessions and self.viewer is not None:
+            raise ConfigError("a key is bound to one viewer or to sessions, not to both")
+        if "admin" in self.scopes and (self.sessions or self.viewer is not None):
+            raise ConfigError("a key of the scope admin opens everything: it cannot be bound")
         # A rate that is none is refused here and not when it is counted.
         _ = self.limit
 
@@ -74,9 +85,16 @@ class Key:
 
 @dataclass(frozen=True)
 class Keys:
-    """All keys of a file, those that were revoked included."""
+    """All keys of a file, those that were revoked included.
+
+    Parameters
+    ----------
+    signing
+        What cursors are signed with, hexadecimal: the same in every replica and after a restart.
+    """
 
     keys: tuple[Key, ...] = ()
+    signing: str = ""
 
     @classmethod
     def read(cls, path: Path) -> Keys:
@@ -109,12 +127,27 @@ class Keys:
             Path(name).unlink(missing_ok=True)
             raise
 
-    def added(self, name: str, scopes: Sequence[Scope], rate: str = "") -> tuple[Keys, Key, str]:
+    def secret(self) -> bytes:
+        """Return what cursors are signed with; a file of an older Foveate has its digests for it."""
+        told = self.signing or "".join(key.digest for key in self.keys)
+        return hashlib.sha256(f"foveate cursors {told}".encode()).digest()
+
+    def added(
+        self,
+        name: str,
+        scopes: Sequence[Scope],
+        rate: str = "",
+        *,
+        viewer: str | None = None,
+        sessions: bool = False,
+    ) -> tuple[Keys, Key, str]:
         """Return the keys with a new one, that one, and the secret that is told now and never again."""
         key_id = secrets.token_hex(4)
         secret = f"{_PREFIX}_{key_id}_{secrets.token_urlsafe(32)}"
-        key = Key(key_id, name, tuple(dict.fromkeys(scopes)), _digest(secret), _now(), rate)
-        return Keys((*self.keys, key)), key, secret
+        key = Key(
+            key_id, name, tuple(dict.fromkeys(scopes)), _digest(secret), _now(), rate, viewer=viewer, sessions=sessions
+        )
+        return replace(self, keys=(*self.keys, key), signing=self.signing or secrets.token_hex(32)), key, secret
 
     def revoked(self, key_id: str) -> Keys:
         """Return the keys with one of them closed for good.
@@ -126,11 +159,10 @@ class Keys:
         """
         if not any(key.key_id == key_id for key in self.keys):
             raise NotFoundError(f"no key has the id '{key_id}': 'foveate keys list' shows them")
-        return Keys(
-            tuple(
-                replace(key, revoked_at=key.revoked_at or _now()) if key.key_id == key_id else key for key in self.keys
-            )
+        closed = (
+            replace(key, revoked_at=key.revoked_at or _now()) if key.key_id == key_id else key for key in self.keys
         )
+        return replace(self, keys=tuple(closed))
 
     def of(self, secret: str) -> Key | None:
         """Return the key that a client shows, None where it is none or was revoked; takes as long for either."""

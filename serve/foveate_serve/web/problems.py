@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -16,6 +17,7 @@ PAGES: Final = "/problems/"
 
 RETRY_AFTER: Final = "Retry-After"
 _WAIT_S: Final = "1"
+_PLACE: Final = re.compile(r"(?<=')(?:\w+:/)?/[^']+(?=')|(?<![\w.])(?:\w+:/)?/[^\s'\",;()]+")
 _TOLD: Final = 100
 """Faults of one request that are told, at most."""
 _LONGEST: Final = 300
@@ -34,6 +36,7 @@ class Kind:
 KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
     {
         "malformed": Kind(400, "The body is not JSON", "Send UTF-8 JSON with content-type application/json."),
+        "invalid_cursor": Kind(400, "The cursor is none of this server's", "Ask for the first page, without a cursor."),
         "unauthorized": Kind(401, "No valid key", "Send 'Authorization: Bearer KEY' with a key that was not revoked."),
         "forbidden": Kind(403, "Not allowed", "The answer says what would be needed."),
         "not_found": Kind(404, "Nothing of that name is known", "Check the id or the path."),
@@ -98,6 +101,11 @@ def plain(text: str) -> str:
     """Return a text that JSON can hold and a page can show: half a character of a client must not break the answer."""
     whole = text.encode("utf-8", "replace").decode()
     return whole if len(whole) <= _LONGEST else f"{whole[:_LONGEST]}…"
+
+
+def without_paths(text: str) -> str:
+    """Return a message with the last part alone of each path and address in it: the rest is no stranger's business."""
+    return _PLACE.sub(lambda found: found[0].rstrip("/").rpartition("/")[2], text)
 
 
 def documented(*codes: str) -> dict[int | str, dict[str, Any]]:

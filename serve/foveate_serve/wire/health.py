@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Literal
 
 from pydantic import Field
 
 from foveate_serve.wire.base import Reply
+
+
+def place_mark(place: str) -> str:
+    """Return a mark by which a folder or an address is known without being named."""
+    return hashlib.sha256(place.encode()).hexdigest()[:16]
 
 
 class LiveOut(Reply):
@@ -25,7 +31,9 @@ class PartOut(Reply):
         description="Why the last bundle it was told to load is not in use, or why viewers' state cannot be used."
     )
     refused: bool = Field(description="Whether it tried to load that bundle and could not.")
-    asked: str | None = Field(default=None, description="The folder that it was told to load last.")
+    asked: str | None = Field(
+        default=None, description="A mark of the folder or address that it was told to load last; see place_mark."
+    )
 
 
 class ReadyOut(Reply):
