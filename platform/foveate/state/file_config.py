@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import parse_qsl, unquote
 
-from foveate.config import apply_overrides, from_dict
+from foveate.config import from_dict
 from foveate.errors import ConfigError
+from foveate.overrides import apply_overrides
 
 SCHEME: Final = "sqlite"
 
@@ -80,6 +81,6 @@ def read_place(place: str) -> tuple[Path, FileConfig]:
         raise ConfigError(f"state '{place}': the path in an address begins with '/': {remedy}")
     settings = [f"{name}={value}" for name, value in parse_qsl(query, keep_blank_values=True)]
     try:
-        return Path(unquote(path)), from_dict(FileConfig, apply_overrides({}, settings))
+        return Path(unquote(path)), from_dict(FileConfig, apply_overrides({}, settings, FileConfig))
     except ConfigError as error:
         raise ConfigError(f"state '{place}': {error}") from error
