@@ -78,6 +78,9 @@ def command(
     from foveate.releases import Releases  # noqa: PLC0415 - torch costs seconds that --help is spared
     from foveate.state.opening import without_password  # noqa: PLC0415 - as above
 
+    if state is not None:
+        # What is no address is refused before anything is promoted.
+        without_password(state)
     if no_gate and twin:
         raise ConfigError("--twin is for the gate: leave out --no-gate")
     releases = Releases(registry)
@@ -85,7 +88,7 @@ def command(
         judge = None if no_gate else _gate(data, margin, say)
         entry = releases.promote(bundle, judge, twin=twin, who=user_at_host(), because=because, say=say)
     show(entry, releases.current())
-    live = state if is_address(registry) else state or _live(Path(registry), entry.before)
+    live = state if is_address(registry) else state or _live(Path(registry), bundle, entry.before)
     path = str(Path(registry) / "current") if not is_address(registry) else str(releases.path(entry.bundle))
     payload = {"action": entry.action, "bundle": entry.bundle, "current": path, "entry": _plain(entry)}
     write_json(json_path, {**payload, "state": None if live is None else without_password(live)})
@@ -144,18 +147,17 @@ def _gate(data: Path | None, margin: float, say: Callable[[str], None]) -> Judge
     return lambda new, old: judge(dataset, new, old, margin=margin, say=say)
 
 
-def _live(registry: Path, before: str | None) -> StatePlace:
+def _live(registry: Path, bundle: Path, before: str | None) -> StatePlace:
     """Return the store that the registry's server uses, or will use."""
-    from foveate.bundle import STATE  # noqa: PLC0415 - as above
-    from foveate.releases.live import last_served  # noqa: PLC0415 - as above
+    from foveate.releases.live import state_to_promote  # noqa: PLC0415 - as above
+    from foveate.state.opening import file_of  # noqa: PLC0415 - as above
 
-    own, served = registry / STATE, last_served(registry)
-    if served is None and before is not None and not own.is_file():
-        remedy = "promote again with that --state"
-        out.print(
-            f"note     viewers' state is now {own}; if bundle {before} is served from another: {remedy}", markup=False
-        )
-    return served or own
+    live = state_to_promote(registry, bundle)
+    file = file_of(live)
+    if before is not None and file is not None and not file.exists():
+        found = f"viewers' state is now {live}; if bundle {before} is served from another"
+        out.print(f"note     {found}: promote again with that --state", markup=False)
+    return live
 
 
 def _add_histories(bundle: Path, live: StatePlace) -> None:

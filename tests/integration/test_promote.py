@@ -21,6 +21,7 @@ from foveate.recipe import Recipe
 from foveate.releases.live import remember_served, state_of
 from foveate.retrieval.popularity import Popular
 from foveate.state.base import ViewerEvent
+from foveate.state.impressions import SqliteImpressions
 from foveate.state.seeding import seed
 from foveate.state.sqlite import SqliteState
 from foveate_cli.main import cli
@@ -201,6 +202,24 @@ def test_a_promotion_goes_on_with_the_store_that_was_served(
     told = next_of(foveate("promote", first, "--registry", registry, "--state", other, *UNJUDGED))
     assert told == f"foveate serve --bundle {registry / 'current'} --state {other}"
     assert liked(other)
+
+
+def test_the_first_promotion_goes_on_with_what_was_served_beside_the_bundle(
+    small_world: Dataset, sound: Bundle, worse: Bundle, tmp_path: Path
+) -> None:
+    registry = tmp_path / "registry"
+    first, second = (with_state(one, small_world, tmp_path) for one in (sound, worse))
+    live = default_state(first)
+    # A server remembers where its bundle lies.
+    with SqliteImpressions(live) as sink:
+        sink.remember_bundle(sound.bundle_id, first)
+    told = next_of(foveate("promote", first, "--registry", registry, *UNJUDGED))
+    assert told == f"foveate serve --bundle {registry / 'current'}"
+    assert state_of(registry / "current") == str(live)
+    like(live)
+    next_of(foveate("promote", second, "--registry", registry, *UNJUDGED))
+    assert state_of(registry / "current") == str(live)
+    assert liked(live)
 
 
 def test_a_training_names_the_store_of_what_it_replaces(small_world: Dataset, sound: Bundle, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from foveate.errors import ReleaseError
 from foveate.files import sync_folder, write_durably
 from foveate.state.backup import backup_state
 from foveate.state.copying import Copied, copy_state
-from foveate.state.opening import StatePlace, file_of
+from foveate.state.opening import StatePlace, file_of, open_impressions
 from foveate.stored import settled
 
 SERVED: Final = "served-state.json"
@@ -64,6 +64,26 @@ def last_served(registry: Path) -> StatePlace | None:
         raise ReleaseError(f"'{path}' cannot be read: {error}; remove it, and name the store with --state") from error
 
 
+def state_to_promote(registry: Path, bundle: Path) -> StatePlace:
+    """Return the store that the registry's server uses, or will use once a bundle is promoted.
+
+    It is the one that the last server used, or the registry's own. The first one of a registry is the file beside the
+    bundle where that was served from there: who is in it may still be acting.
+
+    Raises
+    ------
+    ReleaseError
+        What the registry says of it cannot be read, or the registry cannot be written.
+    StateError
+        The file beside the bundle cannot be used.
+    """
+    served, own, beside = last_served(registry), registry / STATE, default_state(bundle)
+    if served is None and not own.is_file() and beside.is_file() and _was_served(beside):
+        remember_served(registry, beside)
+        return beside
+    return served or own
+
+
 def remember_served(registry: Path, state: StatePlace) -> None:
     """Say in a registry which store its server uses.
 
@@ -80,6 +100,11 @@ def remember_served(registry: Path, state: StatePlace) -> None:
         sync_folder(registry)
     except OSError as error:
         raise ReleaseError(f"'{path}' cannot be written: {error.strerror}") from error
+
+
+def _was_served(state: Path) -> bool:
+    with open_impressions(state, create=False) as shown:
+        return bool(shown.bundles())
 
 
 def add_histories(bundle: Path, live: StatePlace) -> Copied | None:

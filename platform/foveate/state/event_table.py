@@ -71,7 +71,8 @@ def event_rows(events: pl.DataFrame | pl.LazyFrame, source: str = "", most: int 
     )
     if EVENT_ID in columns:
         rows = rows.unique([USER_ID, EVENT_ID], keep="first", maintain_order=True)
-    if most is not None:
+    # A filter copies: it is spared where it would drop nothing.
+    if most is not None and rows.height and rows[USER_ID].rle().struct.field("len").max() > most:  # type: ignore[operator] # a count
         rows = rows.filter(pl.int_range(pl.len()).over(USER_ID) + most >= pl.len().over(USER_ID).cast(pl.Int64))
     return rows
 
@@ -85,8 +86,9 @@ def _equal_before(rows: pl.DataFrame) -> pl.Series:
     """``[N]``: how many rows before each one are of the same viewer, item, kind and time."""
     same = (USER_ID, ITEM_ID, KIND, OCCURRED_AT)
     count = np.zeros(rows.height, dtype=np.int64)
-    # To find the few that have equals is much faster than to number all rows.
-    twice = rows.select(pl.struct(same).is_duplicated()).to_series().to_numpy()
+    # To find those that may have equals takes less time and memory than to number all rows.
+    timed = pl.col(OCCURRED_AT).is_not_null()
+    twice = rows.select(timed & pl.struct(USER_ID, OCCURRED_AT).is_duplicated()).to_series().to_numpy()
     if twice.any():
         count[twice] = rows.filter(twice).select(pl.int_range(pl.len()).over(same)).to_series().to_numpy()
     return pl.Series(_EQUAL, count)

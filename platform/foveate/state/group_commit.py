@@ -133,7 +133,11 @@ class GroupCommit:
                     writes, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
                 for write in writes:
                     _try(connection, write)
-                database.commit(connection)
+                if writes:
+                    database.commit(connection)
+                else:
+                    # All have given up meanwhile.
+                    connection.execute("ROLLBACK")
             except (sqlite3.Error, StateError) as error:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")

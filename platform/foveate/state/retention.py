@@ -14,9 +14,7 @@ from foveate.state.database import Database
 
 _DAY: Final = 86_400_000_000
 _ROWS: Final = 1_000
-"""Most rows of one step."""
-_STEPS: Final = 20
-"""Most steps between two transactions."""
+"""Most rows that are dropped after one transaction: more than it can have added."""
 _ROUNDS: Final = 20
 """Rounds in the time for which rows are kept: so much more than what is kept may lie in the file."""
 _LONGEST_US: Final = 60_000_000
@@ -64,7 +62,7 @@ class Retention:
         self._last: int | None = None
 
     def run(self) -> None:
-        """Drop what is too old, if it is time to; what is left is dropped the next time."""
+        """Drop what is too old, if it is time to; what is left is dropped after the next transaction."""
         now = self._clock()
         # A clock that was set back does not stop it.
         if self._last is not None and 0 <= now - self._last < self._every_us:
@@ -79,12 +77,9 @@ class Retention:
         self._last = now if whole else None
 
     def _dropped(self, before: int) -> bool:
-        """Drop step by step; returns whether nothing is left to drop."""
-        for _ in range(_STEPS):
-            with self._database.write() as connection:
-                if self._drop(connection, before, unread(connection, self._reader), _ROWS) < _ROWS:
-                    return True
-        return False
+        """Drop one step, as those who write wait meanwhile; returns whether nothing is left to drop."""
+        with self._database.write() as connection:
+            return self._drop(connection, before, unread(connection, self._reader), _ROWS) < _ROWS
 
     def _give_back(self) -> None:
         with self._database.translated():

@@ -28,6 +28,12 @@ from foveate.state.sqlite_events import INSERTED, drop_old, fill, insert, keep, 
 _READ = (
     "SELECT seq, item_id, kind, value, occurred_at FROM events WHERE user_id = ? AND seq <= ? ORDER BY seq DESC LIMIT ?"
 )
+_HOLDS = (
+    "SELECT count(*) FROM (VALUES {}) AS asked JOIN events"
+    " ON events.user_id = asked.column1 AND events.event_id = asked.column2"
+)
+_NAMED = 500
+"""Events that one statement asks for."""
 _PAGE = 5_000
 """Events of one transaction where many are read or written: those who serve wait for no more."""
 _LATEST = (1 << 63) - 1
@@ -178,8 +184,11 @@ class SqliteState:
 
     def holds(self, events: Sequence[KeptEvent]) -> int:
         """Return how many of these events are here, by viewer and id."""
-        sql = "SELECT 1 FROM events WHERE user_id = ? AND event_id = ?"
-        return sum(bool(self._database.rows(sql, (one.event.user_id, one.event.event_id))) for one in events)
+        found = 0
+        for part in in_parts(events, _NAMED):
+            names = [name for one in part for name in (one.event.user_id, one.event.event_id)]
+            found += self._database.rows(_HOLDS.format(", ".join(["(?, ?)"] * len(part))), names)[0][0]
+        return int(found)
 
     def kept(self) -> Iterator[Sequence[KeptEvent]]:
         """Yield every event, page by page, in the order of arrival."""
