@@ -7,6 +7,7 @@ import json
 import shutil
 import sqlite3
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from foveate.parity import parity, rows
 from foveate.pipeline import LocalStages, make_context, recommend
 from foveate.state.base import ServedRequest
 from foveate.state.impressions import SqliteImpressions
+from foveate.state.record import pack, unpack
 from foveate.state.sqlite import SqliteState
 from foveate_cli.main import main
 
@@ -27,7 +29,7 @@ NOW = 1_742_169_600_000_000
 
 @pytest.fixture
 def state(small_bundle: Bundle, tmp_path: Path) -> Path:
-    """A file with six recorded slates, the first asked last."""
+    """A file with six recorded slates."""
     path = Path(shutil.copyfile(default_state(small_bundle.path), tmp_path / "state.sqlite"))
     with SqliteState(path) as viewers, SqliteImpressions(path) as sink:
         sink.remember_bundle(small_bundle.bundle_id, small_bundle.path)
@@ -41,30 +43,46 @@ def state(small_bundle: Bundle, tmp_path: Path) -> Path:
     return path
 
 
-def change(state: Path, sql: str, *values: object) -> None:
+def change(state: Path, request_id: str, edit: Callable[[ServedRequest], ServedRequest]) -> None:
+    """Put another record in place of one that the file holds."""
     with sqlite3.connect(state) as connection:
-        assert connection.execute(sql, values).rowcount == 1
+        where = "WHERE request_id = ?"
+        (record,) = connection.execute(f"SELECT record FROM requests {where}", (request_id,)).fetchone()
+        changed = (pack(edit(unpack(record))), request_id)
+        assert connection.execute(f"UPDATE requests SET record = ? {where}", changed).rowcount == 1
     connection.close()
+
+
+def with_item(position: int, **changes: object) -> Callable[[ServedRequest], ServedRequest]:
+    """Return what changes one item of a slate."""
+
+    def edit(served: ServedRequest) -> ServedRequest:
+        items = list(served.slate.items)
+        items[position] = replace(items[position], **changes)
+        return replace(served, slate=replace(served.slate, items=tuple(items)))
+
+    return edit
+
+
+def with_another_score(served: ServedRequest) -> ServedRequest:
+    return with_item(2, score=served.slate.items[2].score + 0.5)(served)
 
 
 def test_what_was_served_comes_out_again(state: Path) -> None:
     result = parity(state)
-    assert [one.served.request_id for one in result.compared] == [f"r{number}" for number in range(6)]
+    assert [one.served.request_id for one in result.compared] == [f"r{number}" for number in reversed(range(6))]
     assert not result.different
     assert not result.passed
     assert len(parity(state, last=2).compared) == 2
 
 
 def test_every_difference_is_told_item_by_item(state: Path, small_bundle: Bundle) -> None:
-    score = "UPDATE impressions SET score = score + 0.5 WHERE request_id = 'r1' AND position = 2"
-    change(state, score)
-    change(state, "UPDATE impressions SET item_id = 'v99999' WHERE request_id = 'r3' AND position = 0")
+    change(state, "r1", with_another_score)
+    change(state, "r3", with_item(0, item_id="v99999"))
     with SqliteImpressions(state) as sink:
         features = sink.read("r4").slate.items[1].features
     features[7] += 1
-    change(
-        state, "UPDATE impressions SET features = ? WHERE request_id = 'r4' AND position = 1", features.astype("<f4")
-    )
+    change(state, "r4", with_item(1, features=features))
     found = {(row["request_id"], row["position"], row["what"]) for row in rows(parity(state))}
     column = small_bundle.model.features.names[7]
     assert found == {("r1", 2, "score"), ("r3", 0, "item"), ("r4", 1, f"features.{column}")}
@@ -79,8 +97,15 @@ def test_what_cannot_be_remade_is_passed_and_said(state: Path, tmp_path: Path) -
         slate = replace(served.slate, request_id="r9", degraded=("ranker_slow",))
         sink.write([ServedRequest(served.request, context, slate)])
         assert sink.read("r9").slate.degraded == ("ranker_slow",)
-    moved = "UPDATE requests SET bundle_id = 'gone', context = json_set(context, '$.bundle_id', 'gone')"
-    change(state, f"{moved} WHERE request_id = 'r2'")
+    change(
+        state,
+        "r2",
+        lambda served: replace(
+            served,
+            context=replace(served.context, bundle_id="gone"),
+            slate=replace(served.slate, bundle_id="gone"),
+        ),
+    )
     passed = {one.request_id: one.because for one in parity(state).passed}
     assert passed.keys() == {"r2", "r9"}
     assert "ranker_slow" in passed["r9"]
@@ -107,7 +132,7 @@ def test_the_verb_says_by_its_status_whether_there_are_differences(
     monkeypatch.setenv("COLUMNS", "120")
     status, said = run("--bundle", str(small_bundle.path))
     assert (status, said.count("same       6 of 6")) == (0, 1)
-    change(state, "UPDATE impressions SET score = score + 0.5 WHERE request_id = 'r1' AND position = 2")
+    change(state, "r1", with_another_score)
     status, said = run("--json", str(tmp_path / "parity.json"))
     assert status == 1
     assert "same       5 of 6" in said

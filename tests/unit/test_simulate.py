@@ -238,7 +238,7 @@ def test_a_world_opens_again_as_it_was_written(tmp_path):
         ({"viewers": 0}, "viewers must be at least 1"),
         ({"days": -3}, "days must be at least 1"),
         ({"items": 5}, "items must be at least 20"),
-        ({"seed": -1}, "seed must be at least 0"),
+        ({"seed": -1}, "a seed must lie between 0 and"),
         ({"sessions_per_week": 0.0}, "sessions_per_week must be above 0"),
         ({"sessions_per_week": float("nan")}, "sessions_per_week must be above 0"),
         ({"random_share": 1.5}, "random_share must lie between 0 and 1"),
