@@ -46,10 +46,9 @@ def state(small_bundle: Bundle, tmp_path: Path) -> Path:
 def change(state: Path, request_id: str, edit: Callable[[ServedRequest], ServedRequest]) -> None:
     """Put another record in place of one that the file holds."""
     with sqlite3.connect(state) as connection:
-        where = "WHERE request_id = ?"
-        (record,) = connection.execute(f"SELECT record FROM requests {where}", (request_id,)).fetchone()
+        (record,) = connection.execute("SELECT record FROM requests WHERE request_id = ?", (request_id,)).fetchone()
         changed = (pack(edit(unpack(record))), request_id)
-        assert connection.execute(f"UPDATE requests SET record = ? {where}", changed).rowcount == 1
+        assert connection.execute("UPDATE requests SET record = ? WHERE request_id = ?", changed).rowcount == 1
     connection.close()
 
 
