@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import threading
 from contextlib import suppress
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
 from foveate.errors import ConfigError, StorageError
-from foveate.files import sync_folder, write_durably
+from foveate.files import locked, sync_folder, write_durably
 from foveate.folder import Folder
 
 if TYPE_CHECKING:
@@ -59,8 +58,7 @@ def _replace_here(folder: Path, name: str, before: bytes | None, after: bytes) -
     path, staged = folder / name, folder / f".{name}.part"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with (folder / f".{name}.lock").open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with locked(folder / f".{name}.lock"):
             if (path.read_bytes() if path.exists() else None) != before:
                 return False
             write_durably(staged, after)

@@ -67,11 +67,13 @@ def add(
     json_path: Path | None,
 ) -> None:
     """Make a key called NAME and show it: this once, for only its digest is kept."""
-    from foveate_serve.web.keys import Keys  # noqa: PLC0415
+    from foveate_serve.web.keys import Key, Keys  # noqa: PLC0415
 
-    keys = Keys.read(path) if path.exists() else Keys()
-    more, key, secret = keys.added(name, scopes, rate, viewer=viewer, sessions=sessions)
-    more.write(path)
+    def edit(keys: Keys) -> tuple[Keys, tuple[Key, str]]:
+        more, made, shown = keys.added(name, scopes, rate, viewer=viewer, sessions=sessions)
+        return more, (made, shown)
+
+    key, secret = Keys.change(path, edit)
     news.print(f"key {key.key_id} for {name} is in {path}; keep what follows, it is not shown again", markup=False)
     out.print(secret, markup=False)
     bound = {"viewer": viewer, "sessions": sessions}
@@ -114,5 +116,6 @@ def revoke(*, key_id: str, path: Path) -> None:
     """Close the key KEY_ID for good."""
     from foveate_serve.web.keys import Keys  # noqa: PLC0415
 
-    Keys.read(path).revoked(key_id).write(path)
+    Keys.read(path)
+    Keys.change(path, lambda keys: (keys.revoked(key_id), None))
     out.print(f"key {key_id} is revoked", markup=False)

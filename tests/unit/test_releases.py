@@ -17,10 +17,10 @@ from foveate.bundle import Bundle, default_state, verify
 from foveate.config import from_dict
 from foveate.data.dataset import Dataset
 from foveate.errors import BundleError, ReleaseError
+from foveate.files import locked
 from foveate.fit import fit_model
 from foveate.recipe import Recipe
 from foveate.releases import Judge, Releases, Verdict
-from foveate.releases.folder import locked
 from foveate.releases.history import standing
 
 WHY = "for a test"

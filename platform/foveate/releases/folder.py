@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
 from foveate.bundle import BUNDLES, HISTORY, Manifest, verify
 from foveate.bundle.manifest import MANIFEST, read_verified
 from foveate.errors import ReleaseError
-from foveate.files import sync_folder, write_durably
+from foveate.files import locked, sync_folder, write_durably
 from foveate.releases.history import Entry, append, read_history
 
 _STAGED: Final = ".staged-"
@@ -103,17 +101,6 @@ class LocalKeeping:
         (self._root / BUNDLES).mkdir(exist_ok=True)
 
 
-@contextmanager
-def locked(path: Path, say: Callable[[str], None]) -> Iterator[None]:
-    """Hold a lock file, after whoever holds it; the system lets go of it when the process ends, however it ends."""
-    with path.open("a+", encoding="utf-8") as stream:
-        _acquire(stream, path, say)
-        stream.truncate(0)
-        stream.write(str(os.getpid()))
-        stream.flush()
-        yield
-
-
 def clear_up(*folders: Path) -> None:
     """Remove what an interrupted process left half-made; whoever calls holds the lock."""
     for folder in folders:
@@ -156,12 +143,3 @@ def point(link: Path, target: Path) -> None:
     staged.symlink_to(target, target_is_directory=True)
     staged.replace(link)
     sync_folder(link.parent)
-
-
-def _acquire(stream: IO[str], path: Path, say: Callable[[str], None]) -> None:
-    try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        stream.seek(0)
-        say(f"waiting: process {stream.read() or 'unknown'} is at work in '{path.parent}'")
-        fcntl.flock(stream, fcntl.LOCK_EX)

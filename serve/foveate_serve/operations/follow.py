@@ -96,8 +96,10 @@ class Follower:
     def _follow(self, promoted: str | None) -> None:
         if promoted is None or promoted == self.serving.bundle_id:
             self.refused = None
+            self._mend()
             return
         if promoted == self.refused:
+            self._mend()
             return
         try:
             new = self._registry.fetched(promoted)
@@ -112,6 +114,14 @@ class Follower:
         self.refused = promoted
         self._say(f"bundle {promoted} was refused: {problem}")
         self._return()
+
+    def _mend(self) -> None:
+        """Put the serving bundle back where somebody who changed the config at the same time has undone it."""
+        if self._running.bundles() == {str(self.serving.place)}:
+            return
+        self._say(f"another change put back an older bundle: applying bundle {self.serving.bundle_id} again")
+        problem = self._applied(self.serving)
+        self._say(f"bundle {self.serving.bundle_id} serves" if problem is None else f"it was refused: {problem}")
 
     def _return(self) -> None:
         """Have the last good bundle back in the config, so that a replica that starts anew takes it too."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from hashlib import sha256
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
@@ -17,6 +18,8 @@ from ray.dashboard.modules.serve.sdk import ServeSubmissionClient
 from ray.exceptions import AuthenticationError
 
 from foveate.errors import ConfigError, ServingError
+from foveate.files import locked
+from foveate.stored import cache
 from foveate_serve.names import APPLICATION, BUNDLE_KEY, SHADOW
 from foveate_serve.operations.cluster import LOOPBACK
 
@@ -108,10 +111,25 @@ class Running:
         ServingError
             The application does not run, or Serve refuses the change.
         """
-        application = self.application()["deployed_app_config"]
-        for deployment in application["deployments"]:
-            edit(deployment)
-        self.apply(application, {})
+        # Serve takes the whole config and knows no condition: of two who read it and put it back, one would undo the
+        # other's change. On this machine they wait for each other; a follower mends what another machine undid.
+        with locked(cache() / f"serve-{sha256(self.dashboard.encode()).hexdigest()[:16]}.lock"):
+            application = self.application()["deployed_app_config"]
+            for deployment in application["deployments"]:
+                edit(deployment)
+            self.apply(application, {})
+
+    def bundles(self) -> set[str]:
+        """Return the places of the bundles that replicas are told to hold, the shadow's aside: one, unless changed.
+
+        Raises
+        ------
+        ServingError
+            The application does not run.
+        """
+        deployments = self.application()["deployed_app_config"]["deployments"]
+        configs = (one.get("user_config") or {} for one in deployments if one["name"] != SHADOW)
+        return {config[BUNDLE_KEY] for config in configs if BUNDLE_KEY in config}
 
     def swap(self, bundle: str) -> None:
         """Have every replica but the shadow take the bundle in a folder; sizes stay as they are."""

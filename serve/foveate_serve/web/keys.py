@@ -11,20 +11,23 @@ import json
 import os
 import secrets
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, TypeVar
 
 from limits import RateLimitItem, parse
 
 from foveate.config import from_dict, to_dict
 from foveate.errors import ConfigError, NotFoundError
+from foveate.files import locked, sync_folder
 
 Scope: TypeAlias = Literal["read", "write", "inspect", "admin"]
 """``read``: slates and the catalogue; ``write``: events; ``inspect``: why items are in a slate or not, which tells of a
 viewer's history, and slates of another moment; ``admin``: these and all else."""
+
+T = TypeVar("T")
 
 _PREFIX: Final = "fv"
 _NOBODY: Final = hashlib.sha256(b"").hexdigest()
@@ -113,7 +116,7 @@ class Keys:
             raise ConfigError(f"keys '{path}' cannot be read: {error}") from error
 
     def write(self, path: Path) -> None:
-        """Write the file in one step, for its owner alone."""
+        """Write the file in one step, for its owner alone; to add to what others write too, see :meth:`change`."""
         path.parent.mkdir(parents=True, exist_ok=True)
         # What mkstemp makes is its owner's alone.
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -123,9 +126,33 @@ class Keys:
                 stream.flush()
                 os.fsync(stream.fileno())
             Path(name).replace(path)
+            sync_folder(path.parent)
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
+
+    @classmethod
+    def change(cls, path: Path, edit: Callable[[Keys], tuple[Keys, T]]) -> T:
+        """Change a file of keys, made if it is absent; others who change it wait, and no change of theirs is lost.
+
+        Parameters
+        ----------
+        edit
+            Returns the keys as they are to be, and what the caller wants to know of them.
+
+        Raises
+        ------
+        ConfigError
+            The file is damaged, or cannot be written.
+        """
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with locked(path.with_name(f".{path.name}.lock")):
+                keys, found = edit(cls.read(path) if path.exists() else cls())
+                keys.write(path)
+        except OSError as error:
+            raise ConfigError(f"keys '{path}' cannot be written: {error.strerror}") from error
+        return found
 
     def secret(self) -> bytes:
         """Return what cursors are signed with; a file of an older Foveate has its digests for it."""
