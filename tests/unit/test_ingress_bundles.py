@@ -14,6 +14,7 @@ from ray.serve.handle import DeploymentHandle
 from foveate.bundle import Bundle
 from foveate.config import to_dict
 from foveate.messages import RecommendRequest
+from foveate.state.base import utc_micros
 from foveate.state.opening import check_state
 from foveate_serve.bundles.holder import BundleHolder, BundleNotHeldError
 from foveate_serve.config import ServeConfig
@@ -95,8 +96,17 @@ def test_a_request_that_meets_replicas_without_a_bundle_in_common_is_asked_again
 
 
 def test_where_no_replica_comes_to_hold_it_the_deadline_ends_the_asking(
-    small_bundle: Bundle, second: Bundle, tmp_path: Path
+    small_bundle: Bundle, second: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = ingress((small_bundle, second), tmp_path / "state.sqlite", (small_bundle,), 400)
+    made = ingress((small_bundle, second), tmp_path / "state.sqlite", (small_bundle,), 600_000)
+    waited = []
+
+    async def wait(seconds: float) -> None:
+        waited.append(seconds)
+
+    # The time passes while it waits to ask again, four minutes each: the stages have all that a slow machine needs.
+    monkeypatch.setattr("foveate_serve.ingress.utc_micros", lambda: utc_micros() + len(waited) * 240_000_000)
+    monkeypatch.setattr("foveate_serve.ingress.asyncio.sleep", wait)
     with pytest.raises(BundleNotHeldError, match="no bundle is held by every replica yet"):
         asyncio.run(made.recommend(REQUEST))
+    assert len(waited) == 3
