@@ -12,7 +12,7 @@ import numpy as np
 from foveate.grouped import in_parts
 from foveate.messages import SlateItem
 from foveate.state.base import utc_micros
-from foveate.state.record import pack, served_of
+from foveate.state.record import pack_plain
 
 _REQUESTS: Final = 500
 """Requests read and written in one go."""
@@ -37,9 +37,7 @@ def _record(connection: sqlite3.Connection, request_id: str, now: int) -> tuple[
     values = dict(zip((name for name, *_ in cursor.description), cursor.fetchone(), strict=True))
     request, context = (json.loads(values.pop(name)) for name in ("request", "context"))
     slate = values | {name: json.loads(values[name]) for name in ("relaxed", "degraded")}
-    items = _items(connection, request_id)
-    served = served_of({"request": request, "context": context, "slate": slate}, items)
-    return request_id, served.slate.user_id, now, pack(served)
+    return request_id, slate["user_id"], now, pack_plain(request, context, slate, _items(connection, request_id))
 
 
 def _items(connection: sqlite3.Connection, request_id: str) -> Sequence[SlateItem]:

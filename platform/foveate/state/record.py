@@ -43,15 +43,22 @@ _OF_SLATE: Final = (
 
 def pack(served: ServedRequest) -> bytes:
     """Return the bytes of a served request."""
-    slate = served.slate
+    slate = {name: getattr(served.slate, name) for name in _OF_SLATE}
+    return pack_plain(to_dict(served.request), to_dict(served.context), slate, served.slate.items)
+
+
+def pack_plain(
+    request: Mapping[str, Any], context: Mapping[str, Any], slate: Mapping[str, Any], items: Sequence[SlateItem]
+) -> bytes:
+    """Return the bytes of a served request whose parts but for the items are plain values already."""
     record = {
-        "request": to_dict(served.request),
-        "context": to_dict(served.context),
-        "slate": {name: getattr(slate, name) for name in _OF_SLATE},
-        "items": [(one.item_id, one.position, float(one.score), one.sources, len(one.features)) for one in slate.items],
+        "request": request,
+        "context": context,
+        "slate": slate,
+        "items": [(one.item_id, one.position, float(one.score), one.sources, len(one.features)) for one in items],
     }
     text = json.dumps(record, separators=(",", ":")).encode()
-    content = _LENGTH.pack(len(text)) + text + _shuffled([one.features for one in slate.items])
+    content = _LENGTH.pack(len(text)) + text + _shuffled([one.features for one in items])
     return bytes([FORMAT]) + zlib.compress(content, _LEVEL)
 
 
@@ -78,18 +85,7 @@ def unpack(packed: bytes) -> ServedRequest:
         SlateItem(item_id, position, score, tuple(sources), own)
         for (item_id, position, score, sources, _), own in zip(record["items"], features, strict=True)
     ]
-    return served_of(record, items)
-
-
-def served_of(record: Mapping[str, Any], items: Sequence[SlateItem]) -> ServedRequest:
-    """Return a served request of a record's plain values (``request``, ``context``, ``slate``) and its items."""
-    slate = {**record["slate"]}
-    slate |= {name: tuple(slate[name]) for name in ("relaxed", "degraded")}
-    return ServedRequest(
-        request=from_dict(RecommendRequest, record["request"]),
-        context=from_dict(RequestContext, record["context"]),
-        slate=Slate(items=tuple(items), **slate),
-    )
+    return _served_of(record, items)
 
 
 def _shuffled(features: Sequence[NDArray[np.float32]]) -> bytes:
@@ -112,8 +108,19 @@ def _unpacked_text(record: Mapping[str, Any]) -> ServedRequest:
         SlateItem(item_id, position, score, tuple(sources), _decoded(features))
         for item_id, position, score, sources, features in record["items"]
     ]
-    return served_of(record, items)
+    return _served_of(record, items)
 
 
 def _decoded(features: str) -> NDArray[np.float32]:
     return np.frombuffer(base64.b64decode(features), dtype="<f4").astype(np.float32)
+
+
+def _served_of(record: Mapping[str, Any], items: Sequence[SlateItem]) -> ServedRequest:
+    """Return a served request of a record's plain values (``request``, ``context``, ``slate``) and its items."""
+    slate = {**record["slate"]}
+    slate |= {name: tuple(slate[name]) for name in ("relaxed", "degraded")}
+    return ServedRequest(
+        request=from_dict(RecommendRequest, record["request"]),
+        context=from_dict(RequestContext, record["context"]),
+        slate=Slate(items=tuple(items), **slate),
+    )
