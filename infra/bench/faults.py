@@ -1,9 +1,11 @@
 """What a steady stream of requests sees of every kind of trouble: a real cluster of three nodes, real kills.
 
-Two replicas of each stage are asked 20 times a second while one thing after the other goes wrong. The table says for
-each how many requests failed, with what status, how many slates had something stand in for a stage, and how long the
-slowest good answer took. A request that was under way in a process that is killed -9 may fail, if the kill struck
-between the reading of its body and its answer; nothing else may.
+Two replicas of each stage are asked for slates 20 times a second, and given events 10 times a second, while one thing
+after the other goes wrong. The table says for each how many requests failed, with what status, how many slates had
+something stand in for a stage, and how long the slowest good answer took. A request that was under way in a process
+that is killed -9 may fail, if the kill struck between the reading of its body and its answer; nothing else may. Events
+that cannot be stored are refused with 503 and a time to try again, which is an answer and no failure. At the end every
+event that was acknowledged must be in the store, once.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 from ray.cluster_utils import Cluster
 from ray.dashboard.modules.serve.sdk import ServeSubmissionClient
 from ray.util.state import list_actors
@@ -36,6 +39,7 @@ from lab.serving_world import World, serving_world
 from lab.steady import Steady, told
 
 PER_SECOND = 20.0
+EVENTS_PER_SECOND = 10.0
 NODE: dict[str, Any] = {"num_cpus": 2, "node_ip_address": LOOPBACK}
 CONFIG = ServeConfig(
     topology="split",
@@ -125,6 +129,35 @@ def store_gone(ground: Ground) -> None:
         database.close()
 
 
+def writer_waits(ground: Ground) -> None:
+    """Hold the right to write for longer than events may wait."""
+    database = sqlite3.connect(ground.world.state, isolation_level=None, timeout=30.0)
+    database.execute("BEGIN IMMEDIATE")
+    time.sleep(8.0)
+    database.execute("ROLLBACK")
+    database.close()
+
+
+def store_moved(ground: Ground) -> None:
+    """Move the store's files away and back: nobody may write into nothing meanwhile."""
+    path = ground.world.state
+    names = [path.name + suffix for suffix in ("", "-wal", "-shm") if path.with_name(path.name + suffix).exists()]
+    for name in names:
+        path.with_name(name).rename(path.with_name(f"away-{name}"))
+    time.sleep(5.0)
+    for name in reversed(names):
+        path.with_name(f"away-{name}").rename(path.with_name(name))
+
+
+def haproxy(ground: Ground) -> None:
+    """Kill the proxy before the replicas."""
+    del ground
+    own = [one for one in psutil.Process().children(recursive=True) if one.name() == "haproxy"]
+    for process in own:
+        process.kill()
+    time.sleep(15.0)
+
+
 def controller(ground: Ground) -> None:
     [actor] = list_actors(ground.dashboard, filters=[("class_name", "=", "ServeController"), ("state", "=", "ALIVE")])
     assert actor.pid
@@ -156,6 +189,9 @@ FAULTS: dict[str, Callable[[Ground], None]] = {
     "10 hot swaps": swaps,
     "5 bad bundles": bad_bundles,
     "the viewers' store is destroyed for 5 s": store_gone,
+    "a writer holds the viewers' store for 8 s": writer_waits,
+    "the viewers' store is moved away for 5 s": store_moved,
+    "kill -9 of HAProxy": haproxy,
     "kill -9 of Serve's controller": controller,
     "the GCS is down for 4 s": gcs,
     "one node of three is lost": node,
@@ -216,18 +252,52 @@ def main() -> None:
         world = World(kept.bundle, state, kept.users)
         with (
             ground(world, folder) as (one, url),
-            Steady(f"{url}/v1/recommend", world.users, PER_SECOND).running() as load,
+            Steady(f"{url}/v1/recommend", world.users, PER_SECOND).running() as slates,
+            Steady(f"{url}/v1/events", world.users, EVENTS_PER_SECOND, _event(world)).running() as events,
         ):
             time.sleep(3.0)
-            rows = [_row(name, one, load) for name in options.only or FAULTS]
-    print("\n".join(["| trouble | requests | failed | how | stood in | slowest |", "|---|---:|---:|---|---|---:|"]))
+            rows = [_row(name, one, slates, events) for name in options.only or FAULTS]
+        kept_once, acknowledged = _kept(state, events)
+    head = ["trouble", "slates", "failed", "how", "stood in", "slowest", "events", "failed", "told to wait"]
+    print("| " + " | ".join(head) + " |")
+    print("|---|---:|---:|---|---|---:|---:|---:|---:|")
     for row in rows:
         print("| " + " | ".join(map(str, row.values())) + " |")
+    print(f"acknowledged events {acknowledged:,}, in the store once {kept_once:,}")
+    figures = {
+        "slates_failed": sum(row["failed"] for row in rows),
+        "events_failed": sum(row["events failed"] for row in rows),
+        "events_lost": acknowledged - kept_once,
+    }
+    for name, value in figures.items():
+        print(f"ratio faults_{name} {value} goal <= 0")
     if options.json:
         options.json.write_text(json.dumps(rows, indent=1) + "\n")
 
 
-def _row(name: str, ground: Ground, load: Steady) -> dict[str, Any]:
+def _event(world: World) -> Callable[[int, str], dict[str, Any]]:
+    """Return what posts the n-th event: one of its own id, of an item that exists."""
+    items = Bundle.load(world.bundle).model.catalog.items.ids
+
+    def event(number: int, user: str) -> dict[str, Any]:
+        what = {"user_id": user, "item_id": str(items[number % len(items)]), "kind": "like"}
+        return {"events": [{**what, "event_id": f"fault-{number}"}]}
+
+    return event
+
+
+def _kept(state: Path, events: Steady) -> tuple[int, int]:
+    """Return how many of the acknowledged events are in the store once, and how many were acknowledged."""
+    acknowledged = {f"fault-{one.number}" for one in events.answers if one.status == 200}
+    with sqlite3.connect(state) as database:
+        counts = dict(
+            database.execute("SELECT event_id, count(*) FROM events WHERE event_id LIKE 'fault-%' GROUP BY event_id")
+        )
+    database.close()
+    return sum(counts.get(one) == 1 for one in acknowledged), len(acknowledged)
+
+
+def _row(name: str, ground: Ground, load: Steady, events: Steady) -> dict[str, Any]:
     began = time.monotonic()
     FAULTS[name](ground)
     # What was asked in the midst of it must have been answered.
@@ -235,9 +305,20 @@ def _row(name: str, ground: Ground, load: Steady) -> dict[str, Any]:
     answers = load.since(began)
     failed, how, stood_in = told(answers)
     slowest = max((one.milliseconds for one in answers if one.status == 200), default=float("nan"))
-    row = {"trouble": name, "requests": len(answers), "failed": failed, "how": how, "stood in": stood_in}
+    given = events.since(began)
+    row = {
+        "trouble": name,
+        "requests": len(answers),
+        "failed": failed,
+        "how": how,
+        "stood in": stood_in,
+        "slowest": f"{slowest:,.0f} ms",
+        "events": len(given),
+        "events failed": sum(one.status != 200 and not one.told_to_wait for one in given),
+        "told to wait": sum(one.told_to_wait for one in given),
+    }
     print(f"{name}: {row}", flush=True)
-    return {**row, "slowest": f"{slowest:,.0f} ms"}
+    return row
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +24,15 @@ class Answer:
     milliseconds: float
     bundle_id: str | None = None
     degraded: tuple[str, ...] = ()
+    number: int = 0
+    """Of the request."""
+    told_to_wait: bool = False
+    """Whether it was refused with a time to try again."""
+
+
+def slate_of(_: int, user: str) -> dict[str, Any]:
+    """Ask for a slate of twenty."""
+    return {"user_id": user, "k": 20}
 
 
 @dataclass
@@ -33,6 +42,8 @@ class Steady:
     url: str
     users: Sequence[str]
     per_second: float
+    body: Callable[[int, str], Mapping[str, Any]] = slate_of
+    """Of the n-th request, for a viewer."""
     answers: list[Answer] = field(default_factory=list)
     headers: Mapping[str, str] = field(default_factory=dict)
     """Of each request, such as a key."""
@@ -60,20 +71,23 @@ class Steady:
         async with session, asyncio.TaskGroup() as tasks:
             began, number = time.monotonic(), 0
             while not self._over.is_set():
-                tasks.create_task(self._ask(session, self.users[number % len(self.users)]))
+                tasks.create_task(self._ask(session, number))
                 number += 1
                 await asyncio.sleep(max(0.0, began + number / self.per_second - time.monotonic()))
 
-    async def _ask(self, session: aiohttp.ClientSession, user: str) -> None:
+    async def _ask(self, session: aiohttp.ClientSession, number: int) -> None:
         asked = time.monotonic()
-        status, told = 0, {}
+        status, told, wait = 0, {}, False
+        body = self.body(number, self.users[number % len(self.users)])
         try:
-            async with session.post(self.url, json={"user_id": user, "k": 20}) as answer:
+            async with session.post(self.url, json=body) as answer:
                 status, told = answer.status, await _json(answer)
+                wait = status == 503 and "retry-after" in answer.headers
         except (aiohttp.ClientError, TimeoutError):
             pass
         took = 1e3 * (time.monotonic() - asked)
-        self.answers.append(Answer(asked, status, took, told.get("bundle_id"), tuple(told.get("degraded", ()))))
+        degraded = tuple(told.get("degraded", ()))
+        self.answers.append(Answer(asked, status, took, told.get("bundle_id"), degraded, number, wait))
 
 
 async def _json(answer: aiohttp.ClientResponse) -> dict[str, Any]:
