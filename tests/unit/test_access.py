@@ -261,3 +261,10 @@ def test_a_host_that_would_never_become_ready_is_refused_at_once(host: str) -> N
     with pytest.raises(ConfigError, match=rf"{host}.*0\.0\.0\.0.*proxy=python"):
         check_host(ServeConfig(host=host))
     check_host(ServeConfig(host=host, proxy="python"))
+
+
+@pytest.mark.parametrize("host", ["::1", "[::1]"])
+def test_this_machine_by_ipv6_needs_the_python_proxy(host: str) -> None:
+    with pytest.raises(ConfigError, match="listen there, or set proxy=python"):
+        check_host(ServeConfig(host=host))
+    check_host(ServeConfig(host=host, proxy="python"))

@@ -67,3 +67,18 @@ def test_what_cannot_be_written_is_told_and_the_next_is_written(
         assert kept.sizes == (2, 2)
         assert kept.request_ids() == ["r003", "r002"]
         assert "impressions of 2 requests could not be written" in caplog.text
+
+
+def test_what_waits_for_a_store_has_bounds_and_what_is_lost_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def serve(writer: ImpressionWriter) -> None:
+        async with writer.running():
+            for number in range(6):
+                writer.add(served(number))
+
+    with Counting(tmp_path / "state.sqlite") as kept, caplog.at_level("ERROR", "ray.serve"):
+        asyncio.run(serve(ImpressionWriter(kept, gather_s=0.0, most=4)))
+        assert kept.request_ids() == ["r003", "r002", "r001", "r000"]
+    assert "impressions are lost: 4 requests wait" in caplog.text
+    assert "impressions of 2 requests were lost" in caplog.text

@@ -33,6 +33,9 @@ def check_host(config: ServeConfig) -> None:
     ConfigError
         It is one of the machine's addresses, and HAProxy asks the replicas of its own machine at 127.0.0.1.
     """
+    if config.proxy == "haproxy" and is_loopback(config.host) and ":" in config.host:
+        remedy = "listen there, or set proxy=python"
+        raise ConfigError(f"--host {config.host}: behind HAProxy replicas are asked at 127.0.0.1 alone: {remedy}")
     if config.proxy == "haproxy" and not is_loopback(config.host) and not _is_every(config.host):
         remedy = "listen on 0.0.0.0 behind a firewall, or set proxy=python"
         raise ConfigError(f"--host {config.host}: behind HAProxy replicas are asked at 127.0.0.1 too: {remedy}")

@@ -14,6 +14,7 @@ logger = logging.getLogger("ray.serve")
 
 BATCH: Final = 256
 GATHER_S: Final = 0.05
+MOST_WAITING: Final = 10_000
 
 
 class ImpressionWriter:
@@ -28,17 +29,27 @@ class ImpressionWriter:
     gather_s
         Seconds that the first of a transaction waits for others: each transaction costs as much as several requests.
         As much of what was shown is lost where the process is killed.
+    most
+        Requests that wait to be written, at most: memory has an end, and a store may be away for long.
     """
 
-    def __init__(self, sink: ImpressionSink, batch: int = BATCH, gather_s: float = GATHER_S) -> None:
+    def __init__(
+        self, sink: ImpressionSink, batch: int = BATCH, gather_s: float = GATHER_S, most: int = MOST_WAITING
+    ) -> None:
         self._sink = sink
         self._batch = batch
         self._gather_s = gather_s
-        self._queue: asyncio.Queue[ServedRequest] = asyncio.Queue()
+        self._queue: asyncio.Queue[ServedRequest] = asyncio.Queue(most)
+        self._lost = 0
 
     def add(self, served: ServedRequest) -> None:
-        """Hand over one served request; returns at once."""
-        self._queue.put_nowait(served)
+        """Hand over one served request; returns at once. What there is no more room for is lost, and that is said."""
+        try:
+            self._queue.put_nowait(served)
+        except asyncio.QueueFull:
+            if not self._lost:
+                logger.error("impressions are lost: %d requests wait for the store already", self._queue.qsize())
+            self._lost += 1
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -61,6 +72,12 @@ class ImpressionWriter:
             except Exception:
                 # Serving goes on without a record; what is lost is said, never hidden.
                 logger.exception("impressions of %d requests could not be written and are lost", len(served))
+            else:
+                if self._lost:
+                    logger.error(
+                        "impressions of %d requests were lost while the store could not be written", self._lost
+                    )
+                    self._lost = 0
             finally:
                 for _ in served:
                     self._queue.task_done()
