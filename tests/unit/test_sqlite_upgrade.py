@@ -164,3 +164,25 @@ def test_events_of_clients_keep_their_ids_in_the_upgrade(old: Path) -> None:
     with SqliteState(old) as state:
         assert state.append([ViewerEvent("u", "x", "like", event_id=event_id) for event_id in ids]) == 0
         assert state.append([ViewerEvent("v", "x", "like", event_id=ids[0])]) == 1
+
+
+def test_a_file_whose_server_was_killed_opens_again_after_it_was_brought_up_to_date(old: Path, tmp_path: Path) -> None:
+    """Pages of the new tables may have been others' pages in the log that the killed server left."""
+    with closing(sqlite3.connect(old, isolation_level=None)) as before:
+        before.execute("PRAGMA wal_autocheckpoint=0")
+        for number in range(300):
+            put_request(old, f"r{number}")
+        before.execute("DELETE FROM impressions WHERE request_id > 'r15'")
+        left = tmp_path / "left"
+        left.mkdir()
+        for suffix in ("", "-wal"):
+            (left / f"state{suffix}").write_bytes(old.with_name(old.name + suffix).read_bytes())
+    with SqliteImpressions(left / "state") as one:
+        # A reader keeps the log from beginning anew while all of it is written into the file.
+        with closing(sqlite3.connect(left / "state", isolation_level=None)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM requests").fetchone()
+            with closing(sqlite3.connect(left / "state")) as other:
+                other.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            with SqliteImpressions(left / "state", create=False) as another:
+                assert another.request_ids(3) == one.request_ids(3)

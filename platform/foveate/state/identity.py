@@ -128,7 +128,11 @@ def _stored(path: Path) -> tuple[str, int] | None:
 
 
 def _logged_page(log: Path, page: int) -> bytes | None:
-    """Return a page as the log first has it, None where it does not: https://www.sqlite.org/fileformat2.html#walformat."""
+    """Return a page as the log last has it, None where it does not: https://www.sqlite.org/fileformat2.html#walformat.
+
+    What stood there before may have been a page of another table: one of an older version, before an upgrade.
+    """
+    found = None
     with log.open("rb") as stream:
         header = stream.read(_WAL_HEADER.size)
         if len(header) < _WAL_HEADER.size:
@@ -138,8 +142,9 @@ def _logged_page(log: Path, page: int) -> bytes | None:
             number, _, *own, _, _ = _FRAME_HEADER.unpack(frame)
             if own != salts:
                 # What follows is left of an earlier round of the log.
-                return None
+                break
             if number == page:
-                return stream.read(size)
-            stream.seek(size, os.SEEK_CUR)
-    return None
+                found = stream.read(size)
+            else:
+                stream.seek(size, os.SEEK_CUR)
+    return found
