@@ -177,12 +177,12 @@ def test_a_file_whose_server_was_killed_opens_again_after_it_was_brought_up_to_d
         left.mkdir()
         for suffix in ("", "-wal"):
             (left / f"state{suffix}").write_bytes(old.with_name(old.name + suffix).read_bytes())
-    with SqliteImpressions(left / "state") as one:
+    reading = closing(sqlite3.connect(left / "state", isolation_level=None))
+    with SqliteImpressions(left / "state") as one, reading as reader:
         # A reader keeps the log from beginning anew while all of it is written into the file.
-        with closing(sqlite3.connect(left / "state", isolation_level=None)) as reader:
-            reader.execute("BEGIN")
-            reader.execute("SELECT count(*) FROM requests").fetchone()
-            with closing(sqlite3.connect(left / "state")) as other:
-                other.execute("PRAGMA wal_checkpoint(PASSIVE)")
-            with SqliteImpressions(left / "state", create=False) as another:
-                assert another.request_ids(3) == one.request_ids(3)
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM requests").fetchone()
+        with closing(sqlite3.connect(left / "state")) as other:
+            other.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        with SqliteImpressions(left / "state", create=False) as another:
+            assert another.request_ids(3) == one.request_ids(3)
