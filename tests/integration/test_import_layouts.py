@@ -335,3 +335,25 @@ def test_the_page_names_every_setting(repository: Path) -> None:
         "columns",
         "separator",
     }
+
+
+def test_ids_are_floats_in_one_file_and_integers_in_another(tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    (raw / "a.csv").write_text("user_id,item_id\n1.0,10\n")
+    (raw / "b.csv").write_text("user_id,item_id\n1,11\n2,11\n")
+    dataset = import_dataset(TableReader(), raw, tmp_path / "out")
+    assert [(user, item) for user, item, *_ in events(dataset)] == [("1", "10"), ("1", "11"), ("2", "11")]
+
+
+@pytest.mark.parametrize(
+    ("log", "told"),
+    [
+        ('[{"user_id": ["u1", "u2"], "item_id": ["a", "b"]}]', "column 'user_id' holds objects or lists"),
+        ('[{"user_id": "u1", "item_id": "a", "watch": "long"}]', r"on_error=skip, or the column with columns\.watch=n"),
+    ],
+)
+def test_a_refusal_says_what_can_be_done(log: str, told: str, tmp_path: Path) -> None:
+    (tmp_path / "log.json").write_text(log)
+    with pytest.raises((ReaderError, SchemaError), match=told):
+        import_dataset(TableReader(), tmp_path / "log.json", tmp_path / "out")

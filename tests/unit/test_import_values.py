@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from foveate.data.readers.names import LOG_NAMES, guess_columns, seconds_scale
 from foveate.data.values.base import Parser
 from foveate.data.values.numbers import Flag, Integer, Number, Seconds, Years
 from foveate.data.values.text import Id, OneOf, Text, Words, list_separator
@@ -49,6 +50,13 @@ def read(parser: Parser, values: list[Any], dtype: pl.DataType | type[pl.DataTyp
         "Wed, 01 May 2024 12:00:00 GMT",
         "Wed May 01 12:00:00 +0000 2024",
         "May 1, 2024 12:00 PM",
+        "20240501 12:00:00",
+        "20240501 120000",
+        "2024-05-01t12:00:00z",
+        "2024-05-01_12:00:00",
+        "2024-05-01T14:00:00+02:00[Europe/Berlin]",
+        "Wed May 01 2024 14:00:00 GMT+0200 (Central European Summer Time)",
+        "01/May/2024:14:00:00 +0200",
     ],
 )
 def test_one_moment_is_written_in_many_ways(text: str) -> None:
@@ -75,6 +83,11 @@ def test_dates_as_numbers_are_no_seconds() -> None:
         NOON.replace(hour=0),
         BAD,
     ]
+    moments = {"2024050112": NOON, "202405011200": NOON, "20240501120000123": NOON.replace(microsecond=123_000)}
+    for number, moment in moments.items():
+        assert made_of_digits(pl.Series([int(number)]))
+        assert read(Time(digits=True), [number]) == [moment]
+    assert not made_of_digits(pl.Series([2024050112, 2024050160]))
     # A log that counts its rows: the twenty-millionth is no date.
     assert read(Time(), [20_240_501])[0].year == 1970
 
@@ -94,6 +107,9 @@ def test_a_time_beyond_the_calendar_is_bad_and_no_traceback() -> None:
 def test_times_of_a_zone_are_moved_to_utc() -> None:
     assert read(Time(zone="Europe/Berlin"), ["2024-05-01T14:00:00", "2024-05-01T12:00:00Z"]) == [NOON, NOON]
     assert read(Time(zone="Europe/Berlin"), [dt.datetime(2024, 5, 1, 14)]) == [NOON]
+    # An hour that summer time leaves out is no time, in whatever way it is written.
+    for left_out in (["2024-03-31 02:30:00"], ["31.03.2024 02:30"], [dt.datetime(2024, 3, 31, 2, 30)]):
+        assert read(Time(zone="Europe/Berlin"), left_out) == [BAD]
     parsed = Time().parse(pl.Series(["2024-05-01T12:00:00", "2024-05-01T12:00:00Z"]))
     assert (parsed.naive, parsed.zoned) == (1, 1)
 
@@ -102,7 +118,9 @@ def test_a_year_is_a_date_where_years_are_expected() -> None:
     assert read(Time(years=True), ["1995"]) == [dt.datetime(1995, 1, 1, tzinfo=UTC)]
 
 
-@pytest.mark.parametrize("nothing", ["", "NULL", "null", "NaN", "NaT", "\\N", "None", "<NA>", "N/A", " "])
+@pytest.mark.parametrize(
+    "nothing", ["", "NULL", "null", "NaN", "NaT", "\\N", "None", "<NA>", "N/A", " ", "NIL", "#NULL!"]
+)
 @pytest.mark.parametrize("parser", [Time(), Number(), Seconds(), Integer(pl.Int32()), Flag(), Years()])
 def test_nothing_has_many_spellings(parser: Parser, nothing: str) -> None:
     assert read(parser, [nothing, "1"])[0] is None
@@ -110,6 +128,7 @@ def test_nothing_has_many_spellings(parser: Parser, nothing: str) -> None:
 
 def test_lengths_of_time_are_seconds() -> None:
     assert read(Seconds(), ["3.5", "00:05:00", "PT5M", "P1DT2H", "5 min", "1:30"]) == [3.5, 300, 300, 93_600, BAD, BAD]
+    assert read(Seconds(), ["0 days 00:01:30", "1 day, 0:01:30.5"]) == [90, 86_490.5]
     assert read(Seconds(), [dt.timedelta(seconds=5)], pl.Duration("us")) == [5]
     assert read(Seconds(), [dt.timedelta(seconds=5)], pl.Duration("ms")) == [5]
     assert read(Seconds(), [dt.time(0, 5)]) == [300]
@@ -147,6 +166,42 @@ def test_ids_are_kept_byte_for_byte() -> None:
     assert read(Id(), [["u"]]) == [BAD]
 
 
+def test_ids_of_every_type_are_text_or_bad() -> None:
+    assert read(Id(), [Decimal("7.00"), Decimal("1.50")]) == ["7", "1.50"]
+    assert read(Id(), [b"u1", b"\xff"]) == ["u1", BAD]
+    assert read(Id(), ["  ", " NULL", "a b"]) == [None, None, "a b"]
+
+
+def test_floats_that_stand_for_several_ids_are_no_ids() -> None:
+    assert read(Id(), [2.0**53 - 1, 2.0**53], pl.Float64) == ["9007199254740991", BAD]
+    assert read(Id(), [2.0**24 - 1, 2.0**24], pl.Float32) == ["16777215", BAD]
+
+
+@pytest.mark.parametrize(
+    ("name", "ours", "scale"),
+    [
+        ("watch_time (ms)", "watch", 0.001),
+        ("watchtimems", "watch", 0.001),
+        ("watch_time_us", "watch", 1e-6),
+        ("watchTimeSec", "watch", 1),
+        ("play_time_hours", "watch", 3600),
+        ("minutes_watched", "watch", 60),
+        ("ms_played", "watch", 0.001),
+        ("duration_min", "duration", 60),
+        ("watch", "watch", 1),
+    ],
+)
+def test_names_of_lengths_say_their_unit(name: str, ours: str, scale: float) -> None:
+    assert guess_columns([name, "min_length"], LOG_NAMES, ()) == {ours: name}
+    assert seconds_scale(name) == scale
+    assert Seconds(scale).about
+
+
+def test_names_may_stand_behind_their_table() -> None:
+    assert guess_columns(["r.uid", "r.movie"], LOG_NAMES, ()) == {"user_id": "r.uid", "item_id": "r.movie"}
+    assert guess_columns(["a.uid", "b.movie"], LOG_NAMES, ()) == {}
+
+
 def test_lists_have_many_forms() -> None:
     assert read(Words(), ["Action | Comedy", "Comedy||Action|", "(no genres listed)", None]) == [
         ["Action", "Comedy"],
@@ -160,6 +215,13 @@ def test_lists_have_many_forms() -> None:
         ["Drama"],
         ["p", "q"],
     ]
+    printed = [
+        "['x', 'y, z']",
+        "[{'id': 1, 'name': 'Drama'}, {'id': 2, 'name': 'War'}]",
+        "['x' \"y's\"\n 'z']",
+        '{p,"q, r"}',
+    ]
+    assert read(Words(","), printed) == [["x", "y, z"], ["Drama", "War"], ["x", "y's", "z"], ["p", "q, r"]]
     assert read(Words(), [["a", " b", ""], None]) == [["a", "b"], None]
     assert list_separator([pl.Series(["a, b", "c"])]) == ","
     assert list_separator([pl.Series(["News, Politics|Sport", "c"])]) == "|"

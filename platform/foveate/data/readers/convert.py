@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Final, Literal, TypeAlias
 
 import polars as pl
 
 from foveate.data.raw.table import BROKEN, RawTable
+from foveate.data.schema import ITEM_ID, ITEMS, USER_ID
 from foveate.data.values.base import Parser
-from foveate.data.values.text import FLOAT_ID, Id
+from foveate.data.values.text import FLOAT_ID, INTEGRAL_ID, Id
 from foveate.data.values.times import (
     UNIT_NAMES,
     DateOrder,
@@ -51,10 +53,11 @@ class Column:
 
 @dataclass(frozen=True)
 class Fault:
-    """A row that cannot be read, from 0, and why."""
+    """A row that cannot be read, from 0, why, and what else may be done than to leave it out."""
 
     row: int
     why: str
+    otherwise: str = ""
 
 
 @dataclass(frozen=True)
@@ -146,7 +149,7 @@ class RowErrors:
             more = f" (and {converted.bad - 1:,} more near it)" if converted.bad > 1 else ""
             raise ReaderError(
                 f"'{table.name}' cannot be read: {table.position(fault.row)}, {fault.why}{more}; mend it, or leave "
-                "such rows out with on_error=skip"
+                f"such rows out with on_error=skip{fault.otherwise}"
             )
 
     def finish(self) -> None:
@@ -196,29 +199,23 @@ def convert_table(table: RawTable, columns: Sequence[Column], errors: RowErrors,
 
 
 def id_parser(tables: Iterable[tuple[RawTable, str]]) -> Id:
-    """Return what reads ids that stand in these columns: where all of them end in ``.0``, that is no part of them.
+    """Return what reads ids that stand in these columns: where all are whole numbers, ``.0`` is no part of them.
 
     Raises
     ------
     SchemaError
-        A column holds JSON objects.
+        A column holds JSON objects or lists.
     """
-
-    def floats(text: pl.Series) -> bool:
-        known = Id().parse(text).values.drop_nulls()
-        return bool(known.str.contains(FLOAT_ID).all())
-
-    some = False
-    for table, column in tables:
-        if not isinstance(table.schema[column], pl.String):
-            continue
-        sample = table.head()[column]
-        if sample.str.starts_with("{").any():
-            raise SchemaError(table.name, [f"column '{column}' holds objects; take their ids out into columns"])
-        if not floats(sample) or not all(floats(piece[column]) for piece in table.pieces([column])):
-            return Id()
-        some = some or sample.len() > 0
-    return Id(floats=some)
+    texts = [(table, column) for table, column in tables if isinstance(table.schema[column], pl.String)]
+    samples = [Id().parse(table.head()[column]).values.drop_nulls() for table, column in texts]
+    for (table, column), sample in zip(texts, samples, strict=True):
+        if sample.str.contains(r"^\{|^\[.*\]$").any():
+            raise SchemaError(table.name, [f"column '{column}' holds objects or lists; take the ids out into columns"])
+    if not any(sample.str.contains(FLOAT_ID).any() for sample in samples):
+        return Id()
+    # A tool that knows of blanks writes whole numbers as floats in one file, and as they are in another.
+    pieces = (piece[column] for table, column in texts for piece in table.pieces([column]))
+    return Id(floats=all(_are_integral(some) for some in chain(samples, pieces)))
 
 
 def time_parser(
@@ -245,7 +242,10 @@ def time_parser(
         numbers = sample.cast(pl.Float64, strict=False)
         numbers = numbers.filter(numbers.is_finite())
         if len(numbers):
-            digits = unit == "auto" and made_of_digits(numbers.cast(pl.Int64, strict=False))
+            whole = sample.cast(pl.Int64, strict=False)
+            digits = unit == "auto" and made_of_digits(
+                whole if whole.drop_nulls().len() == len(numbers) else numbers.cast(pl.Int64, strict=False)
+            )
             found = UNIT_NAMES[unit] if unit != "auto" else unit_name(numbers)
             about = "dates as numbers" if digits else f"{found} since 1970"
         elif text and sample.null_count() < len(sample):
@@ -253,6 +253,10 @@ def time_parser(
         if text and order == "auto":
             order, about = _order_of(table, column, sample, about)
     return Time(unit, zone, order, digits, years, about)
+
+
+def _are_integral(ids: pl.Series) -> bool:
+    return bool(Id().parse(ids).values.drop_nulls().str.contains(INTEGRAL_ID).all())
 
 
 def expect_columns(table: str, found: Iterable[str], wanted: Iterable[str]) -> None:
@@ -288,17 +292,24 @@ def _order_of(table: RawTable, column: str, sample: pl.Series, about: str) -> tu
 def _faults(
     piece: pl.DataFrame, columns: Sequence[Column], bad: Mapping[str, pl.Series], gone: pl.Series, start: int
 ) -> tuple[Fault, ...]:
-    expects = {column.theirs: column.parser.expects for column in columns}
+    found = {column.theirs: column for column in columns}
     faults = []
     for row in gone.arg_true().head(N_EXAMPLES).to_list():
         name = next(name for name, mask in bad.items() if mask[row])
         if name == BROKEN:
             faults.append(Fault(start + row, f"the row {piece[BROKEN][row]}"))
         else:
-            faults.append(
-                Fault(start + row, f"column '{name}' holds \"{_shown(piece[name][row])}\", not {expects[name]}")
-            )
+            column = found[name]
+            why = f"column '{name}' holds \"{_shown(piece[name][row])}\", not {column.parser.expects}"
+            faults.append(Fault(start + row, why, _without(column)))
     return tuple(faults)
+
+
+def _without(column: Column) -> str:
+    """Say how to do without a column that a table of the user's own happens to have."""
+    if column.how not in ("guessed", "same name") or column.ours in (USER_ID, ITEM_ID):
+        return ""
+    return f", or the column with {'item_columns' if column.ours in ITEMS else 'columns'}.{column.ours}=none"
 
 
 def _shown(value: object) -> str:

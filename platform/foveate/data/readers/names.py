@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 import polars as pl
@@ -19,13 +19,13 @@ LOG_NAMES: Final[dict[str, tuple[str, ...]]] = {
               "trackid", "songid", "bookid", "imdbid", "titleid"),
     OCCURRED_AT: ("timestamp", "ts", "time", "datetime", "eventtime", "eventtimestamp", "createdat", "watchedat",
                   "viewedat", "ratedat", "unixreviewtime", "unixtime", "timems", "timestampms", "date", "eventdate",
-                  "reviewtime", "startedat", "starttime", "when", "day"),
+                  "reviewtime", "startedat", "starttime", "when", "day", "dt", "ds"),
     KIND: ("eventtype", "event", "action", "actiontype", "eventname", "behavior", "behaviortype", "interaction",
            "interactiontype", "type", "feedbacktype"),
     VALUE: ("eventvalue",),
     WATCH: ("watchtime", "watchseconds", "watchduration", "secondswatched", "watchedseconds", "secondsplayed",
             "playtime", "playseconds", "playduration", "viewtime", "dwelltime", "timespent", "watchtimes",
-            "watchtimems", "playtimems", "watchms", "watchminutes", "minuteswatched"),
+            "watchtimems", "playtimems", "watchms", "watchminutes", "minuteswatched", "msplayed"),
     RATE: ("rating", "ratings", "stars", "starrating", "overall"),
     "click": ("isclick", "clicked", "clicks"),
     LONG_VIEW: ("longview", "islongview", "completed"),
@@ -81,8 +81,18 @@ KIND_NAMES: Final[dict[str, tuple[str, ...]]] = {
 }  # fmt: skip
 """Kinds of event: ours, and what others call them."""
 
-_SCALES: Final = (("milliseconds", 0.001), ("millis", 0.001), ("ms", 0.001), ("minutes", 60.0), ("hours", 3600.0))
-"""Seconds in a unit, by how the name of a column ends or begins."""
+_UNITS: Final = {
+    1e-9: ("ns", "nanos", "nanosecs", "nanoseconds"),
+    1e-6: ("us", "micros", "microsecs", "microseconds", "usec"),
+    0.001: ("ms", "millis", "millisecs", "milliseconds", "msec", "msecs", "millisecond"),
+    1.0: ("s", "sec", "secs", "second", "seconds"),
+    60.0: ("min", "mins", "minute", "minutes"),
+    3600.0: ("h", "hr", "hrs", "hour", "hours"),
+}
+"""Seconds in a unit, and how the names of columns write it."""
+
+_LENGTHS: Final = (WATCH, DURATION, "duration_seconds")
+_LENGTH_WORDS: Final = ("watch", "watchtime", "playtime", "duration", "length", "runtime", "videoduration")
 
 
 def plain(name: str) -> str:
@@ -107,15 +117,17 @@ def guess_columns(found: Sequence[str], known: Mapping[str, tuple[str, ...]], ta
     taken
         Their columns that somebody has named already; each is one of ours at most.
     """
-    left = {name: plain(name) for name in found if name not in set(taken)}
+    left = [name for name in found if name not in set(taken)]
     guessed: dict[str, str] = {}
-    for rank in range(1 + max(map(len, known.values()))):
-        for ours, names in known.items():
-            spelling = plain(ours) if rank == 0 else names[rank - 1] if rank <= len(names) else None
-            theirs = next((name for name, one in left.items() if one == spelling), None)
-            if theirs is not None and ours not in guessed:
-                guessed[ours] = theirs
-                del left[theirs]
+    for spell, wanted in ((plain, known), (_without_unit, _lengths(known)), (_without_table(left), known)):
+        spelled = {name: spell(name) for name in left}
+        for rank in range(1 + max(map(len, wanted.values()))):
+            for ours, names in wanted.items():
+                spelling = plain(ours) if rank == 0 else names[rank - 1] if rank <= len(names) else None
+                theirs = next((name for name in left if spelled[name] == spelling), None)
+                if theirs is not None and ours not in guessed:
+                    guessed[ours] = theirs
+                    left.remove(theirs)
     return guessed
 
 
@@ -135,11 +147,37 @@ def guess_kinds(found: Iterable[str | None], known: Sequence[str]) -> dict[str, 
 
 def seconds_scale(name: str) -> float:
     """Return the seconds in one unit of a column of lengths, told by its name, such as ``play_time_ms``."""
-    words = re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
-    for unit, seconds in _SCALES:
-        if re.search(rf"(^|[^a-z]){unit}$|^{unit}[^a-z]", words):
-            return seconds
-    return 60.0 if plain(name) in ("runtime", "runtimeminutes") else 1.0
+    rest, unit = _unit(name)
+    return unit or (60.0 if rest == "runtime" else 1.0)
+
+
+def _lengths(known: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    return {ours: names for ours, names in known.items() if ours in _LENGTHS}
+
+
+def _without_unit(name: str) -> str:
+    return _unit(name)[0]
+
+
+def _unit(name: str) -> tuple[str, float | None]:
+    """Return a name's spelling without the unit that it says, and the seconds in that; None where it says none."""
+    words = re.findall("[a-z]+|[0-9]+", re.sub("([a-z])([A-Z])", r"\1 \2", name).lower())
+    for seconds, units in _UNITS.items():
+        for unit in units:
+            if len(words) > 1 and words[-1] == unit:
+                return "".join(words[:-1]), seconds
+            # min_length is the least, s_length is no length in seconds.
+            if len(words) > 1 and words[0] == unit and (unit == "ms" or len(unit) > 4):
+                return "".join(words[1:]), seconds
+            if len(words) == 1 and len(unit) > 1 and words[0] in {word + unit for word in _LENGTH_WORDS}:
+                return words[0].removesuffix(unit), seconds
+    return "".join(words), None
+
+
+def _without_table(names: Sequence[str]) -> Callable[[str], str]:
+    """Return how names are spelled without what stands before all of them: Hive writes ``ratings.user_id``."""
+    tables = {name.rpartition(".")[0] for name in names}
+    return lambda name: plain(name.rpartition(".")[2]) if len(tables) == 1 and len(names) > 1 else ""
 
 
 def guess_log_positions(names: Sequence[str], rows: pl.DataFrame, is_time: Mapping[str, bool]) -> dict[str, str]:

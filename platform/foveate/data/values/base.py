@@ -10,9 +10,9 @@ import polars as pl
 BLANKS: Final = ("", "NULL", "null", "Null", "NaN", "nan", "NaT", "nat", "\\N", "None", "<NA>", "(null)")
 """How exports write that there is nothing, in any column."""
 
-_BLANK_NUMBERS: Final = (*BLANKS, "NA", "N/A", "n/a", "na", "#N/A", "none", "NONE", "NAN", "NAT", "nil", "-", "--", "?",
-                  "0000-00-00", "0000-00-00 00:00:00")  # fmt: skip
-"""How they write it in columns of numbers, times and flags, where none of these can be a value."""
+_BLANK_NUMBERS: Final = (*{blank.lower() for blank in BLANKS}, "na", "n/a", "#n/a", "nil", "-", "--", "?", "<nil>",
+                  "<null>", "[null]", "#null!", "undefined", "0000-00-00", "0000-00-00 00:00:00")  # fmt: skip
+"""How they write it in columns of numbers, times and flags, where none of these can be a value; without case."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +63,29 @@ def without_blanks(raw: pl.Series, *, text: bool) -> pl.Series:
     text
         Whether words can be values: then only :data:`BLANKS` are nothing, and white space around values stays.
     """
-    kept = raw if text else raw.str.strip_chars()
-    blank = kept.is_in(BLANKS if text else _BLANK_NUMBERS)
+    if not text:
+        kept = raw.str.strip_chars()
+        blank = kept.str.to_lowercase().is_in(_BLANK_NUMBERS)
+    else:
+        kept = raw
+        spaced = raw.str.starts_with(" ")
+        blank = (raw.str.strip_chars() if spaced.any() else raw).is_in(BLANKS)
     return masked(kept, blank) if blank.any() else kept
+
+
+def decoded(raw: pl.Series) -> pl.Series:
+    """Return bytes as text; null for those that are none in UTF-8."""
+    try:
+        return raw.cast(pl.String)
+    except pl.exceptions.ComputeError:
+        return pl.Series(raw.name, [_decoded(value) for value in raw.to_list()], dtype=pl.String)
+
+
+def _decoded(value: bytes | None) -> str | None:
+    try:
+        return None if value is None else value.decode()
+    except UnicodeDecodeError:
+        return None
 
 
 def masked(values: pl.Series, mask: pl.Series) -> pl.Series:

@@ -10,7 +10,11 @@ import polars as pl
 from foveate.data.values.base import Parsed, as_numbers, bad_rows, masked, whole, without_blanks
 
 _CLOCK: Final = r"^(\d{1,4}):([0-5]\d):([0-5]\d(?:\.\d+)?)$"
+_DAYS_AND_CLOCK: Final = r"^(?:(\d+) days?,? )?\+?(\d{1,2}):([0-5]\d):([0-5]\d(?:\.\d+)?)$"
+"""As pandas and Python print a timedelta."""
 _ISO_LENGTH: Final = r"^P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?$"
+_UNITS: Final = {1e-9: "nanoseconds", 1e-6: "microseconds", 0.001: "milliseconds", 1.0: "seconds", 60.0: "minutes",
+          3600.0: "hours"}  # fmt: skip
 _YES: Final = ("true", "t", "yes", "y", "on")
 _NO: Final = ("false", "f", "no", "n", "off")
 
@@ -72,7 +76,7 @@ class Seconds:
     @property
     def about(self) -> str:
         """See :attr:`Parser.about`."""
-        return {1.0: "seconds", 0.001: "milliseconds", 60.0: "minutes", 3600.0: "hours"}[self.scale]
+        return _UNITS[self.scale]
 
     @property
     def expects(self) -> str:
@@ -96,6 +100,7 @@ class Seconds:
             return Parsed(seconds, parsed.bad)
         text = without_blanks(raw, text=False)
         seconds = seconds.fill_null(_from_parts(text, _CLOCK, (3600, 60, 1)))
+        seconds = seconds.fill_null(_from_parts(text, _DAYS_AND_CLOCK, (86_400, 3600, 60, 1)))
         seconds = seconds.fill_null(_from_parts(text, _ISO_LENGTH, (86_400, 3600, 60, 1)))
         # A number may be a blank by now: not a number stands for none.
         return Parsed(seconds, parsed.bad & seconds.is_null() if seconds.null_count() > text.null_count() else None)

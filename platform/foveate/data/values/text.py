@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import ast
+import csv
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import polars as pl
 
-from foveate.data.values.base import Parsed, bad_rows, masked, without_blanks
+from foveate.data.values.base import Parsed, bad_rows, decoded, masked, without_blanks
 
 FLOAT_ID: Final = r"^-?\d+\.0+$"
 """A whole number that a tool wrote as a float: where a whole column looks so, ``10.0`` means the id 10."""
 
+INTEGRAL_ID: Final = r"^-?\d+(?:\.0+)?$"
+
+_EXACT: Final[dict[pl.DataType, int]] = {pl.Float32(): 2**24, pl.Float64(): 2**53}
+"""The integers below it are all different floats."""
+
 LIST_SEPARATORS: Final = ("|", ";", ",")
 """Between the words of a list in one text; the first that a column holds."""
+
+_QUOTED: Final = re.compile(r"""\"([^\"]*)\"|'([^']*)'""")
+_WORDS_OF_NUMPY: Final = re.compile(r"""^\[\s*(?:\"[^\"]*\"|'[^']*')(?:\s+(?:\"[^\"]*\"|'[^']*'))+\s*\]$""")
+"""Words in quotes without commas between them, which Python would read as one."""
 
 _NO_WORDS: Final = ("(no genres listed)", "[]", "{}")
 
@@ -31,7 +43,7 @@ class Id:
     """
 
     floats: bool = False
-    expects: str = "an id: text or a number"
+    expects: str = "an id: text, or a number that floats hold exactly; write ids as text or integers"
 
     @property
     def about(self) -> str:
@@ -44,7 +56,12 @@ class Id:
         if text is None:
             return _no_text(raw)
         known = without_blanks(text, text=True)
-        return Parsed(known.str.replace(r"\.0+$", "") if self.floats else known)
+        if raw.dtype.is_float():
+            # Beyond that several integers are one float: ids would be merged.
+            merged = (raw.abs() >= _EXACT[raw.dtype]) & raw.is_finite()
+            return Parsed(masked(known, merged), merged.fill_null(value=False) if merged.any() else None)
+        values = known.str.replace(r"\.0+$", "") if self.floats else known
+        return Parsed(values, bad_rows(text, raw) if isinstance(raw.dtype, pl.Binary) else None)
 
 
 @dataclass(frozen=True)
@@ -118,7 +135,7 @@ class Words:
         text = without_blanks(text.str.strip_chars(), text=True)
         text = masked(text, text.is_in(_NO_WORDS))
         lists = text.str.split(self.separator)
-        coded = (text.str.starts_with("[") & text.str.ends_with("]")).fill_null(value=False)
+        coded = text.str.contains(r"(?s)^\[.*\]$|^\{[^:]*\}$").fill_null(value=False)
         if coded.any():
             decoded = [_decode(one) if listed else None for one, listed in zip(text, coded, strict=True)]
             lists = pl.Series(raw.name, decoded, dtype=pl.List(pl.String)).zip_with(coded, lists)
@@ -143,7 +160,9 @@ def as_text(raw: pl.Series) -> pl.Series | None:
         whole = masked(known, ~integral).cast(pl.Int64)
         return whole.cast(pl.String).fill_null(known.cast(pl.String))
     if isinstance(dtype, pl.Binary):
-        return raw.cast(pl.String, strict=False)
+        return decoded(raw)
+    if isinstance(dtype, pl.Decimal):
+        return raw.cast(pl.String).str.replace(r"\.0+$", "")
     if dtype.is_nested() or isinstance(dtype, (pl.Boolean, pl.Object, pl.Duration)):
         return None
     return raw.cast(pl.String)
@@ -155,12 +174,17 @@ def _tidy(lists: pl.Series) -> pl.Series:
 
 
 def _decode(text: str) -> list[str | None]:
-    """Return the words of a JSON list, or of a list as Python prints it."""
-    try:
-        found = json.loads(text)
-    except ValueError:
-        return [word.strip().strip("'\"") for word in text[1:-1].split(",")]
-    return [_word(word) for word in found]
+    """Return the words of a JSON list, of a list as Python or NumPy prints it, or of an array of PostgreSQL."""
+    if text.startswith("{"):
+        return list(next(csv.reader([text[1:-1]], skipinitialspace=True), []))
+    if _WORDS_OF_NUMPY.match(text):
+        return [double or single for double, single in _QUOTED.findall(text)]
+    for read in (json.loads, ast.literal_eval):
+        try:
+            return [_word(word) for word in read(text)]
+        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+            continue
+    return [word.strip().strip("'\"") for word in text[1:-1].split(",")]
 
 
 def _word(word: object) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import calendar
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
@@ -23,15 +24,19 @@ _LAST_SECOND: Final = 253_402_300_799
 """The end of the year 9999, the last that Python's and Polars' dates know."""
 
 UNIT_NAMES: Final = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
-_DIGITS: Final = {"%Y%m%d": 8, "%Y%m%d%H%M%S": 14}
+_DIGITS: Final = (8, 10, 12, 14, 17)
+"""How many digits dates have as numbers: to the day, hour, minute, second and millisecond."""
 
-_CLOCK: Final = r"(?:[T ,]+(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,9}))?)?\s*([AaPp][Mm])?)?"
-_ZONE: Final = r"\s*(Z|z|UTC|GMT|[+-]\d{2}(?::?\d{2})?)?"
+_CLOCK: Final = r"(?:[Tt ,_:]+(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,9}))?)?\s*([AaPp][Mm])?)?"
+_ZONE: Final = r"\s*(Z|z|(?:UTC|GMT)?[+-]\d{2}(?::?\d{2})?|UTC|GMT)?(?:\[[\w/+-]+\]|\s*\([\w ]+\))?"
+"""A zone's name may stand behind its offset, as JavaScript and Java write it."""
 _WEEKDAY: Final = r"(?:[A-Za-z]{3,9},?\s+)?"
 _YEAR_FIRST: Final = rf"^(\d{{4}})[-/.](\d{{1,2}})[-/.](\d{{1,2}}){_CLOCK}{_ZONE}$"
-_COMPACT: Final = rf"^(\d{{4}})(\d{{2}})(\d{{2}})T(\d{{2}}):?(\d{{2}})(?::?(\d{{2}})(?:[.,](\d{{1,9}}))?)?()?{_ZONE}$"
+_COMPACT: Final = (
+    rf"^(\d{{4}})(\d{{2}})(\d{{2}})[Tt ](\d{{2}}):?(\d{{2}})(?::?(\d{{2}})(?:[.,](\d{{1,9}}))?)?()?{_ZONE}$"
+)
 _YEAR_LAST: Final = rf"^(\d{{1,2}})[-/.](\d{{1,2}})[-/.](\d{{4}}){_CLOCK}{_ZONE}$"
-_DAY_MONTH_NAME: Final = rf"^{_WEEKDAY}(\d{{1,2}})[- ]([A-Za-z]{{3,9}})[-, ]+(\d{{4}}){_CLOCK}{_ZONE}$"
+_DAY_MONTH_NAME: Final = rf"^{_WEEKDAY}(\d{{1,2}})[-/ ]([A-Za-z]{{3,9}})[-/, ]+(\d{{4}}){_CLOCK}{_ZONE}$"
 _MONTH_NAME_DAY: Final = rf"^{_WEEKDAY}([A-Za-z]{{3,9}})\s+(\d{{1,2}}),?\s+(\d{{4}}){_CLOCK}{_ZONE}$"
 _YEAR_AT_THE_END: Final = (
     r"^(?:[A-Za-z]{3,9},?\s+)?([A-Za-z]{3,9})\s+(\d{1,2})\s+(\d{1,2}):(\d{2}):(\d{2})()()\s+"
@@ -104,7 +109,8 @@ class Time:
     def _typed(self, raw: pl.Series) -> Parsed:
         if isinstance(raw.dtype, pl.Datetime) and raw.dtype.time_zone:
             return Parsed(raw.dt.cast_time_unit("us").dt.convert_time_zone("UTC"))
-        return Parsed(self._in_zone(raw.cast(pl.Datetime("us"))))
+        values = self._in_zone(raw.cast(pl.Datetime("us")))
+        return Parsed(values, bad_rows(values, raw))
 
     def _text(self, raw: pl.Series) -> Parsed:
         numbers = raw.cast(pl.Int64, strict=False)
@@ -141,7 +147,8 @@ class Time:
             return None
         count = len(raw) - raw.null_count()
         if ending == "":
-            return Parsed(self._in_zone(values), naive=count)
+            there = self._in_zone(values)
+            return Parsed(there, bad_rows(there, raw), naive=count)
         utc = values.dt.convert_time_zone("UTC") if ending == "%z" else values.dt.replace_time_zone("UTC")
         return Parsed(utc, zoned=count)
 
@@ -149,10 +156,10 @@ class Time:
         """``[N]``: the moments of integers; null where one is no moment."""
         values = _shift(numbers, self.unit)
         if self.digits:
-            for form, digits in _DIGITS.items():
-                values = _dates(numbers, values, form, 10 ** (digits - 1), 10**digits)
+            for digits in _DIGITS:
+                values = _dates(numbers, values, digits, 10 ** (digits - 1), 10**digits)
         if self.years:
-            values = _dates(numbers, values, "%Y", 1800, 2200)
+            values = _dates(numbers, values, 4, 1800, 2200)
         return values
 
     def _numbers(self, numbers: pl.Series) -> pl.Series:
@@ -234,11 +241,10 @@ def undecided_dates(text: pl.Series) -> pl.Series:
 def made_of_digits(numbers: pl.Series) -> bool:
     """Whether all of these integers are the digits of dates of the years 1900 to 2100."""
     known = numbers.drop_nulls()
-    if known.is_empty() or not known.is_between(19_000_101, 21_001_231_235_959).all():
+    if known.is_empty() or not known.is_between(19_000_101, 21_001_231_235_959_999).all():
         return False
-    dates = [as_dates(known, form) for form in _DIGITS]
-    found = dates[0].fill_null(dates[1]).drop_nulls().dt.year()
-    return len(found) == len(known) and bool(found.is_between(1900, 2100).all())
+    years = as_dates(known, int(math.log10(known[0])) + 1).dt.year()
+    return years.null_count() == 0 and bool(years.is_between(1900, 2100).all())
 
 
 def unit_name(numbers: pl.Series) -> str:
@@ -285,23 +291,21 @@ def _to_micros(numbers: pl.Series, unit: str) -> pl.Series:
     return numbers * (1_000_000 // per_second) if per_second < 1_000_000 else numbers
 
 
-def _dates(numbers: pl.Series, values: pl.Series, form: str, first: int, end: int) -> pl.Series:
+def _dates(numbers: pl.Series, values: pl.Series, digits: int, first: int, end: int) -> pl.Series:
     """Take the numbers from ``first`` to before ``end`` for the digits of a date; one that is no date is no moment."""
     within = ((numbers >= first) & (numbers < end)).fill_null(value=False)
-    return values.zip_with(~within, as_dates(masked(numbers, ~within), form)) if within.any() else values
+    return values.zip_with(~within, as_dates(masked(numbers, ~within), digits)) if within.any() else values
 
 
-def as_dates(numbers: pl.Series, form: str) -> pl.Series:
-    """``[N]``: the moments whose digits the numbers are; null where they make no date."""
+def as_dates(numbers: pl.Series, digits: int) -> pl.Series:
+    """``[N]``: the moments whose digits the numbers are; null where they make no date, or have more or fewer digits."""
     text = numbers.cast(pl.String)
-    if form == "%Y":
-        text, form = text + "0101", "%Y%m%d"
-    if form == "%Y%m%d":
-        right = masked(text, text.str.len_bytes() != 8)
-        return right.str.to_date(form, strict=False).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+    text = masked(text, text.str.len_bytes() != digits)
+    if digits == 4:
+        text = text + "0101"
     # Polars' parser takes no digits of a time without a mark after the date.
-    right = masked(text, text.str.len_bytes() != 14).str.replace(r"^(\d{8})", "${1}T")
-    return right.str.to_datetime("%Y%m%dT%H%M%S", time_unit="us", strict=False).dt.replace_time_zone("UTC")
+    marked = text.str.pad_end(17, "0").str.replace(r"^(\d{8})(\d{6})", "${1}T${2}.")
+    return marked.str.to_datetime("%Y%m%dT%H%M%S%.f", time_unit="us", strict=False).dt.replace_time_zone("UTC")
 
 
 def _assembled(fields: Sequence[pl.Series], parts: str) -> tuple[pl.Series, pl.Series]:
@@ -330,7 +334,7 @@ def _assembled(fields: Sequence[pl.Series], parts: str) -> tuple[pl.Series, pl.S
 
 def _offset(zone: pl.Series) -> pl.Series:
     """``[N]``: minutes east of UTC."""
-    parts = zone.str.extract_groups(r"^([+-])(\d{2}):?(\d{2})?$")
+    parts = zone.str.extract_groups(r"^(?:UTC|GMT)?([+-])(\d{2}):?(\d{2})?$")
     sign = (parts.struct.field("1") == "-").cast(pl.Int64) * -2 + 1
     minutes = parts.struct.field("2").cast(pl.Int64) * 60 + parts.struct.field("3").fill_null("0").cast(pl.Int64)
     named = zone.str.to_uppercase().is_in(["Z", "UTC", "GMT"])
