@@ -61,6 +61,8 @@ def secured(small_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory, repo
     home = root / "home"
     (home / ".ray").mkdir(parents=True)
     (home / ".ray" / "auth_token").write_text("5" * 64)
+    # The launcher installs Foveate there on every host.
+    (home / "foveate").symlink_to(Path(sys.executable).parents[1])
     (home / "ray.sh").write_text((repository / "infra" / "launcher" / "ray.sh").read_text())
     state = root / "state.sqlite"
     state.write_bytes(default_state(small_bundle.path).read_bytes())
