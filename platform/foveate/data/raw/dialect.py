@@ -82,7 +82,13 @@ def sniff(
     """
     text, whole = _beginning(path)
     comments, text = _without_comments(text)
-    separator = separator or _BY_SUFFIX.get(path.suffix.lower()) or _separator(text, whole=whole)
+    said = re.match(r"sep=(.)\r?\n", text)
+    if said:
+        # As Excel writes it before the header.
+        comments, text, separator = comments + 1, text[said.end() :], separator or said[1]
+    usual = _BY_SUFFIX.get(path.suffix.lower(), "")
+    # A name may lie: where no row has its separator, the rows tell it.
+    separator = separator or (usual if usual in text else "") or _separator(text, whole=whole)
     quoted = _is_quoted(text, separator)
     spaced = quoted and (f'{separator} "' in text or _is_spaced(text, separator))
     old_lines = "\n" not in text and "\r" in text
@@ -99,7 +105,12 @@ def sniff(
         if len(names) != len(first):
             fault = f"its rows have {len(first)} columns, and names has {len(names)}: {', '.join(names)}"
             raise SchemaError(path.name, [fault])
-        return Dialect(separator, quoted, tuple(names), False, blank, spaced, old_lines)
+        if len(set(names)) < len(names):
+            raise SchemaError(path.name, [f"names has one name more than once: {', '.join(names)}"])
+        written = [name.strip() for name in first]
+        # Names stand in the file all the same: those that were given take their place.
+        header = written == list(names) or (known is not None and all(map(known, written)))
+        return Dialect(separator, quoted, tuple(names), header, end if header else blank, spaced, old_lines)
     if known is not None and not _is_header(first, [row for row, _ in rows[1:]], known):
         numbered = tuple(f"column_{at}" for at in range(1, len(first) + 1))
         return Dialect(separator, quoted, numbered, False, blank, spaced, old_lines)

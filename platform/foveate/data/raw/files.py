@@ -6,6 +6,7 @@ import bz2
 import gzip
 import lzma
 import re
+import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,6 +29,10 @@ ARROW_SUFFIXES: Final = (".arrow", ".feather", ".ipc")
 SUFFIXES: Final = (*TEXT_SUFFIXES, *LINES_SUFFIXES, *PARQUET_SUFFIXES, *ARROW_SUFFIXES)
 
 _PACKED: Final = (".gz", ".zst", ".zstd", ".bz2", ".xz", ".zip")
+_PART: Final = re.compile(r"part-|\d{6}_\d")
+"""Names that Spark and Hive give to the parts of a table."""
+_ABOUT: Final = re.compile(r"(?i)(?:.*readme|licen[cs]e|notice|changelog|changes|citation|requirements)\b.*\.txt$")
+_HIVE_NULL: Final = "__HIVE_DEFAULT_PARTITION__"
 _BOM: Final = b"\xef\xbb\xbf"
 _CHUNK: Final = 1 << 22
 
@@ -38,7 +43,7 @@ def plain_files(place: Place, scratch: Path | None = None) -> Iterator[Path]:
 
     A file or folder without anything packed is yielded as it is. Otherwise a temporary folder holds links to what is
     plain, and copies of the rest: of what lies at an address such as ``s3://``, of files that gzip, zstd, bzip2 or xz
-    packed, and of the members of a zip archive.
+    packed, and of the members of a zip or tar archive.
 
     Parameters
     ----------
@@ -86,7 +91,7 @@ def table_files(root: Path) -> tuple[list[Path], list[SkippedFile]]:
         relative = file.relative_to(root)
         if any(part[0] in "._" for part in relative.parts):
             skipped.append(SkippedFile(str(relative), "its name marks it as no data"))
-        elif file.suffix.lower() not in SUFFIXES and not file.name.startswith("part-"):
+        elif not _PART.match(file.name) and (file.suffix.lower() not in SUFFIXES or _ABOUT.match(file.name)):
             skipped.append(SkippedFile(str(relative), "no table by its name"))
         elif not file.stat().st_size:
             skipped.append(SkippedFile(str(relative), "empty"))
@@ -95,12 +100,12 @@ def table_files(root: Path) -> tuple[list[Path], list[SkippedFile]]:
     return found, skipped
 
 
-def hive_keys(file: Path, root: Path) -> dict[str, str]:
-    """Return the columns that folder names such as ``date=2024-05-01`` give to a file below ``root``."""
+def hive_keys(file: Path, root: Path) -> dict[str, str | None]:
+    """Return the columns that folder names such as ``date=2024-05-01`` give to a file below ``root``; null for none."""
     from urllib.parse import unquote  # noqa: PLC0415 - rarely needed
 
     pairs = (part.partition("=") for part in file.relative_to(root).parent.parts if file != root and "=" in part)
-    return {name: unquote(value) for name, _, value in pairs}
+    return {name: None if value == _HIVE_NULL else unquote(value) for name, _, value in pairs}
 
 
 def _natural(path: Path, root: Path) -> list[tuple[int, int, str]]:
@@ -150,6 +155,8 @@ def _unpacker(path: Path) -> Callable[[Path, Path], Path] | None:
         raise ReaderError(f"'{path}' is a spreadsheet; export it as CSV")
     if start.startswith(b"PK\x03\x04"):
         return _unzip
+    if _is_tar(path):
+        return _untar
     if start.startswith(_BOM) and path.suffix.lower() in LINES_SUFFIXES:
         return lambda file, to: _copy(file, to, lambda stream: stream)
     for magic, unpack in _STREAMS.items():
@@ -180,7 +187,7 @@ def _copy(path: Path, to: Path, unpack: Callable[[IO[bytes]], Any]) -> Path:
                 plain.write(chunk)
     except (EOFError, OSError, lzma.LZMAError, pa.ArrowException) as error:
         raise ReaderError(f"'{path}' cannot be unpacked: {error}; copy or export it again") from error
-    return target
+    return _untar(target, to) if _is_tar(target) else target
 
 
 def _unzip(path: Path, to: Path) -> Path:
@@ -193,12 +200,33 @@ def _unzip(path: Path, to: Path) -> Path:
                 archive.extract(info, folder)
     except (zipfile.BadZipFile, OSError, RuntimeError) as error:
         raise ReaderError(f"'{path}' cannot be unpacked: {error}; copy or export it again") from error
-    if not members:
+    return _unpacked_members(path, folder, [info.filename for info in members], to)
+
+
+def _untar(path: Path, to: Path) -> Path:
+    folder = to / f"{path.stem}.members"
+    try:
+        with tarfile.open(path) as archive:
+            members = [info for info in archive.getmembers() if info.isfile() and not _is_marker(info.name)]
+            # The filter keeps every member below the folder.
+            archive.extractall(folder, members, filter="data")
+    except (tarfile.TarError, OSError) as error:
+        raise ReaderError(f"'{path}' cannot be unpacked: {error}; copy or export it again") from error
+    return _unpacked_members(path, folder, [info.name for info in members], to)
+
+
+def _unpacked_members(path: Path, folder: Path, names: list[str], to: Path) -> Path:
+    if not names:
         raise ReaderError(f"'{path}' is an empty archive; name the folder or file that holds the log")
-    if len(members) == 1:
-        return _unpacked(folder / members[0].filename, to / "member")
+    if len(names) == 1:
+        return _unpacked(folder / names[0], to / "member")
     inner = list(folder.iterdir())
     return _unpacked(inner[0] if len(inner) == 1 else folder, to / "members")
+
+
+def _is_tar(path: Path) -> bool:
+    with path.open("rb") as stream:
+        return stream.read(262)[257:] == b"ustar"
 
 
 def _is_marker(name: str) -> bool:

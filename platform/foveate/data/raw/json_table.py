@@ -39,12 +39,12 @@ def json_lines_table(path: Path) -> RawTable:
 
 
 def json_list_table(path: Path) -> RawTable:
-    """Open one JSON list of objects, which is read whole.
+    """Open one JSON list of objects, which is read whole; the list may be all that one object around it holds.
 
     Raises
     ------
     ReaderError
-        It is in another encoding, or is no JSON.
+        It is in another encoding, is no JSON, or holds no list of objects.
     """
     try:
         rows = json.loads(path.read_text(encoding="utf-8-sig"), parse_int=str, parse_float=str)
@@ -52,10 +52,30 @@ def json_list_table(path: Path) -> RawTable:
         raise ReaderError(not_utf8(path.name)) from error
     except ValueError as error:
         raise ReaderError(f"'{path.name}' is not JSON: {error}; export it again") from error
+    if isinstance(rows, dict):
+        lists = [value for value in rows.values() if _is_list_of_objects(value)]
+        rows = lists[0] if len(lists) == 1 else [rows]
     keys = list(dict.fromkeys(key for row in rows if isinstance(row, dict) for key in row))
+    if not keys:
+        raise ReaderError(f"'{path.name}' holds no list of JSON objects; export one object a row")
     frame = _frame_of(rows, keys)
     schema = dict.fromkeys(keys, pl.String())
     return RawTable(path.name, "a JSON list", schema, (frame.lazy(),), None, lambda row: f"object {row + 1:,}")
+
+
+def is_one_object(path: Path) -> bool:
+    """Whether a file holds one JSON object over many lines, or one in a line that holds the list of all rows."""
+    try:
+        found = list(islice(_objects(path), 2))
+    except ReaderError:
+        return False
+    if len(found) == 1 and isinstance(found[0][1], dict):
+        return sum(map(_is_list_of_objects, found[0][1].values())) == 1
+    return bool(found) and isinstance(found[0][1], str) and found[0][1].strip() == "{"
+
+
+def _is_list_of_objects(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(row, dict) for row in value)
 
 
 def _keys(path: Path) -> list[str]:

@@ -9,8 +9,8 @@ import polars as pl
 
 from foveate.data.raw.dialect import sniff
 from foveate.data.raw.files import ARROW_SUFFIXES, LINES_SUFFIXES, PARQUET_SUFFIXES, need
-from foveate.data.raw.json_table import json_lines_table, json_list_table
-from foveate.data.raw.table import RawTable
+from foveate.data.raw.json_table import is_one_object, json_lines_table, json_list_table
+from foveate.data.raw.table import RawTable, frame_table
 from foveate.data.raw.text_table import text_table
 from foveate.errors import ReaderError
 
@@ -43,20 +43,21 @@ def open_table(
     suffix = need(path).suffix.lower()
     with path.open("rb") as stream:
         start = stream.read(6)
+        written = start + stream.read(1 << 12)
     if suffix in PARQUET_SUFFIXES or start.startswith(b"PAR1"):
         return _typed(path, pl.scan_parquet, "Parquet")
     if suffix in ARROW_SUFFIXES or start == b"ARROW1":
-        return _typed(path, pl.scan_ipc, "Arrow")
+        # A stream of Arrow, as Hugging Face's datasets write it, has no mark at its start.
+        return _typed(path, pl.scan_ipc if start == b"ARROW1" else pl.read_ipc_stream, "Arrow")
     if suffix in LINES_SUFFIXES or start.lstrip()[:2] == b'{"':
-        return json_list_table(path) if start.lstrip()[:1] == b"[" else json_lines_table(path)
+        whole = written.lstrip()[:1] == b"[" or is_one_object(path)
+        return json_list_table(path) if whole else json_lines_table(path)
     return text_table(path, sniff(path, separator=separator, names=names, known=known), types or {})
 
 
-def _typed(path: Path, scan: Callable[[Path], pl.LazyFrame], about: str) -> RawTable:
+def _typed(path: Path, scan: Callable[[Path], pl.LazyFrame | pl.DataFrame], about: str) -> RawTable:
     try:
-        frame = scan(path)
-        schema = dict(frame.collect_schema())
+        return frame_table(scan(path), path.name, about)
     except (OSError, pl.exceptions.PolarsError) as error:
         fault = f"cannot be read as {about}, it may be truncated"
         raise ReaderError(f"'{path}' {fault}: {error}; copy or export it again") from error
-    return RawTable(path.name, about, schema, (frame,))

@@ -100,15 +100,15 @@ class RawTable:
         frames = tuple(frame.head(rows) for frame in self.frames)
         return replace(self, frames=frames, slow=None if slow is None else few)
 
-    def head(self, rows: int = 10_000) -> pl.DataFrame:
-        """Return the first rows, broken ones left out.
+    def head(self, columns: Sequence[str] = (), rows: int = 10_000) -> pl.DataFrame:
+        """Return the first rows of some or all columns, broken ones left out.
 
         Raises
         ------
         ReaderError
             As :meth:`pieces`.
         """
-        found = self.first(rows).whole(list(self.schema))
+        found = self.first(rows).whole(list(columns or self.schema))
         return found.filter(pl.col(BROKEN).is_null()).drop(BROKEN) if BROKEN in found.columns else found
 
     def whole(self, columns: Sequence[str]) -> pl.DataFrame:
@@ -128,12 +128,12 @@ class RawTable:
         schema = {names[name]: dtype for name, dtype in self.schema.items()}
         return self._changed(schema, lambda frame: frame.rename(dict(names)))
 
-    def with_literals(self, values: Mapping[str, str]) -> RawTable:
+    def with_literals(self, values: Mapping[str, str | None]) -> RawTable:
         """Return the table with columns that hold one text each, such as those of a Hive folder's name."""
         new = {name: value for name, value in values.items() if name not in self.schema}
         if not new:
             return self
-        literals = [pl.lit(value).alias(name) for name, value in new.items()]
+        literals = [pl.lit(value, dtype=pl.String).alias(name) for name, value in new.items()]
         schema = {**self.schema, **dict.fromkeys(new, pl.String())}
         return self._changed(schema, lambda frame: frame.with_columns(literals))
 
@@ -149,9 +149,13 @@ class RawTable:
 
 
 def frame_table(frame: pl.DataFrame | pl.LazyFrame, name: str, about: str = "a table in memory") -> RawTable:
-    """Return a table that is in memory already."""
+    """Return a table whose columns have types already; categories are the text that they stand for."""
     lazy = frame.lazy()
-    return RawTable(name, about, dict(lazy.collect_schema()), (lazy,))
+    types = lazy.collect_schema()
+    text = [column for column, dtype in types.items() if isinstance(dtype, (pl.Categorical, pl.Enum))]
+    if text:
+        lazy = lazy.with_columns(pl.col(text).cast(pl.String))
+    return RawTable(name, about, {**types, **dict.fromkeys(text, pl.String())}, (lazy,))
 
 
 def as_frame(table: object) -> pl.DataFrame | pl.LazyFrame:
@@ -167,7 +171,9 @@ def as_frame(table: object) -> pl.DataFrame | pl.LazyFrame:
     if not hasattr(table, "__arrow_c_stream__"):
         raise ReaderError(f"a {type(table).__name__} is no table of Polars, pandas or Arrow")
     try:
-        return pl.DataFrame(table)
+        # The interface of Arrow leaves out what pandas keeps in an index.
+        named = any(name is not None for name in getattr(getattr(table, "index", None), "names", ()))
+        return pl.DataFrame(table.reset_index() if named and hasattr(table, "reset_index") else table)
     except (TypeError, ValueError, pa.ArrowException, pl.exceptions.PolarsError) as error:
         fault = " ".join(str(error).split())
         raise ReaderError(f"the {type(table).__name__} has a column of mixed types: {fault}; make it text") from error

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Final, Literal, TypeAlias
 
 import polars as pl
@@ -12,7 +11,7 @@ import polars as pl
 from foveate.data.raw.table import BROKEN, RawTable
 from foveate.data.schema import ITEM_ID, ITEMS, USER_ID
 from foveate.data.values.base import Parser
-from foveate.data.values.text import FLOAT_ID, INTEGRAL_ID, Id
+from foveate.data.values.text import FLOAT_ID, INTEGER_ID, Id
 from foveate.data.values.times import (
     UNIT_NAMES,
     DateOrder,
@@ -199,7 +198,10 @@ def convert_table(table: RawTable, columns: Sequence[Column], errors: RowErrors,
 
 
 def id_parser(tables: Iterable[tuple[RawTable, str]]) -> Id:
-    """Return what reads ids that stand in these columns: where all are whole numbers, ``.0`` is no part of them.
+    """Return what reads ids that stand in these columns.
+
+    Where all ids of a column end in ``.0``, that is no part of them, if those of the other columns do too or are
+    integers.
 
     Raises
     ------
@@ -207,15 +209,20 @@ def id_parser(tables: Iterable[tuple[RawTable, str]]) -> Id:
         A column holds JSON objects or lists.
     """
     texts = [(table, column) for table, column in tables if isinstance(table.schema[column], pl.String)]
-    samples = [Id().parse(table.head()[column]).values.drop_nulls() for table, column in texts]
+    samples = [Id().parse(table.head([column])[column]).values.drop_nulls() for table, column in texts]
     for (table, column), sample in zip(texts, samples, strict=True):
         if sample.str.contains(r"^\{|^\[.*\]$").any():
             raise SchemaError(table.name, [f"column '{column}' holds objects or lists; take the ids out into columns"])
-    if not any(sample.str.contains(FLOAT_ID).any() for sample in samples):
+    forms = [next((form for form in (INTEGER_ID, FLOAT_ID) if _all(form, sample)), None) for sample in samples]
+    if FLOAT_ID not in forms or None in forms:
         return Id()
-    # A tool that knows of blanks writes whole numbers as floats in one file, and as they are in another.
-    pieces = (piece[column] for table, column in texts for piece in table.pieces([column]))
-    return Id(floats=all(_are_integral(some) for some in chain(samples, pieces)))
+    # A tool writes whole numbers as floats in a file that has blanks, and as they are in another.
+    pieces = (
+        (form, piece[column])
+        for form, (table, column) in zip(forms, texts, strict=True)
+        for piece in table.pieces([column])
+    )
+    return Id(floats=all(_all(str(form), Id().parse(ids).values.drop_nulls()) for form, ids in pieces))
 
 
 def time_parser(
@@ -248,6 +255,8 @@ def time_parser(
             )
             found = UNIT_NAMES[unit] if unit != "auto" else unit_name(numbers)
             about = "dates as numbers" if digits else f"{found} since 1970"
+            if sample.dtype == pl.Float32:
+                about += ", which 32-bit floats hold to two minutes only"
         elif text and sample.null_count() < len(sample):
             about = f"times as text, in {zone or 'UTC'} where they name no zone"
         if text and order == "auto":
@@ -255,8 +264,8 @@ def time_parser(
     return Time(unit, zone, order, digits, years, about)
 
 
-def _are_integral(ids: pl.Series) -> bool:
-    return bool(Id().parse(ids).values.drop_nulls().str.contains(INTEGRAL_ID).all())
+def _all(form: str, ids: pl.Series) -> bool:
+    return bool(ids.str.contains(form).all())
 
 
 def expect_columns(table: str, found: Iterable[str], wanted: Iterable[str]) -> None:

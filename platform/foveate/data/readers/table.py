@@ -130,6 +130,8 @@ class TableReader(Reader):
     def __post_init__(self) -> None:
         super().__post_init__()
         _expect_known("columns", self.columns, _KNOWN)
+        if self.columns.get(USER_ID, "") == self.columns.get(ITEM_ID) != NONE:
+            raise ConfigError(f"columns: '{self.columns[USER_ID]}' is named for both user_id and item_id")
         _expect_known("item_columns", self.item_columns, tuple(ITEMS))
         _expect_known("positive", self.positive, EVENT_KINDS)
         _expect_known("kinds", self.kinds.values(), EVENT_KINDS)
@@ -154,9 +156,9 @@ class TableReader(Reader):
         items = self._open_items(self._beside(folder, self.items)) if self.items not in ("", NONE) else None
         viewers = self._open_viewers(self._beside(folder, self.viewers)) if self.viewers not in ("", NONE) else None
         if root.is_dir():
-            logs, items, viewers = self._sorted_out(logs, items, viewers)
-            logs, others = self._without_strangers(logs)
-            skipped += others
+            logs, items, viewers, others = self._sorted_out(logs, items, viewers)
+            logs, strangers = self._without_strangers(logs)
+            skipped += others + strangers
         if not logs:
             raise ReaderError(f"'{root}' holds no log; name the file or folder of the log")
         return self._source(logs, items, viewers, skipped)
@@ -170,7 +172,13 @@ class TableReader(Reader):
             A table misses columns.
         ReaderError
             A value cannot be read.
+        ConfigError
+            ``items`` or ``viewers`` name a file.
         """
+        if not {self.items, self.viewers} <= {"", NONE}:
+            raise ConfigError(
+                "items and viewers name files, which a log in memory has none of; give the table of items"
+            )
         return self._source([frame_table(log, "log")], None if items is None else frame_table(items, "items"), None, [])
 
     def read_items(self, path: Path) -> ItemTable:
@@ -198,6 +206,11 @@ class TableReader(Reader):
         kinds, notes = self._kinds(logs, mapped)
         files = [self._log_file(table, found, kinds, users, met) for table, found in zip(logs, mapped, strict=True)]
         ours = {column.ours for file in files for column in file.columns}
+        notes += [note for table, found in zip(logs, mapped, strict=True) for note in _cut_ids(table, found)]
+        bare = [file.table.name for file in files if not {one.ours for one in file.columns} & {KIND, *EVENT_KINDS}]
+        if bare:
+            more = f" (and {len(bare) - 1:,} more)" if len(bare) > 1 else ""
+            notes.append(f"'{bare[0]}'{more} has no column of events: each row is read as a watch of unknown length")
         return Source(
             tuple(files),
             self.positive or _interest(ours, kinds),
@@ -232,9 +245,9 @@ class TableReader(Reader):
 
     def _sorted_out(
         self, tables: list[RawTable], items: RawTable | None, viewers: RawTable | None
-    ) -> tuple[list[RawTable], RawTable | None, RawTable | None]:
-        """Tell logs from the tables of items and viewers that lie in the same folder."""
-        logs = []
+    ) -> tuple[list[RawTable], RawTable | None, RawTable | None, list[SkippedFile]]:
+        """Tell logs from the tables of items and viewers that lie in the same folder, and from those left out."""
+        logs, skipped = [], []
         for table in tables:
             of = self._kind_of(table) if len(tables) > 1 else "log"
             if of == "items" and items is None and self.items != NONE:
@@ -243,11 +256,13 @@ class TableReader(Reader):
                 viewers = table
             elif of == "log":
                 logs.append(table)
-        return logs, items, viewers
+            else:
+                skipped.append(SkippedFile(table.name, f"a table of {of}: one is read already, or {of}=none"))
+        return logs, items, viewers, skipped
 
     def _without_strangers(self, tables: list[RawTable]) -> tuple[list[RawTable], list[SkippedFile]]:
         """Leave out what has neither ids of viewers nor of items, and no column in common with a log."""
-        ids = [self._ids(table) if table.header else {USER_ID, ITEM_ID} for table in tables]
+        ids = [self._ids(table) if table.header or len(table.schema) == 1 else {USER_ID, ITEM_ID} for table in tables]
         logs = {name for table, has in zip(tables, ids, strict=True) if len(has) == 2 for name in table.schema}
         strange = [
             not has and bool(logs) and not logs & set(table.schema) for table, has in zip(tables, ids, strict=True)
@@ -361,9 +376,12 @@ class TableReader(Reader):
             return {}, ["no value of the column that could name kinds of event does: it is not read"]
         unknown = [(kind, n) for kind, n in counts.most_common() if kind not in kinds]
         if unknown and self.on_error == "refuse":
-            faults = [f"kind {kind!r} is unknown in {n:,} row(s)" for kind, n in unknown]
-            hint = f"map it with kinds.THEIRS=OURS to one of {', '.join(EVENT_KINDS)}"
-            raise SchemaError(logs[0].name, [*faults, hint])
+            faults = [
+                f"{n:,} row(s) have no kind" if kind is None else f"kind {kind!r} is unknown in {n:,} row(s)"
+                for kind, n in unknown
+            ]
+            hint = f"map it with kinds.THEIRS=OURS to one of {', '.join(EVENT_KINDS)}, or leave such rows out with"
+            raise SchemaError(logs[0].name, [*faults, f"{hint} on_error=skip"])
         return kinds, [f"events of kind '{theirs}' are read as '{ours}' (guessed)" for theirs, ours in guessed.items()]
 
     # Items and viewers
@@ -425,14 +443,18 @@ class TableReader(Reader):
 
 
 def _spread(contacts: pl.DataFrame) -> pl.DataFrame:
-    """Turn rows of one event each into contacts in which one thing happened."""
-    value = pl.col(VALUE) if VALUE in contacts.columns else pl.lit(None, dtype=pl.Float64)
-    happened = [
-        pl.when(pl.col(KIND) == one)
-        .then(value.fill_null(float("nan")) if one in AMOUNTS else pl.lit(value=True))
-        .alias(one)
-        for one in EVENT_KINDS
-    ]
+    """Turn rows of one event each into contacts in which one thing happened, beside what other columns say."""
+    has = set(contacts.columns)
+    happened = []
+    for one in EVENT_KINDS:
+        own = pl.col(one) if one in has else pl.lit(None)
+        if one in AMOUNTS:
+            # Of an event of another kind the column holds nothing, or what is not meant.
+            amounts = [pl.col(VALUE)] if VALUE in has else []
+            amount = pl.coalesce(own, *amounts, pl.lit(float("nan")))
+            happened.append(pl.when(pl.col(KIND) == one).then(amount).alias(one))
+        else:
+            happened.append(pl.when(pl.col(KIND) == one).then(pl.lit(value=True)).otherwise(own).alias(one))
     return contacts.with_columns(happened).drop(KIND, VALUE, strict=False)
 
 
@@ -443,6 +465,21 @@ def _interest(ours: set[str], kinds: Mapping[str, str]) -> tuple[str, ...]:
         if kind in found:
             return (kind,)
     return tuple(kind for kind in EVENT_KINDS if kind in found and kind not in NEGATIVE_KINDS) or (WATCH,)
+
+
+def _cut_ids(table: RawTable, found: Mapping[str, tuple[str, How]]) -> list[str]:
+    ids = (found[USER_ID][0], found[ITEM_ID][0])
+    rows = table.head(list(dict.fromkeys(ids)))
+    return [
+        f"column '{theirs}' of '{table.name}' holds ids such as {cut[0]}: a spreadsheet has cut their digits, and "
+        "different ids may have become one; export them as text"
+        for theirs in ids
+        if isinstance(rows[theirs].dtype, pl.String) and len(cut := rows[theirs].filter(_is_cut(rows[theirs])))
+    ]
+
+
+def _is_cut(ids: pl.Series) -> pl.Series:
+    return ids.str.contains(r"^\d(?:[.,]\d+)?[eE]\+\d+$")
 
 
 def _ignored(table: RawTable, columns: Sequence[Column]) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from foveate.data.values.base import Parsed, bad_rows, decoded, masked, without_
 FLOAT_ID: Final = r"^-?\d+\.0+$"
 """A whole number that a tool wrote as a float: where a whole column looks so, ``10.0`` means the id 10."""
 
-INTEGRAL_ID: Final = r"^-?\d+(?:\.0+)?$"
+INTEGER_ID: Final = r"^-?\d+$"
 
 _EXACT: Final[dict[pl.DataType, int]] = {pl.Float32(): 2**24, pl.Float64(): 2**53}
 """The integers below it are all different floats."""
