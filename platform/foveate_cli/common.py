@@ -194,10 +194,10 @@ def _says(data: Any, key: str) -> bool:
 
 def usual_protocol(data: Path, key: str = "protocol") -> Mapping[str, str]:
     """Return what a recipe's protocol is by default for a dataset: a log without times cannot be cut by time."""
-    from foveate.data.dataset import open_dataset  # noqa: PLC0415 - polars starts slowly
+    from foveate.data.dataset import MANIFEST, open_dataset  # noqa: PLC0415 - polars starts slowly
 
     # Where the data lies on a cluster alone, the cluster reads it.
-    if not data.exists() or open_dataset(data).manifest.first is not None:
+    if not (data / MANIFEST).exists() or open_dataset(data).manifest.first is not None:
         return {}
     news.print(ORDER_ONLY, markup=False, soft_wrap=True)
     return {key: "leave-one-out"}
