@@ -490,3 +490,31 @@ def test_an_index_of_pandas_is_a_column(tmp_path: Path) -> None:
         import_tables(table, tmp_path / "no", TableReader(items="items.csv"))
     with pytest.raises(ConfigError, match="both user_id and item_id"):
         TableReader(columns={"user_id": "x", "item_id": "x"})
+
+
+def test_what_was_put_together_or_split_by_lines_is_seen(tmp_path: Path) -> None:
+    (tmp_path / "twice.csv").write_text("user_id,item_id\nu1,a\nuser_id,item_id\nu2,b\n")
+    with pytest.raises(ReaderError, match="line 3, the row repeats the names of the columns"):
+        import_dataset(TableReader(), tmp_path / "twice.csv", tmp_path / "refused")
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    (raw / "xaa.csv").write_text(BARE)
+    (raw / "xab.csv").write_text("u3,c,5\nu4,d,6\n")
+    dataset = import_dataset(TableReader(), raw, tmp_path / "out")
+    assert events(dataset) == [*WATCHED, ("u3", "c", "watch", 5.0), ("u4", "d", "watch", 6.0)]
+
+
+@pytest.mark.parametrize("late", ['{"user_id": {"id": 3}, "item_id": "a"}', '{"user_id": ["x", "y"], "item_id": "a"}'])
+def test_an_object_is_no_id_however_late_it_comes(late: str, tmp_path: Path) -> None:
+    lines = [json.dumps({"user_id": f"u{row % 9}", "item_id": "a"}) for row in range(10_001)]
+    (tmp_path / "log.jsonl").write_text("\n".join([*lines, late]))
+    with pytest.raises(ReaderError, match=r"line 10,002, column 'user_id' holds .*, not an id"):
+        import_dataset(TableReader(), tmp_path / "log.jsonl", tmp_path / "out")
+
+
+def test_a_first_line_of_values_is_told_from_a_header(tmp_path: Path) -> None:
+    (tmp_path / "log.tsv").write_text(
+        "user_1\t2009-05-04T23:08:57Z\tartist\tname\nuser_2\t2009-05-04T23:08:57Z\tx\ty\n"
+    )
+    with pytest.raises(SchemaError, match="if these are values, give the columns' names"):
+        import_dataset(TableReader(), tmp_path / "log.tsv", tmp_path / "out")

@@ -169,6 +169,8 @@ def test_ids_are_kept_byte_for_byte() -> None:
 def test_ids_of_every_type_are_text_or_bad() -> None:
     assert read(Id(), [Decimal("7.00"), Decimal("1.50")]) == ["7", "1.50"]
     assert read(Id(), [b"u1", b"\xff"]) == ["u1", BAD]
+    guids = ["{3F2504E0-4F89}", "[x]"]
+    assert read(Id(coded=True), [*guids, '{"id": 1}', "[1, 2]", "['u']", "[]"]) == [*guids, *[BAD] * 4]
     assert read(Id(), ["  ", " NULL", "a b"]) == [None, None, "a b"]
 
 

@@ -35,6 +35,7 @@ def json_lines_table(path: Path) -> RawTable:
         (frame,),
         lambda start: _exact_objects(path, keys, start),
         lambda row: f"line {next(islice(_objects(path), row, None))[0]:,}",
+        coded=True,
     )
 
 
@@ -60,7 +61,9 @@ def json_list_table(path: Path) -> RawTable:
         raise ReaderError(f"'{path.name}' holds no list of JSON objects; export one object a row")
     frame = _frame_of(rows, keys)
     schema = dict.fromkeys(keys, pl.String())
-    return RawTable(path.name, "a JSON list", schema, (frame.lazy(),), None, lambda row: f"object {row + 1:,}")
+    return RawTable(
+        path.name, "a JSON list", schema, (frame.lazy(),), None, lambda row: f"object {row + 1:,}", coded=True
+    )
 
 
 def is_one_object(path: Path) -> bool:

@@ -46,6 +46,8 @@ class RawTable:
         The mark before the fraction of a number.
     header
         Whether the file names its columns.
+    coded
+        Whether a text may be a list or an object as JSON.
     """
 
     name: str
@@ -56,6 +58,7 @@ class RawTable:
     position: Callable[[int], str] = lambda row: f"row {row + 1:,}"
     decimal: str = "."
     header: bool = True
+    coded: bool = False
 
     def pieces(self, columns: Sequence[str], size: int = PIECE) -> Iterator[pl.DataFrame]:
         """Yield some columns of all rows, in the order of the file, and :data:`BROKEN` where rows may be broken.

@@ -11,7 +11,7 @@ import polars as pl
 from foveate.data.raw.table import BROKEN, RawTable
 from foveate.data.schema import ITEM_ID, ITEMS, USER_ID
 from foveate.data.values.base import Parser
-from foveate.data.values.text import FLOAT_ID, INTEGER_ID, Id
+from foveate.data.values.text import CODED, FLOAT_ID, INTEGER_ID, Id
 from foveate.data.values.times import (
     UNIT_NAMES,
     DateOrder,
@@ -28,6 +28,7 @@ OnError: TypeAlias = Literal["refuse", "skip"]
 How: TypeAlias = Literal["layout", "named", "same name", "guessed"]
 Finish: TypeAlias = Callable[[pl.DataFrame], pl.DataFrame]
 
+_HEADER: Final = "repeated header"
 _LONGEST: Final = 80
 """So many characters of a bad value are shown."""
 N_EXAMPLES: Final = 5
@@ -96,6 +97,9 @@ def convert(piece: pl.DataFrame, columns: Sequence[Column], start: int) -> Conve
     zones: dict[str, tuple[int, int]] = {}
     if BROKEN in piece.columns and piece[BROKEN].null_count() < piece.height:
         bad[BROKEN] = piece[BROKEN].is_not_null()
+    repeated = _repeated_header(piece)
+    if repeated is not None:
+        bad[_HEADER] = repeated
     for column in columns:
         parsed = column.parser.parse(piece[column.theirs])
         ours.append(parsed.values.alias(column.ours))
@@ -208,21 +212,23 @@ def id_parser(tables: Iterable[tuple[RawTable, str]]) -> Id:
     SchemaError
         A column holds JSON objects or lists.
     """
+    tables = list(tables)
+    coded = any(table.coded for table, _ in tables)
     texts = [(table, column) for table, column in tables if isinstance(table.schema[column], pl.String)]
     samples = [Id().parse(table.head([column])[column]).values.drop_nulls() for table, column in texts]
     for (table, column), sample in zip(texts, samples, strict=True):
-        if sample.str.contains(r"^\{|^\[.*\]$").any():
+        if sample.str.contains(CODED).any():
             raise SchemaError(table.name, [f"column '{column}' holds objects or lists; take the ids out into columns"])
     forms = [next((form for form in (INTEGER_ID, FLOAT_ID) if _all(form, sample)), None) for sample in samples]
     if FLOAT_ID not in forms or None in forms:
-        return Id()
+        return Id(coded=coded)
     # A tool writes whole numbers as floats in a file that has blanks, and as they are in another.
     pieces = (
         (form, piece[column])
         for form, (table, column) in zip(forms, texts, strict=True)
         for piece in table.pieces([column])
     )
-    return Id(floats=all(_all(str(form), Id().parse(ids).values.drop_nulls()) for form, ids in pieces))
+    return Id(all(_all(str(form), Id().parse(ids).values.drop_nulls()) for form, ids in pieces), coded)
 
 
 def time_parser(
@@ -262,6 +268,18 @@ def time_parser(
         if text and order == "auto":
             order, about = _order_of(table, column, sample, about)
     return Time(unit, zone, order, digits, years, about)
+
+
+def cut_ids(table: RawTable, column: str) -> list[str]:
+    """Return a note where ids are such as 7.04E+17, which is what a spreadsheet makes of long numbers."""
+    ids = table.head([column])[column]
+    if not isinstance(ids.dtype, pl.String):
+        return []
+    return [
+        f"column '{column}' of '{table.name}' holds ids such as {one}: a spreadsheet has cut their digits, and "
+        "different ids may have become one; export them as text"
+        for one in ids.filter(ids.str.contains(r"^\d(?:[.,]\d+)?[eE]\+\d+$")).head(1)
+    ]
 
 
 def _all(form: str, ids: pl.Series) -> bool:
@@ -307,6 +325,8 @@ def _faults(
         name = next(name for name, mask in bad.items() if mask[row])
         if name == BROKEN:
             faults.append(Fault(start + row, f"the row {piece[BROKEN][row]}"))
+        elif name == _HEADER:
+            faults.append(Fault(start + row, "the row repeats the names of the columns"))
         else:
             column = found[name]
             why = f"column '{name}' holds \"{_shown(piece[name][row])}\", not {column.parser.expects}"
@@ -324,6 +344,15 @@ def _without(column: Column) -> str:
 def _shown(value: object) -> str:
     text = " ".join(str(value.to_list() if isinstance(value, pl.Series) else value).split())
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+
+
+def _repeated_header(piece: pl.DataFrame) -> pl.Series | None:
+    """Return which rows hold the names of the columns, as where files were put together; None where none does."""
+    names = [name for name, dtype in piece.schema.items() if name != BROKEN and isinstance(dtype, pl.String)]
+    if not names or not (piece[names[0]] == names[0]).any():
+        return None
+    found = piece.select(pl.all_horizontal(pl.col(name) == name for name in names).fill_null(value=False)).to_series()
+    return found if found.any() else None
 
 
 def _blank_rows(piece: pl.DataFrame) -> pl.Series | None:

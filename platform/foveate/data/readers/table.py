@@ -22,6 +22,7 @@ from foveate.data.readers.convert import (
     How,
     RowErrors,
     convert_table,
+    cut_ids,
     expect_columns,
     id_parser,
     time_parser,
@@ -157,7 +158,7 @@ class TableReader(Reader):
         viewers = self._open_viewers(self._beside(folder, self.viewers)) if self.viewers not in ("", NONE) else None
         if root.is_dir():
             logs, items, viewers, others = self._sorted_out(logs, items, viewers)
-            logs, strangers = self._without_strangers(logs)
+            logs, strangers = self._without_strangers(_named_by_the_first(logs))
             skipped += others + strangers
         if not logs:
             raise ReaderError(f"'{root}' holds no log; name the file or folder of the log")
@@ -206,7 +207,10 @@ class TableReader(Reader):
         kinds, notes = self._kinds(logs, mapped)
         files = [self._log_file(table, found, kinds, users, met) for table, found in zip(logs, mapped, strict=True)]
         ours = {column.ours for file in files for column in file.columns}
-        notes += [note for table, found in zip(logs, mapped, strict=True) for note in _cut_ids(table, found)]
+        ids = [
+            (table, found[ours][0]) for table, found in zip(logs, mapped, strict=True) for ours in (USER_ID, ITEM_ID)
+        ]
+        notes += [note for table, column in ids for note in cut_ids(table, column)]
         bare = [file.table.name for file in files if not {one.ours for one in file.columns} & {KIND, *EVENT_KINDS}]
         if bare:
             more = f" (and {len(bare) - 1:,} more)" if len(bare) > 1 else ""
@@ -308,6 +312,8 @@ class TableReader(Reader):
         if missing:
             faults = [f"column '{name}' is missing" for name in missing]
             hint = "map columns with columns.user_id=THEIRS and so on"
+            if any(name[:1].isdigit() for name in types):
+                hint += ", or, if these are values, give the columns' names: names=[user_id,item_id,...]"
             raise SchemaError(table.name, [*faults, f"it holds: {', '.join(types)}; {hint}"])
         return found
 
@@ -442,6 +448,17 @@ class TableReader(Reader):
         return name
 
 
+def _named_by_the_first(logs: list[RawTable]) -> list[RawTable]:
+    """Name the columns of parts without a header as the part that has one, as where a file was split by lines."""
+    first = next((table for table in logs if table.header), None)
+    return [
+        table.renamed(dict(zip(table.schema, first.schema, strict=True)))
+        if first is not None and not table.header and len(table.schema) == len(first.schema)
+        else table
+        for table in logs
+    ]
+
+
 def _spread(contacts: pl.DataFrame) -> pl.DataFrame:
     """Turn rows of one event each into contacts in which one thing happened, beside what other columns say."""
     has = set(contacts.columns)
@@ -465,21 +482,6 @@ def _interest(ours: set[str], kinds: Mapping[str, str]) -> tuple[str, ...]:
         if kind in found:
             return (kind,)
     return tuple(kind for kind in EVENT_KINDS if kind in found and kind not in NEGATIVE_KINDS) or (WATCH,)
-
-
-def _cut_ids(table: RawTable, found: Mapping[str, tuple[str, How]]) -> list[str]:
-    ids = (found[USER_ID][0], found[ITEM_ID][0])
-    rows = table.head(list(dict.fromkeys(ids)))
-    return [
-        f"column '{theirs}' of '{table.name}' holds ids such as {cut[0]}: a spreadsheet has cut their digits, and "
-        "different ids may have become one; export them as text"
-        for theirs in ids
-        if isinstance(rows[theirs].dtype, pl.String) and len(cut := rows[theirs].filter(_is_cut(rows[theirs])))
-    ]
-
-
-def _is_cut(ids: pl.Series) -> pl.Series:
-    return ids.str.contains(r"^\d(?:[.,]\d+)?[eE]\+\d+$")
 
 
 def _ignored(table: RawTable, columns: Sequence[Column]) -> tuple[str, ...]:

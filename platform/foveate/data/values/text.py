@@ -17,6 +17,9 @@ from foveate.data.values.base import Parsed, bad_rows, decoded, masked, without_
 FLOAT_ID: Final = r"^-?\d+\.0+$"
 """A whole number that a tool wrote as a float: where a whole column looks so, ``10.0`` means the id 10."""
 
+CODED: Final = r"""(?s)^(?:\{\s*["'].*\}|\[\s*["'\d\[{-].*\]|\{\}|\[\])$"""
+"""An object or a list as JSON or Python write it; ``{3F2504E0-4F89}`` is none."""
+
 INTEGER_ID: Final = r"^-?\d+$"
 
 _EXACT: Final[dict[pl.DataType, int]] = {pl.Float32(): 2**24, pl.Float64(): 2**53}
@@ -40,9 +43,12 @@ class Id:
     ----------
     floats
         Whether every id of the column ends in ``.0``, which then is no part of it.
+    coded
+        Whether a text may be JSON of a list or an object, which is no id.
     """
 
     floats: bool = False
+    coded: bool = False
     expects: str = "an id: text, or a number that floats hold exactly; write ids as text or integers"
 
     @property
@@ -60,6 +66,8 @@ class Id:
             # Beyond that several integers are one float: ids would be merged.
             merged = (raw.abs() >= _EXACT[raw.dtype]) & raw.is_finite()
             return Parsed(masked(known, merged), merged.fill_null(value=False) if merged.any() else None)
+        if self.coded and (lists := known.str.contains(CODED)).any():
+            return Parsed(masked(known, lists), lists.fill_null(value=False))
         values = known.str.replace(r"\.0+$", "") if self.floats else known
         return Parsed(values, bad_rows(text, raw) if isinstance(raw.dtype, pl.Binary) else None)
 
