@@ -87,7 +87,7 @@ def import_tables(
     log, items
         Tables of Polars, pandas or Arrow.
     reader
-        How their columns are named, and what else a ``table`` reader can be told; None guesses.
+        How their columns are named, and the other settings of a ``table`` reader; None guesses.
 
     Raises
     ------

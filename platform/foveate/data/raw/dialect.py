@@ -67,9 +67,9 @@ def sniff(
     Parameters
     ----------
     separator
-        Where it is known; empty has it told.
+        Where it is known; empty detects it.
     names
-        Of the columns of a file without a header; empty has the header told.
+        Of the columns of a file without a header; empty detects whether there is one.
     known
         Whether a word is a name that columns have; None for a file that surely has a header.
 
@@ -87,7 +87,7 @@ def sniff(
         # As Excel writes it before the header.
         comments, text, separator = comments + 1, text[said.end() :], separator or said[1]
     usual = _BY_SUFFIX.get(path.suffix.lower(), "")
-    # A name may lie: where no row has its separator, the rows tell it.
+    # A name may lie: where no row has its separator, the rows decide.
     separator = separator or (usual if usual in text else "") or _separator(text, whole=whole)
     quoted = _is_quoted(text, separator)
     spaced = quoted and (f'{separator} "' in text or _is_spaced(text, separator))

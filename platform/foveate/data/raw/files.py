@@ -148,7 +148,7 @@ def _unpacked(path: Path, to: Path) -> Path:
 
 
 def _unpacker(path: Path) -> Callable[[Path, Path], Path] | None:
-    """Return what unpacks a file, told by its first bytes, for names lie; None for a plain one."""
+    """Return what unpacks a file, by its first bytes, for names lie; None for a plain one."""
     with path.open("rb") as stream:
         start = stream.read(6)
     if path.suffix.lower() in (".xlsx", ".ods", ".xls"):

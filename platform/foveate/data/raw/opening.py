@@ -23,7 +23,7 @@ def open_table(
     known: Callable[[str], bool] | None = None,
     types: Mapping[str, pl.DataType] | None = None,
 ) -> RawTable:
-    """Open a raw file as a table; its format is told by its name and, failing that, by its beginning.
+    """Open a raw file as a table; its format is detected by its name and, failing that, by its beginning.
 
     Parameters
     ----------

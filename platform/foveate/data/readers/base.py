@@ -140,7 +140,7 @@ class Reader(Variant):
 
     @classmethod
     def fits(cls, root: Path) -> bool:
-        """Whether a file or folder has the layout that this reader knows, told by names and first lines."""
+        """Whether a file or folder has the layout that this reader knows, judging by names and first lines."""
         del root
         return False
 

@@ -106,7 +106,7 @@ def is_column_name(name: str) -> bool:
 
 
 def guess_columns(found: Sequence[str], known: Mapping[str, tuple[str, ...]], taken: Iterable[str]) -> dict[str, str]:
-    """Return our column to theirs, as far as their names tell it.
+    """Return our column to theirs, as far as their names say.
 
     Parameters
     ----------
@@ -132,7 +132,7 @@ def guess_columns(found: Sequence[str], known: Mapping[str, tuple[str, ...]], ta
 
 
 def guess_kinds(found: Iterable[str | None], known: Sequence[str]) -> dict[str, str]:
-    """Return their kind of event to ours, as far as the words tell it: ``video.play`` is a ``watch``."""
+    """Return their kind of event to ours, as far as the words say: ``video.play`` is a ``watch``."""
     by_spelling = {name: ours for ours, names in KIND_NAMES.items() for name in (plain(ours), *names)}
     guessed = {}
     for kind in found:
@@ -146,7 +146,7 @@ def guess_kinds(found: Iterable[str | None], known: Sequence[str]) -> dict[str, 
 
 
 def seconds_scale(name: str) -> float:
-    """Return the seconds in one unit of a column of lengths, told by its name, such as ``play_time_ms``."""
+    """Return the seconds in one unit of a column of lengths, by its name, such as ``play_time_ms``."""
     rest, unit = _unit(name)
     return unit or (60.0 if rest == "runtime" else 1.0)
 

@@ -34,7 +34,7 @@ class RecBoleReader(Reader):
     user, item, time, rating
         Field names. Without the time's field rows keep the order of the file; without the rating's a row is a watch.
     time_unit
-        Of the time's field: ``s``, ``ms``, ``us`` or ``ns``; ``auto`` tells it by the size of each number.
+        Of the time's field: ``s``, ``ms``, ``us`` or ``ns``; ``auto`` detects it by the size of each number.
     title, categories
         Item fields to take the title and the categories from; the first one that is there.
     """

@@ -1,4 +1,4 @@
-"""The user's own log: any table, with a map from their columns to ours where the names alone do not tell it."""
+"""The user's own log: any table, with a map from their columns to ours where the names alone do not say."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class TableReader(Reader):
     kinds
         Their kind to ours, such as ``{play: watch, thumbs_up: like}``.
     time_unit
-        Of numeric times: ``s``, ``ms``, ``us`` or ``ns``; ``auto`` tells it by the size of each.
+        Of numeric times: ``s``, ``ms``, ``us`` or ``ns``; ``auto`` detects it by the size of each.
     time_zone
         Where times that name no zone were written down, such as ``Europe/Berlin``; empty means UTC, and refuses a
         column in which some times name a zone and others do not.
@@ -104,9 +104,9 @@ class TableReader(Reader):
         ``categories``, ``tags``, ``duration_seconds``, ``published_at``, ``available_from``, ``maturity``,
         ``language``, ``regions``, ``safety``.
     list_separator
-        Between the words of a list in text; empty tells it: ``|``, ``;`` or ``,``.
+        Between the words of a list in text; empty detects it: ``|``, ``;`` or ``,``.
     separator
-        Between the fields of text files; empty tells it: a comma, a semicolon, a tab, ``|`` or ``::``.
+        Between the fields of text files; empty detects it: a comma, a semicolon, a tab, ``|`` or ``::``.
     names, item_names
         The columns' names, for a log or a table of items without a header line.
     """

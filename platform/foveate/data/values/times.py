@@ -62,7 +62,7 @@ class Time:
     Parameters
     ----------
     unit
-        Of numbers since 1970; ``auto`` tells it by the size of each.
+        Of numbers since 1970; ``auto`` detects it by the size of each.
     zone
         Of text and typed times that name none; empty means UTC.
     order
@@ -223,7 +223,7 @@ def date_order(text: pl.Series) -> DateOrder | None:
     Returns
     -------
     DateOrder | None
-        ``dmy`` or ``mdy`` where a number above 12 tells it, ``auto`` where no date leaves a doubt, None where one does.
+        ``dmy`` or ``mdy`` where a number above 12 decides it, ``auto`` where no date leaves a doubt, None where one does.
     """
     day_first, month_first, undecided = (
         bool(text.str.contains(pattern).any()) for pattern in (_DAY_FIRST, _MONTH_FIRST, _UNDECIDED)
