@@ -223,7 +223,7 @@ def date_order(text: pl.Series) -> DateOrder | None:
     Returns
     -------
     DateOrder | None
-        ``dmy`` or ``mdy`` where a number above 12 decides it, ``auto`` where no date leaves a doubt, None where one does.
+        ``dmy`` or ``mdy`` where a number above 12 decides it, ``auto`` where no date is in doubt, None where one is.
     """
     day_first, month_first, undecided = (
         bool(text.str.contains(pattern).any()) for pattern in (_DAY_FIRST, _MONTH_FIRST, _UNDECIDED)
