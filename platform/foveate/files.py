@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from foveate.errors import OutputExistsError
+from foveate.errors import OutputExistsError, StorageError
 
 
 def check_free(out: Path) -> None:
@@ -36,10 +36,15 @@ def staged_folder(out: Path) -> Iterator[Path]:
     ------
     OutputExistsError
         ``out`` already holds something.
+    StorageError
+        No folder can be made there.
     """
     check_free(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    except OSError as error:
+        raise StorageError(f"'{out}' cannot be made: {error.strerror}; name a place where you may write") from error
     try:
         # mkdtemp makes a folder for the owner alone; the result is an ordinary one.
         staging.chmod(0o755)

@@ -86,9 +86,13 @@ def table_files(root: Path) -> tuple[list[Path], list[SkippedFile]]:
     if root.is_file():
         return [root], []
     found: list[Path] = []
-    skipped: list[SkippedFile] = []
+    # What was made of a log may lie in the log's folder.
+    made = {path.parent for path in root.rglob("manifest.json") if (path.parent / "impressions").is_dir()} - {root}
+    skipped = [SkippedFile(str(folder.relative_to(root)), "a dataset of Foveate") for folder in sorted(made)]
     for file in sorted((path for path in root.rglob("*") if path.is_file()), key=lambda path: _natural(path, root)):
         relative = file.relative_to(root)
+        if made & {*file.parents}:
+            continue
         if any(part[0] in "._" for part in relative.parts):
             skipped.append(SkippedFile(str(relative), "its name marks it as no data"))
         elif not _PART.match(file.name) and (file.suffix.lower() not in SUFFIXES or _ABOUT.match(file.name)):
