@@ -82,8 +82,8 @@ class ReportBuilder:
             warnings.append("all times lie in 1970: they may be no seconds since then; look at them with --dry-run")
         if self._eventless:
             warnings.append(
-                f"in {self._eventless:,} of {self._contacts:,} rows nothing happened: the columns that would say so are "
-                "blank or no"
+                f"in {self._eventless:,} of {self._contacts:,} rows nothing happened: the columns that would say so "
+                "are blank or no"
             )
         return warnings
 
