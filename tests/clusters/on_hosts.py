@@ -127,4 +127,6 @@ def started(made: Sequence[Host], own: Mapping[str, str], head_cpus: int = _CPUS
     """
     with throughput():
         rays = {name: value for name, value in os.environ.items() if name.startswith("RAY_")}
+    # The cluster outlives the folder with a launcher of its own: it takes the installed one, as an operator's does.
+    rays["RAY_SERVE_HAPROXY_BINARY_PATH"] = str(Path(sys.executable).with_name("foveate-haproxy"))
     return OnHosts(made, {**rays, **OURS, **own}, head_cpus)

@@ -7,6 +7,7 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from foveate.config import LARGEST_SEED
 from foveate.data.schema import REQUIRED
 from foveate.data.simulate.world import SimulateConfig, simulate_dataset
 from foveate.errors import ConfigError
@@ -16,7 +17,7 @@ CONFIGS = st.builds(
     viewers=st.integers(1, 25),
     items=st.integers(20, 60),
     days=st.integers(1, 5),
-    seed=st.integers(0, 2**40),
+    seed=st.integers(0, LARGEST_SEED),
     slots=st.integers(1, 10),
     sessions_per_week=st.floats(0.1, 20),
     random_share=st.floats(0, 1),
