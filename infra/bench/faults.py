@@ -24,7 +24,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import psutil
 from ray.cluster_utils import Cluster
 from ray.dashboard.modules.serve.sdk import ServeSubmissionClient
 from ray.util.state import list_actors
@@ -152,9 +151,13 @@ def store_moved(ground: Ground) -> None:
 def haproxy(ground: Ground) -> None:
     """Kill the proxy before the replicas."""
     del ground
-    own = [one for one in psutil.Process().children(recursive=True) if one.name() == "haproxy"]
-    for process in own:
-        process.kill()
+    # Ray starts it with the config in this cluster's own folder.
+    folder = os.environ["RAY_SERVE_HAPROXY_CONFIG_FILE_LOC"].rpartition("/")[0].encode()
+    for process in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            words = process.read_bytes().split(b"\0")
+            if words[0].endswith(b"haproxy") and any(folder in word for word in words):
+                os.kill(int(process.parent.name), signal.SIGKILL)
     time.sleep(15.0)
 
 
