@@ -12,10 +12,9 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from foveate.data.schema import EVENT_KINDS, ITEM_ID, KIND, OCCURRED_AT, ORDER, USER_ID, VALUE
+from foveate.data.schema import EVENT_ID, EVENT_KINDS, ITEM_ID, KIND, OCCURRED_AT, ORDER, USER_ID, VALUE
 from foveate.errors import SchemaError
 
-EVENT_ID: Final = "event_id"
 _EQUAL: Final = "equal_before"
 _HASH: Final = 16
 """Characters of a log's hash in an id: enough among the logs of one viewer."""

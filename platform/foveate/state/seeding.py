@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from foveate.data.dataset import Dataset
+from foveate.data.schema import EVENT_ID
 from foveate.state.base import ViewerStore
-from foveate.state.event_table import EVENT_ID
 
 
 @dataclass(frozen=True)
