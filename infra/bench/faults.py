@@ -317,8 +317,8 @@ def _row(name: str, ground: Ground, load: Steady, events: Steady) -> dict[str, A
         "stood in": stood_in,
         "slowest": f"{slowest:,.0f} ms",
         "events": len(given),
-        "events failed": sum(one.status != 200 and not one.told_to_wait for one in given),
-        "told to wait": sum(one.told_to_wait for one in given),
+        "events failed": sum(one.status != 200 and not one.retry_after for one in given),
+        "told to wait": sum(one.retry_after for one in given),
     }
     print(f"{name}: {row}", flush=True)
     return row

@@ -26,7 +26,7 @@ class Answer:
     degraded: tuple[str, ...] = ()
     number: int = 0
     """Of the request."""
-    told_to_wait: bool = False
+    retry_after: bool = False
     """Whether it was refused with a time to try again."""
 
 
@@ -77,17 +77,17 @@ class Steady:
 
     async def _ask(self, session: aiohttp.ClientSession, number: int) -> None:
         asked = time.monotonic()
-        status, told, wait = 0, {}, False
+        status, slate, wait = 0, {}, False
         body = self.body(number, self.users[number % len(self.users)])
         try:
             async with session.post(self.url, json=body) as answer:
-                status, told = answer.status, await _json(answer)
+                status, slate = answer.status, await _json(answer)
                 wait = status == 503 and "retry-after" in answer.headers
         except (aiohttp.ClientError, TimeoutError):
             pass
         took = 1e3 * (time.monotonic() - asked)
-        degraded = tuple(told.get("degraded", ()))
-        self.answers.append(Answer(asked, status, took, told.get("bundle_id"), degraded, number, wait))
+        degraded = tuple(slate.get("degraded", ()))
+        self.answers.append(Answer(asked, status, took, slate.get("bundle_id"), degraded, number, wait))
 
 
 async def _json(answer: aiohttp.ClientResponse) -> dict[str, Any]:
