@@ -22,27 +22,27 @@ from numpy.typing import NDArray
 
 from clusters.redis_server import Redis, running
 from foveate.bundle import Bundle, default_state
-from foveate.config import from_dict, to_dict
+from foveate.core.config import from_dict, to_dict
+from foveate.core.messages import NO_TIME, Query
 from foveate.data.catalog import Catalog
 from foveate.data.dataset import Dataset
 from foveate.data.events import Histories
 from foveate.data.fitting import FitContext
 from foveate.data.schema import ITEM_ID, ITEMS
-from foveate.data.simulate.config import SimulateConfig
-from foveate.data.simulate.world import simulate_dataset
 from foveate.data.vocabulary import Vocabulary
-from foveate.fit import fit_model
-from foveate.messages import NO_TIME, Query
-from foveate.recipe import Recipe
+from foveate.data.world.config import SimulateConfig
+from foveate.data.world.simulate import simulate_dataset
+from foveate.recommend.recipe import Recipe
 from foveate.slate.inputs import SlateInput
-from foveate.state.sqlite import SqliteState
+from foveate.state.sqlite.store import SqliteState
+from foveate.training import fit_model
 
 if TYPE_CHECKING:
     import httpx
 
     from foveate.state.opening import StatePlace
     from foveate_serve.config import ServeConfig
-    from foveate_tune.leaderboard import SweepResult
+    from foveate_tune.results.leaderboard import SweepResult
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -238,9 +238,9 @@ def answering(bundle: Bundle, state: StatePlace, config: ServeConfig) -> Iterato
     import httpx
     import uvicorn
 
+    from foveate_serve.http.api import build_api
     from foveate_serve.ingress import Ingress
     from foveate_serve.names import BUNDLE_KEY
-    from foveate_serve.web.api import build_api
 
     ingress = Ingress(to_dict(config), str(state))
     asyncio.run(ingress.reconfigure({BUNDLE_KEY: str(bundle.path)}))

@@ -20,10 +20,10 @@ from typing import Literal
 import numpy as np
 
 from foveate.state.base import ViewerEvent, utc_micros
-from foveate.state.database import Database
-from foveate.state.file_config import FileConfig
-from foveate.state.group_commit import MOST, GroupCommit
-from foveate.state.sqlite_events import insert, row_of
+from foveate.state.sqlite.config import FileConfig
+from foveate.state.sqlite.database import Database
+from foveate.state.sqlite.events import insert, row_of
+from foveate.state.sqlite.group_commit import MOST, GroupCommit
 
 Side = Literal["full", "normal", "full, one by one"]
 SIDES: tuple[Side, ...] = ("full", "normal", "full, one by one")

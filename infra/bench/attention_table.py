@@ -25,15 +25,15 @@ import numpy as np
 import torch
 
 from foveate.attention.base import MixerConfig, ScorerConfig
-from foveate.config import from_dict, load_yaml, to_dict
+from foveate.core.config import from_dict, load_yaml, to_dict
+from foveate.core.overrides import apply_overrides
 from foveate.data.fitting import FitContext
 from foveate.encoder.heads.base import HeadConfig
 from foveate.encoder.model import EncoderConfig
-from foveate.encoder.train import EpochReport, train_encoder
 from foveate.encoder.trained import TrainedEncoder
-from foveate.encoder.validation import Validation
-from foveate.overrides import apply_overrides
-from foveate.recipe import Recipe
+from foveate.encoder.training.train import EpochReport, train_encoder
+from foveate.encoder.training.validation import Validation
+from foveate.recommend.recipe import Recipe
 from foveate.retrieval.attention import Attention
 from foveate.retrieval.base import SourceConfig
 from foveate.retrieval.popularity import count_items

@@ -23,14 +23,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from foveate.data.simulate.config import SimulateConfig
+from foveate.data.world.config import SimulateConfig
+from foveate_capacity.costs import Costs, read_costs, write_costs
+from foveate_capacity.measure import Effort, measure
+from foveate_capacity.processes import busy, descendants, machine_busy
+from foveate_capacity.simulator.run import simulate
+from foveate_capacity.simulator.scenario import Arrivals, Closed, Scenario, Steady, Stragglers, Timing
 from foveate_cluster.ray_cluster import usable_cpus
 from foveate_serve.app import start
-from foveate_serve.capacity.costs import Costs, read_costs, write_costs
-from foveate_serve.capacity.measure import Effort, measure
-from foveate_serve.capacity.processes import busy, descendants, machine_busy
-from foveate_serve.capacity.simulate.run import simulate
-from foveate_serve.capacity.simulate.scenario import Arrivals, Closed, Scenario, Steady, Stragglers, Timing
 from foveate_serve.config import DeploymentConfig, ServeConfig
 from lab.load import Answers, closed, opened
 from lab.serving_world import SLATE, VIDEOS, World, serving_world

@@ -21,9 +21,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from foveate import metrics
-from foveate.config import from_dict
-from foveate.metrics import Floats
+from foveate.core import metrics
+from foveate.core.config import from_dict
+from foveate.core.metrics import Floats
 from foveate.slate.base import DiversityPolicy, SlatePolicy
 from foveate.slate.constraints import UNCONSTRAINED
 from foveate.slate.relevance import Relevance

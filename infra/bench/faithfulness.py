@@ -28,14 +28,14 @@ import torch
 from numpy.typing import NDArray
 
 from foveate.bundle import Bundle
-from foveate.config import from_dict, load_yaml
+from foveate.core.config import from_dict, load_yaml
+from foveate.core.messages import Query
 from foveate.data.dataset import Dataset, open_dataset
 from foveate.data.fitting import FitContext
 from foveate.data.split import Stage, windows
 from foveate.evaluate.panel import panel_of
-from foveate.explain.history import NAMED, faithfulness
-from foveate.messages import Query
-from foveate.recipe import Recipe
+from foveate.recommend.explain.history import NAMED, faithfulness
+from foveate.recommend.recipe import Recipe
 from foveate.retrieval.attention import Attention
 from foveate.retrieval.base import CandidateSource, top_k
 from foveate.retrieval.carried import without

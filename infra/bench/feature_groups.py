@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
+from foveate.core.metrics import Floats
 from foveate.evaluate.paired import Paired, paired
-from foveate.metrics import Floats
 from lab.frozen import Frozen, frozen
 from lab.ranked import open_set, recipe_of
 

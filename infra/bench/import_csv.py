@@ -19,9 +19,9 @@ from pathlib import Path
 
 import polars as pl
 
-from foveate.data.ingest import import_dataset
+from foveate.data.importing.run import import_dataset
 from foveate.data.readers.kuairand import KuaiRandReader
-from foveate.data.simulate.kuairand import write_kuairand
+from foveate.data.world.kuairand import write_kuairand
 
 TIME_GOAL = 3.5
 GIB_GOAL = 4.0

@@ -23,15 +23,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from foveate.config import to_dict
+from foveate.core.config import to_dict
+from foveate.core.messages import FeatureMatrix
+from foveate.core.metrics import RESAMPLES, Floats
 from foveate.data.dataset import Dataset
-from foveate.fit import fit_windows
-from foveate.fit.training import LabelWindow
-from foveate.messages import FeatureMatrix
-from foveate.metrics import RESAMPLES, Floats
 from foveate.ranking.base import TrainingSet, column
 from foveate.ranking.blend import logistic
-from foveate.recipe import Recipe
+from foveate.recommend.recipe import Recipe
+from foveate.training import fit_windows
+from foveate.training.examples import LabelWindow
 from lab.kept import is_kept
 from lab.logged import Logged, Shown, aucs, features_of, shown_in, training_of
 from lab.ranked import open_set, recipe_of

@@ -13,14 +13,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from foveate_serve.capacity.costs import Costs, read_costs
-from foveate_serve.capacity.costs import Line as Cost
-from foveate_serve.capacity.lines import Line, Load
-from foveate_serve.capacity.plan import Plan, plan
-from foveate_serve.capacity.prices import Prices, read_prices
-from foveate_serve.capacity.simulate.run import simulate
-from foveate_serve.capacity.simulate.scenario import Bursts, Failure, Scenario
-from foveate_serve.capacity.tried import scenario_of
+from foveate_capacity.costs import Costs, read_costs
+from foveate_capacity.costs import Line as Cost
+from foveate_capacity.plan import Plan, plan
+from foveate_capacity.prices import Prices, read_prices
+from foveate_capacity.queueing import Line, Load
+from foveate_capacity.simulated import scenario_of
+from foveate_capacity.simulator.run import simulate
+from foveate_capacity.simulator.scenario import Bursts, Failure, Scenario
 
 ITEMS, QPS, VIEWERS = 100_000_000, 100_000.0, 1_000_000_000
 _ITEM_BYTES: Final = 1_024

@@ -23,23 +23,23 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from foveate.bundle import Bundle
-from foveate.config import from_dict
+from foveate.core.config import from_dict
+from foveate.core.messages import Candidates, Query
 from foveate.data.dataset import open_dataset
-from foveate.data.simulate.config import SimulateConfig
-from foveate.data.simulate.world import simulate_dataset
 from foveate.data.vocabulary import Vocabulary
+from foveate.data.world.config import SimulateConfig
+from foveate.data.world.simulate import simulate_dataset
 from foveate.evaluate.loaded import newest_stage
 from foveate.evaluate.panel import panel_of
-from foveate.fit import fit
-from foveate.messages import Candidates, Query
-from foveate.model import Model
-from foveate.recipe import Recipe
+from foveate.recommend.model import Model
+from foveate.recommend.recipe import Recipe
 from foveate.slate.base import SlatePolicy
 from foveate.slate.constraints import UNCONSTRAINED, Constraints
 from foveate.slate.inputs import SlateInput
 from foveate.slate.rules.at_most import AtMost
 from foveate.slate.rules.fresh import Fresh
 from foveate.slate.rules.small_channel import SmallChannel
+from foveate.training import fit
 
 CANDIDATES, WIDTH = 200, 64
 GOALS = {

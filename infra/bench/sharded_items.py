@@ -22,15 +22,15 @@ import polars as pl
 import torch
 import torch.distributed as dist
 
+from foveate.core.messages import NO_TIME
 from foveate.data.catalog import Catalog
 from foveate.data.events import Histories
 from foveate.data.fitting import FitContext
 from foveate.data.schema import ITEMS
-from foveate.encoder.memory import kept_memory
 from foveate.encoder.model import EncoderConfig
-from foveate.encoder.run import Run
-from foveate.encoder.settings import TrainConfig
-from foveate.messages import NO_TIME
+from foveate.encoder.training.memory import kept_memory
+from foveate.encoder.training.run import Run
+from foveate.encoder.training.settings import TrainConfig
 
 WAYS = ("whole", "sharded")
 WARM = 5

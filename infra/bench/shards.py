@@ -31,8 +31,8 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 
 from foveate.bundle.parts import mapped_arrays, source_file
-from foveate.encoder.mapped import MappedEncoder
-from foveate.messages import Filters, RequestContext
+from foveate.core.messages import Filters, RequestContext
+from foveate.encoder.embedding.mapped import MappedEncoder
 from foveate.retrieval.shards import Codes, Found, Shard, runs
 from foveate_cluster.edges import environment
 from foveate_cluster.ray_cluster import ray_cluster, usable_cpus

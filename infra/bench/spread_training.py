@@ -25,13 +25,13 @@ import torch.distributed as dist
 from foveate.data.dataset import open_dataset
 from foveate.data.events import Histories
 from foveate.data.fitting import FitContext
-from foveate.data.ingest import import_dataset
+from foveate.data.importing.run import import_dataset
+from foveate.data.importing.stream import LogPart, read_events
 from foveate.data.readers.kuairand import KuaiRandReader
 from foveate.data.signals import Signals
-from foveate.data.simulate.kuairand import write_kuairand
-from foveate.data.stream import LogPart, read_events
+from foveate.data.world.kuairand import write_kuairand
 from foveate.encoder.model import EncoderConfig
-from foveate.encoder.train import EpochReport, TrainConfig, train_encoder
+from foveate.encoder.training.train import EpochReport, TrainConfig, train_encoder
 
 SIGNALS = Signals(positive=("watch",))
 """Every watch: the longest histories that the log has."""

@@ -19,15 +19,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from foveate.config import from_dict
+from foveate.core.config import from_dict
+from foveate.core.overrides import apply_overrides
+from foveate.core.space import Uniform
 from foveate.data.dataset import Dataset
-from foveate.data.ingest import import_dataset
+from foveate.data.importing.run import import_dataset
 from foveate.data.readers.recbole import RecBoleReader
-from foveate.data.simulate.config import SimulateConfig
-from foveate.data.simulate.world import simulate_dataset
-from foveate.overrides import apply_overrides
-from foveate.recipe import Recipe
-from foveate.space import Uniform
+from foveate.data.world.config import SimulateConfig
+from foveate.data.world.simulate import simulate_dataset
+from foveate.recommend.recipe import Recipe
 from foveate_tune.config import SweepConfig, TrackingConfig
 from foveate_tune.levels.base import Baselines, Level, Objective, Problem, Report
 from foveate_tune.schedulers.none import Unstopped

@@ -18,16 +18,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from foveate.config import from_dict
+from foveate.core.config import from_dict
+from foveate.core.overrides import apply_overrides
 from foveate.data.dataset import open_dataset
-from foveate.data.ingest import import_dataset
+from foveate.data.importing.run import import_dataset
 from foveate.data.readers.base import Reader
-from foveate.overrides import apply_overrides
 from foveate_tune.config import SweepConfig
-from foveate_tune.leaderboard import SweepResult
 from foveate_tune.report.page import write_report
+from foveate_tune.results.leaderboard import SweepResult
+from foveate_tune.results.verdict import DEFAULT, judge
 from foveate_tune.sweep import run_sweep
-from foveate_tune.verdict import DEFAULT, judge
 from lab.held_out import real_data
 
 SEARCH: dict[str, Any] = {

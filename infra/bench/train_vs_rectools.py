@@ -34,8 +34,8 @@ import numpy as np
 import polars as pl
 import torch
 
+from foveate.core.overrides import apply_overrides
 from foveate.data.fitting import FitContext
-from foveate.overrides import apply_overrides
 from foveate.retrieval.base import SourceConfig
 from lab.held_out import BEAUTY, REPOSITORY, full_ranking, leave_one_out, open_or_import, real_data
 

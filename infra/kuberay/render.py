@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import yaml
 
-from foveate.config import from_dict, load_yaml
+from foveate.core.config import from_dict, load_yaml
 from foveate_serve.app import application_settings
 from foveate_serve.config import ServeConfig
 from foveate_serve.operations.running import serve_settings

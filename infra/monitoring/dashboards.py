@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from foveate_serve.names import APPLICATION
-from foveate_serve.sight import names
-from foveate_serve.sight.names import Metric
+from foveate_serve.telemetry import names
+from foveate_serve.telemetry.names import Metric
 
 FOLDER: Final = Path(__file__).resolve().parent / "grafana"
 _ALL: Final = f'application="{APPLICATION}"'

@@ -12,8 +12,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from foveate.bundle import Bundle
+from foveate.core.errors import ConfigError
 from foveate.data.dataset import open_dataset
-from foveate.errors import ConfigError
 from foveate_cli.common import json_option, out, reads, telling, write_json
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from foveate.config import to_dict
-from foveate.stored import is_address
+from foveate.core.config import to_dict
+from foveate.storage.transfer import is_address
 from foveate_cli.common import json_option, out, registry_option, write_json
 
 if TYPE_CHECKING:

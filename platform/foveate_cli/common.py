@@ -25,9 +25,9 @@ from rich.progress import (
 )
 from rich.table import Column
 
-from foveate.config import LARGEST_SEED, from_dict, load_yaml, to_dict
-from foveate.errors import ConfigError
-from foveate.overrides import apply_options, apply_overrides
+from foveate.core.config import LARGEST_SEED, from_dict, load_yaml, to_dict
+from foveate.core.errors import ConfigError
+from foveate.core.overrides import apply_options, apply_overrides
 from foveate_cluster.edges import prepare_to_join
 
 ORDER_ONLY = "the log has no times, so it is cut by order: protocol=leave-one-out"
@@ -63,7 +63,7 @@ class Brought(click.ParamType[Path]):
 
     def convert(self, value: str | Path, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         """Return the folder on this machine."""
-        from foveate.stored import brought, is_address  # noqa: PLC0415 - Arrow starts slowly
+        from foveate.storage.transfer import brought, is_address  # noqa: PLC0415 - Arrow starts slowly
 
         del param, ctx
         if not is_address(value):

@@ -13,7 +13,7 @@ from rich.table import Table
 from foveate_cli.common import json_option, out, reads, telling, write_json
 
 if TYPE_CHECKING:
-    from foveate_tune.verdict import VerdictReport
+    from foveate_tune.results.verdict import VerdictReport
 
 
 @click.command(short_help="Test whether a sweep's winner is better.")
@@ -40,7 +40,7 @@ def command(
 
     The window is opened for this: settings that are changed after reading it are no longer chosen on validation alone.
     """
-    from foveate_tune.verdict import judge  # noqa: PLC0415 - torch costs seconds that --help is spared
+    from foveate_tune.results.verdict import judge  # noqa: PLC0415 - torch costs seconds that --help is spared
 
     with telling() as say:
         report = judge(sweep, data, against, seeds=seeds, pick=pick, say=say)

@@ -12,21 +12,21 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from foveate.config import load_yaml, to_dict
+from foveate.core.config import load_yaml, to_dict
+from foveate.core.errors import ConfigError
 from foveate.data.dataset import Dataset, open_dataset
 from foveate.data.describe import Description, describe
 from foveate.data.readers.base import Reader
 from foveate.data.readers.detect import find_reader
 from foveate.data.readers.table import TableReader
-from foveate.errors import ConfigError
-from foveate.stored import is_address, making
+from foveate.storage.transfer import is_address, making
 from foveate_cli.common import Brought, config_options, json_option, makes, out, read_config, working, write_json
 from foveate_cli.import_report import show_source
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from foveate.data.ingest import Preview
+    from foveate.data.importing.run import Preview
 
 
 @click.group(short_help="Import, simulate or describe a watch log.")
@@ -51,7 +51,7 @@ def import_(
     fits is taken, and columns are found by what people call them: what was guessed is shown, and KEY=VALUE overrules
     it, such as columns.user_id=customer. 'foveate variants readers' lists the readers and their settings.
     """
-    from foveate.data.ingest import import_dataset, preview  # noqa: PLC0415 - other verbs start faster without it
+    from foveate.data.importing.run import import_dataset, preview  # noqa: PLC0415 - other verbs start faster without it
     from foveate.data.raw.files import plain_files  # noqa: PLC0415
 
     reader, path, overrides = _words(words)
@@ -78,7 +78,7 @@ def items_(*, data: Path, path: str, config: Path | None, overrides: tuple[str, 
 
     Columns are found by what people call them; item_columns.title=THEIRS and the like overrule that.
     """
-    from foveate.data.items import replace_items  # noqa: PLC0415 - as above
+    from foveate.data.importing.items import replace_items  # noqa: PLC0415 - as above
 
     _report(replace_items(open_dataset(data), path, read_config(TableReader, config, overrides)), json_path)
 
@@ -122,8 +122,8 @@ def simulate(
     json_path: Path | None,
 ) -> None:
     """Make up a world of viewers and videos, and write what they did as a dataset that says it is simulated."""
-    from foveate.data.simulate.config import SimulateConfig  # noqa: PLC0415 - as above
-    from foveate.data.simulate.world import simulate_dataset  # noqa: PLC0415
+    from foveate.data.world.config import SimulateConfig  # noqa: PLC0415 - as above
+    from foveate.data.world.simulate import simulate_dataset  # noqa: PLC0415
 
     named = {"viewers": viewers, "items": items, "days": days, "seed": seed}
     options = tuple(f"{name}={value}" for name, value in named.items() if value is not None)

@@ -17,10 +17,10 @@ import polars as pl
 from rich.markup import escape
 from rich.table import Table
 
-from foveate.config import from_dict
+from foveate.core.config import from_dict
+from foveate.core.errors import ConfigError, TrainingError
 from foveate.data.dataset import Dataset
 from foveate.data.schema import USER_ID
-from foveate.errors import ConfigError, TrainingError
 from foveate_cli.common import (
     config_options,
     json_option,
@@ -37,7 +37,7 @@ from foveate_cli.stopping import stoppable
 if TYPE_CHECKING:
     from foveate.bundle import Bundle
     from foveate_tune.config import SweepConfig
-    from foveate_tune.leaderboard import SweepResult
+    from foveate_tune.results.leaderboard import SweepResult
 
 VIEWERS_ASKED = 3
 SLATE = 5
@@ -131,7 +131,7 @@ def command(
 def _short_sweep() -> SweepConfig:
     """Return settings under which the demo takes minutes on a log of any size."""
     from foveate.ranking.base import LabelDraw  # noqa: PLC0415
-    from foveate.recipe import Recipe  # noqa: PLC0415
+    from foveate.recommend.recipe import Recipe  # noqa: PLC0415
     from foveate.retrieval.attention import Attention  # noqa: PLC0415
     from foveate_tune.config import SearchConfig, SweepConfig  # noqa: PLC0415
 
@@ -149,13 +149,13 @@ def _short_sweep() -> SweepConfig:
 def _watch_log(story: Story, data: Path | None, reader: str | None, size: dict[str, int]) -> Dataset:
     target = story.folder / "data"
     if data is None or reader is None:
-        from foveate.data.simulate.config import SimulateConfig  # noqa: PLC0415
-        from foveate.data.simulate.world import simulate_dataset  # noqa: PLC0415
+        from foveate.data.world.config import SimulateConfig  # noqa: PLC0415
+        from foveate.data.world.simulate import simulate_dataset  # noqa: PLC0415
 
         with story.chapter("data", "a simulated world of viewers and videos"):
             dataset = simulate_dataset(from_dict(SimulateConfig, size), target)
     else:
-        from foveate.data.ingest import import_dataset  # noqa: PLC0415
+        from foveate.data.importing.run import import_dataset  # noqa: PLC0415
         from foveate.data.readers.base import Reader  # noqa: PLC0415
 
         with story.chapter("data", f"the log at {data}, cleaned"):

@@ -11,9 +11,9 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from foveate.config import check_seed
-from foveate.errors import ConfigError
-from foveate.metrics import Difference, Interval
+from foveate.core.config import check_seed
+from foveate.core.errors import ConfigError
+from foveate.core.metrics import Difference, Interval
 from foveate_cli.common import (
     address_option,
     config_options,
@@ -30,7 +30,7 @@ from foveate_cli.workers import crew_of, grower_of
 if TYPE_CHECKING:
     from foveate.data.split import Protocol
     from foveate.evaluate import Evaluation
-    from foveate.recipe import Recipe
+    from foveate.recommend.recipe import Recipe
 
 _LABELS = {
     "recent_popularity": "recent popularity",
@@ -75,7 +75,7 @@ def command(
     Every item is ranked, what a viewer has met is left out, ties stand at mid-rank; intervals are 95 % bootstrap
     intervals over viewers. KEY=VALUE overrides settings of the recipe, such as candidates=200.
     """
-    from foveate.recipe import Recipe  # noqa: PLC0415 - the sources it lists bring torch along
+    from foveate.recommend.recipe import Recipe  # noqa: PLC0415 - the sources it lists bring torch along
 
     if bundle is not None and (config or overrides or seeds > 1):
         raise ConfigError("--bundle is trained already: --config, KEY=VALUE and --seeds are for training")
@@ -123,7 +123,7 @@ def _evaluate(
             return evaluate_folder(
                 data, recipe, protocols, chosen, bundle=bundle, progress=say, grower=grower, crew=crew
             )
-        from foveate_tune.remote import run_on_cluster  # noqa: PLC0415 - Ray starts slowly
+        from foveate_cluster.remote import run_on_cluster  # noqa: PLC0415 - Ray starts slowly
 
         there = bundle.resolve() if bundle else None
         call = (evaluate_folder, data.resolve(), recipe, protocols, chosen)

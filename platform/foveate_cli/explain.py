@@ -45,9 +45,9 @@ def command(
     than taking out those that are named does; 0.5 is chance. Attention says where the encoder looked, not why.
     """
     from foveate.bundle import Bundle  # noqa: PLC0415
-    from foveate.explain import LocalExplainStages, explain, explain_item  # noqa: PLC0415
-    from foveate.messages import RecommendRequest  # noqa: PLC0415
-    from foveate.pipeline import make_context  # noqa: PLC0415
+    from foveate.core.messages import RecommendRequest  # noqa: PLC0415
+    from foveate.recommend.explain import LocalExplainStages, explain, explain_item  # noqa: PLC0415
+    from foveate.recommend.pipeline import make_context  # noqa: PLC0415
     from foveate.releases.live import state_of  # noqa: PLC0415
     from foveate.state.base import utc_micros  # noqa: PLC0415
     from foveate.state.opening import open_viewers  # noqa: PLC0415

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from foveate.data.report import ImportReport
+from foveate.data.importing.report import ImportReport
 
 _FEW = 12
 """So many names of ignored columns and skipped files are shown."""

@@ -32,7 +32,7 @@ def command() -> None:
 @_dashboard
 def follow(*, job: str, address: str) -> None:
     """Show the log of JOB from its beginning, and go on until it ends. Ctrl-C leaves it running."""
-    from foveate_tune.jobs import Jobs  # noqa: PLC0415 - Ray takes long to import
+    from foveate_cluster.jobs import Jobs  # noqa: PLC0415 - Ray takes long to import
 
     jobs = Jobs(address)
     with _detaching(job, address):
@@ -44,7 +44,7 @@ def follow(*, job: str, address: str) -> None:
 @_dashboard
 def stop(*, job: str, address: str) -> None:
     """Stop JOB. Its sweep stays, and 'foveate tune --resume' goes on with it."""
-    from foveate_tune.jobs import Jobs  # noqa: PLC0415 - as above
+    from foveate_cluster.jobs import Jobs  # noqa: PLC0415 - as above
 
     ran = Jobs(address).stop(job)
     out.print(f"{job} {'is stopped' if ran else 'had ended before'}", markup=False)
@@ -54,7 +54,7 @@ def stop(*, job: str, address: str) -> None:
 @_dashboard
 def list_(*, address: str) -> None:
     """List the sweeps that were handed to the cluster, the oldest first."""
-    from foveate_tune.jobs import Jobs  # noqa: PLC0415 - as above
+    from foveate_cluster.jobs import Jobs  # noqa: PLC0415 - as above
 
     for job in Jobs(address).jobs():
         out.print(f"{job.job_id}  {job.status:<9}  {job.began}  foveate {job.words}", markup=False)
@@ -62,8 +62,8 @@ def list_(*, address: str) -> None:
 
 def submit(words: Sequence[str], address: str, wheel: Path | None) -> str:
     """Hand ``foveate WORDS`` to a cluster and follow it to its end; return the job's id."""
+    from foveate_cluster.jobs import Jobs  # noqa: PLC0415
     from foveate_tune import submit as handing  # noqa: PLC0415 - as above
-    from foveate_tune.jobs import Jobs  # noqa: PLC0415
 
     jobs = Jobs(address)
     news.print("packing Foveate's code")

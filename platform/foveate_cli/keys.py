@@ -67,7 +67,7 @@ def add(
     json_path: Path | None,
 ) -> None:
     """Make a key called NAME and show it: this once, for only its digest is kept."""
-    from foveate_serve.web.keys import Key, Keys  # noqa: PLC0415
+    from foveate_serve.http.keys import Key, Keys  # noqa: PLC0415
 
     def edit(keys: Keys) -> tuple[Keys, tuple[Key, str]]:
         more, made, shown = keys.added(name, scopes, rate, viewer=viewer, sessions=sessions)
@@ -85,7 +85,7 @@ def add(
 @json_option
 def list_(*, path: Path, json_path: Path | None) -> None:
     """Show who has a key, what it opens, and which were revoked."""
-    from foveate_serve.web.keys import Keys  # noqa: PLC0415
+    from foveate_serve.http.keys import Keys  # noqa: PLC0415
 
     keys = Keys.read(path).keys
     table = Table(box=None, pad_edge=False)
@@ -114,7 +114,7 @@ def list_(*, path: Path, json_path: Path | None) -> None:
 @_file
 def revoke(*, key_id: str, path: Path) -> None:
     """Close the key KEY_ID for good."""
-    from foveate_serve.web.keys import Keys  # noqa: PLC0415
+    from foveate_serve.http.keys import Keys  # noqa: PLC0415
 
     Keys.read(path)
     Keys.change(path, lambda keys: (keys.revoked(key_id), None))

@@ -17,7 +17,8 @@ from rich.text import Text
 from foveate_cli import common
 
 if TYPE_CHECKING:
-    from foveate_tune.news import News, SweepPlan, TrialNews
+    from foveate.core.progress import Update
+    from foveate_tune.news import SweepPlan, TrialNews
 
 _RUNNING = "running"
 _STYLES = {_RUNNING: "cyan", "stopped early": "dim", "out of time": "yellow", "diverged": "red", "failed": "red"}
@@ -45,17 +46,19 @@ class Board:
         """Print a line above the table."""
         self._console.print(line, markup=False, soft_wrap=True)
 
-    def show(self, news: News) -> None:
-        """Take news in."""
-        from foveate_tune.news import SweepPlan  # noqa: PLC0415 - Ray starts slowly
+    def show(self, update: Update) -> None:
+        """Take the figures of a sweep; other work has lines alone."""
+        from foveate_tune.news import SweepPlan, TrialNews  # noqa: PLC0415 - Ray starts slowly
 
-        if isinstance(news, SweepPlan):
-            self._plan = news
-            return
-        self._trials[news.trial] = news
-        if news.line and news.state in ("diverged", "failed"):
-            # Why it did does not fit the table.
-            self(news.line)
+        if isinstance(update, SweepPlan):
+            self._plan = update
+        elif isinstance(update, TrialNews):
+            self._trials[update.trial] = update
+            if update.line and update.state in ("diverged", "failed"):
+                # Why it did does not fit the table.
+                self(update.line)
+        elif update.line:
+            self(update.line)
 
     def __rich__(self) -> Group:
         """Draw the table, the running trials above those that are over, and a summary below."""

@@ -11,7 +11,7 @@ import click
 
 import foveate_cli
 from foveate import __version__
-from foveate.errors import FoveateError
+from foveate.core.errors import FoveateError
 from foveate_cli.stopping import Terminated
 
 _NOT_VERBS = frozenset({"main", "common", "import_report", "live", "nearby", "stopping", "workers", "__main__"})

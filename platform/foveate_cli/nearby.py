@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from foveate.errors import ConfigError
+from foveate.core.errors import ConfigError
 
 F = TypeVar("F", bound=Callable[..., object])
 

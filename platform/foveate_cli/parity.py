@@ -12,7 +12,7 @@ from rich.table import Table
 from foveate_cli.common import json_option, out, reads, state_option, working, write_json
 
 if TYPE_CHECKING:
-    from foveate.parity import Parity
+    from foveate.replay.parity import Parity
 
 _SHOWN = 50
 """How many differences the table holds; the JSON has all."""
@@ -38,7 +38,7 @@ def command(*, state: str, bundle: Path | None, last: int, tolerance: float, jso
 
     Exit status: 0 all are the same; 1 some differ, or none could be compared; 2 the file or the bundle cannot be used.
     """
-    from foveate.parity import parity  # noqa: PLC0415 - torch costs seconds that --help is spared
+    from foveate.replay.parity import parity  # noqa: PLC0415 - torch costs seconds that --help is spared
 
     with working("remaking", last) as advance:
         result = parity(state, last=last, tolerance=tolerance, bundle=bundle, progress=lambda: advance("", 1))
@@ -49,7 +49,7 @@ def command(*, state: str, bundle: Path | None, last: int, tolerance: float, jso
 
 
 def _print(result: Parity, tolerance: float) -> None:
-    from foveate.parity import rows  # noqa: PLC0415 - as above
+    from foveate.replay.parity import rows  # noqa: PLC0415 - as above
 
     found = list(rows(result))
     if found:
@@ -76,7 +76,7 @@ def _cell(value: object) -> str:
 
 
 def _payload(result: Parity, tolerance: float) -> dict[str, Any]:
-    from foveate.parity import rows  # noqa: PLC0415 - as above
+    from foveate.replay.parity import rows  # noqa: PLC0415 - as above
 
     return {
         "tolerance": tolerance,

@@ -13,12 +13,12 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from foveate.errors import ConfigError
+from foveate.core.errors import ConfigError
 from foveate_cli.common import json_option, out, seed_option, telling, write_json
 
 if TYPE_CHECKING:
-    from foveate_serve.capacity.costs import Costs
-    from foveate_serve.capacity.lines import Line
+    from foveate_capacity.costs import Costs
+    from foveate_capacity.queueing import Line
 
 _SMALL, _LARGE = 0.01, 1000
 
@@ -74,9 +74,9 @@ def command(
       foveate plan --bundle runs/bundle --costs runs/costs.json --qps 100 --items 10000 --viewers 1000000
       foveate plan --costs runs/costs.json --qps 2000 --items 1000000 --viewers 50000000 --gpu l4 --simulate
     """  # noqa: D301 - click reads the mark as the sign that it is
-    from foveate_serve.capacity.lines import Load  # noqa: PLC0415 - brings torch and Ray along
-    from foveate_serve.capacity.plan import plan  # noqa: PLC0415
-    from foveate_serve.capacity.prices import read_prices  # noqa: PLC0415
+    from foveate_capacity.plan import plan  # noqa: PLC0415
+    from foveate_capacity.prices import read_prices  # noqa: PLC0415
+    from foveate_capacity.queueing import Load  # noqa: PLC0415 - brings torch and Ray along
 
     load = Load(qps, items, viewers, gpu, utilisation, deadline_ms / 1e3)
     table = read_prices(prices)
@@ -86,7 +86,7 @@ def command(
     made = plan(load, known, table)
     lines = made.lines
     if simulated:
-        from foveate_serve.capacity.tried import tried  # noqa: PLC0415
+        from foveate_capacity.simulated import tried  # noqa: PLC0415
 
         lines = (*lines, *tried(made, known, seed))
     _print(lines, made.notes)
@@ -94,13 +94,13 @@ def command(
 
 
 def _costs(path: Path | None, bundles: Sequence[Path]) -> Costs:
-    from foveate_serve.capacity.costs import read_costs, write_costs  # noqa: PLC0415
+    from foveate_capacity.costs import read_costs, write_costs  # noqa: PLC0415
 
     if not bundles:
         if path is None:
             raise ConfigError("a plan needs measured costs: --costs FILE, or --bundle BUNDLE to measure them now")
         return read_costs(path)
-    from foveate_serve.capacity.measure import measure  # noqa: PLC0415
+    from foveate_capacity.measure import measure  # noqa: PLC0415
 
     with telling() as say:
         found = measure(bundles, progress=say)

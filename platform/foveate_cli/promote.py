@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from foveate.core.errors import ConfigError, FoveateError
 from foveate.data.dataset import open_dataset
-from foveate.errors import ConfigError, FoveateError
-from foveate.stored import is_address, settled
+from foveate.storage.transfer import is_address, settled
 from foveate_cli.common import (
     Brought,
     json_option,
@@ -188,6 +188,6 @@ def _named(registry: Path, live: StatePlace | None) -> str:
 
 
 def _plain(entry: Entry) -> object:
-    from foveate.config import to_dict  # noqa: PLC0415 - as above
+    from foveate.core.config import to_dict  # noqa: PLC0415 - as above
 
     return to_dict(entry)

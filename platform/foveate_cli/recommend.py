@@ -15,9 +15,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from foveate.bundle import Bundle
-from foveate.errors import RequestError
-from foveate.messages import PastEvent, RecommendRequest, RequestContext, Slate
-from foveate.pipeline import LocalStages, make_context, recommend
+from foveate.core.errors import RequestError
+from foveate.core.messages import PastEvent, RecommendRequest, RequestContext, Slate
+from foveate.recommend.pipeline import LocalStages, make_context, recommend
 from foveate.releases.live import state_of
 from foveate.state.base import utc_micros
 from foveate.state.opening import open_viewers

@@ -8,9 +8,9 @@ from typing import Any
 import click
 
 from foveate.bundle import Bundle
-from foveate.errors import NotFoundError, StateError
+from foveate.core.errors import NotFoundError, StateError
 from foveate.releases.live import state_of
-from foveate.replay import Replay, replay
+from foveate.replay.served import Replay, replay
 from foveate.state.opening import StatePlace, open_impressions, open_viewers
 from foveate_cli.common import json_option, out, reads, state_option, write_json
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from foveate.config import to_dict
+from foveate.core.config import to_dict
 from foveate_cli.common import json_option, news, out, registry_option, user_at_host, write_json
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from foveate.errors import ConfigError, ReleaseError
+from foveate.core.errors import ConfigError, ReleaseError
 from foveate_cli.common import (
     address_option,
     config_options,
@@ -105,7 +105,7 @@ def command(
 
 def _registry_of(bundle: str) -> Path | None:
     from foveate.bundle import registry_of  # noqa: PLC0415 - as above
-    from foveate.stored import is_address  # noqa: PLC0415 - as above
+    from foveate.storage.transfer import is_address  # noqa: PLC0415 - as above
 
     return None if is_address(bundle) else registry_of(Path(bundle))
 

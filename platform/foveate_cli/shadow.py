@@ -8,7 +8,7 @@ from typing import Any
 import click
 import httpx
 
-from foveate.errors import ServingError
+from foveate.core.errors import ServingError
 from foveate_cli.common import json_option, out, write_json
 
 _TIMEOUT_S = 10.0

@@ -117,7 +117,7 @@ def restore(*, source: Path, target: str, json_path: Path | None) -> None:
 
 def _report(copied: Copied, done: str, target: str, json_path: Path | None) -> None:
     """Print what was copied, and end with status 1 where the target lacks some of it."""
-    from foveate.config import to_dict  # noqa: PLC0415 - as above
+    from foveate.core.config import to_dict  # noqa: PLC0415 - as above
     from foveate.state.opening import without_password  # noqa: PLC0415 - as above
 
     out.print(f"{done} {_counted(copied)}; {copied.new_events:,} of the events are new there", markup=False)

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from foveate.core.errors import ConfigError
 from foveate.data.dataset import Dataset, open_dataset
-from foveate.errors import ConfigError
-from foveate.files import check_free
-from foveate.stored import is_address, making
+from foveate.storage.files import check_free
+from foveate.storage.transfer import is_address, making
 from foveate_cli.common import (
     address_option,
     config_options,
@@ -33,7 +33,7 @@ from foveate_cli.workers import crew_of, grower_of
 
 if TYPE_CHECKING:
     from foveate.bundle import Bundle
-    from foveate.recipe import Recipe
+    from foveate.recommend.recipe import Recipe
 
 Say = Callable[[str], None]
 Upto = Literal["test", "all"]
@@ -98,7 +98,7 @@ def command(
         if address is None:
             bundle = train_bundle(data, path, recipe=recipe, origin=origin, upto=upto, parent=parent, progress=say)
         else:
-            from foveate_tune.remote import run_on_cluster  # noqa: PLC0415 - Ray starts slowly
+            from foveate_cluster.remote import run_on_cluster  # noqa: PLC0415 - Ray starts slowly
 
             say(f"training on the cluster at {address}")
             there = parent.resolve() if parent else None
@@ -108,7 +108,7 @@ def command(
         if state is not None:
             _seed(state, data, say)
         if sweep is not None:
-            from foveate_tune.trackers import keep_bundle  # noqa: PLC0415 - Ray starts slowly
+            from foveate_tune.tracking.base import keep_bundle  # noqa: PLC0415 - Ray starts slowly
 
             keep_bundle(sweep, bundle, say)
     show(bundle, out, _next(out, data, state, parent))
@@ -152,7 +152,7 @@ def train_bundle(
     """
     from foveate.bundle import Bundle, default_state, verify  # noqa: PLC0415
     from foveate.evaluate.validation import figures  # noqa: PLC0415
-    from foveate.fit import fit  # noqa: PLC0415
+    from foveate.training import fit  # noqa: PLC0415
 
     say = progress or _silent
     if recipe is None:
@@ -239,7 +239,7 @@ def _recipe(
     data: Path, sweep: str | Path | None, config: Path | None, overrides: tuple[str, ...], pick: str | None = None
 ) -> tuple[Recipe, dict[str, Any] | None]:
     """Return how to train, and which sweep and trial say so."""
-    from foveate.recipe import Recipe  # noqa: PLC0415
+    from foveate.recommend.recipe import Recipe  # noqa: PLC0415
 
     if sweep is None:
         if pick is not None:
@@ -247,7 +247,7 @@ def _recipe(
         return read_config(Recipe, config, overrides, base=Recipe(), usual=usual_protocol(data)), None
     if config is not None:
         raise ConfigError("--from and --config each say how to train: name one; KEY=VALUE changes either")
-    from foveate_tune.pick import read_pick  # noqa: PLC0415 - Ray starts slowly
+    from foveate_tune.results.pick import read_pick  # noqa: PLC0415 - Ray starts slowly
 
     picked = read_pick(sweep, pick)
     recipe = read_config(Recipe, None, overrides, base=picked.recipe)
@@ -263,7 +263,7 @@ def _train_there(data: Path, path: Path, recipe: Recipe, origin: dict[str, Any] 
 def _histories(dataset: Dataset, state: Path, say: Say) -> Iterator[None]:
     """Write viewers' histories; the file is there only where the block ends well."""
     from foveate.state.seeding import seed  # noqa: PLC0415
-    from foveate.state.sqlite import SqliteState  # noqa: PLC0415
+    from foveate.state.sqlite.store import SqliteState  # noqa: PLC0415
 
     state.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{state.name}.", dir=state.parent) as scratch:

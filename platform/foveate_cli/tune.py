@@ -15,7 +15,7 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from foveate.errors import ConfigError, StorageError
+from foveate.core.errors import ConfigError, StorageError
 from foveate_cli.common import (
     address_option,
     config_options,
@@ -34,7 +34,7 @@ from foveate_cli.stopping import stoppable
 
 if TYPE_CHECKING:
     from foveate_tune.config import SweepConfig
-    from foveate_tune.leaderboard import SweepResult
+    from foveate_tune.results.leaderboard import SweepResult
 
 _PAPER, _GAP, _SETTINGS = 110, 3, 18
 """Columns of a file or a pipe, between two columns of a table, and of settings at least."""
@@ -183,7 +183,7 @@ def _forecast(
     cost_per_hour: float | None,
     json_path: Path | None,
 ) -> None:
-    from foveate.folder import Folder  # noqa: PLC0415 - as above
+    from foveate.storage.folder import Folder  # noqa: PLC0415 - as above
     from foveate_tune.forecast import forecast  # noqa: PLC0415
 
     if sweep is not None:
@@ -195,7 +195,7 @@ def _forecast(
 
 
 def _resume(sweep: str, data: Path | None, address: str | None, json_path: Path | None) -> None:
-    from foveate.folder import Folder  # noqa: PLC0415 - as above
+    from foveate.storage.folder import Folder  # noqa: PLC0415 - as above
     from foveate_tune.resume import finished, taken_up  # noqa: PLC0415
     from foveate_tune.sweep import resume_sweep  # noqa: PLC0415
 
@@ -244,7 +244,7 @@ def show(result: SweepResult, data: Path, sweep: str | Path) -> None:
 
 
 def _table(result: SweepResult, width: int) -> Table:
-    from foveate_tune.leaderboard import told  # noqa: PLC0415
+    from foveate_tune.results.leaderboard import told  # noqa: PLC0415
 
     facts = result.facts
     title = (

@@ -16,9 +16,9 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.text import Text
 
-from foveate.config import to_dict
-from foveate.errors import ConfigError
-from foveate.registry import Registry
+from foveate.core.config import to_dict
+from foveate.core.errors import ConfigError
+from foveate.core.registry import Registry
 from foveate_cli.common import json_option, out, write_json
 
 KINDS = {
@@ -34,7 +34,7 @@ KINDS = {
     "orders": "foveate.slate.orders.base:ListOrder",
     "policies": "foveate.slate.base:SlatePolicy",
     "rules": "foveate.slate.rules.base:Rule",
-    "surfaces": "foveate.surfaces.base:Surface",
+    "surfaces": "foveate.recommend.surfaces.base:Surface",
     "readers": "foveate.data.readers.base:Reader",
     "steps": "foveate.data.cleaning.base:Step",
     "features": "foveate.features.core:Feature",

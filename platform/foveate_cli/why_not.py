@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from foveate.errors import NotFoundError
+from foveate.core.errors import NotFoundError
 from foveate_cli.common import json_option, out, reads, seed_option, state_option, write_json
 from foveate_cli.explain import finite
 
@@ -45,9 +45,9 @@ def command(
     rule or the policy; or it is in the slate. Of an unknown item the exit status is 2.
     """
     from foveate.bundle import Bundle  # noqa: PLC0415
-    from foveate.explain import LocalExplainStages, why_not  # noqa: PLC0415
-    from foveate.messages import Filters, RecommendRequest  # noqa: PLC0415
-    from foveate.pipeline import make_context  # noqa: PLC0415
+    from foveate.core.messages import Filters, RecommendRequest  # noqa: PLC0415
+    from foveate.recommend.explain import LocalExplainStages, why_not  # noqa: PLC0415
+    from foveate.recommend.pipeline import make_context  # noqa: PLC0415
     from foveate.releases.live import state_of  # noqa: PLC0415
     from foveate.state.base import utc_micros  # noqa: PLC0415
     from foveate.state.opening import open_viewers  # noqa: PLC0415

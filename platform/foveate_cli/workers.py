@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from foveate.data.crew import Crew, CrewConfig
+    from foveate.data.worker_group import Crew, CrewConfig
     from foveate.ranking.base import RankerConfig
     from foveate.ranking.growing import Grower
 
@@ -17,7 +17,7 @@ def grower_of(ranker: RankerConfig) -> Grower | None:
 
     if not isinstance(ranker, Boosting) or not ranker.workers:
         return None
-    from foveate_tune.spread import OverRay  # noqa: PLC0415
+    from foveate_cluster.distributed_ranker import OverRay  # noqa: PLC0415
 
     return OverRay()
 
@@ -32,6 +32,6 @@ def crew_of(train: CrewConfig, place: Path | None) -> Crew | None:
     """
     if not train.workers:
         return None
-    from foveate_tune.crew import RayCrew  # noqa: PLC0415 - Ray starts slowly
+    from foveate_cluster.distributed_encoder import RayCrew  # noqa: PLC0415 - Ray starts slowly
 
     return RayCrew(train, place)

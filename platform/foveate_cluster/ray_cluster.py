@@ -24,7 +24,7 @@ from typing import Any, Final
 import ray
 from ray._private import ray_constants
 
-from foveate.errors import ConfigError
+from foveate.core.errors import ConfigError
 from foveate_cluster.edges import environment
 from foveate_cluster.scratch import OWNER, scratch_folder
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from foveate.errors import ConfigError
+from foveate.core.errors import ConfigError
 
 
 @dataclass(frozen=True)

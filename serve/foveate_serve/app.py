@@ -10,18 +10,18 @@ from pathlib import Path
 from typing import Any, Final
 
 from foveate.bundle import verify
-from foveate.config import to_dict
-from foveate.errors import ConfigError
-from foveate.folder import Place
+from foveate.core.config import to_dict
+from foveate.core.errors import ConfigError
 from foveate.releases.live import state_of
 from foveate.state.opening import StatePlace, check_state
-from foveate.stored import brought, is_address, settled
+from foveate.storage.folder import Place
+from foveate.storage.transfer import brought, is_address, settled
 from foveate_serve.config import ServeConfig
 from foveate_serve.graph import deployment_settings
 from foveate_serve.names import APPLICATION
 from foveate_serve.operations.cluster import cluster, local_cpus
 from foveate_serve.operations.running import Running
-from foveate_serve.sight.spans import exporter_asked, told_variables, untold_variables
+from foveate_serve.telemetry.spans import exporter_asked, told_variables, untold_variables
 
 _IMPORT_PATH: Final = "foveate_serve.graph:build"
 

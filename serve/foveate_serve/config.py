@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from foveate.errors import ConfigError
+from foveate.core.errors import ConfigError
 from foveate_cluster.resources import check_custom
 from foveate_serve.access import AccessConfig
 from foveate_serve.names import INGRESS, RANKER, RETRIEVER, SHADOW, shard_name

@@ -13,12 +13,12 @@ from typing import Any
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
-from foveate.config import from_dict
-from foveate.folder import Place
-from foveate.stored import settled
-from foveate_serve.bundles.holder import BundleHolder, Holder, Status
+from foveate.core.config import from_dict
+from foveate.storage.folder import Place
+from foveate.storage.transfer import settled
 from foveate_serve.bundles.loading import load_mapped_sources, load_ranker, load_shard, load_sources
-from foveate_serve.bundles.turning import turn
+from foveate_serve.bundles.slots import BundleHolder, Holder, Status
+from foveate_serve.bundles.swap import turn
 from foveate_serve.config import DeploymentConfig, ServeConfig
 from foveate_serve.ingress import Ingress
 from foveate_serve.names import BUNDLE_KEY, INGRESS, RANKER, RETRIEVER, SHADOW, shard_name

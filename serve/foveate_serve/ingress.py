@@ -16,21 +16,22 @@ from fastapi import FastAPI
 from ray.serve.handle import DeploymentHandle
 
 from foveate.bundle import Bundle
-from foveate.config import from_dict
-from foveate.errors import StateError
-from foveate.explain import SlateExplanation, WhyNot, explain, why_not
-from foveate.messages import RecommendRequest, RequestContext, Slate
-from foveate.model import Model
-from foveate.pipeline import make_context, recommend
+from foveate.core.config import from_dict
+from foveate.core.errors import StateError
+from foveate.core.messages import RecommendRequest, RequestContext, Slate
+from foveate.recommend.explain import SlateExplanation, WhyNot, explain, why_not
+from foveate.recommend.model import Model
+from foveate.recommend.pipeline import make_context, recommend
 from foveate.state.base import ServedRequest, ViewerEvent, utc_micros
 from foveate.state.opening import open_impressions, open_viewers
-from foveate_serve.bundles.holder import BundleHolder, BundleNotHeldError, Status
 from foveate_serve.bundles.loading import load_all, load_catalogue
-from foveate_serve.bundles.turning import turn
+from foveate_serve.bundles.slots import BundleHolder, BundleNotHeldError, Status
+from foveate_serve.bundles.swap import turn
 from foveate_serve.config import ServeConfig
+from foveate_serve.http.admission import Places
+from foveate_serve.http.api import build_api
+from foveate_serve.http.shadow import add_shadow
 from foveate_serve.names import INGRESS, RANKER, RETRIEVER, shard_name
-from foveate_serve.sight import Sight
-from foveate_serve.sight.header import TraceHeader
 from foveate_serve.stages.event_writer import EventWriter
 from foveate_serve.stages.guarded import PATIENCE_S, Guarded
 from foveate_serve.stages.hydrator import Hydrator
@@ -41,9 +42,8 @@ from foveate_serve.stages.served import ServedStages
 from foveate_serve.stages.shadowing import Shadowing
 from foveate_serve.stages.starting import starting
 from foveate_serve.stages.writer import ImpressionWriter
-from foveate_serve.web.admission import Places
-from foveate_serve.web.api import build_api
-from foveate_serve.web.shadow import add_shadow
+from foveate_serve.telemetry import Sight
+from foveate_serve.telemetry.header import TraceHeader
 
 logger = logging.getLogger("ray.serve")
 

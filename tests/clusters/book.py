@@ -17,7 +17,7 @@ import httpx
 
 from clusters.story import Ground, Story, until
 from foveate.bundle import Bundle, default_state
-from foveate.state.sqlite import SqliteState
+from foveate.state.sqlite.store import SqliteState
 from lab.steady import Steady
 
 PER_SECOND: Final = 8.0

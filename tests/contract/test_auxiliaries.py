@@ -12,21 +12,21 @@ import polars as pl
 import pytest
 import torch
 
-from foveate.config import from_dict, to_dict
+from foveate.core.config import from_dict, to_dict
+from foveate.core.errors import ConfigError
+from foveate.core.messages import NO_TIME
+from foveate.core.space import Choice
 from foveate.data.catalog import Catalog
 from foveate.data.events import Facts, Histories
 from foveate.data.fitting import FitContext
 from foveate.data.schema import ITEMS
 from foveate.encoder.auxiliaries.base import AuxiliaryConfig, Step
 from foveate.encoder.batch import EventArrays, training_spans
-from foveate.encoder.lookup import WholeTable
+from foveate.encoder.embedding.lookup import WholeTable
 from foveate.encoder.losses.full_softmax import FullSoftmax
 from foveate.encoder.model import EncoderConfig, SequenceEncoder
-from foveate.encoder.objective import Objective
-from foveate.encoder.train import EpochReport, TrainConfig, train_encoder
-from foveate.errors import ConfigError
-from foveate.messages import NO_TIME
-from foveate.space import Choice
+from foveate.encoder.training.objective import Objective
+from foveate.encoder.training.train import EpochReport, TrainConfig, train_encoder
 
 ITEM_COUNT, WIDTH = 12, 8
 AUXILIARIES = dict(AuxiliaryConfig.variants.items())

@@ -13,21 +13,21 @@ from safetensors.numpy import load, save
 
 from foveate.attention.base import MixerConfig, ScorerConfig
 from foveate.bundle import Bundle, default_state
-from foveate.config import from_dict, to_dict
+from foveate.core.config import from_dict, to_dict
+from foveate.core.errors import TrainingError
+from foveate.core.messages import NO_TIME, Query, RecommendRequest
 from foveate.data.dataset import Dataset
 from foveate.data.events import Histories
 from foveate.data.fitting import FitContext
 from foveate.encoder.heads.base import HeadConfig
 from foveate.encoder.model import EncoderConfig
-from foveate.encoder.train import TrainConfig, train_encoder
-from foveate.errors import TrainingError
-from foveate.messages import NO_TIME, Query, RecommendRequest
-from foveate.model import Model
-from foveate.pipeline import LocalStages, make_context, recommend
-from foveate.recipe import Recipe
+from foveate.encoder.training.train import TrainConfig, train_encoder
+from foveate.recommend.model import Model
+from foveate.recommend.pipeline import LocalStages, make_context, recommend
+from foveate.recommend.recipe import Recipe
 from foveate.retrieval.attention import Attention
 from foveate.retrieval.base import CandidateSource, SourceConfig
-from foveate.state.sqlite import SqliteState
+from foveate.state.sqlite.store import SqliteState
 
 KINDS = {"mixer": MixerConfig, "scorer": ScorerConfig, "head": HeadConfig}
 NAMED = [(kind, name) for kind, base in KINDS.items() for name in base.variants]

@@ -15,21 +15,21 @@ from numpy.typing import NDArray
 from safetensors.numpy import load, save
 from torch import Tensor
 
-from foveate.config import from_dict, to_dict
+from foveate.core.config import from_dict, to_dict
+from foveate.core.errors import ConfigError
+from foveate.core.messages import NO_TIME
+from foveate.core.space import Choice
 from foveate.data.catalog import Catalog
 from foveate.data.events import Facts, Histories
 from foveate.data.fitting import FitContext
 from foveate.data.schema import EVENT_KINDS, ITEM_ID, ITEMS
 from foveate.encoder.batch import EventArrays, SequenceBatch, newest_spans
 from foveate.encoder.content import Content
+from foveate.encoder.embedding.lookup import WholeTable
 from foveate.encoder.inputs.base import InputConfig, ItemInputConfig, RequestInputConfig
-from foveate.encoder.lookup import WholeTable
 from foveate.encoder.model import EncoderConfig, SequenceEncoder
-from foveate.encoder.train import EpochReport, TrainConfig, train_encoder
 from foveate.encoder.trained import TrainedEncoder
-from foveate.errors import ConfigError
-from foveate.messages import NO_TIME
-from foveate.space import Choice
+from foveate.encoder.training.train import EpochReport, TrainConfig, train_encoder
 
 ITEM_COUNT, WINDOW = 9, 6
 MINUTE = 60_000_000

@@ -12,12 +12,12 @@ import polars as pl
 import pytest
 import yaml
 
-from foveate.config import from_dict, to_dict
+from foveate.core.config import from_dict, to_dict
+from foveate.core.errors import ConfigError
 from foveate.data.dataset import Dataset
 from foveate.data.schema import ITEM_ID, OCCURRED_AT
 from foveate.data.split import cuts
-from foveate.errors import ConfigError
-from foveate.recipe import Recipe
+from foveate.recommend.recipe import Recipe
 from foveate_tune.config import SweepConfig
 from foveate_tune.levels.base import Level, Problem
 from foveate_tune.space import Draw

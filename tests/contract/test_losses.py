@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from foveate.attention.base import match
-from foveate.config import from_dict, to_dict
-from foveate.encoder.lookup import WholeTable
+from foveate.core.config import from_dict, to_dict
+from foveate.encoder.embedding.lookup import WholeTable
 from foveate.encoder.losses.base import Loss, LossConfig
 from foveate.encoder.losses.bce import Bce
 from foveate.encoder.losses.full_softmax import FullSoftmax

@@ -18,9 +18,9 @@ from foveate.attention.multi_head import MultiHead
 from foveate.attention.pointwise import Pointwise, gap_buckets
 from foveate.attention.recurrent import Recurrent
 from foveate.attention.self_attention import SelfAttention
-from foveate.config import from_dict, to_dict
-from foveate.messages import NO_TIME
-from foveate.space import Choice
+from foveate.core.config import from_dict, to_dict
+from foveate.core.messages import NO_TIME
+from foveate.core.space import Choice
 
 B, L, D = 3, 7, 8
 MIXERS = dict(MixerConfig.variants.items())

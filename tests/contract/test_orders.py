@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from foveate.config import from_dict, to_dict
+from foveate.core.config import from_dict, to_dict
 from foveate.data.catalog import Catalog
 from foveate.slate.base import SlatePolicy
 from foveate.slate.constraints import UNCONSTRAINED, Constraints, broken

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foveate.config import from_dict
+from foveate.core.config import from_dict
 from foveate.slate.base import SlatePolicy
 from foveate.slate.constraints import UNCONSTRAINED, Constraints, broken
 from foveate.slate.inputs import SlateInput, by_relevance

@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from foveate.config import from_dict, to_dict
-from foveate.errors import ConfigError, TrainingError
+from foveate.core.config import from_dict, to_dict
+from foveate.core.errors import ConfigError, TrainingError
+from foveate.core.messages import Candidates, FeatureMatrix
 from foveate.features.candidate import candidate_columns, candidate_values
-from foveate.messages import Candidates, FeatureMatrix
 from foveate.ranking.base import LabelDraw, Ranker, RankerConfig, TrainingSet, best_first, column, score_each
 from foveate.ranking.blend import ZScoreBlend
 from foveate.ranking.boosted import BoostedRanker, Boosting

@@ -8,9 +8,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from foveate.config import from_dict, to_dict
+from foveate.core.config import from_dict, to_dict
 from foveate.data.dataset import Dataset, open_dataset
-from foveate.data.ingest import import_dataset
+from foveate.data.importing.run import import_dataset
 from foveate.data.readers.base import Reader
 from foveate.data.schema import REQUIRED, TABLES
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from foveate.config import from_dict, to_dict
-from foveate.errors import ConfigError
+from foveate.core.config import from_dict, to_dict
+from foveate.core.errors import ConfigError
 from foveate.slate.base import SlatePolicy
 from foveate.slate.constraints import Constraints, broken
 from foveate.slate.mmr import MMR

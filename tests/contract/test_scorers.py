@@ -12,7 +12,7 @@ from torch import Tensor
 from foveate.attention.base import Matcher, ScorerConfig
 from foveate.attention.mixture_of_logits import MixtureOfLogits
 from foveate.attention.top import NOBODY, best
-from foveate.config import from_dict, to_dict
+from foveate.core.config import from_dict, to_dict
 from foveate.encoder.heads.base import HeadConfig
 from foveate.encoder.heads.convolutional import Convolutional
 

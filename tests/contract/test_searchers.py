@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from foveate.config import from_dict, to_dict
-from foveate.errors import ConfigError
+from foveate.core.config import from_dict, to_dict
+from foveate.core.errors import ConfigError
 from foveate.retrieval.attention import Attention
 from foveate_tune.config import SearchConfig
 from foveate_tune.levels.base import Objective

@@ -12,10 +12,10 @@ import pytest
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
-from foveate.config import from_dict, to_dict
+from foveate.core.config import from_dict, to_dict
+from foveate.core.messages import Query
 from foveate.encoder.model import EncoderConfig
-from foveate.encoder.settings import TrainConfig
-from foveate.messages import Query
+from foveate.encoder.training.settings import TrainConfig
 from foveate.retrieval.base import CandidateSource, SourceConfig
 from foveate.retrieval.carried import without
 from foveate.retrieval.merge import gather, narrowed

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from foveate.errors import NotFoundError, RequestError
-from foveate.messages import (
+from foveate.core.errors import NotFoundError, RequestError
+from foveate.core.messages import (
     NO_TIME,
     Filters,
     RecommendRequest,

@@ -8,9 +8,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from foveate.config import from_dict
+from foveate.core.config import from_dict
 from foveate.data.dataset import Dataset
-from foveate.data.ingest import import_dataset
+from foveate.data.importing.run import import_dataset
 from foveate.data.readers.base import Reader
 from foveate.state.backup import backup_state, restore_state
 from foveate.state.base import KeptEvent, ViewerEvent, ViewerStore

@@ -12,19 +12,19 @@ import numpy as np
 import pytest
 
 from foveate.bundle import Bundle, default_state
-from foveate.errors import NotFoundError, RequestError
-from foveate.explain import LocalExplainStages, explain, why_not
-from foveate.messages import Filters, PastEvent, RecommendRequest, RequestContext, Slate
-from foveate.model import Model
-from foveate.pipeline import LocalStages, make_context, recommend, recommend_many
-from foveate.recipe import Recipe
-from foveate.replay import replay
+from foveate.core.errors import NotFoundError, RequestError
+from foveate.core.messages import Filters, PastEvent, RecommendRequest, RequestContext, Slate
+from foveate.recommend.explain import LocalExplainStages, explain, why_not
+from foveate.recommend.model import Model
+from foveate.recommend.pipeline import LocalStages, make_context, recommend, recommend_many
+from foveate.recommend.recipe import Recipe
+from foveate.recommend.surfaces.base import Surface, surface_of
+from foveate.replay.served import replay
 from foveate.retrieval.base import SourceConfig
 from foveate.slate.base import SlatePolicy
 from foveate.state.base import ServedRequest
-from foveate.state.impressions import SqliteImpressions
-from foveate.state.sqlite import SqliteState
-from foveate.surfaces.base import Surface, surface_of
+from foveate.state.sqlite.impressions import SqliteImpressions
+from foveate.state.sqlite.store import SqliteState
 
 NOW = 1_742_169_600_000_000 - 3 * 86_400_000_000  # three days before the end of the small world's two weeks
 each = pytest.mark.parametrize("name", Surface.variants)

@@ -8,9 +8,9 @@ import pytest
 from click.testing import CliRunner
 
 from foveate.bundle import Bundle
+from foveate_capacity.costs import read_costs, write_costs
+from foveate_capacity.measure import Effort, measure
 from foveate_cli.plan import command
-from foveate_serve.capacity.costs import read_costs, write_costs
-from foveate_serve.capacity.measure import Effort, measure
 from foveate_serve.config import ServeConfig
 
 

@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 import torch
 
-from foveate.config import from_dict
+from foveate.core.config import from_dict
+from foveate.core.errors import TrainingError
+from foveate.core.messages import NO_TIME
 from foveate.data.events import Histories
 from foveate.data.fitting import FitContext
 from foveate.encoder.heads.base import HeadConfig
 from foveate.encoder.losses.base import LossConfig
 from foveate.encoder.model import EncoderConfig
-from foveate.encoder.train import EpochReport, TrainConfig, train_encoder
 from foveate.encoder.trained import TrainedEncoder
-from foveate.errors import TrainingError
-from foveate.messages import NO_TIME
+from foveate.encoder.training.train import EpochReport, TrainConfig, train_encoder
 
 ENCODER = EncoderConfig(width=32, dropout=0.1)
 TRAIN = TrainConfig(epochs=25, batch_size=32, learning_rate=5e-3, patience=0, threads=1)

@@ -13,9 +13,9 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from foveate.encoder.model import EncoderConfig
-from foveate.encoder.settings import EpochReport
-from foveate.encoder.train import TrainConfig, train_encoder
 from foveate.encoder.trained import TrainedEncoder
+from foveate.encoder.training.settings import EpochReport
+from foveate.encoder.training.train import TrainConfig, train_encoder
 
 SMALL = EncoderConfig(width=16, blocks=1, max_len=8, dropout=0.1)
 QUICK = TrainConfig(epochs=12, batch_size=64, learning_rate=0.03, negatives=8, patience=0)

@@ -13,17 +13,17 @@ import pytest
 from click.testing import CliRunner
 
 from foveate.bundle import Bundle
-from foveate.config import from_dict
+from foveate.core.config import from_dict
+from foveate.core.errors import BundleError, ConfigError
 from foveate.data.dataset import Dataset
 from foveate.data.queries import queries_of
-from foveate.errors import BundleError, ConfigError
 from foveate.evaluate import Evaluation, evaluate, evaluate_folder
 from foveate.evaluate.loaded import SEEN
 from foveate.evaluate.outcomes import PLACES, Outcomes, answer
 from foveate.evaluate.panel import Panel, panel_of
 from foveate.evaluate.run import BASELINES, _beside
-from foveate.fit import Fitted, fit
-from foveate.recipe import Recipe
+from foveate.recommend.recipe import Recipe
+from foveate.training import Fitted, fit
 from foveate_cli.evaluate import command, show
 
 SETTINGS = {

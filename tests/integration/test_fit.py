@@ -11,18 +11,18 @@ import polars as pl
 import pytest
 
 from foveate.bundle import Bundle
-from foveate.config import from_dict, to_dict
+from foveate.core.config import from_dict, to_dict
+from foveate.core.errors import ConfigError
+from foveate.core.messages import NO_TIME, Filters, Query, ViewerHistory
 from foveate.data.dataset import Dataset
 from foveate.data.queries import queries_of
 from foveate.data.split import Windows, windows
-from foveate.errors import ConfigError
 from foveate.features.core import Feature
 from foveate.features.sets import FeatureSet
-from foveate.fit import Fitted, Upto, final_stage, fit, fit_model, ranker_stages
-from foveate.messages import NO_TIME, Filters, Query, ViewerHistory
-from foveate.model import Model
 from foveate.ranking.base import column
-from foveate.recipe import Recipe
+from foveate.recommend.model import Model
+from foveate.recommend.recipe import Recipe
+from foveate.training import Fitted, Upto, final_stage, fit, fit_model, ranker_stages
 
 SETTINGS: dict[str, Any] = {
     "sources": ["covisitation", {"name": "attention", "train": {"epochs": 1, "threads": 1}}, "popularity"],

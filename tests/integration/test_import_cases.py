@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from foveate.config import from_dict
-from foveate.data.ingest import import_dataset
+from foveate.core.config import from_dict
+from foveate.core.errors import ReaderError
+from foveate.data.importing.run import import_dataset
 from foveate.data.readers.base import Reader
-from foveate.errors import ReaderError
 
 WATCHED = "watch"
 UNKNOWN = None

@@ -17,16 +17,16 @@ import pyarrow as pa
 import pytest
 
 from clusters.bucket import bucket
-from foveate.data.contacts import CONTACTS, SHOWN
+from foveate.core.errors import ConfigError, ReaderError, SchemaError
 from foveate.data.dataset import Dataset, open_dataset, verify_dataset
-from foveate.data.ingest import import_dataset, import_tables, preview
-from foveate.data.items import replace_items
+from foveate.data.importing.contacts import CONTACTS, SHOWN
+from foveate.data.importing.items import replace_items
+from foveate.data.importing.report import ImportReport
+from foveate.data.importing.run import import_dataset, import_tables, preview
 from foveate.data.readers.detect import find_reader
 from foveate.data.readers.table import TableReader
-from foveate.data.report import ImportReport
 from foveate.data.schema import ITEMS
-from foveate.errors import ConfigError, ReaderError, SchemaError
-from foveate.folder import Folder
+from foveate.storage.folder import Folder
 
 LOG = "userId,movieId,rating,timestamp\n1,10,4.5,1700000000\n2,11,3,1700000100\n1,11,5,1700000200\n"
 MOVIES = "movieId,title,genres\n10,Alien (1979),Horror|Sci-Fi\n11,Heat (1995),Crime\n12,Never watched,Drama\n"

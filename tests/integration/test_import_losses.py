@@ -13,12 +13,12 @@ import pandas as pd
 import polars as pl
 import pytest
 
+from foveate.core.errors import ConfigError, ReaderError, SchemaError, StorageError
 from foveate.data.dataset import Dataset
-from foveate.data.ingest import import_dataset, import_tables
+from foveate.data.importing.report import ImportReport
+from foveate.data.importing.run import import_dataset, import_tables
 from foveate.data.raw.files import plain_files
 from foveate.data.readers.table import TableReader
-from foveate.data.report import ImportReport
-from foveate.errors import ConfigError, ReaderError, SchemaError, StorageError
 
 
 def events(dataset: Dataset) -> list[tuple[object, ...]]:

@@ -10,11 +10,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from foveate.config import from_dict
+from foveate.core.config import from_dict
+from foveate.core.errors import DataError, FoveateError, OutputExistsError, ReaderError, SchemaError
 from foveate.data.dataset import open_dataset
-from foveate.data.ingest import import_dataset
+from foveate.data.importing.run import import_dataset
 from foveate.data.readers.base import Reader
-from foveate.errors import DataError, FoveateError, OutputExistsError, ReaderError, SchemaError
 
 GOOD = "user_id,item_id,occurred_at,watch\nu,a,1,3\nv,b,2,3\nu,b,3,4\n"
 

@@ -3,11 +3,11 @@
 import polars as pl
 import pytest
 
-from foveate.data.ingest import import_dataset
+from foveate.core.errors import ConfigError, OutputExistsError
+from foveate.data.importing.run import import_dataset
 from foveate.data.readers.kuairand import KuaiRandReader
-from foveate.data.simulate import kuairand
-from foveate.data.simulate.kuairand import LOG, USERS, VIDEOS, write_kuairand
-from foveate.errors import ConfigError, OutputExistsError
+from foveate.data.world import kuairand
+from foveate.data.world.kuairand import LOG, USERS, VIDEOS, write_kuairand
 
 ROWS = 6000
 

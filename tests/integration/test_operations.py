@@ -22,18 +22,18 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from foveate.bundle import Bundle, default_state, golden
 from foveate.bundle.manifest import entry_of, read_manifest
-from foveate.errors import ConfigError
-from foveate.parity import parity
+from foveate.core.errors import ConfigError
 from foveate.releases import Releases
 from foveate.releases.folder import point
 from foveate.releases.watch import LocalRegistry
+from foveate.replay.parity import parity
 from foveate_cli.main import cli
 from foveate_serve.app import started
 from foveate_serve.config import AutoscalingConfig, DeploymentConfig, ServeConfig, ShadowConfig
 from foveate_serve.operations.follow import Follower, first_good
 from foveate_serve.operations.running import Running
 from foveate_serve.operations.scaling import scale, sizes_of
-from foveate_serve.sight import names
+from foveate_serve.telemetry import names
 
 pytestmark = [pytest.mark.cluster, pytest.mark.soak]
 

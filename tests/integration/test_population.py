@@ -11,21 +11,21 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from foveate.config import from_dict
+from foveate.core.config import from_dict
+from foveate.core.errors import ConfigError
 from foveate.data.dataset import Dataset
-from foveate.data.simulate.config import SimulateConfig
-from foveate.data.simulate.world import simulate_dataset
-from foveate.encoder.checkpoint import load_checkpoint
-from foveate.errors import ConfigError
-from foveate.folder import Folder
+from foveate.data.world.config import SimulateConfig
+from foveate.data.world.simulate import simulate_dataset
+from foveate.encoder.training.checkpoint import load_checkpoint
+from foveate.storage.folder import Folder
 from foveate_cli.main import cli
 from foveate_tune.config import SweepConfig
-from foveate_tune.leaderboard import SweepResult
 from foveate_tune.report.base import Picture
 from foveate_tune.report.record import read_sweep
+from foveate_tune.results.leaderboard import SweepResult
+from foveate_tune.results.verdict import judge
 from foveate_tune.space import MIXER, SCORER
 from foveate_tune.sweep import run_sweep
-from foveate_tune.verdict import judge
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 

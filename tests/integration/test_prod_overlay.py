@@ -22,12 +22,12 @@ from clusters.book import commands
 from clusters.nodes import nodes
 from clusters.story import until
 from foveate.bundle import Bundle, default_state
-from foveate.config import from_dict
+from foveate.core.config import from_dict
 from foveate.state.copying import copy_state
 from foveate.state.opening import StatePlace, open_impressions, open_viewers
 from foveate_serve.config import ServeConfig
+from foveate_serve.http.keys import Keys
 from foveate_serve.operations.cluster import free_ports
-from foveate_serve.web.keys import Keys
 
 if TYPE_CHECKING:
     from clusters.redis_server import Redis

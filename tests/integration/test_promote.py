@@ -12,18 +12,18 @@ import pytest
 from click.testing import CliRunner, Result
 
 from foveate.bundle import Bundle, default_state, verify
-from foveate.config import from_dict
+from foveate.core.config import from_dict
+from foveate.core.errors import FoveateError, ReleaseError
 from foveate.data.dataset import Dataset
-from foveate.errors import FoveateError, ReleaseError
 from foveate.evaluate.gate import judge
-from foveate.fit import fit
-from foveate.recipe import Recipe
+from foveate.recommend.recipe import Recipe
 from foveate.releases.live import remember_served, state_of
 from foveate.retrieval.popularity import Popular
 from foveate.state.base import ViewerEvent
-from foveate.state.impressions import SqliteImpressions
 from foveate.state.seeding import seed
-from foveate.state.sqlite import SqliteState
+from foveate.state.sqlite.impressions import SqliteImpressions
+from foveate.state.sqlite.store import SqliteState
+from foveate.training import fit
 from foveate_cli.main import cli
 
 SOUND = {"sources": ["covisitation", "popularity"], "ranker": "z_score", "features": [], "label_windows": 1}

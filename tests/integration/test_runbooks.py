@@ -18,10 +18,10 @@ from clusters.nodes import Nodes, nodes
 from clusters.story import until
 from foveate.bundle import Bundle
 from foveate_cli.main import cli
+from foveate_serve.http.keys import Keys
 from foveate_serve.operations.cluster import free_ports
-from foveate_serve.sight import names
 from foveate_serve.stages import guarded
-from foveate_serve.web.keys import Keys
+from foveate_serve.telemetry import names
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ("deploy", "upgrade", "roll-back", "scale", "restore", "rotate-keys", "lose-a-node", "lose-the-head")

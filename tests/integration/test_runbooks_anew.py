@@ -18,7 +18,7 @@ from clusters.on_hosts import OnHosts, guarded, started
 from clusters.redis_server import Redis, running
 from clusters.story import until
 from foveate.bundle import Bundle
-from foveate.config import from_dict
+from foveate.core.config import from_dict
 from foveate_serve.app import application_settings
 from foveate_serve.config import ServeConfig
 from foveate_serve.operations.running import serve_settings

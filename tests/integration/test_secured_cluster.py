@@ -19,7 +19,7 @@ import yaml
 from clusters.hosts import Host, NoHostsError, hosts
 from foveate.bundle import Bundle, default_state
 from foveate.data.dataset import Dataset
-from foveate_serve.web.keys import Keys, Scope
+from foveate_serve.http.keys import Keys, Scope
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 

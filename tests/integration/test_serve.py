@@ -19,17 +19,17 @@ import pytest
 from ray.dashboard.modules.serve.sdk import ServeSubmissionClient
 
 from foveate.bundle import Bundle, default_state
-from foveate.explain import LocalExplainStages, explain, why_not
-from foveate.messages import Filters, RecommendRequest, Slate
-from foveate.pipeline import LocalStages, make_context, recommend
-from foveate.replay import replay
-from foveate.state.impressions import SqliteImpressions
-from foveate.state.sqlite import SqliteState
-from foveate.surfaces.base import Surface
+from foveate.core.messages import Filters, RecommendRequest, Slate
+from foveate.recommend.explain import LocalExplainStages, explain, why_not
+from foveate.recommend.pipeline import LocalStages, make_context, recommend
+from foveate.recommend.surfaces.base import Surface
+from foveate.replay.served import replay
+from foveate.state.sqlite.impressions import SqliteImpressions
+from foveate.state.sqlite.store import SqliteState
 from foveate_cluster.ray_cluster import ray_cluster
 from foveate_serve.app import APPLICATION, deploy, start
 from foveate_serve.config import DeploymentConfig, ServeConfig
-from foveate_serve.wire.ask import RecommendIn
+from foveate_serve.http.schemas.ask import RecommendIn
 
 pytestmark = pytest.mark.cluster
 

@@ -22,7 +22,7 @@ import pytest
 
 from console import Run, console
 from foveate.bundle import Bundle, default_state
-from foveate.state.sqlite import SqliteState
+from foveate.state.sqlite.store import SqliteState
 
 EVENT = b'{"events": [{"user_id": "u", "item_id": "v00001", "kind": "like"}]}'
 POST = b"POST /v1/events HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (

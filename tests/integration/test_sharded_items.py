@@ -15,20 +15,20 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from foveate.config import from_dict
+from foveate.core.config import from_dict
+from foveate.core.errors import ConfigError
+from foveate.core.messages import NO_TIME
 from foveate.data.catalog import Catalog
-from foveate.data.crew import CrewConfig
 from foveate.data.fitting import FitContext
 from foveate.data.schema import ITEM_ID, ITEMS
-from foveate.encoder.checkpoint import load_checkpoint
+from foveate.data.worker_group import CrewConfig
 from foveate.encoder.losses.full_softmax import FullSoftmax
 from foveate.encoder.model import EncoderConfig
-from foveate.encoder.run import Run
-from foveate.encoder.settings import EpochReport
-from foveate.encoder.train import TrainConfig, train_encoder
-from foveate.errors import ConfigError
-from foveate.messages import NO_TIME
-from foveate.recipe import Recipe
+from foveate.encoder.training.checkpoint import load_checkpoint
+from foveate.encoder.training.run import Run
+from foveate.encoder.training.settings import EpochReport
+from foveate.encoder.training.train import TrainConfig, train_encoder
+from foveate.recommend.recipe import Recipe
 
 VIEWERS, N_ITEMS = 24, 13
 """No number of processes divides the items; nobody watched the last one."""
@@ -121,7 +121,7 @@ def folder(request: pytest.FixtureRequest, checkerboard: Any, tmp_path_factory: 
     size = request.param
     # Forked, for a fresh process could not import this file by its name.
     with pytest.MonkeyPatch.context() as few_at_once:
-        few_at_once.setattr("foveate.encoder.striped._GATHERED", 2)
+        few_at_once.setattr("foveate.encoder.embedding.sharded._GATHERED", 2)
         mp.start_processes(_member, (size, told(checkerboard), str(made)), nprocs=size, start_method="fork")
     assert len(list(made.glob("kept.*"))) == size
     return made

@@ -18,10 +18,10 @@ import pytest
 from ray.dashboard.modules.serve.sdk import ServeSubmissionClient
 
 from foveate.bundle import Bundle, default_state
-from foveate.errors import ServingError
-from foveate.messages import RecommendRequest
-from foveate.pipeline import LocalStages, make_context, recommend
-from foveate.state.sqlite import SqliteState
+from foveate.core.errors import ServingError
+from foveate.core.messages import RecommendRequest
+from foveate.recommend.pipeline import LocalStages, make_context, recommend
+from foveate.state.sqlite.store import SqliteState
 from foveate_serve.app import started
 from foveate_serve.config import ServeConfig, ShardsConfig
 from foveate_serve.names import APPLICATION

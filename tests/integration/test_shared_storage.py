@@ -15,11 +15,11 @@ import pytest
 from clusters.bucket import bucket
 from console import Run, console
 from foveate.bundle import verify
-from foveate.parity import parity
 from foveate.releases import Releases
 from foveate.releases.watch import watched
+from foveate.replay.parity import parity
 from foveate.state.opening import open_viewers
-from foveate.stored import brought, cache
+from foveate.storage.transfer import brought, cache
 from foveate_serve.app import started
 from foveate_serve.config import ServeConfig
 from foveate_serve.operations.follow import Follower, first_good

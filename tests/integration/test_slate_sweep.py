@@ -10,16 +10,16 @@ import pytest
 from click.testing import CliRunner
 
 from foveate.bundle import Bundle
-from foveate.config import from_dict, load_yaml, to_dict
+from foveate.core.config import from_dict, load_yaml, to_dict
+from foveate.core.errors import ConfigError
 from foveate.data.dataset import Dataset
-from foveate.errors import ConfigError
 from foveate.evaluate.validation import figures
-from foveate.fit import fit
-from foveate.recipe import Recipe
+from foveate.recommend.recipe import Recipe
+from foveate.training import fit
 from foveate_cli.main import cli
 from foveate_tune.config import SweepConfig
-from foveate_tune.leaderboard import SweepResult
 from foveate_tune.levels.base import Problem
+from foveate_tune.results.leaderboard import SweepResult
 from foveate_tune.sweep import run_sweep
 
 TRIALS = 6

@@ -15,21 +15,21 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from ray import cloudpickle
 
-from foveate.config import from_dict
-from foveate.data.crew import CrewConfig, Keep, dealt
+from foveate.core.config import from_dict
+from foveate.core.errors import ConfigError, TrainingError
 from foveate.data.dataset import Dataset
 from foveate.data.events import Histories
 from foveate.data.fitting import FitContext
+from foveate.data.worker_group import CrewConfig, Keep, dealt
+from foveate.encoder.distributed.training import train_together
 from foveate.encoder.model import EncoderConfig
-from foveate.encoder.settings import EpochReport
-from foveate.encoder.together import train_together
-from foveate.encoder.train import TrainConfig, train_encoder
-from foveate.errors import ConfigError, TrainingError
-from foveate.fit import fit
-from foveate.recipe import Recipe
+from foveate.encoder.training.settings import EpochReport
+from foveate.encoder.training.train import TrainConfig, train_encoder
+from foveate.recommend.recipe import Recipe
+from foveate.training import fit
 from foveate_cli.workers import crew_of
+from foveate_cluster.distributed_encoder import RayCrew
 from foveate_cluster.ray_cluster import ray_cluster
-from foveate_tune.crew import RayCrew
 
 # Nothing is drawn but the batches: no dropout, and every item is a negative.
 STILL = EncoderConfig(width=16, blocks=1, max_len=8, dropout=0.0)

@@ -11,21 +11,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from foveate import metrics
 from foveate.bundle import Bundle
-from foveate.config import from_dict
+from foveate.core import metrics
+from foveate.core.config import from_dict
+from foveate.core.errors import ConfigError
+from foveate.core.messages import FeatureMatrix
 from foveate.data.dataset import Dataset
-from foveate.errors import ConfigError
-from foveate.fit import fit
-from foveate.messages import FeatureMatrix
 from foveate.ranking.base import RankerConfig, TrainingSet, column
 from foveate.ranking.boosted import BoostedRanker
 from foveate.ranking.growing import Parameters, Rows
 from foveate.ranking.lambdarank import LambdaRank
-from foveate.recipe import Recipe
+from foveate.recommend.recipe import Recipe
+from foveate.training import fit
 from foveate_cli.workers import grower_of
+from foveate_cluster.distributed_ranker import OverRay
 from foveate_cluster.ray_cluster import ray_cluster
-from foveate_tune.spread import OverRay
 
 CANDIDATES, COLUMNS = 20, 8
 NAMES = (*(f"f{place}" for place in range(COLUMNS - 1)), "blend")

@@ -17,16 +17,16 @@ import pytest
 import ray
 
 from clusters.bucket import bucket
-from foveate.config import from_dict
+from foveate.core.config import from_dict
+from foveate.core.errors import ConfigError, StorageError
 from foveate.data.dataset import Dataset
-from foveate.errors import ConfigError, StorageError
-from foveate.folder import Folder
+from foveate.storage.folder import Folder
 from foveate_cluster.ray_cluster import ray_cluster
 from foveate_tune.config import SweepConfig
-from foveate_tune.leaderboard import SweepResult
-from foveate_tune.pick import read_pick
+from foveate_tune.results.leaderboard import SweepResult
+from foveate_tune.results.pick import read_pick
 from foveate_tune.sweep import resume_sweep, run_sweep
-from foveate_tune.tracking import offline_records
+from foveate_tune.tracking.wandb import offline_records
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 

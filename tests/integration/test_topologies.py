@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 
 from foveate.bundle import Bundle, default_state
+from foveate.core.messages import PastEvent, RecommendRequest
 from foveate.data.dataset import Dataset
-from foveate.fit import fit_model
-from foveate.messages import PastEvent, RecommendRequest
-from foveate.pipeline import LocalStages, make_context, recommend
-from foveate.state.sqlite import SqliteState
+from foveate.recommend.pipeline import LocalStages, make_context, recommend
+from foveate.state.sqlite.store import SqliteState
+from foveate.training import fit_model
 from foveate_serve.app import deploy, start, started
 from foveate_serve.config import DeploymentConfig, ServeConfig
 

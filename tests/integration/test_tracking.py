@@ -20,15 +20,15 @@ from tensorboardX.proto.event_pb2 import Event
 from wandb.proto import wandb_internal_pb2
 
 from foveate.bundle import Bundle
-from foveate.config import from_dict
+from foveate.core.config import from_dict
 from foveate.data.dataset import Dataset
-from foveate.folder import Folder
-from foveate.stored import at_hand
+from foveate.storage.folder import Folder
+from foveate.storage.transfer import at_hand
 from foveate_cluster.ray_cluster import ray_cluster
 from foveate_tune.config import SweepConfig, TrackingConfig
-from foveate_tune.leaderboard import SweepResult
+from foveate_tune.results.leaderboard import SweepResult
 from foveate_tune.sweep import resume_sweep, run_sweep
-from foveate_tune.trackers import WHERE, keep_bundle, tracker
+from foveate_tune.tracking.base import WHERE, keep_bundle, tracker
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
@@ -37,7 +37,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from foveate_tune.config import TrackingConfig
-from foveate_tune.trackers import tracker
+from foveate_tune.tracking.base import tracker
 with tracker(TrackingConfig("offline"), Path(sys.argv[1]), print) as tracking:
     tracking.start("s-trial-000", {"width": 32})
     for step in (1, 2, 3):

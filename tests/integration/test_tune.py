@@ -12,15 +12,15 @@ import yaml
 from click.testing import CliRunner
 
 from foveate.bundle import Bundle, default_state
-from foveate.config import from_dict, load_yaml
+from foveate.core.config import from_dict, load_yaml
+from foveate.core.errors import ConfigError, OutputExistsError, TrainingError
 from foveate.data.dataset import Dataset
-from foveate.encoder.checkpoint import load_checkpoint
-from foveate.errors import ConfigError, OutputExistsError, TrainingError
-from foveate.recipe import Recipe
+from foveate.encoder.training.checkpoint import load_checkpoint
+from foveate.recommend.recipe import Recipe
 from foveate_cli.main import cli
 from foveate_cli.train import train_bundle
 from foveate_tune.config import SweepConfig
-from foveate_tune.leaderboard import SweepResult
+from foveate_tune.results.leaderboard import SweepResult
 from foveate_tune.sweep import run_sweep
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]

@@ -11,10 +11,10 @@ import pytest
 import ray
 from click.testing import CliRunner, Result
 
+from foveate.core.errors import FoveateError
 from foveate.data.dataset import Dataset
-from foveate.errors import FoveateError
 from foveate_cli.main import cli
-from foveate_tune.cluster import Node, Resources, check_nodes
+from foveate_cluster.connection import Node, Resources, check_nodes
 from foveate_tune.schedulers.asha import Asha
 
 NARROW = ["search.mixers=[mean_pool]", "search.scorers=[dot_product]"]

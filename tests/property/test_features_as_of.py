@@ -10,11 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from foveate.core.messages import NO_TIME, Query
 from foveate.data.catalog import Catalog
 from foveate.data.events import Events
 from foveate.data.schema import EVENT_KINDS, ITEMS
 from foveate.features.core import Feature, FeatureRows, events_of, fold_order, visible
-from foveate.messages import NO_TIME, Query
 
 USERS, ITEM_COUNT = 4, 7
 HOUR = 3_600_000_000

@@ -10,11 +10,11 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foveate.data import spool
-from foveate.data.ingest import import_dataset
+from foveate.core.errors import DataError
+from foveate.data.importing import spool
+from foveate.data.importing.run import import_dataset
 from foveate.data.readers import base
 from foveate.data.readers.table import TableReader
-from foveate.errors import DataError
 
 IDS = st.sampled_from(["a", " a", "A", "é", "1", "1.0", "01", "a-much-longer-id-than-twelve-bytes"])
 ROWS = st.lists(

@@ -22,10 +22,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from foveate.data.ingest import import_dataset
+from foveate.core.errors import FoveateError
+from foveate.data.importing.run import import_dataset
 from foveate.data.readers.detect import find_reader
 from foveate.data.readers.table import TableReader
-from foveate.errors import FoveateError
 
 COUNTS: Counter[str] = Counter()
 

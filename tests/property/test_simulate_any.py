@@ -7,10 +7,10 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foveate.config import LARGEST_SEED
+from foveate.core.config import LARGEST_SEED
+from foveate.core.errors import ConfigError
 from foveate.data.schema import REQUIRED
-from foveate.data.simulate.world import SimulateConfig, simulate_dataset
-from foveate.errors import ConfigError
+from foveate.data.world.simulate import SimulateConfig, simulate_dataset
 
 CONFIGS = st.builds(
     SimulateConfig,

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from foveate.state.base import ViewerEvent
 from foveate.state.opening import StatePlace, open_viewers
-from foveate.state.sqlite import SqliteState
+from foveate.state.sqlite.store import SqliteState
 
 if TYPE_CHECKING:
     from clusters.redis_server import Redis

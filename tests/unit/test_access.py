@@ -20,15 +20,15 @@ import pytest
 from click.testing import CliRunner
 
 from foveate.bundle import Bundle, default_state
-from foveate.config import from_dict, to_dict
-from foveate.errors import ConfigError, NotFoundError
+from foveate.core.config import from_dict, to_dict
+from foveate.core.errors import ConfigError, NotFoundError
 from foveate_cli.keys import command
 from foveate_serve.access import AccessConfig
 from foveate_serve.config import ServeConfig
+from foveate_serve.http.keys import Keys
+from foveate_serve.http.paging import _digest
+from foveate_serve.http.schemas.ask import RecommendIn
 from foveate_serve.operations.checks import check_access, check_host
-from foveate_serve.web.keys import Keys
-from foveate_serve.web.paging import _digest
-from foveate_serve.wire.ask import RecommendIn
 
 ASK = {"user_id": "u00017", "k": 2}
 EVENTS = {"events": [{"user_id": "u00017", "item_id": "v00001", "kind": "like"}]}

@@ -16,12 +16,12 @@ from random import Random
 
 import pytest
 
-from foveate.state.sqlite import SqliteState
+from foveate.state.sqlite.store import SqliteState
 
 WRITER = """
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from foveate.errors import StateError
+from foveate.core.errors import StateError
 from foveate.state.base import ViewerEvent
 from foveate.state.opening import open_viewers
 

@@ -13,8 +13,8 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
-from foveate_serve.web.admission import Admission, OnlyThisMachine, Places, is_loopback
-from foveate_serve.web.threshold import Threshold, Unready
+from foveate_serve.http.admission import Admission, OnlyThisMachine, Places, is_loopback
+from foveate_serve.http.load_shedding import Threshold, Unready
 
 
 class Server:

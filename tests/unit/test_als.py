@@ -13,9 +13,9 @@ from implicit.cpu.als import AlternatingLeastSquares
 from scipy import sparse
 from threadpoolctl import threadpool_limits
 
-from foveate.config import from_dict
+from foveate.core.config import from_dict
+from foveate.core.errors import ConfigError
 from foveate.data.events import Histories
-from foveate.errors import ConfigError
 from foveate.retrieval.als import Als, Factors
 from foveate.retrieval.base import SourceConfig
 

@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
+from foveate_serve.http.paging import MOST_SHOWN
 from foveate_serve.names import ATTEMPT
-from foveate_serve.web.paging import MOST_SHOWN
 
 NOW = "2025-03-14T00:00:00Z"
 JSON = {"content-type": "application/json"}

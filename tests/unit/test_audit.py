@@ -16,10 +16,10 @@ from scipy import sparse
 from foveate.audit import audit, measures
 from foveate.audit.measures import Histories
 from foveate.bundle import Bundle
-from foveate.config import from_dict
+from foveate.core.config import from_dict
+from foveate.core.errors import ConfigError
 from foveate.data.catalog import Catalog
 from foveate.data.dataset import Dataset
-from foveate.errors import ConfigError
 from foveate.slate.base import SlatePolicy
 from foveate.slate.constraints import Constraints
 from foveate.slate.rules.exposure import ExposureOfSmall

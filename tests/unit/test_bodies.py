@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from foveate_serve.web.admission import Admission, Places
-from foveate_serve.web.bodies import FREE, BodyBudget, BodyReader
+from foveate_serve.http.admission import Admission, Places
+from foveate_serve.http.bodies import FREE, BodyBudget, BodyReader
 
 POST: dict[str, Any] = {"type": "http", "method": "POST", "path": "/v1/recommend", "headers": []}
 

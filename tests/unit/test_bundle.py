@@ -12,10 +12,10 @@ import pytest
 
 from foveate.bundle import Bundle, Part, default_state, verify
 from foveate.bundle.manifest import MANIFEST, content_id, read_manifest
-from foveate.config import to_dict
-from foveate.errors import BundleError, OutputExistsError
-from foveate.messages import Filters, Query, ViewerHistory
-from foveate.state.sqlite import SqliteState
+from foveate.core.config import to_dict
+from foveate.core.errors import BundleError, OutputExistsError
+from foveate.core.messages import Filters, Query, ViewerHistory
+from foveate.state.sqlite.store import SqliteState
 
 
 def files_of(folder: Path) -> list[Path]:

@@ -13,11 +13,10 @@ import yaml
 from click.testing import CliRunner
 
 from foveate.bundle import Bundle, default_state
-from foveate.config import to_dict
-from foveate.errors import ConfigError
-from foveate.state.sqlite import SqliteState
-from foveate_cli.plan import command
-from foveate_serve.capacity.costs import (
+from foveate.core.config import to_dict
+from foveate.core.errors import ConfigError
+from foveate.state.sqlite.store import SqliteState
+from foveate_capacity.costs import (
     Costs,
     Line,
     Lookup,
@@ -29,14 +28,15 @@ from foveate_serve.capacity.costs import (
     read_costs,
     write_costs,
 )
-from foveate_serve.capacity.fit import fit
-from foveate_serve.capacity.lines import Load
-from foveate_serve.capacity.lookup import measure_lookup
-from foveate_serve.capacity.measure import slowness
-from foveate_serve.capacity.plan import Plan, plan
-from foveate_serve.capacity.prices import read_prices
-from foveate_serve.capacity.timing import BATCHES, Asked, time_stages
-from foveate_serve.capacity.tried import tried
+from foveate_capacity.fit import fit
+from foveate_capacity.lookup import measure_lookup
+from foveate_capacity.measure import slowness
+from foveate_capacity.plan import Plan, plan
+from foveate_capacity.prices import read_prices
+from foveate_capacity.queueing import Load
+from foveate_capacity.simulated import tried
+from foveate_capacity.timing import BATCHES, Asked, time_stages
+from foveate_cli.plan import command
 
 COSTS = Costs(
     setting=Setting("a test", 2, "2026-01-01", {"foveate": "0"}, {"small": 10_000, "large": 100_000}, simulated=True),

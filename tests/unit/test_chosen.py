@@ -8,13 +8,13 @@ import pytest
 import yaml
 
 from foveate.bundle import Bundle
-from foveate.config import from_dict, to_dict
-from foveate.errors import ConfigError
-from foveate.folder import Folder
-from foveate.recipe import Recipe
-from foveate_tune.chosen import attention_of, with_encoder
-from foveate_tune.leaderboard import Row, SweepResult
+from foveate.core.config import from_dict, to_dict
+from foveate.core.errors import ConfigError
+from foveate.recommend.recipe import Recipe
+from foveate.storage.folder import Folder
+from foveate_tune.levels.chosen_encoder import attention_of, with_encoder
 from foveate_tune.levels.encoder import EncoderLevel
+from foveate_tune.results.leaderboard import Row, SweepResult
 
 CHOSEN = from_dict(Recipe, {"sources": ["popularity", {"name": "attention", "encoder": {"width": 24}}]})
 OWN = from_dict(Recipe, {"sources": ["ease", "attention", "popularity"], "candidates": 30})

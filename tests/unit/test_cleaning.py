@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from foveate.data.cleaning.base import N_EXAMPLES, CleaningContext, Pipeline, Step, Tally, steps
-from foveate.data.contacts import CONTACTS, ROW
+from foveate.data.importing.contacts import CONTACTS, ROW
 from foveate.data.schema import as_items
 
 NOW = datetime(2024, 6, 1, tzinfo=UTC)

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foveate.config import from_dict, load_yaml, to_dict
-from foveate.errors import ConfigError
-from foveate.overrides import apply_options, apply_overrides
-from foveate.registry import Registry, Variant
+from foveate.core.config import from_dict, load_yaml, to_dict
+from foveate.core.errors import ConfigError
+from foveate.core.overrides import apply_options, apply_overrides
+from foveate.core.registry import Registry, Variant
 
 
 class Shape(Variant):

@@ -13,7 +13,7 @@ import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
-from foveate_serve.web.connections import BoundedConnection, bound_connections
+from foveate_serve.http.connections import BoundedConnection, bound_connections
 
 PATIENCE_S = 60.0
 """Far beyond the bounds of these tests: without them a connection stays open until then."""
@@ -149,7 +149,7 @@ def test_connections_are_bounded_in_number_and_good_ones_served_afterwards(port:
 
 def test_servers_that_start_afterwards_bound_their_connections(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("uvicorn.config.HTTP_PROTOCOLS", {**uvicorn.config.HTTP_PROTOCOLS})
-    monkeypatch.setattr("foveate_serve.web.connections.HTTP_PROTOCOLS", uvicorn.config.HTTP_PROTOCOLS)
+    monkeypatch.setattr("foveate_serve.http.connections.HTTP_PROTOCOLS", uvicorn.config.HTTP_PROTOCOLS)
     bound_connections()
     config = uvicorn.Config(small)
     config.load()

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from foveate.data.simulate.draws import GroupedDraw, Memory, draw_columns, draw_unseen
+from foveate.data.world.draws import GroupedDraw, Memory, draw_columns, draw_unseen
 
 DAYS = np.array([[1.0, 3.0, 5.0, 0.0], [0.0, 0.0, 5.0, 2.0]])
 GROUPS = np.array([0, 0, 1, 2])

@@ -11,15 +11,15 @@ import pytest
 import torch
 
 from foveate.attention.base import MixerConfig
-from foveate.config import from_dict
+from foveate.core.config import from_dict
+from foveate.core.errors import TrainingError
 from foveate.data.catalog import Catalog
 from foveate.data.events import Histories
 from foveate.data.fitting import FitContext
 from foveate.encoder.model import EncoderConfig, SequenceEncoder
 from foveate.encoder.rollout import rollout
-from foveate.encoder.train import TrainConfig, train_encoder
 from foveate.encoder.trained import TrainedEncoder
-from foveate.errors import TrainingError
+from foveate.encoder.training.train import TrainConfig, train_encoder
 
 WINDOW, ITEM_COUNT = 6, 20
 LENGTHS = (3, 0, 9, 1, 6)

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from foveate.core.messages import NO_TIME
 from foveate.data.events import Histories
 from foveate.encoder.batch import EventArrays, Spans, bucketed, drawn, newest_spans, training_spans
-from foveate.messages import NO_TIME
 
 LENGTHS = [0, 1, 2, 3, 5, 6, 7, 0, 23, 50, 1]
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from foveate.errors import StateError
+from foveate.core.errors import StateError
 from foveate.state.base import ViewerEvent
 from foveate_serve.stages.event_writer import EventWriter
 

@@ -15,19 +15,19 @@ import pytest
 from scipy import sparse
 
 from foveate.bundle import Bundle, default_state
+from foveate.core.errors import NotFoundError
+from foveate.core.messages import Filters, RecommendRequest
 from foveate.data.catalog import Catalog
 from foveate.data.events import Events
 from foveate.data.schema import ITEMS
-from foveate.errors import NotFoundError
-from foveate.explain import LocalExplainStages, SlateExplanation, WhyNot, explain, explain_item, why_not
-from foveate.explain.history import faithfulness
-from foveate.explain.sentences import feature_words
 from foveate.features.sets import FeatureSet
-from foveate.messages import Filters, RecommendRequest
-from foveate.model import Model
-from foveate.pipeline import LocalStages, make_context, recommend
 from foveate.ranking.blend import LinearBlend
-from foveate.recipe import Recipe
+from foveate.recommend.explain import LocalExplainStages, SlateExplanation, WhyNot, explain, explain_item, why_not
+from foveate.recommend.explain.history import faithfulness
+from foveate.recommend.explain.sentences import feature_words
+from foveate.recommend.model import Model
+from foveate.recommend.pipeline import LocalStages, make_context, recommend
+from foveate.recommend.recipe import Recipe
 from foveate.retrieval.covisitation import Covisitation
 from foveate.retrieval.popularity import Popular, Popularity
 from foveate.retrieval.sparse import to_arrays
@@ -36,7 +36,7 @@ from foveate.slate.mmr import MMR
 from foveate.slate.relevance import Relevance
 from foveate.slate.rules.from_category import FromCategory
 from foveate.state.base import ViewerEvent
-from foveate.state.sqlite import SqliteState
+from foveate.state.sqlite.store import SqliteState
 
 NOW = 1_742_169_600_000_000  # the end of the small world's two weeks
 LATER = datetime(2099, 1, 1, tzinfo=UTC)

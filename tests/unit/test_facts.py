@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from foveate.bundle import Bundle, default_state
+from foveate.core.messages import NO_TIME, Filters
 from foveate.data.dataset import Dataset
 from foveate.data.events import Events, Histories
 from foveate.data.queries import events_of, queries_of
 from foveate.data.schema import EVENT_KINDS
-from foveate.messages import NO_TIME, Filters
-from foveate.state.sqlite import SqliteState
+from foveate.state.sqlite.store import SqliteState
 
 DURATION = np.array([10.0, 100.0, np.nan, 50.0, 0.0], dtype=np.float32)
 POSITIVE = ("click", "long_view")

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from foveate.errors import OutputExistsError
-from foveate.files import staged_folder
+from foveate.core.errors import OutputExistsError
+from foveate.storage.files import staged_folder
 
 
 def test_a_finished_folder_appears_whole(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from foveate_tune.front import knee, non_dominated
+from foveate_tune.results.pareto import knee, non_dominated
 
 BOWED = [[0.0, 10.0], [6.0, 9.0], [10.0, 0.0]]
 """Two ends and a point far above the line between them."""

@@ -16,11 +16,11 @@ from safetensors.numpy import load_file, save_file
 
 from foveate.bundle import Bundle, default_state, golden
 from foveate.bundle.manifest import entry_of, read_manifest
-from foveate.errors import BundleError, ConfigError
+from foveate.core.errors import BundleError, ConfigError
 from foveate.releases import Releases
-from foveate.state.sqlite import SqliteState
-from foveate_serve.bundles.holder import BundleHolder
+from foveate.state.sqlite.store import SqliteState
 from foveate_serve.bundles.loading import load_all, load_catalogue, load_ranker, load_sources
+from foveate_serve.bundles.slots import BundleHolder
 
 
 def sealed(folder: Path) -> Path:

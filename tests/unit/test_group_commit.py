@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from foveate.errors import RequestError, StateError
-from foveate.messages import Filters, RecommendRequest, RequestContext, Slate, SlateItem
+from foveate.core.errors import RequestError, StateError
+from foveate.core.messages import Filters, RecommendRequest, RequestContext, Slate, SlateItem
 from foveate.state.base import ServedRequest, ViewerEvent
 from foveate.state.event_checks import clamped, value_range
-from foveate.state.file_config import FileConfig
-from foveate.state.impressions import SqliteImpressions
 from foveate.state.opening import open_viewers
-from foveate.state.sqlite import SqliteState
+from foveate.state.sqlite.config import FileConfig
+from foveate.state.sqlite.impressions import SqliteImpressions
+from foveate.state.sqlite.store import SqliteState
 
 NOW = 1_700_000_000_000_000
 

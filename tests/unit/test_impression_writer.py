@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from foveate.messages import RecommendRequest, RequestContext, Slate
-from foveate.pipeline import make_context
+from foveate.core.messages import RecommendRequest, RequestContext, Slate
+from foveate.recommend.pipeline import make_context
 from foveate.state.base import ServedRequest
-from foveate.state.impressions import SqliteImpressions
+from foveate.state.sqlite.impressions import SqliteImpressions
 from foveate_serve.stages.writer import ImpressionWriter
 
 

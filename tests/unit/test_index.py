@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from foveate.attention.base import ScorerConfig
-from foveate.config import from_dict, to_dict
+from foveate.core.config import from_dict, to_dict
+from foveate.core.errors import ConfigError
+from foveate.core.messages import NO_TIME, Query
 from foveate.data.events import Histories
-from foveate.errors import ConfigError
-from foveate.messages import NO_TIME, Query
 from foveate.retrieval.asked import top_k
 from foveate.retrieval.attention import AttentionSource
 from foveate.retrieval.base import FitContext, SourceConfig

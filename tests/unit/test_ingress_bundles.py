@@ -12,11 +12,11 @@ import pytest
 from ray.serve.handle import DeploymentHandle
 
 from foveate.bundle import Bundle
-from foveate.config import to_dict
-from foveate.messages import RecommendRequest
+from foveate.core.config import to_dict
+from foveate.core.messages import RecommendRequest
 from foveate.state.base import utc_micros
 from foveate.state.opening import check_state
-from foveate_serve.bundles.holder import BundleHolder, BundleNotHeldError
+from foveate_serve.bundles.slots import BundleHolder, BundleNotHeldError
 from foveate_serve.config import ServeConfig
 from foveate_serve.ingress import Ingress
 from foveate_serve.names import BUNDLE_KEY

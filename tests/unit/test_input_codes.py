@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import torch
 
+from foveate.core.messages import NO_TIME
 from foveate.data.catalog import Catalog
 from foveate.data.events import Facts, Histories
 from foveate.data.schema import EVENT_KINDS, ITEM_ID, ITEMS
@@ -20,7 +21,6 @@ from foveate.encoder.inputs.request_time import RequestTime
 from foveate.encoder.inputs.time_gap import TimeGap
 from foveate.encoder.inputs.title import Title
 from foveate.encoder.inputs.watch_ratio import WatchRatio
-from foveate.messages import NO_TIME
 
 SECOND = 1_000_000
 SUNDAY = datetime(2026, 11, 22, 23, 30, tzinfo=UTC)

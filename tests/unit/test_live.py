@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from foveate.core.progress import Listener, report_progress
 from foveate_cli import common
 from foveate_cli.live import Board, following
 from foveate_tune.levels.base import Objective
-from foveate_tune.news import SweepPlan, SweepWatcher, TrialNews, tell
+from foveate_tune.news import SweepPlan, TrialNews
 
 FIRST = Objective("ndcg@10")
 PLAN = SweepPlan(trials=4, slots=2, steps=10, first=FIRST)
@@ -103,11 +104,11 @@ def test_what_the_table_cannot_show_is_printed_above_it(board: Board80) -> None:
 
 def test_where_no_one_watches_news_are_lines(capsys: pytest.CaptureFixture[str]) -> None:
     with following() as say:
-        assert not isinstance(say, SweepWatcher)
+        assert not isinstance(say, Listener)
         say("popularity [on validation]")
-        tell(say, PLAN)
-        tell(say, news(0, "running", 0, line=""))
-        tell(say, news(0, "running", 1, 0.1))
+        report_progress(say, PLAN)
+        report_progress(say, news(0, "running", 0, line=""))
+        report_progress(say, news(0, "running", 1, 0.1))
     assert capsys.readouterr().err == "popularity [on validation]\ntrial-000 in words\n"
 
 
@@ -135,10 +136,10 @@ def test_on_a_terminal_the_table_moves_and_goes(monkeypatch: pytest.MonkeyPatch)
     with os.fdopen(theirs, "w") as terminal:
         monkeypatch.setattr(common, "news", Console(file=terminal, width=100, height=30))
         with following() as say:
-            tell(say, PLAN)
-            tell(say, news(0, "running", 1, 0.1))
+            report_progress(say, PLAN)
+            report_progress(say, news(0, "running", 1, 0.1))
             half = until("0.1000", seen)
-            tell(say, news(0, "stopped early", 2, 0.3))
+            report_progress(say, news(0, "stopped early", 2, 0.3))
             whole = until("0.3000", seen)
         terminal.write("\0")
     reader.join(timeout=10)

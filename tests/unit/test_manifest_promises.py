@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from foveate import __version__
-from foveate.state.connection import Server, has_password
+from foveate.state.redis.connection import Server, has_password
 from foveate_serve.operations.cluster import THROUGHPUT
 
 OVERLAYS = ("dev", "prod")

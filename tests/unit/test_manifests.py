@@ -15,8 +15,8 @@ import pytest
 import yaml
 from ray.serve.schema import ServeDeploySchema
 
-from foveate.config import from_dict, load_yaml
-from foveate.recipe import Recipe
+from foveate.core.config import from_dict, load_yaml
+from foveate.recommend.recipe import Recipe
 from foveate_cli.main import cli
 from foveate_serve.config import ServeConfig
 from foveate_tune.config import SweepConfig

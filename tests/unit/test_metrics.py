@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from foveate import metrics
+from foveate.core import metrics
 
 NOTHING = np.empty(0, dtype=np.int32)
 

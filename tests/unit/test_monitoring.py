@@ -17,7 +17,7 @@ import yaml
 from ray.serve.schema import ApplicationStatus
 
 from foveate_serve.names import APPLICATION
-from foveate_serve.sight.names import METRICS
+from foveate_serve.telemetry.names import METRICS
 
 FOLDER = Path(__file__).resolve().parents[2] / "infra" / "monitoring"
 RULES = FOLDER / "rules" / "foveate.yaml"

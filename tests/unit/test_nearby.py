@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from foveate.errors import ConfigError
+from foveate.core.errors import ConfigError
 from foveate_cli.nearby import dashboard_of, known
 
 

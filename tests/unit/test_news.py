@@ -12,7 +12,7 @@ from rich.console import Console
 
 from foveate.data.fitting import Headed
 from foveate.encoder.model import EncoderConfig
-from foveate.encoder.train import TrainConfig, train_encoder
+from foveate.encoder.training.train import TrainConfig, train_encoder
 from foveate_cli import common
 
 

@@ -14,16 +14,16 @@ from typing import Any
 import pytest
 
 from foveate.releases.watch import Promoted
+from foveate_serve.http.keys import Keys
 from foveate_serve.names import APPLICATION, BUNDLE_KEY, INGRESS, RANKER, SHADOW
 from foveate_serve.operations.follow import Follower
 from foveate_serve.operations.running import RUNNING, Running
 from foveate_serve.operations.scaling import Size, scale
-from foveate_serve.web.keys import Keys
 
 ADD = """
 import sys
 from pathlib import Path
-from foveate_serve.web.keys import Keys
+from foveate_serve.http.keys import Keys
 for number in range(20):
     Keys.change(Path(sys.argv[1]), lambda keys: (keys.added(f"{sys.argv[2]}-{number}", ("read",))[0], None))
 """

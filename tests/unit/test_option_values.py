@@ -12,8 +12,8 @@ import pytest
 
 from console import Run, console
 from foveate.bundle import Bundle
-from foveate.folder import Folder
-from foveate.recipe import Recipe
+from foveate.recommend.recipe import Recipe
+from foveate.storage.folder import Folder
 from foveate_cli.common import read_config
 from foveate_serve.config import ServeConfig
 from foveate_tune.config import SweepConfig

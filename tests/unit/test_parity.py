@@ -14,14 +14,14 @@ from pathlib import Path
 import pytest
 
 from foveate.bundle import Bundle, default_state
-from foveate.errors import StateError
-from foveate.messages import RecommendRequest
-from foveate.parity import parity, rows
-from foveate.pipeline import LocalStages, make_context, recommend
+from foveate.core.errors import StateError
+from foveate.core.messages import RecommendRequest
+from foveate.recommend.pipeline import LocalStages, make_context, recommend
+from foveate.replay.parity import parity, rows
 from foveate.state.base import ServedRequest
-from foveate.state.impressions import SqliteImpressions
 from foveate.state.record import pack, unpack
-from foveate.state.sqlite import SqliteState
+from foveate.state.sqlite.impressions import SqliteImpressions
+from foveate.state.sqlite.store import SqliteState
 from foveate_cli.main import main
 
 NOW = 1_742_169_600_000_000

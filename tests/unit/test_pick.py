@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-from foveate.config import to_dict
-from foveate.errors import ConfigError
-from foveate.folder import Folder
-from foveate.recipe import Recipe
-from foveate_tune.leaderboard import Row, State, SweepResult, ordered
+from foveate.core.config import to_dict
+from foveate.core.errors import ConfigError
+from foveate.recommend.recipe import Recipe
+from foveate.storage.folder import Folder
 from foveate_tune.levels.base import Level
 from foveate_tune.levels.encoder import EncoderLevel
 from foveate_tune.levels.slate import SlateLevel
-from foveate_tune.pick import read_pick
+from foveate_tune.results.leaderboard import Row, State, SweepResult, ordered
+from foveate_tune.results.pick import read_pick
 
 SLATES = SlateLevel(tune_for=("ndcg@10", "coverage@10"))
 FACTS = {"foveate": "0", "commit": None, "data": {"hash": "abc"}, "seed": 0}

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 
 from foveate.bundle import Bundle, default_state
-from foveate.errors import BundleError
-from foveate.messages import Filters, RecommendRequest, RequestContext, Slate
-from foveate.pipeline import LocalStages, make_context, recommend, recommend_many
-from foveate.replay import replay
+from foveate.core.errors import BundleError
+from foveate.core.messages import Filters, RecommendRequest, RequestContext, Slate
+from foveate.recommend.pipeline import LocalStages, make_context, recommend, recommend_many
+from foveate.replay.served import replay
 from foveate.state.base import ServedRequest, ViewerEvent
-from foveate.state.impressions import SqliteImpressions
-from foveate.state.sqlite import SqliteState
+from foveate.state.sqlite.impressions import SqliteImpressions
+from foveate.state.sqlite.store import SqliteState
 
 NOW = 1_742_169_600_000_000  # the end of the small world's two weeks
 

@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from foveate.errors import ConfigError
+from foveate.core.errors import ConfigError
 from foveate_serve.operations.cluster import own_range, throughput
 
 PORTS = "RAY_SERVE_DIRECT_INGRESS_{}_{}_PORT"

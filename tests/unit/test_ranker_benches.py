@@ -9,12 +9,12 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from foveate.core.messages import FeatureMatrix
 from foveate.features.core import Feature
 from foveate.features.sets import FeatureSet, choose
-from foveate.messages import FeatureMatrix
 from foveate.ranking.base import TrainingSet
 from foveate.ranking.blend import LinearBlend
-from foveate.recipe import Recipe
+from foveate.recommend.recipe import Recipe
 
 
 @pytest.fixture

@@ -8,15 +8,15 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from foveate.data.contacts import CONTACTS, SHOWN
-from foveate.data.ingest import import_dataset
+from foveate.core.errors import ConfigError
+from foveate.data.importing.contacts import CONTACTS, SHOWN
+from foveate.data.importing.run import import_dataset
 from foveate.data.readers.kuairand import RANDOM_POLICY, KuaiRandReader
 from foveate.data.readers.movielens import MovieLensReader
 from foveate.data.readers.names import ITEM_NAMES, KIND_NAMES, LOG_NAMES, guess_columns
 from foveate.data.readers.recbole import RecBoleReader
 from foveate.data.readers.table import TableReader
 from foveate.data.schema import EVENT_KINDS, ITEMS
-from foveate.errors import ConfigError
 
 HEAD = (
     "user_id,video_id,date,hourmin,time_ms,is_click,is_like,is_follow,is_comment,is_forward,is_hate,long_view,"

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from foveate.config import from_dict, load_yaml, to_dict
-from foveate.errors import ConfigError
+from foveate.core.config import from_dict, load_yaml, to_dict
+from foveate.core.errors import ConfigError
 from foveate.features.sets import choose
-from foveate.recipe import Recipe
+from foveate.recommend.recipe import Recipe
 
 FOLDER = Path(__file__).resolve().parents[2] / "infra" / "recipes"
 FILES = sorted(FOLDER.glob("*.yaml"))

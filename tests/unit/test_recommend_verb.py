@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from foveate.bundle import Bundle
-from foveate.errors import RequestError
+from foveate.core.errors import RequestError
 from foveate_cli.recommend import command
 
 NOW = ("--now", "2025-03-14T00:00Z")

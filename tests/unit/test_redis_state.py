@@ -16,20 +16,20 @@ import polars as pl
 import pytest
 from click.testing import CliRunner
 
-from foveate.config import from_dict, to_dict
-from foveate.data.ingest import import_dataset
+from foveate.core.config import from_dict, to_dict
+from foveate.core.errors import ConfigError, FoveateError, NotFoundError, OutputExistsError, RequestError, StateError
+from foveate.core.messages import Filters, RecommendRequest, RequestContext, Slate, SlateItem
+from foveate.data.importing.run import import_dataset
 from foveate.data.readers.base import Reader
-from foveate.errors import ConfigError, FoveateError, NotFoundError, OutputExistsError, RequestError, StateError
-from foveate.messages import Filters, RecommendRequest, RequestContext, Slate, SlateItem
 from foveate.state.backup import backup_state, restore_state
 from foveate.state.base import ServedRequest, ViewerEvent
-from foveate.state.connection import Server, shown
 from foveate.state.copying import copy_state
-from foveate.state.event_table import event_rows
 from foveate.state.opening import check_state, open_impressions, open_viewers
-from foveate.state.redis import RedisState
-from foveate.state.redis_impressions import RedisImpressions
+from foveate.state.redis.connection import Server, shown
+from foveate.state.redis.impressions import RedisImpressions
+from foveate.state.redis.store import RedisState
 from foveate.state.seeding import seed
+from foveate.state.sqlite.event_table import event_rows
 
 if TYPE_CHECKING:
     from clusters.redis_server import Redis

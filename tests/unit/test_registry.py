@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from foveate.core.errors import FoveateError, UnknownVariantError
+from foveate.core.registry import Registry
 from foveate.data.catalog import Catalog
-from foveate.errors import FoveateError, UnknownVariantError
-from foveate.registry import Registry
 from foveate.retrieval.base import SourceConfig
 
 

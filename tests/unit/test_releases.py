@@ -14,14 +14,14 @@ from pathlib import Path
 import pytest
 
 from foveate.bundle import Bundle, default_state, verify
-from foveate.config import from_dict
+from foveate.core.config import from_dict
+from foveate.core.errors import BundleError, ReleaseError
 from foveate.data.dataset import Dataset
-from foveate.errors import BundleError, ReleaseError
-from foveate.files import locked
-from foveate.fit import fit_model
-from foveate.recipe import Recipe
+from foveate.recommend.recipe import Recipe
 from foveate.releases import Judge, Releases, Verdict
 from foveate.releases.history import standing
+from foveate.storage.files import locked
+from foveate.training import fit_model
 
 WHY = "for a test"
 
@@ -191,8 +191,8 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from foveate.bundle.manifest import read_manifest
-from foveate.config import from_dict
-from foveate.recipe import Recipe
+from foveate.core.config import from_dict
+from foveate.recommend.recipe import Recipe
 from foveate.releases import Releases
 
 # The variants are imported once; nothing is read, for a fork does not copy the threads that read tables.

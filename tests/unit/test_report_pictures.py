@@ -12,12 +12,11 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from foveate.config import from_dict, to_dict
-from foveate.errors import ConfigError, StorageError
-from foveate.folder import Folder
+from foveate.core.config import from_dict, to_dict
+from foveate.core.errors import ConfigError, StorageError
+from foveate.storage.folder import Folder
 from foveate_cli.main import cli
 from foveate_tune.config import SweepConfig
-from foveate_tune.journal import Journal
 from foveate_tune.levels.base import Level
 from foveate_tune.report.base import Picture
 from foveate_tune.report.drawing import short_names
@@ -25,6 +24,7 @@ from foveate_tune.report.page import render, write_report
 from foveate_tune.report.pictures.importance import FEWEST_TRIALS, by_chance, importances
 from foveate_tune.report.pictures.parallel import Parallel
 from foveate_tune.report.record import UNFINISHED, read_sweep
+from foveate_tune.trials.journal import Journal
 
 ASKED: dict[str, Any] = {"trials": 3, "epochs": 4, "concurrent": 2, "gpus": 0.5}
 TITLE = "a <b>log</b>"

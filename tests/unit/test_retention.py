@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from foveate.errors import ConfigError, NotFoundError, StateError
-from foveate.messages import Filters, RecommendRequest, RequestContext, Slate, SlateItem
+from foveate.core.errors import ConfigError, NotFoundError, StateError
+from foveate.core.messages import Filters, RecommendRequest, RequestContext, Slate, SlateItem
 from foveate.state.base import ServedRequest, ViewerEvent
 from foveate.state.copying import copy_state
-from foveate.state.file_config import FileConfig, read_place
-from foveate.state.impressions import SqliteImpressions
 from foveate.state.opening import open_impressions, open_viewers
 from foveate.state.record import pack, unpack
-from foveate.state.sqlite import SqliteState
+from foveate.state.sqlite.config import FileConfig, read_place
+from foveate.state.sqlite.impressions import SqliteImpressions
+from foveate.state.sqlite.store import SqliteState
 
 MINUTE = 60_000_000
 TEN_MINUTES = 10 / 1440

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from foveate.bundle import Bundle
-from foveate.config import from_dict
-from foveate.errors import ConfigError
-from foveate.messages import Slate, SlateItem
+from foveate.core.config import from_dict
+from foveate.core.errors import ConfigError
+from foveate.core.messages import Slate, SlateItem
 from foveate_serve.app import application_settings, start
-from foveate_serve.bundles.holder import Status
+from foveate_serve.bundles.slots import Status
 from foveate_serve.config import AutoscalingConfig, ServeConfig, ShadowConfig
 from foveate_serve.graph import deployment_settings
 from foveate_serve.operations.scaling import Size, sizes_of

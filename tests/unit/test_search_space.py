@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from foveate.attention.base import MixerConfig, ScorerConfig
-from foveate.config import from_dict
-from foveate.errors import ConfigError
-from foveate.space import Choice, IntRange, LogUniform, Uniform
+from foveate.core.config import from_dict
+from foveate.core.errors import ConfigError
+from foveate.core.space import Choice, IntRange, LogUniform, Uniform
 from foveate_tune.config import SearchConfig, SweepConfig
 from foveate_tune.space import MIXER, SCORER, apply_draw, build_space, read_domain
 

@@ -12,12 +12,12 @@ from ray.exceptions import ActorDiedError
 from ray.serve.handle import DeploymentHandle
 
 from foveate.bundle import Bundle, default_state
-from foveate.errors import StateError
-from foveate.messages import Filters, RecommendRequest, Slate, ViewerHistory
-from foveate.pipeline import LocalStages, make_context, recommend
+from foveate.core.errors import StateError
+from foveate.core.messages import Filters, RecommendRequest, Slate, ViewerHistory
+from foveate.recommend.pipeline import LocalStages, make_context, recommend
 from foveate.state.base import utc_micros
-from foveate.state.sqlite import SqliteState
-from foveate_serve.bundles.holder import BundleHolder, BundleNotHeldError
+from foveate.state.sqlite.store import SqliteState
+from foveate_serve.bundles.slots import BundleHolder, BundleNotHeldError
 from foveate_serve.stages.guarded import Guarded, LostError
 from foveate_serve.stages.hydrator import Hydrator
 from foveate_serve.stages.peers import Elsewhere, Here

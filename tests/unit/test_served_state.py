@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from foveate.bundle import Bundle, default_state
-from foveate.state.sqlite import SqliteState
+from foveate.state.sqlite.store import SqliteState
 from foveate_serve.config import ServeConfig
 
 Serving = Callable[[Bundle, Path, ServeConfig], AbstractContextManager[httpx.Client]]

@@ -14,25 +14,22 @@ import numpy as np
 import pytest
 
 from foveate.bundle import Bundle, BundleShard, default_state
-from foveate.config import from_dict, to_dict
+from foveate.core.config import from_dict, to_dict
+from foveate.core.errors import BundleError, ConfigError
+from foveate.core.messages import Candidates, RecommendRequest, Slate
 from foveate.data.dataset import Dataset
-from foveate.errors import BundleError, ConfigError
-from foveate.fit import fit_model
-from foveate.messages import Candidates, RecommendRequest, Slate
-from foveate.pipeline import hydrate, make_context, recommend, retrieve
-from foveate.recipe import Recipe
+from foveate.recommend.pipeline import hydrate, make_context, recommend, retrieve
+from foveate.recommend.recipe import Recipe
+from foveate.recommend.surfaces.base import Surface
 from foveate.retrieval.shards import Found
 from foveate.state.base import utc_micros
-from foveate.state.sqlite import SqliteState
-from foveate.surfaces.base import Surface
-from foveate_serve.bundles.holder import BundleHolder, BundleNotHeldError, Holder
+from foveate.state.sqlite.store import SqliteState
+from foveate.training import fit_model
 from foveate_serve.bundles.loading import load_mapped_sources, load_ranker, load_shard
+from foveate_serve.bundles.slots import BundleHolder, BundleNotHeldError, Holder
 from foveate_serve.config import ServeConfig
 from foveate_serve.names import shard_name
 from foveate_serve.operations.scaling import Size, sizes_of
-from foveate_serve.sight import Sight, names
-from foveate_serve.sight.meter import NoMeter
-from foveate_serve.sight.spans import NoSpans
 from foveate_serve.stages.guarded import Guarded
 from foveate_serve.stages.hydrator import Hydrator
 from foveate_serve.stages.peers import Here
@@ -42,6 +39,9 @@ from foveate_serve.stages.scatter import Scatter
 from foveate_serve.stages.searcher import Searcher
 from foveate_serve.stages.served import ServedStages
 from foveate_serve.stages.sharded import ShardedRetriever
+from foveate_serve.telemetry import Sight, names
+from foveate_serve.telemetry.meter import NoMeter
+from foveate_serve.telemetry.spans import NoSpans
 
 TOLERANCE = 1e-4
 BUDGET, SHORT = 60_000_000, 500_000

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from foveate.attention.base import ScorerConfig
-from foveate.config import from_dict
+from foveate.core.config import from_dict
+from foveate.encoder.embedding.mapped import MappedEncoder, of_run
 from foveate.encoder.heads.base import HeadConfig
-from foveate.encoder.mapped import MappedEncoder, of_run
 from foveate.encoder.model import EncoderConfig, SequenceEncoder
 from foveate.encoder.trained import TrainedEncoder
 from foveate.retrieval.asked import top_k

@@ -15,11 +15,11 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from foveate.bundle import Bundle
-from foveate.errors import ConfigError
-from foveate.messages import Filters, RequestContext
-from foveate_serve.sight import Sight, names
-from foveate_serve.sight.meter import Meter
-from foveate_serve.sight.spans import (
+from foveate.core.errors import ConfigError
+from foveate.core.messages import Filters, RequestContext
+from foveate_serve.telemetry import Sight, names
+from foveate_serve.telemetry.meter import Meter
+from foveate_serve.telemetry.spans import (
     NoSpans,
     OpenTelemetrySpans,
     exporter_asked,
@@ -141,7 +141,7 @@ def test_an_exporter_that_is_not_there_is_named() -> None:
 
 def test_spans_are_exported_as_the_variables_say() -> None:
     code = (
-        "from foveate_serve.sight.spans import spans_of\n"
+        "from foveate_serve.telemetry.spans import spans_of\n"
         "import os\n"
         "spans = spans_of(os.environ, 'ranker')\n"
         "with spans.span('rank', batch=3): pass\n"

@@ -7,15 +7,15 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from foveate.config import from_dict
+from foveate.core.config import from_dict
+from foveate.core.errors import ConfigError, OutputExistsError
+from foveate.core.metrics import mid_ranks, ndcg_at
 from foveate.data.dataset import open_dataset
 from foveate.data.fitting import FitContext
 from foveate.data.queries import queries_of
 from foveate.data.signals import Signals
-from foveate.data.simulate.world import SimulateConfig, simulate_dataset
 from foveate.data.split import windows
-from foveate.errors import ConfigError, OutputExistsError
-from foveate.metrics import mid_ranks, ndcg_at
+from foveate.data.world.simulate import SimulateConfig, simulate_dataset
 from foveate.retrieval.covisitation import Covisitation
 from foveate.retrieval.popularity import Popularity
 

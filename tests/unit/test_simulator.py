@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from foveate.errors import ConfigError
-from foveate_serve.capacity.simulate.run import simulate
-from foveate_serve.capacity.simulate.scenario import (
+from foveate.core.errors import ConfigError
+from foveate_capacity.simulator.run import simulate
+from foveate_capacity.simulator.scenario import (
     Bursts,
     Closed,
     Failure,

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from foveate.config import from_dict, to_dict
-from foveate.errors import ConfigError
+from foveate.core.config import from_dict, to_dict
+from foveate.core.errors import ConfigError
 from foveate.slate.base import SlatePolicy
 from foveate.slate.calibrated import Calibrated
 from foveate.slate.constraints import UNCONSTRAINED, Constraints, broken

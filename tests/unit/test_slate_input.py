@@ -13,16 +13,16 @@ import pytest
 from scipy import sparse
 
 from foveate.bundle import Bundle, default_state
+from foveate.core.messages import NO_TIME, Filters, Query, RecommendRequest, ViewerHistory
 from foveate.data.catalog import Catalog
 from foveate.data.rows import Rows
 from foveate.data.schema import ITEMS
-from foveate.messages import NO_TIME, Filters, Query, RecommendRequest, ViewerHistory
-from foveate.pipeline import LocalStages, make_context, recommend
+from foveate.recommend.pipeline import LocalStages, make_context, recommend
 from foveate.slate.constraints import Constraints
 from foveate.slate.inputs import SlateInput
 from foveate.slate.rules.from_category import FromCategory
-from foveate.state.sqlite import SqliteState
-from foveate_serve.web.answers import slate_out
+from foveate.state.sqlite.store import SqliteState
+from foveate_serve.http.answers import slate_out
 
 NOW = 1_742_169_600_000_000  # the end of the small world's two weeks
 

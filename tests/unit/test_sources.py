@@ -10,10 +10,10 @@ import pytest
 from numpy.typing import NDArray
 from scipy import sparse
 
+from foveate.core.errors import TrainingError
+from foveate.core.messages import NO_TIME
 from foveate.data.events import Histories
 from foveate.data.fitting import FitContext
-from foveate.errors import TrainingError
-from foveate.messages import NO_TIME
 from foveate.retrieval.base import CandidateSource, top_k
 from foveate.retrieval.covisitation import Covisitation
 from foveate.retrieval.ease import Ease

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from foveate.core.errors import ConfigError, DataError
+from foveate.core.messages import NO_TIME
 from foveate.data.events import Events
 from foveate.data.split import SplitConfig, Stage, cuts, windows
-from foveate.errors import ConfigError, DataError
-from foveate.messages import NO_TIME
 
 DAY = 86_400_000_000
 HOUR = DAY // 24

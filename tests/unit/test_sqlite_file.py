@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from foveate.errors import StateError
+from foveate.core.errors import StateError
 from foveate.state.backup import backup_state
 from foveate.state.base import ViewerEvent
-from foveate.state.impressions import SqliteImpressions
-from foveate.state.sqlite import SqliteState
+from foveate.state.sqlite.impressions import SqliteImpressions
+from foveate.state.sqlite.store import SqliteState
 
 
 def event(name: str) -> list[ViewerEvent]:

@@ -12,15 +12,15 @@ import numpy as np
 import polars as pl
 import pytest
 
+from foveate.core.errors import RequestError, SchemaError, StateError
+from foveate.core.messages import RecommendRequest, RequestContext, Slate, SlateItem
 from foveate.data.dataset import Dataset
 from foveate.data.schema import KIND_DTYPE, TIMESTAMP
-from foveate.errors import RequestError, SchemaError, StateError
-from foveate.messages import RecommendRequest, RequestContext, Slate, SlateItem
 from foveate.state.base import ServedRequest, ViewerEvent
 from foveate.state.history import PinnedState
-from foveate.state.impressions import SqliteImpressions
-from foveate.state.schema import EVENT_INDEXES
-from foveate.state.sqlite import SqliteState
+from foveate.state.sqlite.impressions import SqliteImpressions
+from foveate.state.sqlite.schema import EVENT_INDEXES
+from foveate.state.sqlite.store import SqliteState
 
 EVENTS = pl.DataFrame(
     {
@@ -82,7 +82,7 @@ def test_processes_open_and_append_at_once(tmp_path: Path) -> None:
     program = (
         "import sys; from pathlib import Path\n"
         "from foveate.state.base import ViewerEvent\n"
-        "from foveate.state.sqlite import SqliteState\n"
+        "from foveate.state.sqlite.store import SqliteState\n"
         "with SqliteState(Path(sys.argv[1])) as state:\n"
         "    for i in range(50): state.append([ViewerEvent('u', f'{sys.argv[2]}-{i}', 'click')])\n"
     )

@@ -11,17 +11,17 @@ import numpy as np
 import polars as pl
 import pytest
 
-from foveate.config import from_dict, to_dict
+from foveate.core.config import from_dict, to_dict
+from foveate.core.messages import Filters, RecommendRequest, RequestContext
 from foveate.data.dataset import Dataset
-from foveate.data.ingest import import_dataset
+from foveate.data.importing.run import import_dataset
 from foveate.data.readers.base import Reader
 from foveate.data.schema import EVENT_KINDS
-from foveate.messages import Filters, RecommendRequest, RequestContext
 from foveate.state.base import ViewerEvent
-from foveate.state.impressions import SqliteImpressions
-from foveate.state.schema import APPLICATION_ID
 from foveate.state.seeding import seed
-from foveate.state.sqlite import SqliteState
+from foveate.state.sqlite.impressions import SqliteImpressions
+from foveate.state.sqlite.schema import APPLICATION_ID
+from foveate.state.sqlite.store import SqliteState
 
 VERSION_3 = """
 CREATE TABLE events (

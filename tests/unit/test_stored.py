@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 
 from foveate.bundle import Bundle, verify
-from foveate.config import from_dict
+from foveate.core.config import from_dict
+from foveate.core.errors import BundleError, ConfigError, DataError, OutputExistsError, ReleaseError
 from foveate.data.dataset import Dataset, open_dataset, verify_dataset
-from foveate.errors import BundleError, ConfigError, DataError, OutputExistsError, ReleaseError
-from foveate.fit import fit_model
-from foveate.folder import Folder
-from foveate.recipe import Recipe
+from foveate.recommend.recipe import Recipe
 from foveate.releases import Entry, Releases
 from foveate.releases.store import StoredKeeping
-from foveate.stored import brought, making, send, settled
+from foveate.storage.folder import Folder
+from foveate.storage.transfer import brought, making, send, settled
+from foveate.training import fit_model
 
 WHY = "for a test"
 

@@ -9,15 +9,15 @@ import numpy as np
 import polars as pl
 import pytest
 
-from foveate.data.crew import dealt
+from foveate.core.errors import DataError, SchemaError
 from foveate.data.dataset import Dataset
 from foveate.data.events import Events, Histories
+from foveate.data.importing.stream import LogPart, read_events
 from foveate.data.schema import ITEM_ID, OCCURRED_AT, ORDER, USER_ID
 from foveate.data.signals import Signals
 from foveate.data.split import Protocol, windows
-from foveate.data.stream import LogPart, read_events
 from foveate.data.vocabulary import Vocabulary
-from foveate.errors import DataError, SchemaError
+from foveate.data.worker_group import dealt
 
 SIGNALS = Signals(positive=("long_view",), weights={"long_view": 1.0, "like": 2.0})
 

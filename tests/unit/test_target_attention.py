@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from foveate.bundle import Bundle
-from foveate.config import from_dict
+from foveate.core.config import from_dict
+from foveate.core.messages import NO_TIME, Query
 from foveate.encoder.target import target_attention
-from foveate.messages import NO_TIME, Query
-from foveate.recipe import Recipe
+from foveate.recommend.recipe import Recipe
 from foveate.retrieval.attention import AttentionSource
 
 COLUMN = "target_attention"

@@ -12,10 +12,10 @@ import pytest
 from pyarrow.fs import LocalFileSystem
 
 from foveate.bundle import Bundle
-from foveate_serve.bundles import holder as holder_module
-from foveate_serve.bundles.holder import BundleHolder
+from foveate_serve.bundles import slots as holder_module
 from foveate_serve.bundles.loading import load_ranker
-from foveate_serve.bundles.turning import turn
+from foveate_serve.bundles.slots import BundleHolder
+from foveate_serve.bundles.swap import turn
 from foveate_serve.names import BUNDLE_KEY
 
 

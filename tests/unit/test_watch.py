@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from foveate.bundle import Bundle, default_state
-from foveate.errors import BundleError, FoveateError, ReleaseError
+from foveate.core.errors import BundleError, FoveateError, ReleaseError
 from foveate.releases import Releases
 from foveate.releases.watch import LocalRegistry, StoredRegistry, Watched, watched
 from foveate_serve.operations.follow import first_good

@@ -12,17 +12,17 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from starlette.types import Message, Receive, Scope, Send
 
-from foveate.config import from_dict, to_dict
-from foveate.errors import ConfigError
-from foveate.messages import Filters, PastEvent, RecommendRequest
-from foveate_serve.bundles.holder import Status
+from foveate.core.config import from_dict, to_dict
+from foveate.core.errors import ConfigError
+from foveate.core.messages import Filters, PastEvent, RecommendRequest
+from foveate_serve.bundles.slots import Status
 from foveate_serve.config import ServeConfig
-from foveate_serve.web.answers import ready_out
-from foveate_serve.web.bodies import BodyReader
-from foveate_serve.wire.ask import RecommendIn
-from foveate_serve.wire.base import from_micros, to_micros
-from foveate_serve.wire.events import EventsIn
-from foveate_serve.wire.health import place_mark
+from foveate_serve.http.answers import ready_out
+from foveate_serve.http.bodies import BodyReader
+from foveate_serve.http.schemas.ask import RecommendIn
+from foveate_serve.http.schemas.base import from_micros, to_micros
+from foveate_serve.http.schemas.events import EventsIn
+from foveate_serve.http.schemas.health import place_mark
 
 BAD_REQUESTS: dict[str, dict[str, Any]] = {
     "an empty viewer": {"user_id": ""},

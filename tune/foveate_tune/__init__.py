@@ -1,5 +1,3 @@
-"""Sweeps with Ray Tune, and long work on a Ray cluster.
+"""Sweeps with Ray Tune: ``sweep.py`` is one sweep from start to end, ``trials/trial.py`` one trial in it."""
 
-``sweep.py`` tells the story of one sweep; ``trial.py`` that of one trial in it; ``remote.py`` runs any function of the
-library on a cluster.
-"""
+import foveate as _foveate  # noqa: F401  (old names of modules)

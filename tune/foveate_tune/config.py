@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from foveate.config import check_seed
-from foveate.recipe import Recipe
-from foveate_cluster.resources import check_custom
+from foveate.core.config import check_seed
+from foveate.recommend.recipe import Recipe
+from foveate_cluster.resources import Resources, check_custom
 from foveate_tune.levels.base import Level
 from foveate_tune.schedulers.asha import Asha
 from foveate_tune.schedulers.base import SchedulerConfig
@@ -140,3 +140,8 @@ class SweepConfig:
         check_custom(self.resources)
         if self.max_seconds <= 0:
             raise ValueError(f"max_seconds must be above 0, got {self.max_seconds}")
+
+    @property
+    def worker_resources(self) -> Resources:
+        """What one worker of a trial takes."""
+        return Resources(self.cpus, self.gpus, self.resources)

@@ -8,10 +8,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from foveate.core.space import Choice, Domain, Space
 from foveate.data.dataset import open_dataset
-from foveate.space import Choice, Domain, Space
+from foveate_cluster.connection import Node, check_local, cluster, nodes, this_machine
 from foveate_cluster.ray_cluster import check_address
-from foveate_tune.cluster import Node, Resources, check_local, cluster, nodes, this_machine
+from foveate_cluster.resources import Resources
 from foveate_tune.config import SweepConfig
 from foveate_tune.plan import Plan, planned
 
@@ -133,7 +134,7 @@ def forecast(
     """
     say = progress or (lambda _: None)
     check_address(address)
-    need = Resources.of(config)
+    need = config.worker_resources
     if address is None:
         check_local(need, config.workers)
     problem = config.level.prepare(open_dataset(data), config, say)
@@ -161,7 +162,7 @@ def _forecast(
     cost_per_hour: float | None,
 ) -> Forecast:
     trials, epochs = plan.searcher.count, config.level.steps(config)
-    fit = sum(node.places(Resources.of(config)) for node in machines) // config.workers
+    fit = sum(node.places(config.worker_resources) for node in machines) // config.workers
     at_once = min(fit, config.concurrent, trials)
     each = config.scheduler.expected(epochs)
     busy = None if epoch_seconds is None else trials * min(each * epoch_seconds, config.max_seconds)

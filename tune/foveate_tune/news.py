@@ -1,10 +1,10 @@
-"""What a sweep tells while it runs: lines to whoever listens, and figures to whoever draws a table of them."""
+"""The progress updates of a sweep: its plan, and where each trial stands."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Final, TypeAlias
 
 from foveate_tune.config import SweepConfig
 from foveate_tune.levels.base import Objective
@@ -76,22 +76,3 @@ class TrialNews:
 
 
 News: TypeAlias = SweepPlan | TrialNews
-
-
-@runtime_checkable
-class SweepWatcher(Protocol):
-    """Who hears lines of news and also wants the figures behind them."""
-
-    def __call__(self, line: str) -> None:
-        """Hear a line that no figures stand behind."""
-
-    def show(self, news: News) -> None:
-        """See where the sweep stands; the line in it is not told again."""
-
-
-def tell(say: Callable[[str], None], news: News) -> None:
-    """Pass news on as whoever listens wants it: figures, or the line alone."""
-    if isinstance(say, SweepWatcher):
-        say.show(news)
-    elif news.line:
-        say(news.line)

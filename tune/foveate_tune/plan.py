@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from ray.tune.schedulers import TrialScheduler
 
-from foveate.errors import ConfigError
+from foveate.core.errors import ConfigError
 from foveate_tune.config import SweepConfig
 from foveate_tune.levels.base import Problem
 from foveate_tune.schedulers.base import Paced, Trials
 from foveate_tune.searchers.base import Proposals
 from foveate_tune.space import SearchSpace
-from foveate_tune.trial import EPOCH
+from foveate_tune.trials.trial import EPOCH
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,14 @@ from typing import Any, Final
 
 import yaml
 
-from foveate.config import from_dict
-from foveate.errors import ConfigError
-from foveate.folder import Folder, Place
+from foveate.core.config import from_dict
+from foveate.core.errors import ConfigError
+from foveate.storage.folder import Folder, Place
 from foveate_tune.config import SweepConfig
-from foveate_tune.journal import Known
-from foveate_tune.leaderboard import LEADERBOARD
 from foveate_tune.levels.base import Problem
-from foveate_tune.trial import draw_in
+from foveate_tune.results.leaderboard import LEADERBOARD
+from foveate_tune.trials.journal import Known
+from foveate_tune.trials.trial import draw_in
 
 SWEEP: Final = "sweep.yaml"
 

@@ -18,10 +18,10 @@ from ray import tune
 from ray.tune.search.sample import Domain as TuneDomain
 
 from foveate.attention.base import MixerConfig, ScorerConfig
+from foveate.core.errors import ConfigError
+from foveate.core.registry import Registry
+from foveate.core.space import Choice, Domain, IntRange, LogUniform, Space, Uniform
 from foveate.encoder.losses.base import LossConfig
-from foveate.errors import ConfigError
-from foveate.registry import Registry
-from foveate.space import Choice, Domain, IntRange, LogUniform, Space, Uniform
 from foveate_tune.config import SearchConfig
 
 Draw: TypeAlias = dict[str, Any]

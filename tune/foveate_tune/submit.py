@@ -12,10 +12,10 @@ from typing import Any
 
 import yaml
 
-from foveate.config import to_dict
+from foveate.core.config import to_dict
+from foveate_cluster.jobs import Jobs
+from foveate_cluster.wheel import packed
 from foveate_tune.config import SweepConfig
-from foveate_tune.jobs import Jobs
-from foveate_tune.wheel import packed
 
 
 def submit(jobs: Jobs, words: Sequence[str], *, wheel: Path | None = None, width: int | None = None) -> str:

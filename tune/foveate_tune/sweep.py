@@ -29,27 +29,29 @@ from typing import Any
 import ray
 import yaml
 
-from foveate.config import to_dict
+from foveate.core.config import to_dict
+from foveate.core.errors import FoveateError, StorageError, TrainingError
+from foveate.core.progress import report_progress
 from foveate.data.dataset import open_dataset
-from foveate.errors import FoveateError, StorageError, TrainingError
-from foveate.folder import Folder, Place
-from foveate.recipe import Recipe
-from foveate.stored import at_hand
+from foveate.recommend.recipe import Recipe
+from foveate.storage.folder import Folder, Place
+from foveate.storage.transfer import at_hand
+from foveate_cluster.connection import check_local, cluster
 from foveate_cluster.ray_cluster import check_address
-from foveate_tune.cluster import Resources, check_local, cluster
+from foveate_cluster.remote import run_on_cluster
+from foveate_cluster.resources import Resources
 from foveate_tune.config import SweepConfig
-from foveate_tune.course import over
 from foveate_tune.facts import facts_of
-from foveate_tune.journal import RESULT, TRIALS, Journal
-from foveate_tune.leaderboard import RECIPE, Row, SweepResult, winning
 from foveate_tune.levels.base import Baselines, Problem
-from foveate_tune.news import SweepPlan, tell
+from foveate_tune.news import SweepPlan
 from foveate_tune.plan import planned
-from foveate_tune.remote import run_on_cluster
+from foveate_tune.results.leaderboard import RECIPE, Row, SweepResult, winning
 from foveate_tune.resume import SWEEP, Begun, taken_up
-from foveate_tune.running import run_trials
-from foveate_tune.trackers import WHERE, tracker
-from foveate_tune.watch import Watch
+from foveate_tune.tracking.base import WHERE, tracker
+from foveate_tune.trials.journal import RESULT, TRIALS, Journal
+from foveate_tune.trials.observer import Watch
+from foveate_tune.trials.progress import over
+from foveate_tune.trials.runner import run_trials
 
 Say = Callable[[str], None]
 
@@ -135,7 +137,7 @@ def _run_sweep(
 ) -> SweepResult:
     started = time.monotonic()
     config = begun.config
-    need = Resources.of(config)
+    need = config.worker_resources
     if address is None and not ray.is_initialized():
         check_local(need, config.workers)
     dataset = open_dataset(begun.data)
@@ -159,7 +161,7 @@ def _run_sweep(
         tracker(config.tracking, here, say) as tracking,
     ):
         watch = Watch(tracking, journal, begun.sweep_id, facts, config=config, say=say)
-        tell(say, SweepPlan.of(config, plan.searcher.count))
+        report_progress(say, SweepPlan.of(config, plan.searcher.count))
         watch.remember(known)
         if begun.facts:
             say(f"{len(known) - len(left)} trials are over, {len(left)} go on, of {plan.searcher.count}")

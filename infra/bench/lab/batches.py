@@ -8,16 +8,12 @@ import time
 from collections.abc import Sequence
 
 from foveate.bundle import Bundle
-from foveate.messages import RecommendRequest
-from foveate.pipeline import make_context, recommend
+from foveate.core.messages import RecommendRequest
+from foveate.recommend.pipeline import make_context, recommend
 from foveate.state.base import utc_micros
-from foveate.state.sqlite import SqliteState
-from foveate_serve.bundles.holder import BundleHolder
+from foveate.state.sqlite.store import SqliteState
+from foveate_serve.bundles.slots import BundleHolder
 from foveate_serve.names import INGRESS, RANKER, RETRIEVER
-from foveate_serve.sight.meter import NoMeter
-from foveate_serve.sight.names import BATCH_SIZE, Metric
-from foveate_serve.sight.sight import Sight
-from foveate_serve.sight.spans import NoSpans
 from foveate_serve.stages.batcher import Batcher
 from foveate_serve.stages.guarded import Guarded
 from foveate_serve.stages.hydrator import Hydrator
@@ -25,6 +21,10 @@ from foveate_serve.stages.peers import Here
 from foveate_serve.stages.ranker import Ranker
 from foveate_serve.stages.retriever import Retriever
 from foveate_serve.stages.served import ServedStages
+from foveate_serve.telemetry.meter import NoMeter
+from foveate_serve.telemetry.names import BATCH_SIZE, Metric
+from foveate_serve.telemetry.spans import NoSpans
+from foveate_serve.telemetry.telemetry import Sight
 from lab.serving_world import SLATE, World
 
 LARGEST = 32

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from foveate.config import from_dict
+from foveate.core.config import from_dict
 from foveate.data.dataset import open_dataset
-from foveate.encoder.train import EpochReport, train_encoder
+from foveate.encoder.training.train import EpochReport, train_encoder
 from foveate.retrieval.attention import Attention
 from foveate.retrieval.base import SourceConfig
 from lab.held_out import leave_one_out

@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from foveate.config import to_dict
+from foveate.core.config import to_dict
+from foveate.core.messages import FeatureMatrix
+from foveate.core.metrics import Floats, mid_ranks_among, multi_ndcg_at
 from foveate.data.dataset import Dataset
 from foveate.evaluate.panel import panel_of
-from foveate.fit import Upto, fit
-from foveate.messages import FeatureMatrix
-from foveate.metrics import Floats, mid_ranks_among, multi_ndcg_at
 from foveate.ranking.base import Ranker, TrainingSet
-from foveate.recipe import Recipe
+from foveate.recommend.recipe import Recipe
+from foveate.training import Upto, fit
 from lab.kept import is_kept, keep, read
 
 PLACES = 10

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from foveate.core.metrics import mid_ranks, ndcg_at, recall_at
 from foveate.data.dataset import Dataset, open_dataset
 from foveate.data.fitting import FitContext
-from foveate.data.ingest import import_dataset
+from foveate.data.importing.run import import_dataset
 from foveate.data.readers.sequence import SequenceReader
 from foveate.data.split import windows
-from foveate.encoder.validation import Validation
-from foveate.metrics import mid_ranks, ndcg_at, recall_at
-from foveate.recipe import Recipe
+from foveate.encoder.training.validation import Validation
+from foveate.recommend.recipe import Recipe
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 BEAUTY = Path("amazon") / "beauty.parquet"

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from foveate.messages import FeatureMatrix
+from foveate.core.messages import FeatureMatrix
 from foveate.ranking.base import TrainingSet
 
 Groups = Mapping[str, tuple[str, ...]]

@@ -10,15 +10,15 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from foveate.core.messages import Candidates, FeatureMatrix, Query
+from foveate.core.metrics import Floats
 from foveate.data.catalog import Catalog
 from foveate.data.dataset import Dataset
 from foveate.data.queries import queries_of
 from foveate.data.vocabulary import UNKNOWN
-from foveate.fit.training import LabelWindow
-from foveate.messages import Candidates, FeatureMatrix, Query
-from foveate.metrics import Floats
 from foveate.ranking.base import TrainingSet
 from foveate.retrieval.base import CandidateSource, top_k
+from foveate.training.examples import LabelWindow
 from lab.kept import keep, read
 
 _BATCH = 256

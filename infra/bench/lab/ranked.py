@@ -14,16 +14,16 @@ from typing import Literal
 import numpy as np
 
 from foveate.bundle import Bundle, Part
-from foveate.config import from_dict, load_yaml, to_dict
+from foveate.core.config import from_dict, load_yaml, to_dict
+from foveate.core.messages import Candidates, FeatureMatrix, Query, Ranked
 from foveate.data.dataset import Dataset, open_dataset
-from foveate.data.ingest import import_dataset
+from foveate.data.importing.run import import_dataset
 from foveate.data.readers.base import Reader
 from foveate.data.split import windows
 from foveate.evaluate.panel import Panel, panel_of
-from foveate.fit import fit
-from foveate.messages import Candidates, FeatureMatrix, Query, Ranked
-from foveate.model import Model
-from foveate.recipe import Recipe
+from foveate.recommend.model import Model
+from foveate.recommend.recipe import Recipe
+from foveate.training import fit
 from lab.held_out import REPOSITORY, real_data
 
 READERS = {"kuairand-pure": "kuairand", "ml-latest-small": "movielens"}
@@ -46,7 +46,7 @@ class RankedWindow:
 
 def recipe_of(name: str, overrides: Sequence[str] = ()) -> Recipe:
     """Return the recipe that is published for a set."""
-    from foveate.overrides import apply_overrides  # noqa: PLC0415
+    from foveate.core.overrides import apply_overrides  # noqa: PLC0415
 
     return from_dict(
         Recipe, apply_overrides(load_yaml(REPOSITORY / "infra" / "recipes" / f"{name}.yaml"), overrides, Recipe)

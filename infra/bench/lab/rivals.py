@@ -17,12 +17,12 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 
 from foveate.bundle import Bundle, default_state
-from foveate.config import to_dict
-from foveate.messages import RecommendRequest, Slate
-from foveate.pipeline import LocalStages, make_context, recommend
+from foveate.core.config import to_dict
+from foveate.core.messages import RecommendRequest, Slate
+from foveate.recommend.pipeline import LocalStages, make_context, recommend
 from foveate.state.base import ServedRequest, utc_micros
-from foveate.state.impressions import SqliteImpressions
-from foveate.state.sqlite import SqliteState
+from foveate.state.sqlite.impressions import SqliteImpressions
+from foveate.state.sqlite.store import SqliteState
 from foveate_serve.config import ServeConfig
 from foveate_serve.ingress import Ingress
 from foveate_serve.names import BUNDLE_KEY

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from foveate.bundle import Bundle, default_state
-from foveate.config import from_dict
-from foveate.data.simulate.config import SimulateConfig
-from foveate.data.simulate.world import simulate_dataset
-from foveate.fit import fit_model
-from foveate.recipe import Recipe
+from foveate.core.config import from_dict
+from foveate.data.world.config import SimulateConfig
+from foveate.data.world.simulate import simulate_dataset
+from foveate.recommend.recipe import Recipe
 from foveate.state.base import ViewerEvent
-from foveate.state.sqlite import SqliteState
+from foveate.state.sqlite.store import SqliteState
+from foveate.training import fit_model
 
 VIDEOS, HISTORY, CANDIDATES, SLATE = 10_000, 50, 200, 20
 VIEWERS = 1_000

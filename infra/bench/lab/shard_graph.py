@@ -14,10 +14,10 @@ from safetensors.numpy import save_file
 from foveate._version import __version__
 from foveate.bundle.manifest import FileEntry, Manifest, entry_of
 from foveate.bundle.parts import source_file
-from foveate.config import from_dict, to_dict
+from foveate.core.config import from_dict, to_dict
 from foveate.encoder.model import SequenceEncoder
 from foveate.encoder.trained import TrainedEncoder
-from foveate.recipe import Recipe
+from foveate.recommend.recipe import Recipe
 from foveate.retrieval.attention import Attention
 from foveate.retrieval.index.base import Vectors
 from foveate.retrieval.shards import Shard

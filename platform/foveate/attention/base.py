@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from foveate.attention.top import Top, best
-from foveate.registry import Registry, Variant
-from foveate.space import Space
+from foveate.core.registry import Registry, Variant
+from foveate.core.space import Space
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from foveate.attention.base import Mixer, MixerConfig, SequenceContext
-from foveate.space import Choice, Space
+from foveate.core.space import Choice, Space
 
 
 class ConvolutionalMixer(Mixer):

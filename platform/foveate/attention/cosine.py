@@ -9,7 +9,7 @@ from torch import Tensor
 
 from foveate.attention.base import Scorer, ScorerConfig, match
 from foveate.attention.temperature import check_temperature, log_scale, scale
-from foveate.space import LogUniform, Space
+from foveate.core.space import LogUniform, Space
 
 
 class CosineScorer(Scorer):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from foveate.attention.base import Mixer, MixerConfig, SequenceContext
 from foveate.attention.heads import AttentionMixer, check_settings
-from foveate.space import Choice, Space
+from foveate.core.space import Choice, Space
 
 
 class FilteredMixer(Mixer):

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from foveate.attention.base import Mixer, MixerConfig, SequenceContext
 from foveate.attention.heads import attend, check_heads, check_settings, join_heads, split_heads
-from foveate.space import Choice, Space
+from foveate.core.space import Choice, Space
 
 _OPEN = 1.0
 """Initial bias of a gate: sigmoid(1) lets three quarters through, so that learning starts from attention."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from foveate.attention.base import Mixer, MixerConfig, SequenceContext
 from foveate.attention.heads import check_heads, check_settings, join_heads, split_heads
-from foveate.space import Choice, Space
+from foveate.core.space import Choice, Space
 
 _CHUNK = 64
 """Events weighed pair by pair; older ones are known by one matrix alone. About as wide as a head, both halves of the

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from foveate.attention.base import Scorer, ScorerConfig
 from foveate.attention.temperature import check_temperature, log_scale, scale
 from foveate.attention.top import Top, best
-from foveate.space import Choice, LogUniform, Space
+from foveate.core.space import Choice, LogUniform, Space
 
 _SLACK = 64
 """By how many units in the last place of the largest possible score rounding may lift a mixture over its largest

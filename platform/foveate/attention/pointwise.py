@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from foveate.attention.base import Mixer, MixerConfig, SequenceContext
 from foveate.attention.heads import check_heads, check_settings, join_heads, split_heads
-from foveate.messages import NO_TIME
-from foveate.space import Choice, Space
+from foveate.core.messages import NO_TIME
+from foveate.core.space import Choice, Space
 
 _BUCKETS = 64
 """Time gaps are told apart by half powers of two: the last bucket begins at 51 years."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from foveate.attention.base import MixerConfig
 from foveate.attention.heads import AttentionMixer, check_settings
-from foveate.space import Choice, Space
+from foveate.core.space import Choice, Space
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from foveate.core.metrics import Floats
 from foveate.data.catalog import Catalog
 from foveate.data.vocabulary import UNKNOWN
-from foveate.metrics import Floats
 
 Ints = NDArray[np.integer]
 Names = tuple[str, ...]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from foveate.metrics import Difference
+from foveate.core.metrics import Difference
 
 
 @dataclass(frozen=True)

@@ -12,18 +12,18 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from foveate import metrics
 from foveate.audit import measures
 from foveate.audit.measures import Histories
 from foveate.audit.report import Audit, Group, Point
 from foveate.bundle import Bundle
+from foveate.core import metrics
+from foveate.core.errors import ConfigError
+from foveate.core.messages import Ranked
+from foveate.core.metrics import Floats
 from foveate.data.dataset import Dataset
-from foveate.errors import ConfigError
 from foveate.evaluate.loaded import newest_stage, notes_on
 from foveate.evaluate.panel import Panel, panel_of, request_seed
-from foveate.messages import Ranked
-from foveate.metrics import Floats
-from foveate.model import Model
+from foveate.recommend.model import Model
 from foveate.slate.base import DiversityPolicy, SlatePolicy
 from foveate.slate.constraints import UNCONSTRAINED, Constraints
 

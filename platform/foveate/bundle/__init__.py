@@ -43,11 +43,11 @@ from foveate.bundle.manifest import (
 )
 from foveate.bundle.parts import Part, large_files, read_parts, write_parts
 from foveate.bundle.shard import BundleShard
-from foveate.config import to_dict
-from foveate.errors import BundleError, FoveateError
-from foveate.files import staged_folder
-from foveate.messages import NO_TIME
-from foveate.model import Model
+from foveate.core.config import to_dict
+from foveate.core.errors import BundleError, FoveateError
+from foveate.core.messages import NO_TIME
+from foveate.recommend.model import Model
+from foveate.storage.files import staged_folder
 
 __all__ = ["Bundle", "BundleShard", "Manifest", "Part", "default_state", "registry_of", "verify"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from foveate.bundle.manifest import Manifest, Metrics
-from foveate.model import Model
+from foveate.recommend.model import Model
 
 _WHAT_LIES_WHERE = """\
 | file | what it is |

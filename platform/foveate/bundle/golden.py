@@ -16,11 +16,20 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from foveate.config import from_dict, to_dict
-from foveate.errors import BundleError, ConfigError
-from foveate.messages import NO_TIME, Candidates, Filters, Query, RecommendRequest, RequestContext, Slate, ViewerHistory
-from foveate.model import Model
-from foveate.pipeline import select
+from foveate.core.config import from_dict, to_dict
+from foveate.core.errors import BundleError, ConfigError
+from foveate.core.messages import (
+    NO_TIME,
+    Candidates,
+    Filters,
+    Query,
+    RecommendRequest,
+    RequestContext,
+    Slate,
+    ViewerHistory,
+)
+from foveate.recommend.model import Model
+from foveate.recommend.pipeline import select
 
 FILE: Final = "golden.json"
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-from foveate.config import from_dict, to_dict
-from foveate.errors import BundleError, ConfigError
+from foveate.core.config import from_dict, to_dict
+from foveate.core.errors import BundleError, ConfigError
 
 SCHEMA_VERSION: Final = 1
 """Of the bundle folder; a bundle of another version is refused."""
@@ -68,8 +68,8 @@ class Manifest:
     seeds
         Seeds of the training.
     upto, learned_until
-        What the training left unseen (``all`` for nothing; see :func:`foveate.fit.fit`), and the moment before which
-        it learned from everything: UTC microseconds, None where the clock is order only or nobody said.
+        What the training left unseen (``all`` for nothing; see :func:`foveate.training.fit`), and the moment before
+        which it learned from everything: UTC microseconds, None where the clock is order only or nobody said.
     """
 
     bundle_id: str

@@ -15,13 +15,13 @@ from safetensors import numpy as safetensors
 from safetensors import safe_open
 
 from foveate.bundle.manifest import Manifest
-from foveate.config import from_dict, to_dict
+from foveate.core.config import from_dict, to_dict
+from foveate.core.messages import FeatureMatrix
 from foveate.data.catalog import Catalog
 from foveate.features.sets import FeatureSet
-from foveate.messages import FeatureMatrix
-from foveate.model import Model
 from foveate.ranking.base import Ranker
-from foveate.recipe import Recipe
+from foveate.recommend.model import Model
+from foveate.recommend.recipe import Recipe
 from foveate.retrieval.attention import Attention
 from foveate.retrieval.base import CandidateSource
 

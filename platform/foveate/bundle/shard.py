@@ -9,9 +9,9 @@ from safetensors import SafetensorError
 
 from foveate.bundle.manifest import Manifest, check_verified, read_manifest, verify_files
 from foveate.bundle.parts import mapped_arrays, source_file
-from foveate.config import from_dict
-from foveate.errors import BundleError, FoveateError
-from foveate.recipe import Recipe
+from foveate.core.config import from_dict
+from foveate.core.errors import BundleError, FoveateError
+from foveate.recommend.recipe import Recipe
 from foveate.retrieval.attention import Attention
 from foveate.retrieval.shards import Shard
 

@@ -11,10 +11,10 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy import sparse
 
-from foveate.data.once import Once
+from foveate.core.messages import NO_TIME, Filters
+from foveate.core.once import Once
 from foveate.data.schema import EVERYWHERE, ITEM_ID, ITEMS
 from foveate.data.vocabulary import UNKNOWN, Vocabulary
-from foveate.messages import NO_TIME, Filters
 
 _DAY = 86_400e6
 """Microseconds."""

@@ -20,13 +20,13 @@ from typing import Any
 
 import polars as pl
 
-from foveate.config import from_dict, to_dict
+from foveate.core.config import from_dict, to_dict
+from foveate.core.errors import DataError
 from foveate.data.catalog import Catalog
+from foveate.data.importing.report import ImportReport
 from foveate.data.log import COLUMNS, InteractionLog
-from foveate.data.report import ImportReport
 from foveate.data.schema import EVENTS, IMPRESSIONS, SCHEMA_VERSION, TABLES, USER_ID
 from foveate.data.vocabulary import Vocabulary
-from foveate.errors import DataError
 
 MANIFEST = "manifest.json"
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from foveate.data.dataset import Dataset, StepReport
-from foveate.data.report import ImportReport
+from foveate.data.importing.report import ImportReport
 from foveate.data.schema import EVENT_KINDS, ITEM_ID, KIND, USER_ID
 
 

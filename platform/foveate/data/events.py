@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from foveate.data.once import Once
+from foveate.core.messages import NO_TIME
+from foveate.core.once import Once
 from foveate.data.schema import EVENT_KINDS, WATCH
-from foveate.messages import NO_TIME
 
 _WATCH, _LIKE = EVENT_KINDS.index(WATCH), EVENT_KINDS.index("like")
 

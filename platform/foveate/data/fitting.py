@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveate.data.catalog import Catalog
-from foveate.data.crew import Crew
 from foveate.data.events import Histories
-from foveate.data.stream import LogPart
+from foveate.data.importing.stream import LogPart
+from foveate.data.worker_group import Crew
 
 
 @runtime_checkable

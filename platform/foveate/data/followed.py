@@ -10,10 +10,10 @@ from collections.abc import Collection
 import numpy as np
 from numpy.typing import NDArray
 
+from foveate.core.messages import NO_TIME
 from foveate.data.events import Events
 from foveate.data.schema import EVENT_KINDS
 from foveate.data.split import Stage
-from foveate.messages import NO_TIME
 
 
 def followed(events: Events, stage: Stage, kinds: Collection[str]) -> Events:

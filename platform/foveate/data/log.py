@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
+from foveate.core.errors import DataError, SchemaError
+from foveate.core.messages import NO_TIME
 from foveate.data.events import Events
 from foveate.data.schema import EVENT_KINDS, ITEM_ID, KIND, KIND_DTYPE, OCCURRED_AT, ORDER, TIMESTAMP, USER_ID, VALUE
 from foveate.data.signals import Signals
 from foveate.data.vocabulary import UNKNOWN, Vocabulary
-from foveate.errors import DataError, SchemaError
-from foveate.messages import NO_TIME
 
 COLUMNS = {
     USER_ID: pl.String(),

@@ -8,10 +8,10 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from foveate.core.messages import Filters, Query
 from foveate.data.catalog import Catalog
 from foveate.data.events import Events
 from foveate.data.schema import EVENT_KINDS
-from foveate.messages import Filters, Query
 
 T = TypeVar("T", bound=np.generic)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from foveate.core.errors import ConfigError
 from foveate.data.schema import EVENT_KINDS
-from foveate.errors import ConfigError
 
 
 def _default_weights() -> dict[str, float]:

@@ -15,9 +15,9 @@ from typing import Final, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from foveate.core.errors import ConfigError, DataError
+from foveate.core.messages import NO_TIME
 from foveate.data.events import Events
-from foveate.errors import ConfigError, DataError
-from foveate.messages import NO_TIME
 
 Protocol: TypeAlias = Literal["leave-one-out", "time"]
 

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from foveate.attention.base import SequenceContext
+from foveate.core.messages import NO_TIME
 from foveate.data.events import Facts, Histories
-from foveate.messages import NO_TIME
 
 PADDING = -1
 """Where the event stands that fills what a shorter span leaves free."""

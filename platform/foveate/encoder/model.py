@@ -18,9 +18,9 @@ from foveate.attention.cosine import Cosine
 from foveate.attention.filtered import Filtered
 from foveate.encoder.batch import SequenceBatch
 from foveate.encoder.content import Content
+from foveate.encoder.embedding.lookup import Lookup, WholeTable
 from foveate.encoder.heads.base import HeadConfig
 from foveate.encoder.inputs.base import EventInputConfig, InputConfig, ItemInputConfig, RequestInputConfig
-from foveate.encoder.lookup import Lookup, WholeTable
 
 T = TypeVar("T", bound=InputConfig)
 

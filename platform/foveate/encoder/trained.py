@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from foveate.attention.base import match
+from foveate.core.errors import TrainingError
 from foveate.data.events import Histories
 from foveate.encoder.batch import EventArrays, SequenceBatch, newest_spans
 from foveate.encoder.content import Content
+from foveate.encoder.embedding.lookup import WholeTable
 from foveate.encoder.inputs.base import ItemInputConfig
-from foveate.encoder.lookup import WholeTable
 from foveate.encoder.model import EncoderConfig, SequenceEncoder
 from foveate.encoder.rollout import rollout
-from foveate.errors import TrainingError
 
 _BATCH = 256
 """Histories encoded together, so that a large batch of queries needs no more memory than this many."""

@@ -12,15 +12,15 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from foveate import metrics
 from foveate.bundle import Bundle
+from foveate.core import metrics
+from foveate.core.errors import ReleaseError
+from foveate.core.metrics import Floats
 from foveate.data.dataset import Dataset
 from foveate.data.split import Stage
-from foveate.errors import ReleaseError
 from foveate.evaluate.loaded import SEEN, newest_stage, notes_on
 from foveate.evaluate.outcomes import PLACES, SLATE, Subject, answer
 from foveate.evaluate.panel import Panel, panel_of
-from foveate.metrics import Floats
 from foveate.releases import Verdict
 from foveate.retrieval.base import CandidateSource, FitContext, SourceConfig
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from foveate.bundle import Bundle
+from foveate.core.errors import BundleError
+from foveate.core.messages import NO_TIME
 from foveate.data.dataset import Dataset
+from foveate.data.importing.stream import read_events
 from foveate.data.split import Protocol, Stage, windows
-from foveate.data.stream import read_events
 from foveate.data.vocabulary import Vocabulary
-from foveate.errors import BundleError
-from foveate.messages import NO_TIME
-from foveate.model import Model
+from foveate.recommend.model import Model
 
 _KNOWN_SHARE = 0.5
 """A bundle that knows fewer of the data's items than this was made for another catalogue."""

@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from foveate.core.messages import Candidates, Ranked
+from foveate.core.metrics import Floats, mid_ranks_among, mid_ranks_many
 from foveate.evaluate.panel import Panel, request_seed
 from foveate.features.candidate import z_scores
-from foveate.messages import Candidates, Ranked
-from foveate.metrics import Floats, mid_ranks_among, mid_ranks_many
-from foveate.model import Model
 from foveate.ranking.base import Ranker, best_first, score_each
+from foveate.recommend.model import Model
 from foveate.retrieval.base import CandidateSource, top_k
 from foveate.slate.constraints import UNCONSTRAINED, broken
 from foveate.slate.inputs import Selection

@@ -12,8 +12,8 @@ from typing import Final, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from foveate.core.metrics import RESAMPLES, Difference, Floats, Interval, mid_ranks_many, multi_ndcg_at
 from foveate.evaluate.panel import Panel
-from foveate.metrics import RESAMPLES, Difference, Floats, Interval, mid_ranks_many, multi_ndcg_at
 from foveate.retrieval.base import CandidateSource
 
 Verdict: TypeAlias = Literal["better", "not distinguishable", "worse"]

@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from foveate.core.messages import Query
 from foveate.data.catalog import Catalog
 from foveate.data.queries import queries_of
 from foveate.data.split import Stage
-from foveate.messages import Query
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from foveate import metrics
+from foveate.core import metrics
+from foveate.core.metrics import Difference, Floats, Interval
 from foveate.data.catalog import Catalog
 from foveate.evaluate.outcomes import PLACES, TWO_STAGE, Outcome, Outcomes
-from foveate.metrics import Difference, Floats, Interval
 
 NDCG, RECALL, DEEP_RECALL, COVERAGE, DIVERSITY = "ndcg@10", "recall@10", "recall@200", "coverage@10", "ild@10"
 GINI = "gini@10"

@@ -7,22 +7,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from foveate.bundle import Bundle
-from foveate.config import to_dict
-from foveate.data.crew import Crew
+from foveate.core.config import to_dict
+from foveate.core.errors import ConfigError, TrainingError
 from foveate.data.dataset import Dataset, open_dataset
 from foveate.data.fitting import Headed
 from foveate.data.split import Protocol, Stage
-from foveate.errors import ConfigError, TrainingError
+from foveate.data.worker_group import Crew
 from foveate.evaluate.loaded import newest_stage, notes_on
 from foveate.evaluate.outcomes import LOGISTIC, CapCount, Outcomes, Subject, answer
 from foveate.evaluate.panel import Panel, panel_of
 from foveate.evaluate.report import Caps, Evaluation, measure
-from foveate.fit import fit
-from foveate.model import Model
 from foveate.ranking.base import RankerConfig
 from foveate.ranking.growing import Grower
-from foveate.recipe import Recipe
+from foveate.recommend.model import Model
+from foveate.recommend.recipe import Recipe
 from foveate.retrieval.base import CandidateSource, FitContext, SourceConfig
+from foveate.training import fit
 
 BASELINES = ("popularity", "recent_popularity", "item_knn", "covisitation", "ease", "als", "attention")
 """The sources that every table carries, in the order of its rows."""

@@ -9,7 +9,7 @@ from foveate.bundle.card import VIEWERS_ASKED
 from foveate.evaluate.outcomes import Subject, answer
 from foveate.evaluate.panel import panel_of
 from foveate.evaluate.report import measure
-from foveate.fit import Fitted
+from foveate.training import Fitted
 
 VIEWERS = 2000
 """How many viewers are asked at most: enough for a card, and a training is not held up by a long window."""

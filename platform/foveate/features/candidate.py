@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from foveate.messages import Candidates
+from foveate.core.messages import Candidates
 
 BLEND = "blend"
 """The mean of the z-scores: the plain blend that a ranker has to beat."""

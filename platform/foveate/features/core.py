@@ -21,11 +21,11 @@ from typing import Any, ClassVar, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from foveate.core.messages import NO_TIME, Query
+from foveate.core.once import Once
+from foveate.core.registry import Registry, Variant
 from foveate.data.catalog import Catalog
 from foveate.data.events import Events
-from foveate.data.once import Once
-from foveate.messages import NO_TIME, Query
-from foveate.registry import Registry, Variant
 
 Group: TypeAlias = Literal["viewer", "video", "cross"]
 

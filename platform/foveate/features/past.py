@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from foveate.core.messages import NO_TIME
+from foveate.core.once import Once
 from foveate.data.events import Events
-from foveate.data.once import Once
 from foveate.features.core import FeatureRows, fold_order
-from foveate.messages import NO_TIME
 
 MICROSECONDS_PER_HOUR = 3_600_000_000
 UNKNOWN_VALUE = -1.0

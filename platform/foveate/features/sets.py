@@ -11,13 +11,13 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from foveate.core.messages import Candidates, FeatureMatrix, Query
 from foveate.data.catalog import Catalog
 from foveate.data.events import Events
 from foveate.data.queries import events_of, joined
 from foveate.data.signals import Signals
 from foveate.features.candidate import candidate_columns, candidate_values
 from foveate.features.core import Feature, FeatureRows, State
-from foveate.messages import Candidates, FeatureMatrix, Query
 
 Clock: TypeAlias = Literal["time", "order"]
 

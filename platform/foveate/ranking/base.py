@@ -13,11 +13,11 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from foveate.errors import ConfigError, TrainingError
-from foveate.messages import FeatureMatrix
+from foveate.core.errors import ConfigError, TrainingError
+from foveate.core.messages import FeatureMatrix
+from foveate.core.registry import Registry, Variant
+from foveate.core.space import Space
 from foveate.ranking.growing import Grower
-from foveate.registry import Registry, Variant
-from foveate.space import Space
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit
 
+from foveate.core.messages import FeatureMatrix
 from foveate.features.candidate import BLEND
-from foveate.messages import FeatureMatrix
 from foveate.ranking.base import Ranker, RankerConfig, TrainingSet, check_labelled, column
 from foveate.ranking.growing import Grower
 

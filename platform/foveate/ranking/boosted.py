@@ -14,14 +14,14 @@ import lightgbm as lgb
 import numpy as np
 from numpy.typing import NDArray
 
-from foveate.config import LARGEST_SEED
-from foveate.errors import ConfigError
+from foveate.core.config import LARGEST_SEED
+from foveate.core.errors import ConfigError
+from foveate.core.messages import FeatureMatrix
+from foveate.core.space import Choice, IntRange, LogUniform, Space
 from foveate.features.candidate import BLEND
-from foveate.messages import FeatureMatrix
 from foveate.ranking.base import Ranker, RankerConfig, TrainingSet, column
 from foveate.ranking.growing import Grower, Parameters, Rows, grow, text_of
 from foveate.ranking.trees import Trees
-from foveate.space import Choice, IntRange, LogUniform, Space
 
 
 @dataclass(frozen=True)

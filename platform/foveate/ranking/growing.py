@@ -13,7 +13,7 @@ import lightgbm as lgb
 import numpy as np
 from numpy.typing import NDArray
 
-from foveate.errors import ConfigError
+from foveate.core.errors import ConfigError
 
 Parameters: TypeAlias = Mapping[str, Any]
 """LightGBM's own, by its names."""

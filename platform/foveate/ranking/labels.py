@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from foveate.core.errors import ConfigError
 from foveate.data.events import Events
 from foveate.data.schema import EVENT_KINDS, RATE, WATCH
 from foveate.data.split import Stage
-from foveate.errors import ConfigError
 
 Floats = NDArray[np.float64]
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from foveate.errors import ConfigError, TrainingError
+from foveate.core.errors import ConfigError, TrainingError
 from foveate.ranking.base import Ranker, TrainingSet, check_labelled
 from foveate.ranking.boosted import Boosting, Objective
 from foveate.ranking.growing import Grower

@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from foveate.messages import FeatureMatrix
+from foveate.core.messages import FeatureMatrix
 from foveate.ranking.base import Ranker, TrainingSet, check_labelled
 from foveate.ranking.boosted import Boosting, Objective
 from foveate.ranking.growing import Grower

@@ -11,9 +11,9 @@ from typing import Final
 
 from foveate.bundle import BUNDLES, HISTORY, Manifest, verify
 from foveate.bundle.manifest import MANIFEST, read_verified
-from foveate.errors import ReleaseError
-from foveate.files import locked, sync_folder, write_durably
+from foveate.core.errors import ReleaseError
 from foveate.releases.history import Entry, append, read_history
+from foveate.storage.files import locked, sync_folder, write_durably
 
 _STAGED: Final = ".staged-"
 """Begins the name of what is not yet in its place."""

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
 from foveate.bundle.manifest import Metrics
-from foveate.config import from_dict, to_dict
-from foveate.errors import ConfigError, ReleaseError
+from foveate.core.config import from_dict, to_dict
+from foveate.core.errors import ConfigError, ReleaseError
 
 Action: TypeAlias = Literal["promote", "refuse", "rollback", "interrupted"]
 

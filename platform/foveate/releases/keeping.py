@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Protocol
 
 from foveate.bundle import Manifest
-from foveate.folder import Place
 from foveate.releases.folder import LocalKeeping
 from foveate.releases.history import Entry
 from foveate.releases.store import StoredKeeping
-from foveate.stored import is_address
+from foveate.storage.folder import Place
+from foveate.storage.transfer import is_address
 
 
 class Keeping(Protocol):

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Final
 
 from foveate.bundle import STATE, default_state, registry_of
-from foveate.errors import ReleaseError
-from foveate.files import sync_folder, write_durably
+from foveate.core.errors import ReleaseError
 from foveate.state.backup import backup_state
 from foveate.state.copying import Copied, copy_state
 from foveate.state.opening import StatePlace, file_of, open_impressions
-from foveate.stored import settled
+from foveate.storage.files import sync_folder, write_durably
+from foveate.storage.transfer import settled
 
 SERVED: Final = "served-state.json"
 """In a registry: which store its last server used."""

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from foveate.bundle import HISTORY, Bundle, Manifest
-from foveate.errors import BundleError, ReleaseError
-from foveate.folder import Place
+from foveate.core.errors import BundleError, ReleaseError
 from foveate.releases.history import Action, Entry, Verdict, in_force, standing, unfinished
 from foveate.releases.keeping import keeping_of
+from foveate.storage.folder import Place
 
 Judge: TypeAlias = Callable[[Bundle, Sequence[Bundle]], Verdict]
 """Compares a bundle with the one that serves: that one itself, and after it the twin that once was judged for it."""

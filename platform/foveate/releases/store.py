@@ -14,12 +14,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from foveate.bundle import BUNDLES, HISTORY, Manifest, verify
-from foveate.conditional import replace_if_same
-from foveate.config import to_dict
-from foveate.errors import BundleError, ConfigError, OutputExistsError, ReleaseError, StorageError
-from foveate.folder import Folder
+from foveate.core.config import to_dict
+from foveate.core.errors import BundleError, ConfigError, OutputExistsError, ReleaseError, StorageError
 from foveate.releases.history import Entry, latest, read_history
-from foveate.stored import MANIFEST, bring, brought, read_manifest, send
+from foveate.storage.conditional import replace_if_same
+from foveate.storage.folder import Folder
+from foveate.storage.transfer import MANIFEST, bring, brought, read_manifest, send
 
 
 class StoredKeeping:

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Protocol
 
 from foveate.bundle import BUNDLES, HISTORY, verify
-from foveate.errors import BundleError
-from foveate.folder import Place
+from foveate.core.errors import BundleError
 from foveate.releases.history import Entry, in_force, latest, read_history, standing
 from foveate.releases.live import state_to_serve
 from foveate.releases.registry import Releases
 from foveate.releases.store import StoredKeeping
 from foveate.state.opening import StatePlace
-from foveate.stored import is_address
+from foveate.storage.folder import Place
+from foveate.storage.transfer import is_address
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from foveate.core.messages import Query
+from foveate.core.space import Choice, LogUniform, Space
 from foveate.data.catalog import Catalog
-from foveate.messages import Query
 from foveate.retrieval.base import Arrays, CandidateSource, FitContext, SourceConfig
 from foveate.retrieval.carried import Carried
 from foveate.retrieval.sparse import interest_matrix, query_interest
-from foveate.space import Choice, LogUniform, Space
 
 
 class Factors(CandidateSource):

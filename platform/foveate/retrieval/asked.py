@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from foveate.messages import Query
+from foveate.core.messages import Query
 
 _BLOCKS = 4
 """Blocks for each item that is wanted: so many that not many more items than wanted reach the floor they give."""

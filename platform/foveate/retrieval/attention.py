@@ -9,17 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from foveate.core.messages import Query
 from foveate.data.catalog import Catalog
-from foveate.data.crew import CrewConfig
 from foveate.data.queries import events_of
-from foveate.encoder.mapped import MappedEncoder
+from foveate.data.worker_group import CrewConfig
+from foveate.encoder.distributed.training import train_together
+from foveate.encoder.embedding.mapped import MappedEncoder
+from foveate.encoder.embedding.table import check_shareable
 from foveate.encoder.model import EncoderConfig
-from foveate.encoder.table import check_shareable
 from foveate.encoder.target import target_attention
-from foveate.encoder.together import train_together
-from foveate.encoder.train import TrainConfig, train_encoder
 from foveate.encoder.trained import TrainedEncoder
-from foveate.messages import Query
+from foveate.encoder.training.train import TrainConfig, train_encoder
 from foveate.retrieval.asked import Asked
 from foveate.retrieval.base import Arrays, CandidateSource, FitContext, SourceConfig
 from foveate.retrieval.carried import liked

@@ -12,11 +12,11 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from foveate.core.messages import Query
+from foveate.core.registry import Registry, Variant
 from foveate.data.catalog import Catalog
-from foveate.data.crew import CrewConfig
 from foveate.data.fitting import FitContext
-from foveate.messages import Query
-from foveate.registry import Registry, Variant
+from foveate.data.worker_group import CrewConfig
 from foveate.retrieval.asked import Asked, Scored, top_k
 from foveate.retrieval.carried import Carried, by_thirds, liked
 

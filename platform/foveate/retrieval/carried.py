@@ -12,7 +12,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from foveate.messages import Query
+from foveate.core.messages import Query
 
 Score: TypeAlias = Callable[[Sequence[Query]], NDArray[np.float32]]
 """Scores the same ``N`` items for each of ``B`` queries: ``[B, N]``."""

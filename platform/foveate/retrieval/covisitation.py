@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
+from foveate.core.messages import Query
+from foveate.core.space import Choice, Space, Uniform
 from foveate.data.catalog import Catalog
 from foveate.data.events import Histories
-from foveate.messages import Query
 from foveate.retrieval.base import Arrays, FitContext, SourceConfig
 from foveate.retrieval.neighbours import Neighbours
 from foveate.retrieval.sparse import from_arrays, keep_strongest, query_weights
-from foveate.space import Choice, Space, Uniform
 
 
 @dataclass(frozen=True)

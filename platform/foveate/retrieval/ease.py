@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import lapack
 
+from foveate.core.errors import TrainingError
+from foveate.core.space import LogUniform, Space
 from foveate.data.catalog import Catalog
-from foveate.errors import TrainingError
 from foveate.retrieval.base import Arrays, FitContext, SourceConfig
 from foveate.retrieval.neighbours import Neighbours
 from foveate.retrieval.sparse import interest_matrix, query_interest
-from foveate.space import LogUniform, Space
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
+from foveate.core.space import Choice, Space
 from foveate.data.catalog import Catalog
 from foveate.retrieval.base import Arrays, FitContext, SourceConfig
 from foveate.retrieval.neighbours import Neighbours
 from foveate.retrieval.sparse import from_arrays, interest_matrix, keep_strongest, query_interest
-from foveate.space import Choice, Space
 
 
 @dataclass(frozen=True)

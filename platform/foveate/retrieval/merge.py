@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from foveate.messages import Candidates, Query
+from foveate.core.messages import Candidates, Query
 from foveate.retrieval.base import Asked, CandidateSource, top_k
 
 

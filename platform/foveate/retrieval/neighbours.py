@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from foveate.messages import Query
+from foveate.core.messages import Query
 from foveate.retrieval.base import Arrays, CandidateSource
 from foveate.retrieval.carried import Carried
 from foveate.retrieval.sparse import dense, to_arrays

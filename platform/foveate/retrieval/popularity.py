@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from foveate.core.messages import NO_TIME, Query
 from foveate.data.catalog import Catalog
 from foveate.data.events import Histories
-from foveate.messages import NO_TIME, Query
 from foveate.retrieval.base import Arrays, CandidateSource, FitContext, SourceConfig
 
 DAY = 86_400_000_000

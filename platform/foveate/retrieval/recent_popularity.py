@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from foveate.core.messages import NO_TIME
 from foveate.data.catalog import Catalog
-from foveate.messages import NO_TIME
 from foveate.retrieval.base import Arrays, FitContext, SourceConfig
 from foveate.retrieval.popularity import Popular, age_in_days, count_items
 

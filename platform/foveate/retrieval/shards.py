@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from foveate.attention.base import match
-from foveate.encoder.mapped import MappedEncoder, of_run
-from foveate.messages import Query
+from foveate.core.messages import Query
+from foveate.encoder.embedding.mapped import MappedEncoder, of_run
 from foveate.retrieval.asked import Asked, top_k
 from foveate.retrieval.attention import Attention, AttentionSource, Viewers, parted
 from foveate.retrieval.base import Arrays, CandidateSource

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from foveate.core.messages import Query
 from foveate.data.events import Histories
-from foveate.messages import Query
 from foveate.retrieval.base import Arrays
 
 

@@ -11,12 +11,12 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from foveate.errors import ConfigError
-from foveate.registry import Registry, Variant
+from foveate.core.errors import ConfigError
+from foveate.core.registry import Registry, Variant
+from foveate.core.space import Space, Uniform
 from foveate.slate.choose import choose
 from foveate.slate.constraints import Constraints
 from foveate.slate.inputs import Selection, SlateInput, Worth, unit_range
-from foveate.space import Space, Uniform
 
 
 class SlatePolicy(Variant):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from foveate.errors import ConfigError
+from foveate.core.errors import ConfigError
 from foveate.slate.inputs import SlateInput
 from foveate.slate.limits import Limits
 from foveate.slate.rules.at_most import AtMost

@@ -8,9 +8,9 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from foveate.core.space import Space, Uniform
 from foveate.slate.base import DiversityPolicy
 from foveate.slate.inputs import SlateInput, Worth
-from foveate.space import Space, Uniform
 
 _SPANS = np.float32(2.0)
 """At full strength something new is worth more than the whole span of relevance."""

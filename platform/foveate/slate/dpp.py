@@ -8,11 +8,11 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from foveate.errors import ConfigError
+from foveate.core.errors import ConfigError
+from foveate.core.space import Choice, Space, Uniform
 from foveate.slate.base import DiversityPolicy
 from foveate.slate.inputs import SlateInput, Worth
 from foveate.slate.remainder import Remainder
-from foveate.space import Choice, Space, Uniform
 
 _LEAST = np.float32(1e-4)
 """Of an item that the slate spans wholly: its logarithm must stay finite."""

@@ -8,9 +8,9 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from foveate.core.space import Space, Uniform
 from foveate.slate.base import DiversityPolicy, relevance_alone
 from foveate.slate.inputs import SlateInput, Worth
-from foveate.space import Space, Uniform
 
 _PRICE = np.float32(0.01)
 """The chance of being liked that, at strength 0.5, is worth as much as being wholly unlike one more item."""

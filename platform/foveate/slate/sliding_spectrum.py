@@ -10,11 +10,11 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from foveate.errors import ConfigError
+from foveate.core.errors import ConfigError
+from foveate.core.space import Choice, Space, Uniform
 from foveate.slate.base import DiversityPolicy
 from foveate.slate.inputs import SlateInput, Worth
 from foveate.slate.remainder import Remainder
-from foveate.space import Choice, Space, Uniform
 
 
 @dataclass(frozen=True)

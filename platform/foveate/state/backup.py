@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from foveate.errors import StateError
-from foveate.files import check_free, sync_folder
-from foveate.state import schema
+from foveate.core.errors import StateError
 from foveate.state.copying import Copied, copy_state
 from foveate.state.opening import StatePlace, file_of, without_limits
-from foveate.state.sqlite import SqliteState
+from foveate.state.sqlite import schema
+from foveate.state.sqlite.store import SqliteState
+from foveate.storage.files import check_free, sync_folder
 
 Progress = Callable[[Copied], None]
 

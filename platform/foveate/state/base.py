@@ -13,7 +13,7 @@ from typing import Protocol, Self
 
 import polars as pl
 
-from foveate.messages import RecommendRequest, RequestContext, Slate, ViewerHistory
+from foveate.core.messages import RecommendRequest, RequestContext, Slate, ViewerHistory
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +154,7 @@ class ViewerStore(ViewerState, Protocol):
         Parameters
         ----------
         events, source
-            As :func:`foveate.state.event_table.event_rows` takes them.
+            As :func:`foveate.state.sqlite.event_table.event_rows` takes them.
 
         Raises
         ------

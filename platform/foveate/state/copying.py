@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from foveate.errors import NotFoundError
-from foveate.grouped import in_parts
+from foveate.core.errors import NotFoundError
+from foveate.core.grouped import in_parts
 from foveate.state.base import ImpressionStore, ServedRequest, ViewerStore
 from foveate.state.opening import StatePlace, open_impressions, open_viewers, unhurried
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
+from foveate.core.errors import RequestError
 from foveate.data.schema import EVENT_KINDS, RATE, WATCH
-from foveate.errors import RequestError
 from foveate.state.base import ViewerEvent
 
 AHEAD: Final = 86_400_000_000

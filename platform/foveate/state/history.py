@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from foveate.errors import RequestError
-from foveate.messages import NO_TIME, ViewerHistory
+from foveate.core.errors import RequestError
+from foveate.core.messages import NO_TIME, ViewerHistory
 from foveate.state.base import ViewerEvent, ViewerState
 
 

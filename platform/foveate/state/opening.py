@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Final, TypeAlias
 from urllib.parse import quote
 
-from foveate.errors import ConfigError
+from foveate.core.errors import ConfigError
 from foveate.state.base import ImpressionStore, ViewerStore
-from foveate.state.file_config import SCHEME, read_place
+from foveate.state.sqlite.config import SCHEME, read_place
 
 StatePlace: TypeAlias = str | Path
 """A path of a SQLite file, or an address: ``sqlite:///PATH?SETTING=VALUE``, ``redis://host:6379/0``."""
@@ -128,47 +128,47 @@ def _scheme(place: StatePlace) -> str:
 
 
 def _file_viewers(place: str, create: bool, lazy: bool) -> ViewerStore:
-    from foveate.state.sqlite import SqliteState  # noqa: PLC0415 - a kind that is not asked for is not loaded
+    from foveate.state.sqlite.store import SqliteState  # noqa: PLC0415 - a kind that is not asked for is not loaded
 
     path, config = read_place(place)
     return SqliteState(path, create=create, lazy=lazy, config=config)
 
 
 def _file_impressions(place: str, create: bool, lazy: bool) -> ImpressionStore:
-    from foveate.state.impressions import SqliteImpressions  # noqa: PLC0415 - as above
+    from foveate.state.sqlite.impressions import SqliteImpressions  # noqa: PLC0415 - as above
 
     path, config = read_place(place)
     return SqliteImpressions(path, create=create, lazy=lazy, config=config)
 
 
 def _redis_viewers(place: str, create: bool, lazy: bool) -> ViewerStore:
-    from foveate.state.redis import RedisState  # noqa: PLC0415 - as above
+    from foveate.state.redis.store import RedisState  # noqa: PLC0415 - as above
 
     del create, lazy
     return RedisState(place)
 
 
 def _redis_impressions(place: str, create: bool, lazy: bool) -> ImpressionStore:
-    from foveate.state.redis_impressions import RedisImpressions  # noqa: PLC0415 - as above
+    from foveate.state.redis.impressions import RedisImpressions  # noqa: PLC0415 - as above
 
     del create, lazy
     return RedisImpressions(place)
 
 
 def _redis_secret(place: str) -> bool:
-    from foveate.state.connection import has_password  # noqa: PLC0415 - as above
+    from foveate.state.redis.connection import has_password  # noqa: PLC0415 - as above
 
     return has_password(place)
 
 
 def _redis_unhurried(place: str) -> str:
-    from foveate.state.connection import unhurried  # noqa: PLC0415 - as above
+    from foveate.state.redis.connection import unhurried  # noqa: PLC0415 - as above
 
     return unhurried(place)
 
 
 def _redis_shown(place: str) -> str:
-    from foveate.state.connection import shown  # noqa: PLC0415 - as above
+    from foveate.state.redis.connection import shown  # noqa: PLC0415 - as above
 
     return shown(place)
 

@@ -18,9 +18,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from foveate.config import from_dict, to_dict
-from foveate.errors import StateError
-from foveate.messages import RecommendRequest, RequestContext, Slate, SlateItem
+from foveate.core.config import from_dict, to_dict
+from foveate.core.errors import StateError
+from foveate.core.messages import RecommendRequest, RequestContext, Slate, SlateItem
 from foveate.state.base import ServedRequest
 
 FORMAT: Final = 2

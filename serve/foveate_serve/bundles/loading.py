@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from foveate.bundle import Bundle, BundleShard, Part
-from foveate.errors import BundleError
+from foveate.core.errors import BundleError
 from foveate.retrieval.attention import Attention, AttentionSource
 from foveate_serve.bundles.rehearsal import rehearse_query, rehearse_ranking, rehearse_retrieval, rehearse_search
 

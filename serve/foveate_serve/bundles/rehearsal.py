@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from foveate.bundle import Bundle, BundleShard
-from foveate.messages import Candidates, Filters, Query, ViewerHistory
-from foveate.model import Model
+from foveate.core.messages import Candidates, Filters, Query, ViewerHistory
+from foveate.recommend.model import Model
 
 _CANDIDATES = 100
 _NOW = 0

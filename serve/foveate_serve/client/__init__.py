@@ -20,12 +20,12 @@ from foveate_serve.client.errors import (
     MissingError,
     UnreachableError,
 )
-from foveate_serve.wire.ask import FiltersIn, PastEventIn, RecommendIn, WhyNotIn
-from foveate_serve.wire.events import EventIn, EventsIn, EventsOut
-from foveate_serve.wire.explain import ExplanationOut, WhyNotOut
-from foveate_serve.wire.health import ReadyOut
-from foveate_serve.wire.problem import FieldFault, Problem
-from foveate_serve.wire.slates import ItemOut, SlateItemOut, SlateOut, SurfaceOut, SurfacesOut
+from foveate_serve.http.schemas.ask import FiltersIn, PastEventIn, RecommendIn, WhyNotIn
+from foveate_serve.http.schemas.events import EventIn, EventsIn, EventsOut
+from foveate_serve.http.schemas.explain import ExplanationOut, WhyNotOut
+from foveate_serve.http.schemas.health import ReadyOut
+from foveate_serve.http.schemas.problem import FieldFault, Problem
+from foveate_serve.http.schemas.slates import ItemOut, SlateItemOut, SlateOut, SurfaceOut, SurfacesOut
 
 __all__ = [
     "AccessError",

@@ -11,12 +11,12 @@ import httpx
 from pydantic import BaseModel
 
 from foveate_serve.client.errors import error_of
-from foveate_serve.wire.ask import RecommendIn, WhyNotIn
-from foveate_serve.wire.base import Wire
-from foveate_serve.wire.events import EventsIn, EventsOut
-from foveate_serve.wire.explain import WhyNotOut
-from foveate_serve.wire.health import ReadyOut
-from foveate_serve.wire.slates import ItemOut, SlateOut, SurfacesOut
+from foveate_serve.http.schemas.ask import RecommendIn, WhyNotIn
+from foveate_serve.http.schemas.base import Wire
+from foveate_serve.http.schemas.events import EventsIn, EventsOut
+from foveate_serve.http.schemas.explain import WhyNotOut
+from foveate_serve.http.schemas.health import ReadyOut
+from foveate_serve.http.schemas.slates import ItemOut, SlateOut, SurfacesOut
 
 T = TypeVar("T", bound=BaseModel)
 

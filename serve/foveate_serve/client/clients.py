@@ -10,11 +10,11 @@ import httpx
 from foveate_serve.client import calls
 from foveate_serve.client.calls import Call, T
 from foveate_serve.client.errors import unreachable
-from foveate_serve.wire.ask import RecommendIn, WhyNotIn
-from foveate_serve.wire.events import EventsIn, EventsOut
-from foveate_serve.wire.explain import WhyNotOut
-from foveate_serve.wire.health import ReadyOut
-from foveate_serve.wire.slates import ItemOut, SlateOut, SurfacesOut
+from foveate_serve.http.schemas.ask import RecommendIn, WhyNotIn
+from foveate_serve.http.schemas.events import EventsIn, EventsOut
+from foveate_serve.http.schemas.explain import WhyNotOut
+from foveate_serve.http.schemas.health import ReadyOut
+from foveate_serve.http.schemas.slates import ItemOut, SlateOut, SurfacesOut
 
 _TIMEOUT_S: Final = 10.0
 

@@ -20,8 +20,8 @@ from typing import Final
 import httpx
 from pydantic import ValidationError
 
-from foveate.errors import FoveateError
-from foveate_serve.wire.problem import Problem
+from foveate.core.errors import FoveateError
+from foveate_serve.http.schemas.problem import Problem
 
 _SHOWN: Final = 300
 

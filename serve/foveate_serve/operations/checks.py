@@ -5,10 +5,10 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable
 
-from foveate.errors import ConfigError
+from foveate.core.errors import ConfigError
 from foveate_serve.config import ServeConfig
-from foveate_serve.web.admission import is_loopback
-from foveate_serve.web.keys import Keys
+from foveate_serve.http.admission import is_loopback
+from foveate_serve.http.keys import Keys
 
 
 def check_access(config: ServeConfig, say: Callable[[str], None]) -> None:

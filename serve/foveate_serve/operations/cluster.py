@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
-from foveate.errors import ConfigError
+from foveate.core.errors import ConfigError
 from foveate_cluster.edges import environment
 from foveate_cluster.ray_cluster import LOOPBACK, ray_cluster, usable_cpus
 from foveate_cluster.scratch import scratch_folder
@@ -23,7 +23,7 @@ LEAST_CPUS: Final = 2
 
 LISTENING: Final[Mapping[str, str]] = {
     # Connections have bounds, and what is too much is turned away before Ray has worked for it.
-    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "foveate_serve.web.threshold.middlewares",
+    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "foveate_serve.http.load_shedding.middlewares",
 }
 """What Ray must find in its environment when it starts, on every node, whatever stands before the replicas."""
 

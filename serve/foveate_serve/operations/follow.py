@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from foveate.bundle import Bundle
-from foveate.errors import BundleError, FoveateError, ReleaseError
+from foveate.core.errors import BundleError, FoveateError, ReleaseError
 from foveate.releases.watch import Promoted, Watched
+from foveate_serve.http.schemas.health import place_mark
 from foveate_serve.names import SHADOW
 from foveate_serve.operations.running import POLL_S, RUNNING, Running
-from foveate_serve.wire.health import place_mark
 
 _SETTLED: Final = 3
 """How many looks in a row must find every replica with the new bundle: each look meets one of the ingresses."""

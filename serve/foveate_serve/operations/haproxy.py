@@ -28,7 +28,7 @@ _PROBLEM: Final = {
     "detail": "no replica can be asked: the server is starting, or replicas are being replaced; try again",
     "code": "not_ready",
 }
-"""As :func:`foveate_serve.web.problems.problem` writes it; what that imports would make every start of HAProxy slow."""
+"""As :func:`foveate_serve.http.problems.problem` writes it; importing it would make every start of HAProxy slow."""
 _BINARY_PATH: Final = "RAY_SERVE_HAPROXY_BINARY_PATH"
 _MEDIA_TYPE: Final = "application/problem+json"
 _PAGE: Final = "503.http"

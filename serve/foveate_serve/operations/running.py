@@ -17,9 +17,9 @@ import httpx
 from ray.dashboard.modules.serve.sdk import ServeSubmissionClient
 from ray.exceptions import AuthenticationError
 
-from foveate.errors import ConfigError, ServingError
-from foveate.files import locked
-from foveate.stored import cache
+from foveate.core.errors import ConfigError, ServingError
+from foveate.storage.files import locked
+from foveate.storage.transfer import cache
 from foveate_serve.names import APPLICATION, BUNDLE_KEY, SHADOW
 from foveate_serve.operations.cluster import LOOPBACK
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from foveate.errors import ConfigError
+from foveate.core.errors import ConfigError
 from foveate_serve.config import AutoscalingConfig
 from foveate_serve.operations.running import POLL_S, RUNNING, Running
 

@@ -8,12 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Generic, TypeVar
 
 from foveate.bundle import Bundle
-from foveate.grouped import in_groups
-from foveate.messages import RequestContext
-from foveate.model import Model
-from foveate_serve.bundles.holder import Held, Holder
-from foveate_serve.sight import Sight
+from foveate.core.grouped import in_groups
+from foveate.core.messages import RequestContext
+from foveate.recommend.model import Model
+from foveate_serve.bundles.slots import Held, Holder
 from foveate_serve.stages.batcher import Batcher
+from foveate_serve.telemetry import Sight
 
 Call = TypeVar("Call", bound=tuple[Any, ...])
 R = TypeVar("R")

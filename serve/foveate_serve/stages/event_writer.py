@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
-from foveate.errors import StateError
+from foveate.core.errors import StateError
 from foveate.state.base import ViewerEvent, ViewerState
 
 _LATE: Final = "the store of viewers did not take the events in time: {}, try again"

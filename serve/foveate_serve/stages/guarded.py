@@ -8,7 +8,7 @@ from typing import Any, Final
 from ray.exceptions import RayError
 from ray.serve.exceptions import BackPressureError, RayServeException
 
-from foveate.errors import FoveateError
+from foveate.core.errors import FoveateError
 from foveate_serve.stages.breaker import Breaker
 from foveate_serve.stages.peers import Peer
 

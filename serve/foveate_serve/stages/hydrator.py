@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from foveate.grouped import in_groups
-from foveate.messages import Query, RecommendRequest, RequestContext, ViewerHistory
-from foveate.model import Model
-from foveate.pipeline import hydrate
+from foveate.core.grouped import in_groups
+from foveate.core.messages import Query, RecommendRequest, RequestContext, ViewerHistory
+from foveate.recommend.model import Model
+from foveate.recommend.pipeline import hydrate
 from foveate.state.base import ViewerEvent, ViewerState
-from foveate_serve.sight import Sight, names
 from foveate_serve.stages.batcher import Batcher
+from foveate_serve.telemetry import Sight, names
 
 Call = tuple[Model, RecommendRequest, RequestContext]
 

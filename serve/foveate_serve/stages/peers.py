@@ -10,7 +10,7 @@ from ray.exceptions import ActorUnavailableError, RayActorError
 from ray.serve.exceptions import DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 
-from foveate_serve.bundles.holder import Status
+from foveate_serve.bundles.slots import Status
 
 _STATUS_TIMEOUT_S = 2.0
 _AGAIN_S = 0.05

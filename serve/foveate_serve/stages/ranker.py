@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from foveate.bundle import Bundle
-from foveate.explain import WhyNot
-from foveate.explain.judging import judge
-from foveate.explain.ranking import Weighed, weigh
-from foveate.messages import Candidates, Query, Ranked, RecommendRequest, RequestContext, Slate
-from foveate.model import Model
-from foveate.pipeline import rank, select, view
+from foveate.core.messages import Candidates, Query, Ranked, RecommendRequest, RequestContext, Slate
+from foveate.recommend.explain import WhyNot
+from foveate.recommend.explain.judging import judge
+from foveate.recommend.explain.ranking import Weighed, weigh
+from foveate.recommend.model import Model
+from foveate.recommend.pipeline import rank, select, view
 from foveate_serve.names import RANKER
-from foveate_serve.sight import names
 from foveate_serve.stages.batched import OfModels
+from foveate_serve.telemetry import names
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,15 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveate.bundle import Bundle
-from foveate.explain.history import Story, stories
-from foveate.explain.judging import source_ranks
-from foveate.messages import Candidates, Query, RequestContext
-from foveate.pipeline import retrieve
+from foveate.core.messages import Candidates, Query, RequestContext
+from foveate.recommend.explain.history import Story, stories
+from foveate.recommend.explain.judging import source_ranks
+from foveate.recommend.pipeline import retrieve
+from foveate.recommend.surfaces.base import surface_of
 from foveate.retrieval.base import CandidateSource
-from foveate.surfaces.base import surface_of
 from foveate_serve.names import RETRIEVER
-from foveate_serve.sight import names
 from foveate_serve.stages.batched import OfModels
+from foveate_serve.telemetry import names
 
 Call = tuple[Query, RequestContext]
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from foveate.messages import RequestContext
+from foveate.core.messages import RequestContext
 from foveate.retrieval.shards import Found, merged, runs, within
-from foveate_serve.sight import Sight, about, names
 from foveate_serve.stages.guarded import Guarded, LostError
 from foveate_serve.stages.searcher import Wanted
+from foveate_serve.telemetry import Sight, about, names
 
 logger = logging.getLogger("ray.serve")
 

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveate.bundle import BundleShard
-from foveate.messages import RequestContext
+from foveate.core.messages import RequestContext
 from foveate.retrieval.shards import Found
-from foveate_serve.bundles.holder import Holder
-from foveate_serve.sight import Sight, names
+from foveate_serve.bundles.slots import Holder
 from foveate_serve.stages.batched import Batched
+from foveate_serve.telemetry import Sight, names
 
 
 @dataclass(frozen=True, slots=True)

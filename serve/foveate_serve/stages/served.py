@@ -14,19 +14,19 @@ from typing import Any, Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from foveate.errors import FoveateError, StateError
-from foveate.explain import WhyNot
-from foveate.explain.history import Story
-from foveate.explain.ranking import Weighed
-from foveate.fallback import by_retrieval, trending
-from foveate.messages import Candidates, Query, Ranked, RecommendRequest, RequestContext, Slate
-from foveate.model import Model
-from foveate.pipeline import Contexts, Requests, select
+from foveate.core.errors import FoveateError, StateError
+from foveate.core.messages import Candidates, Query, Ranked, RecommendRequest, RequestContext, Slate
+from foveate.recommend.explain import WhyNot
+from foveate.recommend.explain.history import Story
+from foveate.recommend.explain.ranking import Weighed
+from foveate.recommend.fallback import by_retrieval, trending
+from foveate.recommend.model import Model
+from foveate.recommend.pipeline import Contexts, Requests, select
 from foveate_serve.names import COVERAGE
-from foveate_serve.sight import about
 from foveate_serve.stages.guarded import Guarded, LostError
 from foveate_serve.stages.hydrator import Hydrator
 from foveate_serve.stages.ranker import ToRank
+from foveate_serve.telemetry import about
 
 logger = logging.getLogger("ray.serve")
 

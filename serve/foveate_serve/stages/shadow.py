@@ -17,16 +17,16 @@ from typing import Final
 
 import numpy as np
 
-from foveate.messages import Slate
-from foveate.pipeline import LocalStages, recommend
+from foveate.core.messages import Slate
+from foveate.recommend.pipeline import LocalStages, recommend
 from foveate.state.base import ServedRequest
 from foveate.state.history import PinnedState
 from foveate.state.opening import open_viewers
-from foveate_serve.bundles.holder import BundleHolder, BundleNotHeldError, Status
 from foveate_serve.bundles.loading import load_all
+from foveate_serve.bundles.slots import BundleHolder, BundleNotHeldError, Status
 from foveate_serve.names import BUNDLE_KEY, SHADOW
-from foveate_serve.sight import names
 from foveate_serve.stages.starting import starting
+from foveate_serve.telemetry import names
 
 _KEPT: Final = 1000
 """How many comparisons a report is about, the newest."""

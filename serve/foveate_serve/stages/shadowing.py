@@ -11,8 +11,8 @@ from ray.serve.handle import DeploymentHandle
 
 from foveate.state.base import ServedRequest
 from foveate_serve.config import ShadowConfig
-from foveate_serve.sight import Sight, about, names
 from foveate_serve.stages.shadow import Compared, summary
+from foveate_serve.telemetry import Sight, about, names
 
 logger = logging.getLogger("ray.serve")
 

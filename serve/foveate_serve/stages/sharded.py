@@ -16,19 +16,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from foveate.grouped import in_groups
-from foveate.messages import Candidates, Query, RequestContext
-from foveate.model import Model
+from foveate.core.grouped import in_groups
+from foveate.core.messages import Candidates, Query, RequestContext
+from foveate.recommend.model import Model
+from foveate.recommend.surfaces.base import surface_of
 from foveate.retrieval.attention import AttentionSource, Viewers, alike
 from foveate.retrieval.shards import Told
 from foveate.state.base import utc_micros
-from foveate.surfaces.base import surface_of
-from foveate_serve.bundles.holder import BundleHolder
-from foveate_serve.sight import Sight, names
+from foveate_serve.bundles.slots import BundleHolder
 from foveate_serve.stages.batcher import Batcher
 from foveate_serve.stages.retriever import Call, Retriever
 from foveate_serve.stages.scatter import Gathered, Scatter
 from foveate_serve.stages.searcher import Wanted
+from foveate_serve.telemetry import Sight, names
 
 SEARCH_SHARE: Final = 0.45
 """Of the time that a request has left when the retriever is asked; a shard that has not answered by then is left out.

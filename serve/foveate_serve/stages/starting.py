@@ -6,7 +6,7 @@ import os
 import sys
 from typing import Final
 
-from foveate_serve.sight import Sight
+from foveate_serve.telemetry import Sight
 
 _TURN_S: Final = 0.0005
 """Seconds after which a thread gives the interpreter to one that waits for it.

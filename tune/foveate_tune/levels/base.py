@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias
 
+from foveate.core.registry import Registry, Variant
 from foveate.data.dataset import Dataset
-from foveate.recipe import Recipe
-from foveate.registry import Registry, Variant
+from foveate.recommend.recipe import Recipe
 
 if TYPE_CHECKING:
     from foveate_tune.config import SweepConfig

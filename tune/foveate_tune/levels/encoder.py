@@ -11,24 +11,24 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from foveate.config import from_dict, to_dict
+from foveate.core.config import from_dict, to_dict
+from foveate.core.errors import ConfigError, DataError
+from foveate.core.metrics import mid_ranks, ndcg_at, recall_at
 from foveate.data.dataset import Dataset
 from foveate.data.fitting import FitContext
+from foveate.data.importing.stream import read_events
 from foveate.data.split import windows
-from foveate.data.stream import read_events
 from foveate.encoder.model import SequenceEncoder
-from foveate.encoder.train import EpochReport, train_encoder
-from foveate.encoder.validation import Validation
-from foveate.errors import ConfigError, DataError
-from foveate.metrics import mid_ranks, ndcg_at, recall_at
-from foveate.recipe import Recipe
+from foveate.encoder.training.train import EpochReport, train_encoder
+from foveate.encoder.training.validation import Validation
+from foveate.recommend.recipe import Recipe
 from foveate.retrieval.attention import Attention
 from foveate.retrieval.popularity import count_items
-from foveate_tune.chosen import attention_of, with_attention
 from foveate_tune.levels.base import Baselines, Level, Objective, Problem, Report
-from foveate_tune.pilot import seconds_per_epoch
+from foveate_tune.levels.chosen_encoder import attention_of, with_attention
 from foveate_tune.search import draw_of
 from foveate_tune.space import VARIANTS, Draw, SearchSpace, apply_draw, build_space
+from foveate_tune.trials.pilot import seconds_per_epoch
 
 if TYPE_CHECKING:
     from foveate_tune.config import SweepConfig

@@ -12,24 +12,24 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from foveate.config import from_dict, to_dict
+from foveate.core.config import from_dict, to_dict
+from foveate.core.errors import ConfigError
 from foveate.data.catalog import Catalog
 from foveate.data.dataset import Dataset
-from foveate.errors import ConfigError
 from foveate.evaluate.panel import Panel, panel_of
 from foveate.features.sets import FeatureSet
-from foveate.fit import fit_windows, positive_kinds
-from foveate.fit.click_through import wanted_click_through
-from foveate.fit.training import training_set
-from foveate.model import Model, learned_vectors
 from foveate.ranking.base import LabelDraw, RankerConfig
-from foveate.recipe import Recipe
+from foveate.recommend.model import Model, learned_vectors
+from foveate.recommend.recipe import Recipe
 from foveate.slate.base import SlatePolicy
-from foveate_tune.chosen import ENCODER, with_encoder
+from foveate.training import fit_windows, positive_kinds
+from foveate.training.click_through import wanted_click_through
+from foveate.training.examples import training_set
 from foveate_tune.config import SearchConfig
 from foveate_tune.levels.base import Baselines, Level, Objective, Problem, Report
+from foveate_tune.levels.chosen_encoder import ENCODER, with_encoder
+from foveate_tune.levels.second_stage import Found, Recalled, asked_once, found_for, recalled, rivals, slate_figures
 from foveate_tune.search import draw_of
-from foveate_tune.second_stage import Found, Recalled, asked_once, found_for, recalled, rivals, slate_figures
 from foveate_tune.space import Branch, Draw, SearchSpace, apply_draw, conditional, listed
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ class SlateProblem(Problem):
     base
         The recipe whose second stage is tuned.
     catalog, positive, learned, click_through
-        As in :class:`foveate.model.Model`.
+        As in :class:`foveate.recommend.model.Model`.
     draw
         How much of the label windows a trial's ranker learns from.
     labels

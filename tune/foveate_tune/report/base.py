@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import plotly.graph_objects as go
 
-from foveate.registry import Registry
+from foveate.core.registry import Registry
 from foveate_tune.report.record import SweepRecord
 
 

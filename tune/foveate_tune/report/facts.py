@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from foveate.config import to_dict
-from foveate.registry import Variant
+from foveate.core.config import to_dict
+from foveate.core.registry import Variant
 from foveate_tune.config import SweepConfig
 from foveate_tune.report.drawing import counted, duration
 from foveate_tune.report.record import SweepRecord

@@ -11,7 +11,7 @@ from typing import Any
 
 from plotly.offline import get_plotlyjs
 
-from foveate.folder import Folder, Place
+from foveate.storage.folder import Folder, Place
 from foveate_tune.report.base import Column, Panel, Picture, Table
 from foveate_tune.report.facts import facts, simulated
 from foveate_tune.report.record import SweepRecord, read_sweep

@@ -11,16 +11,16 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from foveate.config import from_dict
-from foveate.errors import ConfigError
-from foveate.folder import Folder
+from foveate.core.config import from_dict
+from foveate.core.errors import ConfigError
+from foveate.storage.folder import Folder
 from foveate_tune.config import SweepConfig
-from foveate_tune.course import Course, over
-from foveate_tune.front import knee, non_dominated
-from foveate_tune.journal import Journal, Known
-from foveate_tune.leaderboard import LEADERBOARD
 from foveate_tune.levels.base import Baselines, Objective, compared
+from foveate_tune.results.leaderboard import LEADERBOARD
+from foveate_tune.results.pareto import knee, non_dominated
 from foveate_tune.resume import SWEEP
+from foveate_tune.trials.journal import Journal, Known
+from foveate_tune.trials.progress import Course, over
 
 UNFINISHED: Final = "unfinished"
 """The state of a trial that has not ended, whether it still trains or its sweep was broken off."""
@@ -34,7 +34,7 @@ class TrialRecord:
     Parameters
     ----------
     name, metrics, best_epoch, seconds, settings, reason
-        As in :class:`foveate_tune.leaderboard.Row`.
+        As in :class:`foveate_tune.results.leaderboard.Row`.
     state
         How it ended, or ``UNFINISHED``.
     epochs

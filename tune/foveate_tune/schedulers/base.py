@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from ray.tune.schedulers import TrialScheduler
 
-from foveate.registry import Registry, Variant
+from foveate.core.registry import Registry, Variant
 
 if TYPE_CHECKING:
     from foveate_tune.space import SearchSpace

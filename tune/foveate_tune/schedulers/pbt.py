@@ -12,8 +12,8 @@ from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import PopulationBasedTraining, TrialScheduler
 
-from foveate.errors import ConfigError
-from foveate.space import Choice, Domain, IntRange, Space
+from foveate.core.errors import ConfigError
+from foveate.core.space import Choice, Domain, IntRange, Space
 from foveate_tune.schedulers.base import SchedulerConfig, Trials
 from foveate_tune.searchers.base import NUMBER
 from foveate_tune.space import sample, to_tune

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ray.tune.search import Searcher
 
-from foveate.registry import Registry, Variant
+from foveate.core.registry import Registry, Variant
 
 if TYPE_CHECKING:
     from foveate_tune.levels.base import Objective

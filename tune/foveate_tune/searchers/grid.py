@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from foveate.errors import ConfigError
+from foveate.core.errors import ConfigError
 from foveate_tune.searchers.base import Proposals, SearcherConfig
 from foveate_tune.space import listed
 

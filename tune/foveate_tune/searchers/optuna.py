@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
-from foveate.space import Choice, Domain, IntRange, LogUniform, Uniform
+from foveate.core.space import Choice, Domain, IntRange, LogUniform, Uniform
 from foveate_tune.searchers.base import Proposals, SearcherConfig
-from foveate_tune.trial import FAILURE
+from foveate_tune.trials.trial import FAILURE
 
 if TYPE_CHECKING:
     from optuna import Study, Trial

@@ -8,8 +8,8 @@ from typing import ClassVar
 
 import polars as pl
 
+from foveate.core.registry import Registry, Variant
 from foveate.data.dataset import StepReport
-from foveate.registry import Registry, Variant
 
 N_EXAMPLES = 3
 """How many examples a report shows for each table."""

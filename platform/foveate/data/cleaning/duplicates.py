@@ -8,7 +8,7 @@ from typing import ClassVar
 import polars as pl
 
 from foveate.data.cleaning.base import CleaningContext, Step, Tally
-from foveate.data.contacts import ROW
+from foveate.data.importing.contacts import ROW
 from foveate.data.schema import EVENT_ID, ITEM_ID, OCCURRED_AT, USER_ID
 
 _KEYS = {"items": (ITEM_ID,), "viewers": (USER_ID,)}

@@ -8,7 +8,7 @@ from typing import ClassVar
 import polars as pl
 
 from foveate.data.cleaning.base import CleaningContext, Rule, Step, Tally, apply_rules
-from foveate.data.contacts import DURATION
+from foveate.data.importing.contacts import DURATION
 from foveate.data.schema import OCCURRED_AT, RATE, TIMESTAMP, WATCH
 
 _NOTHING = pl.lit(None, dtype=pl.Float32)

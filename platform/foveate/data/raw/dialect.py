@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from foveate.errors import ReaderError, SchemaError
+from foveate.core.errors import ReaderError, SchemaError
 
 SEPARATORS: Final = ("::", "\t", ",", ";", "|", " ")
 """Told apart by the file's beginning; where two fit it equally well, the first of them is taken."""

@@ -17,10 +17,10 @@ from typing import IO, Any, Final
 import pyarrow as pa
 from pyarrow.fs import FileType
 
-from foveate.data.report import SkippedFile
-from foveate.errors import ReaderError
-from foveate.folder import Folder, Place
-from foveate.stored import is_address
+from foveate.core.errors import ReaderError
+from foveate.data.importing.report import SkippedFile
+from foveate.storage.folder import Folder, Place
+from foveate.storage.transfer import is_address
 
 TEXT_SUFFIXES: Final = (".csv", ".tsv", ".tab", ".psv", ".dat", ".txt", ".data", ".inter", ".item", ".user")
 LINES_SUFFIXES: Final = (".jsonl", ".ndjson", ".json")

@@ -10,10 +10,10 @@ from typing import Any
 
 import polars as pl
 
+from foveate.core.errors import ReaderError
 from foveate.data.raw.dialect import not_utf8
 from foveate.data.raw.table import BROKEN, EXACT_PIECE, RawTable, cannot_read
 from foveate.data.raw.text_table import scan_lines
-from foveate.errors import ReaderError
 
 
 def json_lines_table(path: Path) -> RawTable:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import polars as pl
 
+from foveate.core.errors import ReaderError
 from foveate.data.raw.dialect import sniff
 from foveate.data.raw.files import ARROW_SUFFIXES, LINES_SUFFIXES, PARQUET_SUFFIXES, need
 from foveate.data.raw.json_table import is_one_object, json_lines_table, json_list_table
 from foveate.data.raw.table import RawTable, frame_table
 from foveate.data.raw.text_table import text_table
-from foveate.errors import ReaderError
 
 
 def open_table(

@@ -10,8 +10,8 @@ from typing import Any, Final
 import polars as pl
 import pyarrow as pa
 
+from foveate.core.errors import ReaderError
 from foveate.data.raw.dialect import not_utf8
-from foveate.errors import ReaderError
 
 PIECE: Final = 500_000
 """Rows of a raw table that are read at a time."""

@@ -9,9 +9,9 @@ from typing import Final
 
 import polars as pl
 
+from foveate.core.errors import ReaderError
 from foveate.data.raw.dialect import Dialect, records
 from foveate.data.raw.table import BROKEN, EXACT_PIECE, RawTable
-from foveate.errors import ReaderError
 
 _LINES_SEPARATOR: Final = "\x1f"
 """No text holds it: with it the scanner takes a line for one field."""

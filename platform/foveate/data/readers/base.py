@@ -9,12 +9,12 @@ from typing import ClassVar, Final
 
 import polars as pl
 
+from foveate.core.errors import ConfigError
+from foveate.core.registry import Registry, Variant
+from foveate.data.importing.report import SkippedFile
 from foveate.data.raw.table import PIECE, RawTable
 from foveate.data.readers.convert import Column, Converted, Finish, OnError, RowErrors, convert
-from foveate.data.report import SkippedFile
 from foveate.data.schema import ITEM_ID, ITEMS, OCCURRED_AT, USER_ID, VIEWERS
-from foveate.errors import ConfigError
-from foveate.registry import Registry, Variant
 
 NO_VIEWERS: Final = pl.DataFrame(schema=VIEWERS)
 
@@ -28,7 +28,7 @@ class LogFile:
     table
         The file.
     columns
-        How its columns become columns of contacts, see :data:`foveate.data.contacts.CONTACTS`.
+        How its columns become columns of contacts, see :data:`foveate.data.importing.contacts.CONTACTS`.
     finish
         Makes contacts of the converted columns, where more is to be done than to convert each by itself.
     ignored

@@ -8,6 +8,7 @@ from typing import Final, Literal, TypeAlias
 
 import polars as pl
 
+from foveate.core.errors import ReaderError, SchemaError
 from foveate.data.raw.table import BROKEN, RawTable
 from foveate.data.schema import ITEM_ID, ITEMS, USER_ID
 from foveate.data.values.base import Parser
@@ -22,7 +23,6 @@ from foveate.data.values.times import (
     undecided_dates,
     unit_name,
 )
-from foveate.errors import ReaderError, SchemaError
 
 OnError: TypeAlias = Literal["refuse", "skip"]
 How: TypeAlias = Literal["layout", "named", "same name", "guessed"]

@@ -6,9 +6,9 @@ import dataclasses
 from collections.abc import Collection
 from pathlib import Path
 
+from foveate.core.errors import ReaderError
 from foveate.data.readers.base import Reader
 from foveate.data.readers.table import TableReader
-from foveate.errors import ReaderError
 
 
 def find_reader(root: Path, settings: Collection[str] = ()) -> type[Reader]:

@@ -9,7 +9,8 @@ from typing import ClassVar, Final
 
 import polars as pl
 
-from foveate.data.contacts import DURATION, SHOWN
+from foveate.core.errors import ReaderError
+from foveate.data.importing.contacts import DURATION, SHOWN
 from foveate.data.raw.files import need
 from foveate.data.raw.opening import open_table
 from foveate.data.raw.table import frame_table
@@ -20,7 +21,6 @@ from foveate.data.schema import ITEM_ID, LONG_VIEW, OCCURRED_AT, USER_ID, WATCH,
 from foveate.data.values.numbers import Flag, Seconds
 from foveate.data.values.text import Id, Text, Words
 from foveate.data.values.times import Time
-from foveate.errors import ReaderError
 
 RANDOM_POLICY = "random-exposure"
 """The policy of the rows whose video was drawn at random."""

@@ -9,6 +9,7 @@ from typing import ClassVar, Final
 
 import polars as pl
 
+from foveate.core.errors import ReaderError, SchemaError
 from foveate.data.raw.files import need
 from foveate.data.raw.opening import open_table
 from foveate.data.raw.table import RawTable, frame_table
@@ -18,7 +19,6 @@ from foveate.data.readers.viewers import viewers_of
 from foveate.data.schema import ITEM_ID, OCCURRED_AT, RATE, USER_ID, as_items
 from foveate.data.values.numbers import Number
 from foveate.data.values.text import Id, Text, Words
-from foveate.errors import ReaderError, SchemaError
 
 _RATINGS: Final = ("userId", "movieId", "rating", "timestamp")
 _ITEM_COLUMNS: Final = (

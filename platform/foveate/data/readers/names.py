@@ -8,7 +8,7 @@ from typing import Final
 
 import polars as pl
 
-from foveate.data.contacts import DURATION
+from foveate.data.importing.contacts import DURATION
 from foveate.data.schema import EVENT_ID, ITEM_ID, KIND, LONG_VIEW, OCCURRED_AT, RATE, USER_ID, VALUE, WATCH
 
 LOG_NAMES: Final[dict[str, tuple[str, ...]]] = {

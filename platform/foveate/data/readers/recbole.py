@@ -8,7 +8,8 @@ from typing import ClassVar
 
 import polars as pl
 
-from foveate.data.contacts import watched_somehow
+from foveate.core.errors import ReaderError, SchemaError
+from foveate.data.importing.contacts import watched_somehow
 from foveate.data.raw.files import need
 from foveate.data.raw.opening import open_table
 from foveate.data.raw.table import RawTable
@@ -20,7 +21,6 @@ from foveate.data.values.base import Parsed
 from foveate.data.values.numbers import Number
 from foveate.data.values.text import Id, Text, Words
 from foveate.data.values.times import TimeUnit
-from foveate.errors import ReaderError, SchemaError
 
 _TYPES = ("token", "token_seq", "float", "float_seq")
 

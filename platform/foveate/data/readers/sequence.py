@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from foveate.data.contacts import watched_somehow
+from foveate.core.errors import ReaderError
+from foveate.data.importing.contacts import watched_somehow
 from foveate.data.raw.files import need
 from foveate.data.raw.opening import open_table
 from foveate.data.readers.base import LogFile, Reader, Source
 from foveate.data.readers.convert import Column, expect_columns, id_parser
 from foveate.data.schema import ITEM_ID, USER_ID, WATCH
-from foveate.errors import ReaderError
 
 
 @dataclass(frozen=True)

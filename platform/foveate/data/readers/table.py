@@ -11,7 +11,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import polars as pl
 
-from foveate.data.contacts import AMOUNTS, CONTACTS, DURATION, SHOWN, watched_somehow
+from foveate.core.errors import ConfigError, ReaderError, SchemaError
+from foveate.data.importing.contacts import AMOUNTS, CONTACTS, DURATION, SHOWN, watched_somehow
+from foveate.data.importing.report import SkippedFile
 from foveate.data.raw.dialect import SEPARATORS
 from foveate.data.raw.files import hive_keys, need, table_files
 from foveate.data.raw.opening import open_table
@@ -39,7 +41,6 @@ from foveate.data.readers.names import (
     seconds_scale,
 )
 from foveate.data.readers.viewers import viewers_of
-from foveate.data.report import SkippedFile
 from foveate.data.schema import (
     EVENT_ID,
     EVENT_KINDS,
@@ -59,7 +60,6 @@ from foveate.data.values.base import Parser
 from foveate.data.values.numbers import Flag, Integer, Number, Seconds, Years
 from foveate.data.values.text import Id, OneOf, Text, Words, list_separator
 from foveate.data.values.times import DateOrder, TimeUnit
-from foveate.errors import ConfigError, ReaderError, SchemaError
 
 _KNOWN: Final = (*(name for name in CONTACTS if name != SHOWN), KIND, VALUE)
 _ITEM_FILES: Final = ("items", "item", "movies", "videos", "films", "catalog", "catalogue", "products", "meta")

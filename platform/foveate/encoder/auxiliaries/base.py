@@ -14,11 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from foveate.core.registry import Registry, Variant
+from foveate.core.space import LogUniform, Space
 from foveate.encoder.batch import SequenceBatch
-from foveate.encoder.lookup import Lookup
+from foveate.encoder.embedding.lookup import Lookup
 from foveate.encoder.model import SequenceEncoder
-from foveate.registry import Registry, Variant
-from foveate.space import LogUniform, Space
 
 
 @dataclass(frozen=True)

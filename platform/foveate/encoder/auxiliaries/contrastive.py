@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from foveate.core.space import Choice, LogUniform, Space
 from foveate.encoder.auxiliaries.base import Auxiliary, AuxiliaryConfig, Step
 from foveate.encoder.batch import SequenceBatch
-from foveate.space import Choice, LogUniform, Space
 
 
 class ContrastiveTask(Auxiliary):

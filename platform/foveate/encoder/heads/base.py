@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import ClassVar
 
 from foveate.attention.base import Matcher
-from foveate.registry import Registry, Variant
-from foveate.space import Space
+from foveate.core.registry import Registry, Variant
+from foveate.core.space import Space
 
 
 class Head(Matcher):

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from foveate.attention.base import match
+from foveate.core.space import Choice, Space
 from foveate.encoder.heads.base import Head, HeadConfig
-from foveate.space import Choice, Space
 
 
 class FullyConnectedHead(Head):

@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor, nn
 
+from foveate.core.registry import Registry, Variant
+from foveate.core.space import Space
 from foveate.data.catalog import Catalog
 from foveate.encoder.batch import SequenceBatch
-from foveate.registry import Registry, Variant
-from foveate.space import Space
 
 UNKNOWN_CODE = 0
 """The code of a fact that is not known."""

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from foveate.core.space import Choice, Space
 from foveate.data.catalog import Catalog
 from foveate.encoder.inputs.base import Bag, ItemInputConfig
-from foveate.space import Choice, Space
 
 
 @dataclass(frozen=True)

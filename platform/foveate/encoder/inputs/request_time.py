@@ -8,10 +8,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from foveate.core.messages import NO_TIME
 from foveate.encoder.batch import SequenceBatch
 from foveate.encoder.inputs.base import UNKNOWN_CODE, RequestInputConfig
 from foveate.encoder.inputs.time_gap import gap_buckets
-from foveate.messages import NO_TIME
 
 _SINCE = 32
 _HOUR = 3_600_000_000

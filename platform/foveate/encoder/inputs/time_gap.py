@@ -8,9 +8,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from foveate.core.messages import NO_TIME
 from foveate.encoder.batch import SequenceBatch
 from foveate.encoder.inputs.base import UNKNOWN_CODE, EventInputConfig, log_buckets
-from foveate.messages import NO_TIME
 
 _SIZE = 32
 """The last bucket begins at 2 ** 30 seconds, 34 years."""

@@ -11,9 +11,9 @@ from typing import ClassVar, TypeAlias
 
 from torch import Tensor, nn
 
-from foveate.encoder.lookup import Lookup
-from foveate.registry import Registry, Variant
-from foveate.space import Space
+from foveate.core.registry import Registry, Variant
+from foveate.core.space import Space
+from foveate.encoder.embedding.lookup import Lookup
 
 Score: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """A scorer or a head: viewers ``[T, D]`` and items ``[N, D]`` or ``[T, N, D]`` to scores ``[T, N]``."""

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from foveate.encoder.lookup import Lookup
+from foveate.encoder.embedding.lookup import Lookup
 from foveate.encoder.losses.base import Score
 from foveate.encoder.losses.sampled import SampledLoss, SampledLossConfig
 

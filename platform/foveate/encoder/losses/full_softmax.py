@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
-from foveate.encoder.lookup import Lookup
+from foveate.encoder.embedding.lookup import Lookup
 from foveate.encoder.losses.base import Loss, LossConfig, Score
 
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from foveate.core.space import Space, Uniform
 from foveate.encoder.losses.bce import BceLoss
 from foveate.encoder.losses.sampled import SampledLossConfig
-from foveate.space import Space, Uniform
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from foveate.encoder.lookup import Lookup
+from foveate.core.space import Choice, Space
+from foveate.encoder.embedding.lookup import Lookup
 from foveate.encoder.losses.base import Loss, LossConfig, Score
-from foveate.space import Choice, Space
 
 _MULTINOMIAL = 2**24
 """Items that ``torch.multinomial`` can draw from, at most."""

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from foveate.encoder.lookup import Lookup
+from foveate.core.space import Choice, Space
+from foveate.encoder.embedding.lookup import Lookup
 from foveate.encoder.losses.base import Score
 from foveate.encoder.losses.sampled import SampledLoss, SampledLossConfig
-from foveate.space import Choice, Space
 
 
 class SampledSoftmaxLoss(SampledLoss):

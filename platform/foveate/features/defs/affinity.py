@@ -9,11 +9,11 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from foveate.core.messages import Query
 from foveate.data.catalog import Catalog
 from foveate.data.events import Events
 from foveate.features.core import Event, Feature, FeatureRows, Group, State
 from foveate.features.past import ByKey, Ints, Tokens, moments_of, ratio, recent, sums
-from foveate.messages import Query
 
 LAST_EVENTS = 50
 

@@ -9,13 +9,13 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from foveate.core.messages import Query
 from foveate.data.catalog import Catalog
 from foveate.data.events import Events
 from foveate.data.schema import EVENT_KINDS, WATCH
 from foveate.data.vocabulary import UNKNOWN
 from foveate.features.core import Event, Feature, FeatureRows, Group, State
 from foveate.features.past import UNKNOWN_VALUE, ByKey, moments_of, ratio, recent, sums
-from foveate.messages import Query
 
 WATCH_CODE = EVENT_KINDS.index(WATCH)
 LAST_EVENTS = 50

@@ -8,11 +8,11 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from foveate.core.messages import Query
 from foveate.data.catalog import Catalog
 from foveate.data.events import Events
 from foveate.features.core import Event, Feature, FeatureRows, Group, State, ranks_of
 from foveate.features.past import Floats, ItemTimeline, ratio
-from foveate.messages import Query
 
 PRIOR = 10.0
 """Events that a rare item's share is shrunk by."""

@@ -8,11 +8,11 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from foveate.core.messages import NO_TIME, Query
 from foveate.data.catalog import Catalog
 from foveate.data.events import Events
 from foveate.features.core import Event, Feature, FeatureRows, Group, State
 from foveate.features.past import MICROSECONDS_PER_HOUR, UNKNOWN_VALUE, Ints
-from foveate.messages import NO_TIME, Query
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,12 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from foveate.core.messages import NO_TIME, Query
 from foveate.data.catalog import Catalog
 from foveate.data.events import Events
 from foveate.data.schema import EVENT_KINDS, WATCH
 from foveate.features.core import Event, Feature, FeatureRows, Group, State, fold_order
 from foveate.features.past import Floats, Ints, ItemTimeline, ratio
-from foveate.messages import NO_TIME, Query
 
 PRIOR_WATCHES = 20.0
 """What is known of all videos weighs as much as so many watches of the one."""

@@ -8,12 +8,12 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from foveate.core.messages import Query
 from foveate.data.catalog import Catalog
 from foveate.data.events import Events
 from foveate.data.schema import EVENT_KINDS, RATE, WATCH
 from foveate.features.core import Event, Feature, FeatureRows, Group, State
 from foveate.features.past import Floats, ItemTimeline
-from foveate.messages import Query
 
 RATE_CODE, WATCH_CODE = EVENT_KINDS.index(RATE), EVENT_KINDS.index(WATCH)
 PRIOR_COUNT, PRIOR_STARS, PRIOR_RATIO = 5.0, 3.5, 0.3

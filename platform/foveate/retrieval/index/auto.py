@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from foveate.errors import ConfigError
+from foveate.core.errors import ConfigError
 from foveate.retrieval.index.base import IndexConfig
 from foveate.retrieval.index.inverted import Inverted
 

@@ -12,7 +12,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from foveate.registry import Registry, Variant
+from foveate.core.registry import Registry, Variant
 
 Vectors = NDArray[np.float32]
 Arrays = Mapping[str, NDArray[np.generic]]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from foveate.errors import ConfigError
+from foveate.core.errors import ConfigError
 from foveate.retrieval.index.base import Arrays, IndexConfig, VectorIndex, Vectors
 
 if TYPE_CHECKING:

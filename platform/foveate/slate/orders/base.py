@@ -11,8 +11,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from foveate.core.registry import Registry, Variant
 from foveate.data.catalog import Catalog
-from foveate.registry import Registry, Variant
 
 Floats = NDArray[np.float32]
 

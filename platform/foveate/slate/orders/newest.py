@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from foveate.messages import NO_TIME
+from foveate.core.messages import NO_TIME
 from foveate.slate.orders.base import Floats, Listed, ListOrder, places
 
 

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from foveate.errors import ConfigError
+from foveate.core.errors import ConfigError
 from foveate.slate.inputs import SlateInput
 from foveate.slate.rules.base import Groups, Rule
 

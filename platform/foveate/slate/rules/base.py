@@ -11,8 +11,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from foveate.errors import ConfigError
-from foveate.registry import Registry, Variant
+from foveate.core.errors import ConfigError
+from foveate.core.registry import Registry, Variant
 from foveate.slate.inputs import SlateInput
 
 

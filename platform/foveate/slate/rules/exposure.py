@@ -10,8 +10,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from foveate.core.errors import ConfigError
 from foveate.data.vocabulary import UNKNOWN
-from foveate.errors import ConfigError
 from foveate.slate.inputs import SlateInput
 from foveate.slate.rules.base import Groups, Rule
 from foveate.slate.rules.small_channel import OfSmallChannels

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from foveate.errors import ConfigError
+from foveate.core.errors import ConfigError
 from foveate.slate.inputs import SlateInput
 from foveate.slate.rules.base import Floor
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any, ClassVar
 
-from foveate_tune.journal import EPOCH
 from foveate_tune.report.base import Panel, Picture
 from foveate_tune.report.drawing import STATES, WINNER, counted, figure, hover
 from foveate_tune.report.record import UNFINISHED, SweepRecord, TrialRecord
+from foveate_tune.trials.journal import EPOCH
 
 _ENDS = {"stopped early": "x", "out of time": "triangle-right", "diverged": "x-thin", "failed": "x-thin"}
 

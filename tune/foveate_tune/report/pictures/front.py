@@ -9,11 +9,11 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from foveate_tune.front import non_dominated
 from foveate_tune.levels.base import Objective
 from foveate_tune.report.base import Panel, Picture
 from foveate_tune.report.drawing import GOOD, QUIET, WINNER, figure, hover
 from foveate_tune.report.record import SweepRecord, TrialRecord
+from foveate_tune.results.pareto import non_dominated
 
 Group = tuple[list[TrialRecord], str, dict[str, Any]]
 """Trials that are drawn alike: with their name in the legend, and their mark."""

@@ -1,0 +1,168 @@
+"""Old names of modules: they import, with a warning, for one release."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any, Final
+
+MOVED: Final = {
+    "foveate.conditional": "foveate.storage.conditional",
+    "foveate.config": "foveate.core.config",
+    "foveate.data.contacts": "foveate.data.importing.contacts",
+    "foveate.data.crew": "foveate.data.worker_group",
+    "foveate.data.derive": "foveate.data.importing.derive",
+    "foveate.data.ingest": "foveate.data.importing.run",
+    "foveate.data.items": "foveate.data.importing.items",
+    "foveate.data.once": "foveate.core.once",
+    "foveate.data.parallel": "foveate.data.importing.parallel",
+    "foveate.data.report": "foveate.data.importing.report",
+    "foveate.data.report_builder": "foveate.data.importing.report_builder",
+    "foveate.data.simulate": "foveate.data.world",
+    "foveate.data.simulate.living": "foveate.data.world.sessions",
+    "foveate.data.simulate.world": "foveate.data.world.simulate",
+    "foveate.data.spool": "foveate.data.importing.spool",
+    "foveate.data.stream": "foveate.data.importing.stream",
+    "foveate.encoder.average": "foveate.encoder.training.average",
+    "foveate.encoder.checkpoint": "foveate.encoder.training.checkpoint",
+    "foveate.encoder.device": "foveate.encoder.training.device",
+    "foveate.encoder.lookup": "foveate.encoder.embedding.lookup",
+    "foveate.encoder.mapped": "foveate.encoder.embedding.mapped",
+    "foveate.encoder.memory": "foveate.encoder.training.memory",
+    "foveate.encoder.objective": "foveate.encoder.training.objective",
+    "foveate.encoder.run": "foveate.encoder.training.run",
+    "foveate.encoder.settings": "foveate.encoder.training.settings",
+    "foveate.encoder.striped": "foveate.encoder.embedding.sharded",
+    "foveate.encoder.table": "foveate.encoder.embedding.table",
+    "foveate.encoder.team": "foveate.encoder.distributed.process_group",
+    "foveate.encoder.together": "foveate.encoder.distributed.training",
+    "foveate.encoder.train": "foveate.encoder.training.train",
+    "foveate.encoder.validation": "foveate.encoder.training.validation",
+    "foveate.errors": "foveate.core.errors",
+    "foveate.explain": "foveate.recommend.explain",
+    "foveate.fallback": "foveate.recommend.fallback",
+    "foveate.files": "foveate.storage.files",
+    "foveate.fit": "foveate.training",
+    "foveate.fit.training": "foveate.training.examples",
+    "foveate.folder": "foveate.storage.folder",
+    "foveate.grouped": "foveate.core.grouped",
+    "foveate.messages": "foveate.core.messages",
+    "foveate.metrics": "foveate.core.metrics",
+    "foveate.model": "foveate.recommend.model",
+    "foveate.overrides": "foveate.core.overrides",
+    "foveate.parity": "foveate.replay.parity",
+    "foveate.pipeline": "foveate.recommend.pipeline",
+    "foveate.recipe": "foveate.recommend.recipe",
+    "foveate.registry": "foveate.core.registry",
+    "foveate.space": "foveate.core.space",
+    "foveate.state.connection": "foveate.state.redis.connection",
+    "foveate.state.database": "foveate.state.sqlite.database",
+    "foveate.state.event_table": "foveate.state.sqlite.event_table",
+    "foveate.state.file_config": "foveate.state.sqlite.config",
+    "foveate.state.group_commit": "foveate.state.sqlite.group_commit",
+    "foveate.state.identity": "foveate.state.sqlite.identity",
+    "foveate.state.impressions": "foveate.state.sqlite.impressions",
+    "foveate.state.impressions_v4": "foveate.state.sqlite.impressions_v4",
+    "foveate.state.redis_impressions": "foveate.state.redis.impressions",
+    "foveate.state.redis_schema": "foveate.state.redis.schema",
+    "foveate.state.redis_script": "foveate.state.redis.script",
+    "foveate.state.retention": "foveate.state.sqlite.retention",
+    "foveate.state.schema": "foveate.state.sqlite.schema",
+    "foveate.state.sqlite_events": "foveate.state.sqlite.events",
+    "foveate.stored": "foveate.storage.transfer",
+    "foveate.surfaces": "foveate.recommend.surfaces",
+    "foveate_serve.bundles.holder": "foveate_serve.bundles.slots",
+    "foveate_serve.bundles.turning": "foveate_serve.bundles.swap",
+    "foveate_serve.capacity": "foveate_capacity",
+    "foveate_serve.capacity.around": "foveate_capacity.overhead",
+    "foveate_serve.capacity.crews": "foveate_capacity.worker_groups",
+    "foveate_serve.capacity.lines": "foveate_capacity.queueing",
+    "foveate_serve.capacity.simulate": "foveate_capacity.simulator",
+    "foveate_serve.capacity.simulate.ground": "foveate_capacity.simulator.environment",
+    "foveate_serve.capacity.tried": "foveate_capacity.simulated",
+    "foveate_serve.capacity.ways": "foveate_capacity.search_methods",
+    "foveate_serve.sight": "foveate_serve.telemetry",
+    "foveate_serve.sight.sight": "foveate_serve.telemetry.telemetry",
+    "foveate_serve.web": "foveate_serve.http",
+    "foveate_serve.web.doorman": "foveate_serve.http.authentication",
+    "foveate_serve.web.threshold": "foveate_serve.http.load_shedding",
+    "foveate_serve.wire": "foveate_serve.http.schemas",
+    "foveate_tune.checkpoints": "foveate_tune.trials.checkpoints",
+    "foveate_tune.chosen": "foveate_tune.levels.chosen_encoder",
+    "foveate_tune.cluster": "foveate_cluster.connection",
+    "foveate_tune.course": "foveate_tune.trials.progress",
+    "foveate_tune.crew": "foveate_cluster.distributed_encoder",
+    "foveate_tune.front": "foveate_tune.results.pareto",
+    "foveate_tune.jobs": "foveate_cluster.jobs",
+    "foveate_tune.journal": "foveate_tune.trials.journal",
+    "foveate_tune.leaderboard": "foveate_tune.results.leaderboard",
+    "foveate_tune.pick": "foveate_tune.results.pick",
+    "foveate_tune.pilot": "foveate_tune.trials.pilot",
+    "foveate_tune.remembered": "foveate_tune.trials.recorded_searcher",
+    "foveate_tune.remote": "foveate_cluster.remote",
+    "foveate_tune.running": "foveate_tune.trials.runner",
+    "foveate_tune.second_stage": "foveate_tune.levels.second_stage",
+    "foveate_tune.spread": "foveate_cluster.distributed_ranker",
+    "foveate_tune.team": "foveate_cluster.worker_group",
+    "foveate_tune.tensorboard": "foveate_tune.tracking.tensorboard",
+    "foveate_tune.together": "foveate_tune.trials.distributed",
+    "foveate_tune.trackers": "foveate_tune.tracking.base",
+    "foveate_tune.trial": "foveate_tune.trials.trial",
+    "foveate_tune.verdict": "foveate_tune.results.verdict",
+    "foveate_tune.watch": "foveate_tune.trials.observer",
+    "foveate_tune.wheel": "foveate_cluster.wheel",
+}
+"""The present name of each module or package that had another one."""
+
+
+def present_name(name: str) -> str | None:
+    """Return what a module is called now; None where it has kept its name."""
+    head, tail = name, ""
+    while head:
+        if head in MOVED:
+            return MOVED[head] + tail
+        head, _, last = head.rpartition(".")
+        tail = f".{last}{tail}"
+    return None
+
+
+def names_of(old: str, new: str) -> Callable[[str], Any]:
+    """Return a ``__getattr__`` for a package that has the name of a former module: its names are those of ``new``."""
+
+    def find(name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        value = getattr(importlib.import_module(new), name)
+        warnings.warn(f"{name} of '{old}' is in '{new}' now", DeprecationWarning, stacklevel=2)
+        return value
+
+    return find
+
+
+class _OldNames(MetaPathFinder):
+    def find_spec(
+        self, fullname: str, _path: Sequence[str] | None, _target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        new = present_name(fullname) if fullname.startswith("foveate") else None
+        return ModuleSpec(fullname, _Alias(new)) if new else None
+
+
+class _Alias(Loader):
+    def __init__(self, new: str) -> None:
+        self._new = new
+
+    def exec_module(self, module: ModuleType) -> None:
+        # Importlib returns what stands in ``sys.modules`` afterwards: the module itself, not a copy of it.
+        sys.modules[module.__name__] = importlib.import_module(self._new)
+        warnings.warn(f"'{module.__name__}' is called '{self._new}' now", DeprecationWarning, stacklevel=2)
+
+
+def install() -> None:
+    """Have Python know the old names."""
+    if not any(isinstance(finder, _OldNames) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _OldNames())

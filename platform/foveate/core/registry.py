@@ -1,0 +1,87 @@
+"""Variants that are found by name: adding one is adding a file to the right folder."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Iterator
+from typing import ClassVar, Generic, TypeVar
+
+from foveate.core.errors import UnknownVariantError
+
+T = TypeVar("T")
+
+
+class Variant:
+    """Base of every frozen config that a registry finds by its ``name``.
+
+    The base class of a kind (``MixerConfig``, ``SlatePolicy``, ...) sets ``variants``; each concrete class sets
+    ``name``.
+    """
+
+    name: ClassVar[str]
+
+
+class Registry(Generic[T]):
+    """The variants of one kind, read from the modules of one package on first use.
+
+    Parameters
+    ----------
+    kind
+        What a variant is called in messages, such as ``mixer``.
+    base
+        The class that every variant derives from.
+    package
+        The package whose modules are searched, such as ``foveate.attention``.
+    """
+
+    def __init__(self, kind: str, base: type[T], package: str) -> None:
+        self.kind = kind
+        self._base = base
+        self._package = package
+        self._found: dict[str, type[T]] | None = None
+
+    def _all(self) -> dict[str, type[T]]:
+        if self._found is None:
+            self._found = dict(sorted(self._search()))
+        return self._found
+
+    def _search(self) -> Iterator[tuple[str, type[T]]]:
+        package = importlib.import_module(self._package)
+        for info in pkgutil.iter_modules(package.__path__):
+            module = importlib.import_module(f"{self._package}.{info.name}")
+            for value in vars(module).values():
+                own = inspect.isclass(value) and value.__module__ == module.__name__
+                if own and issubclass(value, self._base) and isinstance(vars(value).get("name"), str):
+                    yield value.name, value
+
+    def __getitem__(self, name: str) -> type[T]:
+        """Return the variant called ``name``.
+
+        Raises
+        ------
+        UnknownVariantError
+            No variant has that name; the message lists the known ones and the nearest.
+        """
+        try:
+            return self._all()[name]
+        except KeyError:
+            near = difflib.get_close_matches(str(name), self._all(), n=1)
+            hint = f" Did you mean '{near[0]}'?" if near else ""
+            known = ", ".join(self._all())
+            raise UnknownVariantError(f"no {self.kind} is called '{name}'.{hint} Known: {known}.") from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._all()
+
+    def items(self) -> Iterator[tuple[str, type[T]]]:
+        """Yield ``(name, class)`` in the order of names."""
+        yield from self._all().items()

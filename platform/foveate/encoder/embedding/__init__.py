@@ -1,0 +1,1 @@
+"""Where item vectors lie: whole, in a file, or sharded over processes."""

@@ -1,0 +1,226 @@
+"""One training run: what changes from step to step, how it is measured, saved and taken up again.
+
+Legend of tensor names: ``B`` spans, ``L`` positions, ``D`` width, ``T`` training rows (positions that are not
+padding).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from foveate.core.errors import TrainingError
+from foveate.core.messages import NO_TIME
+from foveate.data.fitting import FitContext
+from foveate.encoder.auxiliaries.base import Step
+from foveate.encoder.batch import EventArrays, Spans, bucketed, drawn, training_spans
+from foveate.encoder.content import Content
+from foveate.encoder.distributed.process_group import Held, Team
+from foveate.encoder.embedding.sharded import StripedItems
+from foveate.encoder.embedding.table import Table, check_shareable
+from foveate.encoder.inputs.base import ItemInputConfig
+from foveate.encoder.model import EncoderConfig, SequenceEncoder
+from foveate.encoder.trained import TrainedEncoder
+from foveate.encoder.training.average import averaged
+from foveate.encoder.training.checkpoint import Checkpoint, optimizer_tensors, restore_optimizer
+from foveate.encoder.training.device import compiled, device_of, number_format, random_state, set_random_state
+from foveate.encoder.training.objective import Objective
+from foveate.encoder.training.settings import METRIC, EpochReport, TrainConfig
+from foveate.encoder.training.validation import Validation
+
+
+class Run:
+    """A training run between two epochs."""
+
+    def __init__(self, encoder: EncoderConfig, train: TrainConfig, context: FitContext) -> None:
+        self.encoder, self.train = encoder, train
+        self.team = Team.current()
+        shared_out = context.shard_items and self.team.size > 1
+        if shared_out:
+            check_shareable(train.loss)
+        device = device_of(train.device)
+        timed = context.now != NO_TIME
+        self.events = EventArrays.of(context.histories, device, timed=timed)
+        self.offsets, self.held = _offsets(context, self.team, device)
+        if not bool((self.offsets.diff() > 1).any()):
+            raise TrainingError("no viewer has two positive events: there is no next item to learn from")
+        counts = np.bincount(context.histories.items, minlength=context.histories.n_items)
+        if self.held is not None:
+            counts = self.team.total(torch.tensor(counts, device=device)).cpu().numpy()
+        content = Content.of(encoder.inputs_of(ItemInputConfig), context.catalog, counts)
+        self.model = SequenceEncoder(encoder, context.histories.n_items, content, timed=timed)
+        # Cut before it reaches the device, which may be too small for all of it.
+        self.table = StripedItems(self.model, self.team) if shared_out else Table(self.model)
+        self.model.to(device)
+        loss = train.loss.build(torch.tensor(counts, dtype=torch.float32), train.negatives)
+        self.objective = Objective(loss, train.auxiliaries, encoder.width).to(device)
+        self.average = averaged(self.model, train.average)
+        self._states = compiled(self.model.states, train.compile, device)
+        self.weights = [*self.model.parameters(), *self.objective.parameters()]
+        self.optimizer = torch.optim.AdamW(
+            self.weights,
+            lr=train.learning_rate,
+            weight_decay=train.weight_decay,
+            fused=True,
+        )
+        self.validation = _validation(context, train.validation_viewers, self.team, self.offsets)
+        self.epochs_done = 0
+        self.best_epoch, self.best_metric = 0, -math.inf
+        self.best: dict[str, Tensor] = {}
+
+    @property
+    def answering(self) -> SequenceEncoder:
+        """The model that is measured and kept: the average of the trained one, or itself."""
+        return self.model if self.average is None else cast("SequenceEncoder", self.average.module)
+
+    @property
+    def done(self) -> bool:
+        """Whether another epoch is not worth it."""
+        if self.epochs_done >= self.train.epochs:
+            return True
+        waited = self.epochs_done - self.best_epoch
+        return self.validation is not None and 0 < self.train.patience <= waited
+
+    def epoch(self, on_step: Callable[[int, int], None] | None = None) -> EpochReport:
+        """Pass once over the histories and measure; ``on_step`` hears of how many batches so many are done."""
+        self.model.train()
+        self.team.agree(self.offsets.device)
+        spans = training_spans(self.offsets, self.encoder.max_len)
+        if self.train.epoch_rows:
+            spans = drawn(spans, self.train.epoch_rows)
+        batches = [spans.take(index) for index in bucketed(spans, self.train.batch_size)]
+        start, rows = time.perf_counter(), int(spans.length_B.sum())
+        total = torch.zeros((), device=self.offsets.device)
+        with self.team.apart(self.offsets.device):
+            for done, batch in enumerate(batches, start=1):
+                total += self._step(batch)
+                if on_step is not None:
+                    on_step(done, len(batches))
+        loss = float(self.team.total(total)) / rows
+        seconds = time.perf_counter() - start
+        self.epochs_done += 1
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"the loss is {loss} in epoch {self.epochs_done}: lower learning_rate or set gradient_norm, such as 1"
+            )
+        return EpochReport(self.epochs_done, loss, self._measure(), rows / seconds, self.save)
+
+    def _step(self, spans: Spans) -> Tensor:
+        """Take one step; returns the loss, summed over this process's rows, without waiting for it."""
+        own = self.team.share(spans, self.held)
+        rows = own.length_B.sum()
+        self.optimizer.zero_grad(set_to_none=True)
+        with number_format(self.train.precision, rows.device):
+            loss = self._loss(own) if len(own) else self.table.idle(self.objective)
+        if loss.requires_grad:
+            # Each process's mean counts by its share of the rows, so that their mean is that of the whole batch.
+            (loss * (rows * self.team.size / spans.length_B.sum())).backward()  # type: ignore[no-untyped-call]
+        self.team.average(self.weights, self.table.own)
+        if self.train.gradient_norm:
+            self.team.clip(self.weights, self.table.own, self.train.gradient_norm)
+        self.optimizer.step()
+        if self.average is not None:
+            self.average.update_parameters(self.model)
+        return loss.detach() * rows
+
+    def _loss(self, spans: Spans) -> Tensor:
+        """Return what the spans' rows come to by the objective, as a mean over the rows."""
+        batch = self.events.batch(spans)
+        items = self.table.lookup()
+        states_BLD, _ = self._states(batch, items)
+        loss: Tensor = self.objective(Step(self.model, batch, items, states_BLD, self.events.successors(spans)))
+        return loss
+
+    def _measure(self) -> dict[str, float]:
+        if self.validation is None:
+            return {}
+        metrics = self.validation.measure(self.table.trained(self.answering))
+        if metrics[METRIC] > self.best_metric:
+            self.best_metric, self.best_epoch = metrics[METRIC], self.epochs_done
+            self.best = {name: value.detach().clone() for name, value in self.answering.state_dict().items()}
+        return metrics
+
+    def result(self) -> TrainedEncoder:
+        """Return the encoder at its best."""
+        if self.best:
+            self.answering.load_state_dict(self.best)
+        encoder = self.table.trained(self.answering)
+        encoder.best_epoch = self.best_epoch or self.epochs_done
+        return encoder
+
+    def save(self, path: Path | None) -> None:
+        """Write all that the next epoch depends on, if there is a ``path``; see :class:`EpochReport`."""
+        groups = {
+            "model": self.model.state_dict(),
+            "objective": self.objective.state_dict(),
+            "average": {} if self.average is None else self.average.state_dict(),
+            "best": self.best,
+            "optimizer": optimizer_tensors(self.optimizer),
+        }
+        tensors = {f"{group}.{name}": value for group, own in groups.items() for name, value in own.items()}
+        tensors |= {f"random.{name}": value for name, value in random_state(self.offsets.device).items()}
+        whole = self.table.whole(tensors, self._of_items, keep=path is not None)
+        if path is None:
+            return
+        best_metric = self.best_metric if self.best else None
+        facts = {"epochs_done": self.epochs_done, "best_epoch": self.best_epoch, "best_metric": best_metric}
+        Checkpoint(whole, facts).save(path)
+
+    @property
+    def _of_items(self) -> Sequence[str]:
+        """Names of what a checkpoint holds with a row an item."""
+        place = next(n for n, weight in enumerate(self.weights) if weight is self.model.items.weight)
+        tables = [f"{group}.items.weight" for group in ("model", "average.module", "best")]
+        return [*tables, *(f"optimizer.{place}.{moment}" for moment in ("exp_avg", "exp_avg_sq"))]
+
+    def load(self, checkpoint: Checkpoint, path: Path) -> None:
+        """Go back to where a checkpoint was written."""
+        try:
+            checkpoint = Checkpoint(self.table.cut(checkpoint.tensors, self._of_items), checkpoint.facts)
+            self.model.load_state_dict(checkpoint.group("model"))
+            self.objective.load_state_dict(checkpoint.group("objective"))
+            if self.average is not None:
+                self.average.load_state_dict(checkpoint.group("average"))
+            restore_optimizer(self.optimizer, checkpoint.group("optimizer"))
+        except (RuntimeError, ValueError, KeyError) as error:
+            reason = " ".join(str(error).split())
+            raise TrainingError(f"checkpoint '{path}' is of another encoder or data set: {reason}") from error
+        set_random_state(checkpoint.group("random"), self.offsets.device)
+        self.best = checkpoint.group("best")
+        self.epochs_done = int(checkpoint.facts["epochs_done"])
+        self.best_epoch = int(checkpoint.facts["best_epoch"])
+        best_metric = checkpoint.facts["best_metric"]
+        self.best_metric = -math.inf if best_metric is None else float(best_metric)
+
+
+def _offsets(context: FitContext, team: Team, device: torch.device) -> tuple[Tensor, Held | None]:
+    """Return ``[U + 1]`` where each viewer's events lie among those of all, and what of them this process holds."""
+    own_U = torch.tensor(context.histories.offsets, dtype=torch.int64, device=device)
+    if not context.shared:
+        return own_U, None
+    all_U = F.pad(team.total(own_U.diff()).cumsum(0), (1, 0))
+    return all_U, Held(all_U, own_U)
+
+
+def _validation(context: FitContext, viewers: int, team: Team, offsets: Tensor) -> Validation | None:
+    if context.validation is None:
+        return None
+    validation = Validation(
+        context.histories,
+        context.validation,
+        viewers,
+        context.seed,
+        context.now,
+        lengths=offsets.diff().cpu().numpy() if context.shared else None,
+        team=team,
+        device=offsets.device,
+    )
+    return validation if len(validation.users) else None

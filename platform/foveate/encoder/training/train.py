@@ -1,0 +1,94 @@
+"""Training an encoder: next-item prediction at every position, early stop on validation, going on where one was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from foveate.core.messages import NO_TIME
+from foveate.data.fitting import FitContext, Watcher
+from foveate.encoder.model import EncoderConfig
+from foveate.encoder.trained import TrainedEncoder
+from foveate.encoder.training.checkpoint import load_checkpoint
+from foveate.encoder.training.memory import kept_memory
+from foveate.encoder.training.run import Run
+from foveate.encoder.training.settings import EpochReport, TrainConfig
+
+__all__ = ["EpochReport", "TrainConfig", "train_encoder"]
+
+
+def train_encoder(
+    encoder: EncoderConfig,
+    train: TrainConfig,
+    context: FitContext,
+    *,
+    on_epoch: Callable[[EpochReport], bool] | None = None,
+    resume: Path | None = None,
+) -> TrainedEncoder:
+    """Train an encoder and return it as it was at its best validation metric, or at the end without one.
+
+    Parameters
+    ----------
+    encoder, train
+        What to train, and how.
+    context
+        What to learn from. With ``validation`` training stops early and the best weights are kept.
+    on_epoch
+        Called after each epoch; returning False ends training.
+    resume
+        A checkpoint that ``EpochReport.save`` wrote under the same configs and context.
+
+    Raises
+    ------
+    TrainingError
+        No history has two events, the loss is no longer finite, or the checkpoint does not fit.
+    """
+    watcher = context.progress if isinstance(context.progress, Watcher) else None
+    _tell_of_untold_times(encoder, context)
+    with _seeded(context.seed), _threads(train.threads), kept_memory():
+        run = Run(encoder, train, context)
+        if resume is not None:
+            run.load(load_checkpoint(resume), resume)
+        while not run.done:
+            report = run.epoch(_shown(run, watcher) if watcher else None)
+            if context.progress is not None:
+                context.progress(str(report))
+            if on_epoch is not None and not on_epoch(report):
+                break
+        if watcher:
+            watcher.step(train.epochs, train.epochs)
+        return run.result()
+
+
+def _shown(run: Run, watcher: Watcher) -> Callable[[int, int], None]:
+    """Return what shows, batch by batch, how far the next epoch brings the training."""
+    before, epochs = run.epochs_done, run.train.epochs
+    return lambda done, batches: watcher.step(before + done / batches, epochs)
+
+
+def _tell_of_untold_times(encoder: EncoderConfig, context: FitContext) -> None:
+    untold = [config.name for config in encoder.inputs if config.needs_time]
+    if untold and context.now == NO_TIME and context.progress is not None:
+        context.progress(f"the clock is order only: {', '.join(untold)} will know no time and add nothing")
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Let torch's generator start from ``seed`` and put it back as it was."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    if count:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,36 @@
+"""Programmes that have just come out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from foveate.core.messages import Query, RecommendRequest, RequestContext, ViewerHistory
+from foveate.recommend.model import Model
+from foveate.recommend.recipe import Recipe
+from foveate.recommend.surfaces.base import Surface, without
+from foveate.recommend.surfaces.schedule import OFFERED, Schedule, out_at
+
+
+@dataclass(frozen=True)
+class Fresh(Surface):
+    """The programmes that came out last, the newest first, without what who asks has met."""
+
+    name: ClassVar[str] = "fresh"
+    ranked: ClassVar[bool] = False
+    diversified: ClassVar[bool] = False
+
+    def query(self, model: Model, history: ViewerHistory, request: RecommendRequest, context: RequestContext) -> Query:
+        """Return the viewer's query without what is not out yet, or came out nobody knows when."""
+        query = super().query(model, history, request, context)
+        out = out_at(model.catalog)
+        return without(query, ~(out.known & (out.times <= context.now)))
+
+    def offers(self, recipe: Recipe) -> Mapping[str, int]:
+        """Return the one source, the catalogue's dates."""
+        return {self.name: max(recipe.candidates, OFFERED)}
+
+    def sources(self, model: Model) -> tuple[Schedule]:
+        """Return the catalogue's dates."""
+        return (Schedule(self.name, out_at(model.catalog)),)

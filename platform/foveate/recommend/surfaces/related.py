@@ -1,0 +1,68 @@
+"""What goes with one video."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from foveate.core.errors import NotFoundError, RequestError
+from foveate.core.messages import Query, RecommendRequest, RequestContext, ViewerHistory
+from foveate.data.vocabulary import UNKNOWN
+from foveate.recommend.model import Model
+from foveate.recommend.recipe import Recipe
+from foveate.recommend.surfaces.base import FAVOURITES, Surface
+
+
+@dataclass(frozen=True)
+class Related(Surface):
+    """What goes with the video 'related_to', whoever asks, without what they have met.
+
+    The query is that of a viewer who has watched this video and nothing else. The ranker does not take part: it has
+    learned to order by whole histories, and would bring back what is liked by everyone.
+    """
+
+    name: ClassVar[str] = "related"
+    needs: ClassVar[tuple[str, ...]] = ("related_to",)
+    ranked: ClassVar[bool] = False
+
+    def check(self, request: RecommendRequest, model: Model) -> None:
+        """Refuse as every surface does, and an item that the catalogue does not hold."""
+        super().check(request, model)
+        if model.catalog.items.code(request.related_to or "") == UNKNOWN:
+            raise NotFoundError(f"the catalogue of this bundle holds no item '{request.related_to}'")
+
+    def query(self, model: Model, history: ViewerHistory, request: RecommendRequest, context: RequestContext) -> Query:
+        """Return the query of a viewer of the one video; what who asks has met stays out."""
+        assert request.related_to is not None  # noqa: S101 - check() has seen to it
+        video = ViewerHistory(
+            user_id=history.user_id,
+            item_ids=(request.related_to, *history.item_ids),
+            kinds=(model.positive_kinds[0], *history.kinds),
+            values=np.concatenate([np.ones(1, dtype=np.float32), history.values]),
+            times=np.concatenate([np.full(1, context.now, dtype=np.int64), history.times]),
+        )
+        return _first_event(model.query(video, context.filters, context.now))
+
+    def offers(self, recipe: Recipe) -> Mapping[str, int]:
+        """Return the sources whose answer depends on what was watched."""
+        offers = {name: count for name, count in super().offers(recipe).items() if name not in FAVOURITES}
+        if not any(offers.values()):
+            raise RequestError("this bundle does not know what goes with a video: its sources read no history")
+        return offers
+
+
+def _first_event(query: Query) -> Query:
+    """Return a query of the first event alone that excludes as much as the whole."""
+    return Query(
+        user_id=query.user_id,
+        items=query.items[:1],
+        times=query.times[:1],
+        kinds=query.kinds[:1],
+        values=query.values[:1],
+        positives=query.positives[:1],
+        exclude=query.exclude,
+        now=query.now,
+    )

@@ -1,0 +1,219 @@
+"""What viewers have done, in one SQLite file.
+
+The row number of an event is its version: it only grows, so the history up to a version never changes, late arrivals
+included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from foveate.core.errors import NotFoundError
+from foveate.core.grouped import in_parts
+from foveate.core.messages import ViewerHistory
+from foveate.state.base import KeptEvent, ViewerEvent, utc_micros
+from foveate.state.event_checks import check_events, check_kinds
+from foveate.state.history import history_of
+from foveate.state.sqlite.config import FileConfig
+from foveate.state.sqlite.database import Database
+from foveate.state.sqlite.event_table import event_rows
+from foveate.state.sqlite.events import INSERTED, drop_old, fill, insert, keep, not_dropped, row_of
+from foveate.state.sqlite.group_commit import GroupCommit
+from foveate.state.sqlite.retention import Retention, move_export
+
+_READ = (
+    "SELECT seq, item_id, kind, value, occurred_at FROM events WHERE user_id = ? AND seq <= ? ORDER BY seq DESC LIMIT ?"
+)
+_HOLDS = (
+    "SELECT count(*) FROM (VALUES {}) AS asked JOIN events"
+    " ON events.user_id = asked.column1 AND events.event_id = asked.column2"
+)
+_NAMED = 500
+"""Events that one statement asks for."""
+_PAGE = 5_000
+"""Events of one transaction where many are read or written: those who serve wait for no more."""
+_LATEST = (1 << 63) - 1
+
+
+class SqliteState:
+    """A :class:`~foveate.state.base.ViewerState` kept in one file that several processes may share.
+
+    Parameters
+    ----------
+    path
+        The file, made if it is absent and ``create`` is set.
+    lazy
+        Whether a file that cannot be opened now may be opened by a later call.
+    config
+        How long histories are, for how long events are kept, and how safe they are once they are acknowledged.
+    clock
+        Gives ``received_at``, UTC microseconds.
+
+    Raises
+    ------
+    StateError
+        The file cannot be used.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        create: bool = True,
+        lazy: bool = False,
+        config: FileConfig | None = None,
+        clock: Callable[[], int] = utc_micros,
+    ) -> None:
+        self._database = Database(path, create=create, lazy=lazy, config=config)
+        self._clock = clock
+        self._history, self._most = self._database.config.history, self._database.config.most
+        retention = Retention(self._database, self._database.config.events_days, drop_old, "events", clock)
+        self._writer = GroupCommit(self._database, retention.run)
+
+    def __enter__(self) -> SqliteState:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Write what waits, and close the file."""
+        self._writer.close()
+        self._database.close()
+
+    def prepare(self) -> None:
+        """Do nothing: a file was brought up to date when it was opened."""
+
+    def check(self) -> None:
+        """See that the file can be used, and is the one that was opened; raises StateError where it is not."""
+        self._database.check()
+
+    def history(self, user_id: str, version: int | None = None) -> ViewerHistory:
+        """Return a viewer's newest events, oldest first; ``version`` reads them as they were then.
+
+        An event with a time stands at its time; one without stands where it arrived.
+
+        Raises
+        ------
+        NotFoundError
+            Events that were in that version were dropped.
+        StateError
+            The file cannot be used.
+        """
+        rows = self._database.rows(_READ, (user_id, _LATEST if version is None else version, self._history))
+        short = version is not None and len(rows) < self._history
+        if short and self._database.rows("SELECT 1 FROM viewers WHERE user_id = ?", (user_id,)):
+            path = f"'{self._database.path}'"
+            raise NotFoundError(f"the history of '{user_id}' at version {version} is no longer kept in {path}")
+        return history_of(user_id, rows[::-1])
+
+    def histories(self, user_ids: Sequence[str]) -> list[ViewerHistory]:
+        """Return several viewers' histories of now."""
+        return [self.history(user_id) for user_id in user_ids]
+
+    def append(self, events: Sequence[ViewerEvent]) -> int:
+        """Add events, all or none; one whose ``event_id`` the viewer already has is ignored. Returns how many were new.
+
+        With ``synchronous=full`` they are on the disk when this returns. Events of other threads may go in the same
+        transaction.
+
+        Raises
+        ------
+        RequestError
+            An event cannot be what a viewer did; see :func:`foveate.state.event_checks.check_events`.
+        StateError
+            The file cannot be used, or was not free for ``write_timeout_s``: nothing was kept, unless the message says
+            that this is not known.
+        """
+        now = self._clock()
+        check_events(events, now)
+        rows = [row_of(event, now) for event in events]
+        return self._writer.run(lambda connection: insert(connection, rows, self._most)) if rows else 0
+
+    def import_events(self, events: pl.DataFrame | pl.LazyFrame, source: str = "") -> int:
+        """Add a table of events, of each viewer the newest that a history holds. Returns how many were new.
+
+        Into an empty file all of them go in one transaction; into one that serves, in many.
+
+        Parameters
+        ----------
+        events, source
+            As :func:`foveate.state.sqlite.event_table.event_rows` takes them.
+
+        Raises
+        ------
+        SchemaError
+            A needed column is missing.
+        """
+        # One more than is kept: so the store remembers that there were older ones.
+        frame = event_rows(events, source, self._most + 1)
+        rows = frame.select(*INSERTED, pl.lit(self._clock()).alias("received_at")).iter_rows()
+        with self._database.write() as connection:
+            if connection.execute("SELECT 1 FROM events LIMIT 1").fetchone() is None:
+                return fill(connection, rows, self._most)
+        return sum(self._imported(part) for part in in_parts(rows, _PAGE))
+
+    def imports(self) -> dict[str, int]:
+        """Return the logs that were imported, by their hashes, each with how many of its events were new."""
+        return dict(self._database.rows("SELECT content_hash, events FROM imports"))
+
+    def remember_import(self, content_hash: str, events: int) -> None:
+        """Keep that a log was imported, with how many of its events were new; one that is known stays as it is."""
+        with self._database.write() as connection:
+            connection.execute("INSERT OR IGNORE INTO imports VALUES (?, ?, ?)", (content_hash, events, self._clock()))
+
+    def forget(self, user_id: str) -> int:
+        """Erase everything that a viewer did. Returns how many events that were."""
+        statements = ("DELETE FROM events WHERE user_id = ?", "DELETE FROM viewers WHERE user_id = ?")
+        return self._database.erase(statements, user_id)
+
+    def users(self, limit: int) -> list[str]:
+        """Return the ids of up to ``limit`` viewers, in the order of their ids."""
+        rows = self._database.rows("SELECT DISTINCT user_id FROM events ORDER BY user_id LIMIT ?", (limit,))
+        return [row[0] for row in rows]
+
+    def version(self) -> int:
+        """Return the newest version that was given, 0 before there is one."""
+        # The table stands there as soon as one event was ever kept, and outlives it.
+        rows = self._database.rows("SELECT seq FROM sqlite_sequence WHERE name = 'events'")
+        return int(rows[0][0]) if rows else 0
+
+    def holds(self, events: Sequence[KeptEvent]) -> int:
+        """Return how many of these events are here, by viewer and id."""
+        found = 0
+        for part in in_parts(events, _NAMED):
+            names = [name for one in part for name in (one.event.user_id, one.event.event_id)]
+            found += self._database.rows(_HOLDS.format(", ".join(["(?, ?)"] * len(part))), names)[0][0]
+        return int(found)
+
+    def kept(self) -> Iterator[Sequence[KeptEvent]]:
+        """Yield every event, page by page, in the order of arrival."""
+        sql = (
+            "SELECT seq, received_at, user_id, item_id, kind, value, occurred_at, event_id, impression_id, text"
+            " FROM events WHERE seq > ? ORDER BY seq LIMIT ?"
+        )
+        last = 0
+        while rows := self._database.rows(sql, (last, _PAGE)):
+            yield [KeptEvent(ViewerEvent(*event), seq, received_at) for seq, received_at, *event in rows]
+            last = rows[-1][0]
+
+    def keep(self, events: Sequence[KeptEvent]) -> int:
+        """Add events of another store, all or none. Returns how many were new.
+
+        An event keeps its version where nobody has it and it is above all that its viewer has, and else gets a new one.
+        """
+        check_kinds([one.event for one in events])
+        with self._database.write() as connection:
+            return keep(connection, events, self._most)
+
+    def move_export(self, name: str, version: int) -> None:
+        """Say that an export has read all events up to a version: newer ones are not dropped before it has them."""
+        move_export(self._database, name, "events", version)
+
+    def _imported(self, rows: Sequence[tuple[Any, ...]]) -> int:
+        with self._database.write() as connection:
+            return insert(connection, not_dropped(connection, rows), self._most)

@@ -1,0 +1,176 @@
+"""A plan: how many replicas, machines and GPUs a load takes, and what they cost a month."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from foveate.core.errors import ConfigError
+from foveate_capacity.costs import Costs
+from foveate_capacity.fleet import Fleet, Unit, fleet_of
+from foveate_capacity.limits import limits
+from foveate_capacity.prices import GIB, Prices
+from foveate_capacity.queueing import How, Line, Load
+from foveate_capacity.search_methods import BUNDLES, FLOAT, Part, parts, shard_bytes
+from foveate_capacity.worker_groups import Crew, Way, crews_of
+
+_FOUND: Final = 200
+"""Candidates that a shard sends back, with code and score each."""
+_DAY_S: Final = 86_400
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a load takes.
+
+    Parameters
+    ----------
+    parts
+        What a request goes through, the costliest first.
+    fleet
+        The machines.
+    replicas
+        Processes of each deployment, each on a core; ``shard`` stands for the replicas of all shards.
+    shards
+        Parts that the videos' vectors are cut into; 0 for none.
+    search_s
+        Seconds that a shard takes for a batch and for each request in it; None without shards.
+    lines
+        All figures.
+    notes
+        What they rest on.
+    """
+
+    load: Load
+    parts: tuple[Part, ...]
+    fleet: Fleet
+    replicas: Mapping[str, int]
+    shards: int
+    search_s: tuple[float, float] | None
+    lines: tuple[Line, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def monthly(self) -> float:
+        """The cost a month, in the price table's currency."""
+        return next(line.value for line in self.lines if line.what == "cost")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {
+            "lines": [vars(line) for line in self.lines],
+            "parts": [vars(part) for part in self.parts],
+            "notes": list(self.notes),
+        }
+
+
+def plan(load: Load, costs: Costs, prices: Prices) -> Plan:
+    """Plan for a load.
+
+    Raises
+    ------
+    ConfigError
+        A request cannot be answered before its deadline, no node of the table holds a replica, or the GPU is unknown.
+    """
+    way = Way.of(load, costs, prices)
+    own = parts(costs, load.items, load.largest_batch, exact=way.exact)
+    _check_in_time(load, own, way)
+    crews = crews_of(costs, own, load, way)
+    units = [Unit(crew.name, crew.count(load), crew.memory(costs, load.items) / GIB) for crew in crews]
+    fleet = fleet_of(units, prices)
+    lines = (
+        *_work(load, costs, own, crews, way),
+        *limits(load, costs, prices, exact=way.exact),
+        *_machines(load, costs, units, fleet, way),
+        *_store(load, costs, way),
+        _cost(fleet, way, prices),
+    )
+    replicas = {unit.name: unit.count for unit in units}
+    return Plan(load, tuple(own), fleet, replicas, way.shards, way.search_s, lines, _notes(load, costs, prices))
+
+
+def _check_in_time(load: Load, own: list[Part], way: Way) -> None:
+    alone = sum(part.alone_s for part in own) + way.alone_s
+    if alone < load.deadline_s:
+        return
+    most = max(own, key=lambda part: part.alone_s)
+    raise ConfigError(
+        f"a request over {load.items:,} videos takes {alone:.2f} s even when it comes alone, and has"
+        f" {load.deadline_s:g} s: most of it is '{most.name}' with {most.alone_s:.2f} s: leave that out of the recipe,"
+        " or plan fewer --items"
+    )
+
+
+def _notes(load: Load, costs: Costs, prices: Prices) -> tuple[str, ...]:
+    setting = costs.setting
+    sizes = ", ".join(f"{items:,}" for items in sorted(setting.bundles.values()))
+    world = " of a made-up world" if setting.simulated else ""
+    misfit = max(line.misfit for line in costs.stages.values())
+    notes = [
+        f"measured on {setting.machine}, {setting.cores} cores, {setting.date}, on bundles of {sizes} videos{world};"
+        f" lines and points are at most {100 * misfit:.0f} % apart",
+        f"planned for {100 * load.utilisation:g} % of what replicas can do at most, with one node of each kind lost",
+        f"prices of {prices.date}, assumed: {'; '.join(prices.assumed.values())}",
+    ]
+    if load.items > costs.items:
+        known = "growth as measured, drawn out" if costs.grows else "one size was measured: all costs taken to grow"
+        notes.append(f"{load.items / costs.items:,.0f} times the largest catalogue that was measured: {known}")
+    return tuple(notes)
+
+
+def _work(load: Load, costs: Costs, own: list[Part], crews: Sequence[Crew], way: Way) -> list[Line]:
+    how: How = "calculated" if load.items > costs.items else "measured"
+    lines = [Line("a request", part.name, 1e3 * part.full_s, "ms of a core", how, "in a full batch") for part in own]
+    lines += [
+        Line(
+            "a request", f"one {crew.name} replica", 1 / crew.full_s, "requests/s", "calculated", "at most, on one core"
+        )
+        for crew in crews
+    ]
+    if load.gpu:
+        on = f"{load.gpu}, by its bandwidth"
+        lines.append(Line("a request", "a batch of 32", 1e3 * way.alone_s, "ms of a GPU", "calculated", on))
+    return lines
+
+
+def _machines(load: Load, costs: Costs, units: list[Unit], fleet: Fleet, way: Way) -> list[Line]:
+    memory, about = costs.memory, "machines"
+    vectors = memory.width * FLOAT
+    rest = load.items * max(0.0, memory.per_item["all"] - vectors) / GIB
+    lines = [
+        Line(about, "item vectors", load.items * vectors / GIB, "GiB", "calculated", "items x width x 4 bytes"),
+        Line(about, "all else of a bundle", rest, "GiB", "calculated", "bytes a video, as measured"),
+    ]
+    if way.shards:
+        index = shard_bytes(load.items, memory.width) / BUNDLES / GIB
+        lines.append(Line(about, "index", index, "GiB", "calculated", "whole vectors and their codes"))
+        lines.append(Line(about, "shards of the items", way.shards, "", "calculated", "of both bundles that are held"))
+    for unit in units:
+        why = f"{unit.memory_gib:.1f} GiB each, with two bundles"
+        lines.append(Line(about, f"{unit.name} replicas", unit.count, "", "calculated", why))
+    for group in fleet.groups:
+        why = f"{group.each} each, one node spare"
+        lines.append(Line(about, f"nodes for {group.unit}", group.nodes, group.kind, "calculated", why))
+    spare = "one group of shards spare" if way.gpus else ""
+    lines.append(Line(about, "GPUs", way.gpus, load.gpu, "calculated", spare))
+    return lines
+
+
+def _store(load: Load, costs: Costs, way: Way) -> list[Line]:
+    memory, network, about = costs.memory, costs.network, "store and network"
+    http, shards = network.asked + network.answered, way.shards * (memory.width * FLOAT + _FOUND * 2 * FLOAT)
+    kept, recorded = load.viewers * memory.per_viewer / GIB, load.qps * memory.per_request * _DAY_S / GIB
+    return [
+        Line(about, "histories", kept, "GiB", "calculated", "viewers of 50 events"),
+        Line(about, "slates recorded", recorded, "GiB a day", "calculated", "every one, with its features"),
+        Line(about, "HTTP", http, "bytes a request", "measured"),
+        Line(about, "to shards", shards, "bytes a request", "calculated", "a vector out, 200 codes and scores back"),
+        Line(about, "network", load.qps * (http + shards) * 8 / 1e9, "Gbit/s", "calculated"),
+    ]
+
+
+def _cost(fleet: Fleet, way: Way, prices: Prices) -> Line:
+    hourly = fleet.hourly + way.gpus * way.gpu_hourly
+    unit = f"{prices.currency} a month"
+    return Line("cost", "cost", hourly * prices.hours_a_month, unit, "calculated", "at assumed prices")

@@ -1,0 +1,276 @@
+"""Replicas of the graph: the ingress with its stages, and the retriever and the ranker on their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import simpy
+
+from foveate_capacity.costs import RECORD
+from foveate_capacity.simulator.batcher import Call, SimBatcher
+from foveate_capacity.simulator.cores import Loop, Process, Steps
+from foveate_capacity.simulator.environment import Ground
+from foveate_serve.stages.breaker import Breaker
+from foveate_serve.stages.served import RANKING_SHARE, RETRIEVAL_SHARE
+from foveate_serve.stages.sharded import SEARCH_SHARE
+from foveate_serve.stages.writer import BATCH, GATHER_S
+
+HYDRATE: Final = ("hydrate",)
+RETRIEVE: Final = ("retrieve",)
+SEARCH: Final = ("search",)
+RANK: Final = ("rank", "select")
+"""What goes through a ranker's thread in one batch."""
+
+Ask = Callable[["Ingress", float, list[Call]], Steps]
+"""Has a stage answer until a moment; the steps end with None, or with what went wrong."""
+
+
+class Replica:
+    """One copy of a deployment: a process with its event loop. It can die and come back.
+
+    Parameters
+    ----------
+    ground
+        What all parts share.
+    name
+        Of the deployment.
+    """
+
+    def __init__(self, ground: Ground, name: str) -> None:
+        self.ground, self.name = ground, name
+        self.start()
+
+    def start(self) -> None:
+        """Begin with nothing to do, as a new process."""
+        self.process = self.ground.process(self.name)
+        self.loop = Loop(self.ground.env, self.process)
+        self.gone = self.ground.env.event()
+        self.asked = 0
+        """Requests under way."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether it answers."""
+        return not self.gone.triggered
+
+    def die(self) -> None:
+        """Lose everything that is under way."""
+        self.process.die()
+        self.gone.succeed()
+
+    def thread(self) -> Loop:
+        """Return a thread of this process."""
+        return Loop(self.ground.env, self.process)
+
+    def batcher(self, stages: tuple[str, ...], thread: Loop) -> SimBatcher:
+        """Return a batcher for some stages."""
+        ground = self.ground
+        return SimBatcher(
+            ground.env,
+            thread,
+            ground.scenario.largest_batch,
+            lambda requests: ground.batch_s(stages, requests),
+            ground.tally("+".join(stages)),
+        )
+
+
+class StageReplica(Replica):
+    """A retriever, a ranker or a shard in a process of its own.
+
+    Parameters
+    ----------
+    stages
+        What goes through its thread in one batch.
+    search
+        The shards that it asks before; None for none.
+    """
+
+    def __init__(self, ground: Ground, name: str, stages: tuple[str, ...], search: Pool | None = None) -> None:
+        self._stages, self._search = stages, search
+        super().__init__(ground, name)
+
+    def start(self) -> None:
+        """Begin anew."""
+        super().start()
+        self._batcher = self.batcher(self._stages, self.thread())
+
+    def serve(self, calls: list[Call], deadline: float) -> Steps:
+        """Answer one call that came over a hop; ends with what part of the catalogue was searched for it."""
+        yield from self.loop.run(self.ground.scenario.timing.hop_callee_s)
+        searched = (yield from self._search.seen(self, deadline)) if self._search else 1.0
+        call = self._batcher.ask()
+        calls.append(call)
+        yield call.answered
+        return searched
+
+
+class Ingress(Replica):
+    """Answers requests: by its own stages, or by those that it is given.
+
+    Parameters
+    ----------
+    retrieve, rank
+        Ask other replicas; None has this one do the work.
+    """
+
+    def __init__(self, ground: Ground, name: str, retrieve: Ask | None, rank: Ask | None) -> None:
+        self._elsewhere = (retrieve, rank)
+        super().__init__(ground, name)
+
+    def start(self) -> None:
+        """Begin anew."""
+        super().start()
+        env = self.ground.env
+        self._hydrator = self.batcher(HYDRATE, self.thread())
+        shared = self.thread()
+        retrieve, rank = self._elsewhere
+        self._retrieve = retrieve or _here(self.batcher(RETRIEVE, shared))
+        self._rank = rank or _here(self.batcher(RANK, shared))
+        self._breakers = [Breaker(clock=lambda: float(env.now)) for _ in range(2)]
+        self._writer = _Writer(self.ground, self.process)
+        self._admitted = 0
+
+    def answer(self) -> Steps:
+        """Answer one request; ends with its status and what was degraded."""
+        timing, scenario = self.ground.scenario.timing, self.ground.scenario
+        if self._admitted >= scenario.max_ongoing:
+            yield from self.loop.run(timing.refused_s)
+            return 503, ()
+        self._admitted += 1
+        yield from self.loop.run(timing.ingress_s / 2)
+        degraded = yield from self._stages(self.ground.env.now, scenario.deadline_s)
+        yield from self.loop.run(timing.ingress_s / 2)
+        self._admitted -= 1
+        self._writer.add()
+        return 200, degraded
+
+    def _stages(self, began: float, deadline_s: float) -> Steps:
+        yield self._hydrator.ask().answered
+        reason = yield from self._guarded(0, "retriever", began + RETRIEVAL_SHARE * deadline_s)
+        if not reason:
+            reason = yield from self._guarded(1, "ranker", began + RANKING_SHARE * deadline_s)
+        if not reason:
+            return ()
+        # The order of retrieval answers, or everyone's favourites; the slate is chosen in a thread of its own.
+        yield self.process.work(self.ground.scenario.timing.batch_s(("select",), 1))
+        return (reason,)
+
+    def _guarded(self, which: int, name: str, due: float) -> Steps:
+        breaker, ask = self._breakers[which], (self._retrieve, self._rank)[which]
+        if not breaker.may_ask():
+            return f"{name}_lost"
+        calls: list[Call] = []
+        reason = yield from ask(self, due, calls)
+        breaker.told(well=reason is None)
+        if reason is None:
+            return None
+        for call in calls:
+            call.given_up = True
+        return f"{name}_{reason}"
+
+
+def _here(batcher: SimBatcher) -> Ask:
+    def ask(caller: Ingress, due: float, calls: list[Call]) -> Steps:
+        env, call = caller.ground.env, batcher.ask()
+        calls.append(call)
+        yield call.answered | env.timeout(max(0.0, due - env.now))
+        return None if call.answered.triggered else "slow"
+
+    return ask
+
+
+class _Writer:
+    """Writes after the reply, many requests in one go."""
+
+    def __init__(self, ground: Ground, process: Process) -> None:
+        self._ground, self._process = ground, process
+        self._waiting = 0
+        self._running = False
+
+    def add(self) -> None:
+        """Have one more written."""
+        self._waiting += 1
+        if not self._running:
+            self._running = True
+            self._ground.env.process(self._write())
+
+    def _write(self) -> Steps:
+        while self._waiting:
+            yield self._ground.env.timeout(GATHER_S)
+            batch = min(self._waiting, BATCH)
+            self._waiting -= batch
+            yield self._process.work(self._ground.batch_s((RECORD,), batch))
+        self._running = False
+
+
+class Pool:
+    """The replicas of a deployment that others ask, or of its shards: one of each answers a request.
+
+    Parameters
+    ----------
+    shards
+        The replicas of each shard; all replicas in one where there are none.
+    """
+
+    def __init__(self, ground: Ground, shards: list[list[StageReplica]]) -> None:
+        self._ground = ground
+        self._shards = shards
+
+    def ask(self, caller: Ingress, due: float, calls: list[Call]) -> Steps:
+        """Have one replica answer."""
+        yield from caller.loop.run(self._ground.scenario.timing.hop_caller_s)
+        [answered] = yield from self._until(due, calls)
+        if answered is None:
+            return "slow"
+        return None if answered else "lost"
+
+    def seen(self, caller: Replica, deadline: float) -> Steps:
+        """Have every shard answer; ends with the share of those that did in their part of the time."""
+        env = self._ground.env
+        due = env.now + SEARCH_SHARE * (deadline - env.now)
+        yield from caller.loop.run(self._ground.scenario.timing.hop_caller_s * len(self._shards))
+        calls: list[Call] = []
+        answered = yield from self._until(due, calls)
+        for call in calls:
+            call.given_up = True
+        found = sum(bool(one) for one in answered) / len(self._shards)
+        self._ground.missed += found < 1
+        return found
+
+    def _until(self, due: float, calls: list[Call]) -> Steps:
+        """Ask one replica of each shard; ends with whether each answered, None where it has not until ``due``."""
+        env = self._ground.env
+        flows = [env.process(self._one(shard, calls, due)) for shard in self._shards]
+        every = flows[0] if len(flows) == 1 else env.all_of(flows)
+        yield every | env.timeout(max(0.0, due - env.now))
+        return [flow.value if flow.triggered else None for flow in flows]
+
+    def _one(self, shard: list[StageReplica], calls: list[Call], due: float) -> Steps:
+        """Ask one replica, and another one where it is lost; ends with whether one answered."""
+        for _ in range(2):
+            replica = self._picked(shard)
+            if replica is None:
+                return False
+            answered = yield from through(replica, replica.serve(calls, due))
+            if answered is not None:
+                return True
+        return False
+
+    def _picked(self, shard: list[StageReplica]) -> StageReplica | None:
+        """Return the less busy of two, as Ray Serve's router does."""
+        two = self._ground.rng.sample(shard, min(2, len(shard)))
+        alive = [replica for replica in two if replica.alive] or [replica for replica in shard if replica.alive]
+        return min(alive, key=lambda replica: replica.asked, default=None)
+
+
+def through(replica: Replica, steps: Steps) -> Steps:
+    """Go through steps on a replica; ends with ``[what they end with]``, or with None where the replica is lost."""
+    env, gone = replica.ground.env, replica.gone
+    replica.asked += 1
+    flow: simpy.Process = env.process(steps)
+    yield flow | gone
+    if not flow.triggered:
+        return None
+    replica.asked -= 1
+    return [flow.value]

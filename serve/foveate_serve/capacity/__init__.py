@@ -1,1 +1,0 @@
-"""How much machine a load needs: costs that were measured, a plan made from them, and a simulator of the graph."""

@@ -1,0 +1,5 @@
+"""Where a sweep's figures are written beside its folder: Weights & Biases, TensorBoard."""
+
+from foveate._moved import names_of
+
+__getattr__ = names_of("foveate_tune.tracking", "foveate_tune.tracking.wandb")
