@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
 from types import ModuleType
 from typing import Any, Final
 
@@ -135,7 +136,7 @@ def names_of(old: str, new: str) -> Callable[[str], Any]:
     """Return a ``__getattr__`` for a package that has the name of a former module: its names are those of ``new``."""
 
     def find(name: str) -> Any:
-        if name.startswith("__"):
+        if name.startswith("__") or find_spec(f"{old}.{name}"):
             raise AttributeError(name)
         value = getattr(importlib.import_module(new), name)
         warnings.warn(f"{name} of '{old}' is in '{new}' now", DeprecationWarning, stacklevel=2)

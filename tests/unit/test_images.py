@@ -134,7 +134,7 @@ def test_the_wheel_is_built_from_what_docker_is_given(tmp_path: Path) -> None:
     subprocess.run(words, cwd=source, check=True, capture_output=True)
     [wheel] = (tmp_path / "wheels").glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
-    packages = {"foveate", "foveate_cli", "foveate_cluster", "foveate_serve", "foveate_tune"}
+    packages = {"foveate", "foveate_cli", "foveate_cluster", "foveate_serve", "foveate_capacity", "foveate_tune"}
     assert {name.split("/")[0] for name in names if "dist-info" not in name} == packages
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert any(name.endswith("entry_points.txt") for name in names)
