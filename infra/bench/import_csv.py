@@ -21,7 +21,7 @@ import polars as pl
 
 from foveate.data.importing.run import import_dataset
 from foveate.data.readers.kuairand import KuaiRandReader
-from foveate.data.world.kuairand import write_kuairand
+from lab.made_up_kuairand import write_kuairand
 
 TIME_GOAL = 3.5
 GIB_GOAL = 4.0

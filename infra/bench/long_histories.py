@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from foveate.attention.base import MixerConfig, SequenceContext
 from foveate.core.messages import NO_TIME
 from foveate.encoder.model import Block, EncoderConfig
-from foveate.encoder.training.memory import kept_memory
+from foveate.encoder.training.train import kept_memory
 
 MIXERS = ("linear", "multi_head")
 LENGTHS = (512, 1024, 2048, 4096, 8192)

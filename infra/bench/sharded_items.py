@@ -28,9 +28,9 @@ from foveate.data.events import Histories
 from foveate.data.fitting import FitContext
 from foveate.data.schema import ITEMS
 from foveate.encoder.model import EncoderConfig
-from foveate.encoder.training.memory import kept_memory
 from foveate.encoder.training.run import Run
 from foveate.encoder.training.settings import TrainConfig
+from foveate.encoder.training.train import kept_memory
 
 WAYS = ("whole", "sharded")
 WARM = 5

@@ -29,9 +29,9 @@ from foveate.data.importing.run import import_dataset
 from foveate.data.importing.stream import LogPart, read_events
 from foveate.data.readers.kuairand import KuaiRandReader
 from foveate.data.signals import Signals
-from foveate.data.world.kuairand import write_kuairand
 from foveate.encoder.model import EncoderConfig
 from foveate.encoder.training.train import EpochReport, TrainConfig, train_encoder
+from lab.made_up_kuairand import write_kuairand
 
 SIGNALS = Signals(positive=("watch",))
 """Every watch: the longest histories that the log has."""

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import json
 import platform
+import statistics
+import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import nnls
+from threadpoolctl import threadpool_limits
+
 from foveate._version import __version__
 from foveate.bundle import Bundle, default_state
 from foveate.core.errors import BundleError
 from foveate.core.messages import RecommendRequest
+from foveate.retrieval.index.base import VectorIndex
+from foveate.retrieval.index.inverted import Inverted
 from foveate.state.sqlite.store import SqliteState
-from foveate_capacity.costs import Costs, Line, Network, Point, Setting
-from foveate_capacity.fit import fit
+from foveate_capacity.costs import Costs, Line, Lookup, Network, Point, Setting
 from foveate_capacity.footprint import measure_memory
-from foveate_capacity.lookup import measure_lookup
 from foveate_capacity.overhead import Share, measure_server, server_costs
 from foveate_capacity.timing import Asked, Timed, time_stages
 from foveate_cluster.ray_cluster import usable_cpus
@@ -164,3 +171,91 @@ def _processor() -> str:
         return platform.processor() or platform.machine()
     names = [line.partition(":")[2].strip() for line in told.splitlines() if line.startswith("model name")]
     return names[0] if names else platform.machine()
+
+
+GROWTH = 0.1
+"""Least share by which a request must cost more over the largest catalogue than over the smallest to count as growth:
+less is noise, and drawn out to a large catalogue it would drown the rest."""
+
+
+def fit(points: Sequence[Point]) -> Line:
+    """Return the line nearest to the points, small and large batches counting alike.
+
+    Growth with the catalogue is told apart only where the points are of catalogues of several sizes. Source: Lawson and
+    Hanson, Solving Least Squares Problems (1974), chapter 23: least squares without negative terms.
+
+    Parameters
+    ----------
+    points
+        At least two, of one stage.
+    """
+    line = _fitted(points, growing=len({point.items for point in points}) > 1)
+    if line.per_item_s is None or _grows(line, points):
+        return line
+    return replace(_fitted(points, growing=False), per_item_s=0.0)
+
+
+def _grows(line: Line, points: Sequence[Point]) -> bool:
+    few, many = min(point.items for point in points), max(point.items for point in points)
+    return line.seconds(1, many) > (1 + GROWTH) * line.seconds(1, few)
+
+
+def _fitted(points: Sequence[Point], *, growing: bool) -> Line:
+    requests = np.array([point.requests for point in points], dtype=np.float64)
+    items = np.array([point.items for point in points], dtype=np.float64)
+    seconds = np.array([point.seconds for point in points], dtype=np.float64)
+    columns = [np.ones_like(requests), requests]
+    if growing:
+        columns += [requests * items, items]
+    # Divided by what was measured, a row's distance is relative.
+    rows = np.stack(columns, axis=1) / seconds[:, None]
+    scale = rows.max(axis=0)
+    terms, distance = nnls(rows / scale, np.ones_like(seconds))
+    terms /= scale
+    return Line(
+        fixed_s=float(terms[0]),
+        per_request_s=float(terms[1]),
+        per_item_s=float(terms[2]) if growing else None,
+        fixed_per_item_s=float(terms[3]) if growing else 0.0,
+        items=int(items.max()),
+        misfit=float(distance / np.sqrt(len(seconds))),
+    )
+
+
+_CLUSTERS: Final = 1000
+_SPREAD: Final = 0.5
+"""Deviation within a cluster beside that of their centres, as trained encoders lay items out: never white noise."""
+_VIEWERS: Final = 60
+_FOUND: Final = 200
+_NOTHING: Final = np.empty(0, dtype=np.int32)
+
+
+def measure_lookup(width: int, items: int, recall: float) -> Lookup:
+    """Build an index over made-up vectors, and read as few of its lists as find ``recall`` of the true best 200."""
+    rng = np.random.default_rng(0)
+    centres = rng.standard_normal((_CLUSTERS, width), dtype=np.float32)
+
+    def near(count: int) -> NDArray[np.float32]:
+        noise = rng.standard_normal((count, width), dtype=np.float32)
+        return np.asarray(centres[rng.integers(0, _CLUSTERS, count)] + np.float32(_SPREAD) * noise)
+
+    item_ID, viewer_BD = near(items), near(_VIEWERS)
+    with threadpool_limits(1):
+        index = Inverted().build(item_ID, 0)
+        best = [set(np.argpartition(-(item_ID @ viewer), _FOUND)[:_FOUND].tolist()) for viewer in viewer_BD]
+        found, took = _searched(index, viewer_BD, best)
+        while found < recall and index.probes < index.most_probes:
+            index.probes = min(2 * index.probes, index.most_probes)
+            found, took = _searched(index, viewer_BD, best)
+    return Lookup(items, width, index.most_probes, index.probes, found, took)
+
+
+def _searched(index: VectorIndex, viewer_BD: NDArray[np.float32], best: list[set[int]]) -> tuple[float, float]:
+    """Return the mean recall and the median seconds of this thread's work."""
+    shares, seconds = [], []
+    for viewer, own in zip(viewer_BD, best, strict=True):
+        began = time.thread_time()
+        found = index.search(viewer, _FOUND, _NOTHING)
+        seconds.append(time.thread_time() - began)
+        shares.append(len(own.intersection(found.tolist())) / _FOUND)
+    return statistics.fmean(shares), statistics.median(seconds)

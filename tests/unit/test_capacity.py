@@ -28,9 +28,7 @@ from foveate_capacity.costs import (
     read_costs,
     write_costs,
 )
-from foveate_capacity.fit import fit
-from foveate_capacity.lookup import measure_lookup
-from foveate_capacity.measure import slowness
+from foveate_capacity.measure import fit, measure_lookup, slowness
 from foveate_capacity.plan import Plan, plan
 from foveate_capacity.prices import read_prices
 from foveate_capacity.queueing import Load

@@ -17,8 +17,7 @@ from foveate.data.catalog import Catalog
 from foveate.data.events import Histories
 from foveate.data.fitting import FitContext
 from foveate.encoder.model import EncoderConfig, SequenceEncoder
-from foveate.encoder.rollout import rollout
-from foveate.encoder.trained import TrainedEncoder
+from foveate.encoder.trained import TrainedEncoder, rollout
 from foveate.encoder.training.train import TrainConfig, train_encoder
 
 WINDOW, ITEM_COUNT = 6, 20

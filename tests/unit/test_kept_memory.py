@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from foveate.encoder.training.memory import kept_memory
+from foveate.encoder.training.train import kept_memory
 
 PARTS, VALUES = 16, 1 << 20
 PAGES = PARTS * VALUES * 4 // resource.getpagesize()

@@ -11,11 +11,11 @@ from foveate.core.config import from_dict
 from foveate.core.errors import ConfigError
 from foveate.core.messages import NO_TIME
 from foveate.data.events import Events
-from foveate.data.followed import followed
 from foveate.data.schema import EVENT_KINDS
 from foveate.data.split import SplitConfig, Stage, windows
 from foveate.ranking.labels import LIKED, Labels, watch_quantiles
 from foveate.recommend.recipe import Recipe
+from foveate.training.examples import followed
 
 DAY = 86_400_000_000
 Row = tuple[int, int, str, float, int]

@@ -10,7 +10,7 @@ import pytest
 from foveate.bundle import Bundle
 from foveate.core.config import from_dict
 from foveate.core.messages import NO_TIME, Query
-from foveate.encoder.target import target_attention
+from foveate.encoder.trained import target_attention
 from foveate.recommend.recipe import Recipe
 from foveate.retrieval.attention import AttentionSource
 

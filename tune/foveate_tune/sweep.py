@@ -29,19 +29,20 @@ from typing import Any
 import ray
 import yaml
 
+from foveate import __version__
 from foveate.core.config import to_dict
 from foveate.core.errors import FoveateError, StorageError, TrainingError
 from foveate.core.progress import report_progress
-from foveate.data.dataset import open_dataset
+from foveate.data.dataset import Dataset, open_dataset
 from foveate.recommend.recipe import Recipe
 from foveate.storage.folder import Folder, Place
 from foveate.storage.transfer import at_hand
+from foveate_cluster.code_version import commit
 from foveate_cluster.connection import check_local, cluster
 from foveate_cluster.ray_cluster import check_address
 from foveate_cluster.remote import run_on_cluster
 from foveate_cluster.resources import Resources
 from foveate_tune.config import SweepConfig
-from foveate_tune.facts import facts_of
 from foveate_tune.levels.base import Baselines, Problem
 from foveate_tune.news import SweepPlan
 from foveate_tune.plan import planned
@@ -231,3 +232,16 @@ def _absolute(place: Place) -> Place:
 
 def _write_yaml(folder: Folder, name: str, payload: Mapping[str, Any]) -> None:
     folder.write(name, yaml.safe_dump(dict(payload), sort_keys=False, allow_unicode=True))
+
+
+def facts_of(config: SweepConfig, dataset: Dataset, problem: Problem) -> dict[str, Any]:
+    """Return what stands in the sweep, in each of its trials and in what is trained from it."""
+    manifest = dataset.manifest
+    return {
+        "foveate": __version__,
+        "commit": commit(),
+        "data": {"title": dataset.title, "hash": manifest.content_hash, "simulated": manifest.simulated},
+        "protocol": config.recipe.protocol,
+        "validation_viewers": problem.viewers,
+        "seed": config.seed,
+    }

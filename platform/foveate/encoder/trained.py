@@ -6,7 +6,7 @@ Shapes: ``B`` viewers, ``L`` positions, ``H`` heads, ``I`` items, ``N`` some of 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Self
 
@@ -23,7 +23,6 @@ from foveate.encoder.content import Content
 from foveate.encoder.embedding.lookup import WholeTable
 from foveate.encoder.inputs.base import ItemInputConfig
 from foveate.encoder.model import EncoderConfig, SequenceEncoder
-from foveate.encoder.rollout import rollout
 
 _BATCH = 256
 """Histories encoded together, so that a large batch of queries needs no more memory than this many."""
@@ -128,7 +127,7 @@ class TrainedEncoder:
     def attention(self, histories: Histories, now: NDArray[np.int64] | None = None) -> list[NDArray[np.float32]] | None:
         """Return how much of the encoder's look at each viewer went to each event: where it looked, not why.
 
-        The shares are those of :func:`foveate.encoder.rollout.rollout`. They say which events the answer was gathered
+        The shares are those of :func:`foveate.encoder.trained.rollout`. They say which events the answer was gathered
         from; taking an event away may change the answer more, or less, than its share.
 
         Parameters
@@ -222,3 +221,48 @@ class TrainedEncoder:
 
 def _to_numpy(value: Tensor) -> NDArray[np.float32]:
     return np.ascontiguousarray(value.detach().cpu().numpy())
+
+
+def rollout(weights: Sequence[Tensor]) -> Tensor:
+    """Return ``[B, L]``: how much of what the newest position holds came from each event; rows sum to one.
+
+    The shares of each block are the mean over its heads. What a block adds stands beside what came in, so each counts
+    for half: through two blocks the newest event always keeps at least a quarter. Source: Abnar and Zuidema,
+    Quantifying Attention Flow in Transformers (2020), section 3, "attention rollout".
+
+    Parameters
+    ----------
+    weights
+        Of each block, the first one first, ``[B, H, L, L]``, none of them negative. Rows need not sum to one; one that
+        gives no weight at all looks at itself.
+    """
+    newest = weights[-1].new_zeros(weights[-1].shape[::3])
+    newest[:, -1] = 1.0
+    for block in reversed(weights):
+        newest = (newest + (newest[:, None] @ _shares(block))[:, 0]) / 2
+    return newest
+
+
+def _shares(weights: Tensor) -> Tensor:
+    """Return ``[B, L, L]`` of rows that sum to one."""
+    mean_BLL = weights.mean(dim=1)
+    total_BL = mean_BLL.sum(dim=-1, keepdim=True)
+    itself = torch.eye(mean_BLL.shape[-1], device=weights.device, dtype=mean_BLL.dtype)
+    return torch.where(total_BL > 0, mean_BLL / total_BL.clamp(min=torch.finfo(mean_BLL.dtype).tiny), itself)
+
+
+def target_attention(candidate_ND: NDArray[np.float32], event_LD: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return ``[N]``: each candidate against the history as the candidate itself would weigh it.
+
+    The candidate ``v`` weighs the events ``h`` by the softmax of ``v . h / sqrt(D)``, and is matched with their
+    weighted sum. An encoder reads a history once for all candidates; here one event that is much like the candidate is
+    enough. A history without events answers 0. Source: Zhou et al., Deep Interest Network (2018), section 4.3, with
+    the softmax that they leave out.
+    """
+    if not len(event_LD):
+        return np.zeros(len(candidate_ND), dtype=np.float32)
+    match_NL = candidate_ND @ event_LD.T
+    logit_NL = match_NL / np.sqrt(event_LD.shape[1])
+    weight_NL = np.exp(logit_NL - logit_NL.max(axis=1, keepdims=True))
+    # A weighted sum of events against the candidate is the weighted sum of the matches.
+    return np.asarray((weight_NL * match_NL).sum(axis=1) / weight_NL.sum(axis=1), dtype=np.float32)

@@ -17,8 +17,7 @@ from foveate.encoder.distributed.training import train_together
 from foveate.encoder.embedding.mapped import MappedEncoder
 from foveate.encoder.embedding.table import check_shareable
 from foveate.encoder.model import EncoderConfig
-from foveate.encoder.target import target_attention
-from foveate.encoder.trained import TrainedEncoder
+from foveate.encoder.trained import TrainedEncoder, target_attention
 from foveate.encoder.training.train import TrainConfig, train_encoder
 from foveate.retrieval.asked import Asked
 from foveate.retrieval.base import Arrays, CandidateSource, FitContext, SourceConfig

@@ -14,7 +14,6 @@ from foveate.core.messages import NO_TIME
 from foveate.data.catalog import Catalog
 from foveate.data.dataset import Dataset
 from foveate.data.events import Events
-from foveate.data.followed import followed
 from foveate.data.importing.stream import LogPart, read_events
 from foveate.data.split import Stage, Targets, Windows, label_stages, windows
 from foveate.data.worker_group import Crew
@@ -25,7 +24,7 @@ from foveate.recommend.model import Model, learned_vectors, trending_scores
 from foveate.recommend.recipe import Recipe
 from foveate.retrieval.base import CandidateSource, FitContext
 from foveate.training.click_through import wanted_click_through
-from foveate.training.examples import LabelWindow, training_set
+from foveate.training.examples import LabelWindow, followed, training_set
 
 Upto: TypeAlias = Literal["selection", "test", "all"]
 """What a model must not have seen: the selection's targets, the test's, or nothing."""

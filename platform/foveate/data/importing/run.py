@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import json
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TypeVar
 
 import polars as pl
 import pyarrow.parquet as pq
@@ -22,7 +25,6 @@ from foveate.data.cleaning.base import CleaningContext, Pipeline, Tally
 from foveate.data.dataset import MANIFEST, Dataset, Manifest, hash_tables, open_dataset
 from foveate.data.importing.contacts import CONTACTS, DID, ROW, pack
 from foveate.data.importing.derive import derive
-from foveate.data.importing.parallel import in_order
 from foveate.data.importing.report import ImportReport
 from foveate.data.importing.report_builder import ReportBuilder
 from foveate.data.importing.spool import Spool
@@ -349,3 +351,23 @@ def _time_range(contacts: pl.DataFrame) -> tuple[int, int] | None:
         return None
     times = contacts[OCCURRED_AT].dt.timestamp("us").drop_nulls().to_numpy()
     return (int(times.min()), int(times.max())) if len(times) else None
+
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def in_order(function: Callable[[T], R], items: Iterable[T], workers: int = 2) -> Iterator[R]:
+    """Yield ``function(item)`` of each item, in order; at most ``workers + 1`` items are under way.
+
+    Threads are enough where the work is done in compiled code: while one piece computes, the next is read and the
+    last is written.
+    """
+    with ThreadPoolExecutor(workers) as pool:
+        under_way: deque[Future[R]] = deque()
+        for item in items:
+            under_way.append(pool.submit(function, item))
+            if len(under_way) > workers:
+                yield under_way.popleft().result()
+        while under_way:
+            yield under_way.popleft().result()

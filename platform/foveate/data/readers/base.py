@@ -12,8 +12,8 @@ import polars as pl
 from foveate.core.errors import ConfigError
 from foveate.core.registry import Registry, Variant
 from foveate.data.importing.report import SkippedFile
-from foveate.data.raw.table import PIECE, RawTable
-from foveate.data.readers.convert import Column, Converted, Finish, OnError, RowErrors, convert
+from foveate.data.raw.table import BROKEN, PIECE, RawTable
+from foveate.data.readers.convert import Column, Converted, Finish, OnError, RowErrors, convert, id_parser
 from foveate.data.schema import ITEM_ID, ITEMS, OCCURRED_AT, USER_ID, VIEWERS
 
 NO_VIEWERS: Final = pl.DataFrame(schema=VIEWERS)
@@ -162,3 +162,12 @@ class Reader(Variant):
 
 
 Reader.variants = Registry("reader", Reader, "foveate.data.readers")
+
+
+def viewers_of(table: RawTable, user: str) -> pl.DataFrame:
+    """Return viewers: every column but the id ``user``, as it stands, in one JSON object each."""
+    frame = table.whole(list(table.schema)).drop(BROKEN, strict=False)
+    rest = [name for name in frame.columns if name != user]
+    ids = id_parser([(table, user)]).parse(frame[user]).values
+    packed = pl.struct(rest).struct.json_encode() if rest else pl.lit(None, dtype=pl.String)
+    return frame.select(ids.alias(USER_ID), packed.alias("attributes"))

@@ -14,9 +14,8 @@ from foveate.data.importing.contacts import DURATION, SHOWN
 from foveate.data.raw.files import need
 from foveate.data.raw.opening import open_table
 from foveate.data.raw.table import frame_table
-from foveate.data.readers.base import NO_ITEMS, NO_VIEWERS, SAME_MOMENT, ItemTable, LogFile, Reader, Source
+from foveate.data.readers.base import NO_ITEMS, NO_VIEWERS, SAME_MOMENT, ItemTable, LogFile, Reader, Source, viewers_of
 from foveate.data.readers.convert import Column, RowErrors, convert_table, expect_columns
-from foveate.data.readers.viewers import viewers_of
 from foveate.data.schema import ITEM_ID, LONG_VIEW, OCCURRED_AT, USER_ID, WATCH, as_items
 from foveate.data.values.numbers import Flag, Seconds
 from foveate.data.values.text import Id, Text, Words

@@ -13,9 +13,8 @@ from foveate.core.errors import ReaderError, SchemaError
 from foveate.data.raw.files import need
 from foveate.data.raw.opening import open_table
 from foveate.data.raw.table import RawTable, frame_table
-from foveate.data.readers.base import NO_VIEWERS, ItemTable, LogFile, Reader, Source
+from foveate.data.readers.base import NO_VIEWERS, ItemTable, LogFile, Reader, Source, viewers_of
 from foveate.data.readers.convert import Column, RowErrors, convert_table, expect_columns, time_parser
-from foveate.data.readers.viewers import viewers_of
 from foveate.data.schema import ITEM_ID, OCCURRED_AT, RATE, USER_ID, as_items
 from foveate.data.values.numbers import Number
 from foveate.data.values.text import Id, Text, Words

@@ -13,9 +13,8 @@ from foveate.data.importing.contacts import watched_somehow
 from foveate.data.raw.files import need
 from foveate.data.raw.opening import open_table
 from foveate.data.raw.table import RawTable
-from foveate.data.readers.base import NO_ITEMS, NO_VIEWERS, ItemTable, LogFile, Reader, Source
+from foveate.data.readers.base import NO_ITEMS, NO_VIEWERS, ItemTable, LogFile, Reader, Source, viewers_of
 from foveate.data.readers.convert import Column, RowErrors, convert_table, expect_columns, time_parser
-from foveate.data.readers.viewers import viewers_of
 from foveate.data.schema import ITEM_ID, OCCURRED_AT, RATE, USER_ID, WATCH, as_items
 from foveate.data.values.base import Parsed
 from foveate.data.values.numbers import Number

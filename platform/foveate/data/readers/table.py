@@ -18,7 +18,7 @@ from foveate.data.raw.dialect import SEPARATORS
 from foveate.data.raw.files import hive_keys, need, table_files
 from foveate.data.raw.opening import open_table
 from foveate.data.raw.table import RawTable, frame_table
-from foveate.data.readers.base import NO_ITEMS, NO_VIEWERS, ItemTable, LogFile, Reader, Source
+from foveate.data.readers.base import NO_ITEMS, NO_VIEWERS, ItemTable, LogFile, Reader, Source, viewers_of
 from foveate.data.readers.convert import (
     Column,
     How,
@@ -40,7 +40,6 @@ from foveate.data.readers.names import (
     plain,
     seconds_scale,
 )
-from foveate.data.readers.viewers import viewers_of
 from foveate.data.schema import (
     EVENT_ID,
     EVENT_KINDS,

@@ -5,9 +5,16 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from foveate.data.world.foreign import FOREIGN
-from foveate.data.world.phrases import CROSS, GLAD, HANDLES, SERIES, SHORTS, STANDALONE
-from foveate.data.world.words import CATEGORY_NAMES, TOPIC_NAMES, TOPIC_SUBJECTS, TOPICS_PER_CATEGORY
+from foveate.data.world.words import (
+    CATEGORY_NAMES,
+    COMMENTS,
+    HANDLES,
+    LANGUAGES,
+    TITLES,
+    TOPIC_NAMES,
+    TOPIC_SUBJECTS,
+    TOPICS_PER_CATEGORY,
+)
 
 SHORT_SECONDS = 61.0
 """Videos up to here bear the titles of shorts."""
@@ -15,7 +22,7 @@ SHORT_SECONDS = 61.0
 
 def handles(topic: NDArray[np.int64], rng: np.random.Generator) -> list[str]:
     """Return a distinct handle for each channel, given its main topic ``[C]``."""
-    firsts, lasts = HANDLES
+    firsts, lasts = HANDLES["first"], HANDLES["last"]
     draws = rng.random((len(topic), 3))
     taken: dict[str, int] = {}
     out = []
@@ -34,8 +41,8 @@ def subjects(topic: NDArray[np.int64], language: list[str], rng: np.random.Gener
     out = []
     for code, tongue, draw in zip(topic.tolist(), language, draws, strict=True):
         words = TOPIC_SUBJECTS[code]
-        if tongue in FOREIGN:
-            words = FOREIGN[tongue][CATEGORY_NAMES[code // TOPICS_PER_CATEGORY]]
+        if tongue in LANGUAGES:
+            words = LANGUAGES[tongue][CATEGORY_NAMES[code // TOPICS_PER_CATEGORY]]
         out.append(words[int(draw * len(words))])
     return out
 
@@ -60,8 +67,8 @@ def titles(
         if of >= 0:
             out.append(_episode(about, code, tongue, of, number))
             continue
-        forms: tuple[str, ...] = STANDALONE if length > SHORT_SECONDS else SHORTS
-        forms = FOREIGN[tongue]["titles"] if tongue in FOREIGN else forms
+        forms = TITLES["standalone" if length > SHORT_SECONDS else "shorts"]
+        forms = LANGUAGES[tongue]["titles"] if tongue in LANGUAGES else forms
         out.append(
             forms[int(pick * len(forms))].format(
                 subject=about,
@@ -92,16 +99,18 @@ def comments(
     draws = rng.random(len(about)).tolist()
     out = []
     for pleased, code, subject, draw in zip(glad.tolist(), topic.tolist(), about, draws, strict=True):
-        forms = GLAD if pleased else CROSS
+        forms = COMMENTS["glad" if pleased else "cross"]
         out.append(forms[int(draw * len(forms))].format(subject=subject, topic=TOPIC_NAMES[code]))
     return out
 
 
 def _episode(about: str, topic: int, language: str, series: int, number: int) -> str:
-    if language in FOREIGN:
-        words = FOREIGN[language][CATEGORY_NAMES[topic // TOPICS_PER_CATEGORY]]
-        return FOREIGN[language]["episodes"][0].format(subject=_capital(words[series % len(words)]), number=number)
-    name = SERIES[series % len(SERIES)].format(topic=TOPIC_NAMES[topic], Topic=_capital(TOPIC_NAMES[topic]))
+    if language in LANGUAGES:
+        words = LANGUAGES[language][CATEGORY_NAMES[topic // TOPICS_PER_CATEGORY]]
+        return LANGUAGES[language]["episodes"][0].format(subject=_capital(words[series % len(words)]), number=number)
+    name = TITLES["series"][series % len(TITLES["series"])].format(
+        topic=TOPIC_NAMES[topic], Topic=_capital(TOPIC_NAMES[topic])
+    )
     return f"{name} #{number}: {about}"
 
 

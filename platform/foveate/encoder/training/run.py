@@ -16,6 +16,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
 
 from foveate.core.errors import TrainingError
 from foveate.core.messages import NO_TIME
@@ -29,7 +30,6 @@ from foveate.encoder.embedding.table import Table, check_shareable
 from foveate.encoder.inputs.base import ItemInputConfig
 from foveate.encoder.model import EncoderConfig, SequenceEncoder
 from foveate.encoder.trained import TrainedEncoder
-from foveate.encoder.training.average import averaged
 from foveate.encoder.training.checkpoint import Checkpoint, optimizer_tensors, restore_optimizer
 from foveate.encoder.training.device import compiled, device_of, number_format, random_state, set_random_state
 from foveate.encoder.training.objective import Objective
@@ -224,3 +224,23 @@ def _validation(context: FitContext, viewers: int, team: Team, offsets: Tensor) 
         device=offsets.device,
     )
     return validation if len(validation.users) else None
+
+
+def averaged(model: SequenceEncoder, decay: float) -> AveragedModel | None:
+    """Return what keeps the average of ``model``'s weights; None for a ``decay`` of 0.
+
+    Parameters
+    ----------
+    decay
+        Share of the average that a step keeps, such as 0.998; the first steps keep less, so that a short training is
+        not held back by where it began. Source: Polyak and Juditsky, Acceleration of Stochastic Approximation (1992).
+    """
+    if not decay:
+        return None
+
+    @torch.no_grad()
+    def blend(average: Sequence[Tensor], current: Sequence[Tensor], steps: Tensor | int) -> None:
+        kept = min(decay, (1 + int(steps)) / (10 + int(steps)))
+        torch._foreach_lerp_(list(average), list(current), 1 - kept)
+
+    return AveragedModel(model, multi_avg_fn=blend)

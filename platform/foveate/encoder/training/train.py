@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,6 @@ from foveate.data.fitting import FitContext, Watcher
 from foveate.encoder.model import EncoderConfig
 from foveate.encoder.trained import TrainedEncoder
 from foveate.encoder.training.checkpoint import load_checkpoint
-from foveate.encoder.training.memory import kept_memory
 from foveate.encoder.training.run import Run
 from foveate.encoder.training.settings import EpochReport, TrainConfig
 
@@ -92,3 +92,34 @@ def _threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+"""Names of these settings in glibc's ``malloc.h``."""
+_KEPT_MMAP, _KEPT_TRIM = 1 << 30, (1 << 31) - 1
+_USUAL_MMAP, _USUAL_TRIM = 1 << 25, 1 << 26
+"""Bytes: as much as the C library can be told to keep, and its own limits, to which it goes back."""
+
+
+@contextmanager
+def kept_memory() -> Iterator[None]:
+    """Let the C library keep what is freed, up to two gibibytes, until the block ends.
+
+    Left alone it hands the tensors of a long history back to the kernel after every step, which clears each page of
+    them again for the next: a third of a step over 8,192 events. Where the C library is another, nothing is done.
+    """
+    if not _settle(_KEPT_MMAP, _KEPT_TRIM):
+        yield
+        return
+    try:
+        yield
+    finally:
+        _settle(_USUAL_MMAP, _USUAL_TRIM)
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def _settle(from_kernel: int, kept: int) -> bool:
+    """Set from how many bytes an allocation is the kernel's own, and how many free ones stay; False if that fails."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    # In this order: set alone, the second would fix the first at 128 KiB, and every tensor would come from the kernel.
+    return mallopt is not None and bool(mallopt(_MMAP_THRESHOLD, from_kernel)) and bool(mallopt(_TRIM_THRESHOLD, kept))

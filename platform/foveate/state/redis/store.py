@@ -23,8 +23,7 @@ from foveate.state.base import KeptEvent, ViewerEvent, utc_micros
 from foveate.state.event_checks import check_events, check_kinds
 from foveate.state.history import history_of
 from foveate.state.redis.connection import Server
-from foveate.state.redis.schema import EVENTS, IDS, check_version, upgrade, viewers
-from foveate.state.redis.script import ADD
+from foveate.state.redis.schema import ADD, EVENTS, IDS, check_version, upgrade, viewers
 from foveate.state.sqlite.event_table import event_rows
 
 _VERSION: Final = "version"
