@@ -99,8 +99,8 @@ def noop(trials: int, reports: int, scratch: Path) -> dict[str, Any]:
     start = time.perf_counter()
     result = run_sweep(config, data, scratch / "noop")
     seconds = time.perf_counter() - start
-    assert [(row.state, row.epochs) for row in result.rows] == [("finished", reports)] * trials
-    training = sum(row.seconds for row in result.rows)
+    assert [(row.state, len(row.epochs)) for row in result.trials] == [("finished", reports)] * trials
+    training = sum(row.seconds for row in result.trials)
     return {
         "trials": trials,
         "reports": reports,
@@ -116,10 +116,10 @@ def share(data: Path, config: SweepConfig, scratch: Path) -> dict[str, Any]:
     start = time.perf_counter()
     result = run_sweep(config, data, out, progress=lambda line: print(line, flush=True))
     whole = time.perf_counter() - start
-    trials = [out / "trials" / row.trial for row in result.rows]
+    trials = [out / "trials" / row.name for row in result.trials]
     begin = min((trial / "facts.json").stat().st_mtime for trial in trials)
     end = max((trial / "result.json").stat().st_mtime for trial in trials)
-    training = sum(row.seconds for row in result.rows)
+    training = sum(row.seconds for row in result.trials)
     slots = min(config.concurrent, len(trials))
     return {
         "trials": len(trials),

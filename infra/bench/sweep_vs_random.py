@@ -43,15 +43,15 @@ def swept(config: SweepConfig, data: Path, out: Path, name: str) -> SweepResult:
     """Run one sweep and say what it took."""
     print(f"\n{name}: {config.trials} trials of {config.epochs} epochs at most", flush=True)
     result = run_sweep(config, data, out, progress=print)
-    pairs = {(row.settings["encoder.mixer"], row.settings["encoder.scorer"]) for row in result.rows}
-    told = f"{trained(result)} epochs of {len(result.rows)} trials, {len(pairs)} pairs of mixer and scorer"
+    pairs = {(row.settings["encoder.mixer"], row.settings["encoder.scorer"]) for row in result.trials}
+    told = f"{trained(result)} epochs of {len(result.trials)} trials, {len(pairs)} pairs of mixer and scorer"
     print(f"{name}: {told}, {result.seconds:.0f} s; {result.winner} {result.winning.metrics}", flush=True)
     return result
 
 
 def trained(result: SweepResult) -> int:
     """Count the epochs that all trials of a sweep trained."""
-    return sum(row.epochs for row in result.rows)
+    return sum(len(row.epochs) for row in result.trials)
 
 
 def compare(config: SweepConfig, data: Path, out: Path, seeds: int) -> None:
@@ -66,7 +66,7 @@ def compare(config: SweepConfig, data: Path, out: Path, seeds: int) -> None:
     # A seed of its own: otherwise it would draw what Optuna draws before it begins to learn.
     rival = replace(config, scheduler=plain, search=search, trials=trials, seed=config.seed + 1)
     random = swept(rival, data, out / "random", "random")
-    pairs = {(row.settings["encoder.mixer"], row.settings["encoder.scorer"]) for row in tuned.rows}
+    pairs = {(row.settings["encoder.mixer"], row.settings["encoder.scorer"]) for row in tuned.trials}
     if len(pairs) < PAIRS:
         print(f"NOTE: the sweep tried {len(pairs)} pairs of mixer and scorer, {PAIRS} were asked for")
     report = judge(out / "sweep", data, [DEFAULT, str(out / "random")], seeds=seeds, say=print)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console, Group
@@ -18,7 +18,8 @@ from foveate_cli import common
 
 if TYPE_CHECKING:
     from foveate.core.progress import Update
-    from foveate_tune.news import SweepPlan, TrialNews
+    from foveate_tune.progress import SweepPlan
+    from foveate_tune.trials.record import TrialRecord
 
 _RUNNING = "running"
 _STYLES = {_RUNNING: "cyan", "stopped early": "dim", "out of time": "yellow", "diverged": "red", "failed": "red"}
@@ -40,7 +41,7 @@ class Board:
         self._clock = clock
         self._began = clock()
         self._plan: SweepPlan | None = None
-        self._trials: dict[str, TrialNews] = {}
+        self._trials: dict[str, TrialRecord] = {}
 
     def __call__(self, line: str) -> None:
         """Print a line above the table."""
@@ -48,13 +49,13 @@ class Board:
 
     def show(self, update: Update) -> None:
         """Take the figures of a sweep; other work has lines alone."""
-        from foveate_tune.news import SweepPlan, TrialNews  # noqa: PLC0415 - Ray starts slowly
+        from foveate_tune.progress import SweepPlan, TrialUpdate  # noqa: PLC0415 - Ray starts slowly
 
         if isinstance(update, SweepPlan):
             self._plan = update
-        elif isinstance(update, TrialNews):
-            self._trials[update.trial] = update
-            if update.line and update.state in ("diverged", "failed"):
+        elif isinstance(update, TrialUpdate):
+            self._trials[update.trial.name] = update.trial
+            if update.line and update.trial.state in ("diverged", "failed"):
                 # Why it did does not fit the table.
                 self(update.line)
         elif update.line:
@@ -65,8 +66,8 @@ class Board:
         if self._plan is None:
             return Group()
         first = self._plan.first
-        over = sorted(self._over(), key=lambda one: -first.gain(one.best))
-        rows = [*sorted(self._running(), key=lambda one: one.trial), *over]
+        over = sorted(self._over(), key=lambda one: -first.gain(_best(one)))
+        rows = [*sorted(self._running(), key=lambda one: one.name), *over]
         room = max(3, self._console.height - _BESIDE_ROWS)
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, expand=True)
         for name in ("trial", "state", "epoch", first.name, "best", "rows/s"):
@@ -74,7 +75,7 @@ class Board:
         table.add_column("settings", no_wrap=True, overflow="ellipsis", ratio=1)
         leader = self._leader()
         for one in rows[:room]:
-            style = "bold" if leader is not None and one.trial == leader.trial else _STYLES.get(one.state, "")
+            style = "bold" if leader is not None and one.name == leader.name else _STYLES.get(one.state, "")
             table.add_row(*map(escape, self._cells(one, self._plan)), style=style)
         hidden = [Text(f"and {len(rows) - room} more", style="dim")] if len(rows) > room else []
         return Group(table, *hidden, Text(self.summary(), overflow="fold"))
@@ -87,7 +88,7 @@ class Board:
         waiting = max(0, self._plan.trials - len(self._trials))
         told = [f"{len(over)} of {self._plan.trials} trials over, {len(running)} running, {waiting} to come"]
         if (leader := self._leader()) is not None:
-            told.append(f"best {self._plan.first.text(leader.best)} ({leader.trial})")
+            told.append(f"best {self._plan.first.text(_best(leader))} ({leader.name})")
         told.append(f"{_clock(self._clock() - self._began)} so far, {self.left()}")
         return " · ".join(told)
 
@@ -98,34 +99,41 @@ class Board:
         stop. Before one has ended, that it goes on to its end is the most that it can take.
         """
         plan, trials = self._plan, list(self._trials.values())
-        epochs = sum(one.epoch for one in trials)
+        epochs = sum(len(one.epochs) for one in trials)
         if plan is None or not epochs:
             return "time left unknown"
-        ends = [one.epoch for one in self._over() if one.epoch]
+        ends = [len(one.epochs) for one in self._over() if one.epochs]
         pace = sum(one.seconds for one in trials) / epochs
-        ahead = [_ahead(one.epoch, ends, plan.steps) for one in self._running()]
+        ahead = [_ahead(len(one.epochs), ends, plan.steps) for one in self._running()]
         ahead += [_ahead(0, ends, plan.steps)] * max(0, plan.trials - len(trials))
         if not ahead:
             return "coming to its end"
         seconds = pace * max(sum(ahead) / plan.slots, *ahead)
         return f"{'about' if ends else 'at most'} {_clock(seconds)} left"
 
-    def _over(self) -> list[TrialNews]:
+    def _over(self) -> list[TrialRecord]:
         return [one for one in self._trials.values() if one.state != _RUNNING]
 
-    def _running(self) -> list[TrialNews]:
+    def _running(self) -> list[TrialRecord]:
         return [one for one in self._trials.values() if one.state == _RUNNING]
 
-    def _leader(self) -> TrialNews | None:
+    def _leader(self) -> TrialRecord | None:
         if self._plan is None:
             return None
-        first, measured = self._plan.first, [one for one in self._trials.values() if one.best]
-        return max(measured, key=lambda one: first.gain(one.best), default=None)
+        first, measured = self._plan.first, [one for one in self._trials.values() if _best(one)]
+        return max(measured, key=lambda one: first.gain(_best(one)), default=None)
 
-    def _cells(self, one: TrialNews, plan: SweepPlan) -> Sequence[str]:
-        speed = f"{one.rows_per_second:,.0f}" if one.rows_per_second else "-"
-        figures = (plan.first.text(one.latest), plan.first.text(one.best))
-        return (one.trial, one.state, f"{one.epoch}/{plan.steps}", *figures, speed, one.settings)
+    def _cells(self, one: TrialRecord, plan: SweepPlan) -> Sequence[str]:
+        latest = one.epochs[-1] if one.epochs else {}
+        pace = latest.get("rows_per_second")
+        speed = f"{pace:,.0f}" if pace else "-"
+        figures = (plan.first.text(latest), plan.first.text(_best(one)))
+        return (one.name, one.state, f"{len(one.epochs)}/{plan.steps}", *figures, speed, one.label)
+
+
+def _best(one: TrialRecord) -> Mapping[str, Any]:
+    """Return the figures of a trial's best epoch, empty before one and where it diverged."""
+    return one.best or {}
 
 
 def _ahead(epoch: int, ends: Sequence[int], steps: int) -> float:

@@ -235,7 +235,7 @@ def show(result: SweepResult, data: Path, sweep: str | Path) -> None:
     out.print(f"winner  {won}: {first.name} {best}, {verdict}", markup=False)
     if result.knee:
         out.print(
-            f"front   {len(result.front)} of {len(result.rows)} trials; --pick best takes {result.rows[0].trial}, "
+            f"front   {len(result.front)} of {len(result.trials)} trials; --pick best takes {result.trials[0].name}, "
             "--pick TRIAL any other",
             markup=False,
         )
@@ -244,11 +244,11 @@ def show(result: SweepResult, data: Path, sweep: str | Path) -> None:
 
 
 def _table(result: SweepResult, width: int) -> Table:
-    from foveate_tune.results.leaderboard import told  # noqa: PLC0415
+    from foveate_tune.trials.record import draw_label  # noqa: PLC0415
 
     facts = result.facts
     title = (
-        f"{facts['data']['title']} · validation, {facts['validation_viewers']:,} viewers · {len(result.rows)} trials"
+        f"{facts['data']['title']} · validation, {facts['validation_viewers']:,} viewers · {len(result.trials)} trials"
     )
     table = Table(title=escape(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for name in result.head():
@@ -261,8 +261,8 @@ def _table(result: SweepResult, width: int) -> Table:
         table.add_column("settings", min_width=_SETTINGS)
     else:
         table.caption_justify, table.caption = "left", "settings are in leaderboard.md"
-    for row, texts in zip(result.rows, result.lines(), strict=True):
-        table.add_row(*map(escape, (*texts, told(row.settings)) if roomy else texts))
+    for row, texts in zip(result.trials, result.lines(), strict=True):
+        table.add_row(*map(escape, (*texts, draw_label(row.settings)) if roomy else texts))
     for texts in result.rivals():
         table.add_row(*map(escape, texts))
     return table

@@ -70,14 +70,14 @@ def shape(settings: dict[str, Any]) -> dict[str, Any]:
 
 def test_every_trial_trains_every_epoch_once(population: tuple[SweepResult, Path, list[str]]) -> None:
     result, out, _ = population
-    assert [row.state for row in result.rows] == ["finished"] * 4
-    for row in result.rows:
-        assert [one["epoch"] for one in reports(out, row.trial)] == list(range(1, EPOCHS + 1))
+    assert [row.state for row in result.trials] == ["finished"] * 4
+    for row in result.trials:
+        assert [one["epoch"] for one in reports(out, row.name)] == list(range(1, EPOCHS + 1))
 
 
 def test_the_worst_goes_on_from_a_better_ones_weights(population: tuple[SweepResult, Path, list[str]]) -> None:
     result, out, news = population
-    told = {row.trial: reports(out, row.trial) for row in result.rows}
+    told = {row.name: reports(out, row.name) for row in result.trials}
     at_first = {trial: own[INTERVAL - 1] for trial, own in told.items()}
     worst, best = (pick(at_first, key=lambda trial: at_first[trial]["ndcg@10"]) for pick in (min, max))
     before, after, donor = told[worst][INTERVAL - 1], told[worst][INTERVAL], told[best][INTERVAL - 1]
@@ -90,8 +90,8 @@ def test_the_worst_goes_on_from_a_better_ones_weights(population: tuple[SweepRes
 
 def test_a_row_tells_the_settings_of_its_best_epoch(population: tuple[SweepResult, Path, list[str]]) -> None:
     result, out, _ = population
-    for row in result.rows:
-        assert dict(row.settings) == reports(out, row.trial)[row.best_epoch - 1]["settings"]
+    for row in result.trials:
+        assert dict(row.settings) == reports(out, row.name)[row.best_epoch - 1]["settings"]
         assert row.checkpoint is not None
         kept = load_checkpoint(out / row.checkpoint / "encoder.safetensors")
         assert kept.facts["epochs_done"] == row.best_epoch
@@ -118,7 +118,7 @@ def test_its_winner_is_compared_with_the_default_on_the_window_that_no_trial_saw
         "test",
         [0, 1],
     )
-    assert (ours["epochs"], ours["searched_epochs"]) == (result.rows[0].best_epoch, 4 * EPOCHS)
+    assert (ours["epochs"], ours["searched_epochs"]) == (result.trials[0].best_epoch, 4 * EPOCHS)
     assert 1 <= default["epochs"] <= EPOCHS
     assert weak["epochs"] == 1
     for rival, compared in zip((default, weak), told["comparisons"], strict=True):

@@ -70,8 +70,8 @@ def slates(
 @pytest.mark.slow
 def test_a_sweep_of_slates_ends_with_a_front_and_a_knee(slates: tuple[SweepResult, Path]) -> None:
     result, out = slates
-    assert [row.state for row in result.rows] == ["finished"] * TRIALS
-    for row in result.rows:
+    assert [row.state for row in result.trials] == ["finished"] * TRIALS
+    for row in result.trials:
         assert set(row.metrics) == {"ndcg@10", "coverage@10", "ild@10", "rank_ms", "recall@10"}
         assert 0 < row.metrics["rank_ms"] < 1000
     board = json.loads((out / "leaderboard.json").read_text())

@@ -230,7 +230,7 @@ def test_a_sweep_lies_on_a_store_and_goes_on_from_there(
     assert read_pick(address).trial == result.winner
     assert {"sweep.yaml", "leaderboard.json", "leaderboard.md", "winner.yaml"} <= set(sweep.sizes())
     assert (sweep / "wandb").folders("offline-run-")
-    kept = [row.trial for row in result.rows if row.checkpoint]
+    kept = [row.name for row in result.trials if row.checkpoint]
     assert kept == [result.winner]
     assert not list(tmp_path.iterdir())
 

@@ -115,10 +115,10 @@ def reports(sweep: Path, trial: str) -> list[dict[str, Any]]:
 def test_every_trial_is_a_run_that_holds_what_was_reported(small_sweep: tuple[SweepResult, Path]) -> None:
     result, sweep = small_sweep
     found = runs(sweep)
-    assert set(found) == {result.sweep_id, *(f"{result.sweep_id}-{row.trial}" for row in result.rows)}
-    for row in result.rows:
-        [records] = found[f"{result.sweep_id}-{row.trial}"]
-        told = reports(sweep, row.trial)
+    assert set(found) == {result.sweep_id, *(f"{result.sweep_id}-{row.name}" for row in result.trials)}
+    for row in result.trials:
+        [records] = found[f"{result.sweep_id}-{row.name}"]
+        told = reports(sweep, row.name)
         assert [one["_step"] for one in history(records)] == list(range(1, len(told) + 1))
         assert [one[METRIC] for one in history(records)] == pytest.approx([one[METRIC] for one in told])
         run = kinds(records, "run")[0]
@@ -135,8 +135,8 @@ def test_the_sweep_is_a_run_with_its_leaderboard_as_a_table(small_sweep: tuple[S
     [file] = sweep.glob(f"wandb/offline-run-*-{result.sweep_id}/files/{logged['leaderboard.path']}")
     table = json.loads(file.read_text())
     shown = [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
-    assert [row["trial"] for row in shown] == [row.trial for row in result.rows]
-    assert [row[METRIC] for row in shown] == [row.metrics[METRIC] for row in result.rows]
+    assert [row["trial"] for row in shown] == [row.name for row in result.trials]
+    assert [row[METRIC] for row in shown] == [row.metrics[METRIC] for row in result.trials]
     summary = {item.key: item.value_json for one in kinds(records, "summary") for item in one.update}
     assert json.loads(summary["winner"]) == result.winner
     assert json.loads(summary[f"popularity_{METRIC}"]) == result.popularity[METRIC]
@@ -144,9 +144,9 @@ def test_the_sweep_is_a_run_with_its_leaderboard_as_a_table(small_sweep: tuple[S
 
 def test_tensorboard_is_told_every_epoch_and_the_settings(small_sweep: tuple[SweepResult, Path]) -> None:
     result, sweep = small_sweep
-    for row in result.rows:
-        run = f"{result.sweep_id}-{row.trial}"
-        told = reports(sweep, row.trial)
+    for row in result.trials:
+        run = f"{result.sweep_id}-{row.name}"
+        told = reports(sweep, row.name)
         assert [step for step, _ in scalars(sweep, run)] == list(range(1, len(told) + 1))
         assert [one[METRIC] for _, one in scalars(sweep, run)] == pytest.approx([one[METRIC] for one in told])
         content = hparams(sweep, run)

@@ -43,43 +43,43 @@ def reports(out: Path, trial: str) -> list[dict[str, Any]]:
 
 def test_four_trials_differ_and_are_ordered(sweep: tuple[SweepResult, Path]) -> None:
     result, out = sweep
-    assert len(result.rows) == 4
-    assert len({json.dumps(dict(row.settings), sort_keys=True) for row in result.rows}) == 4
-    values = [row.metrics[METRIC] for row in result.rows]
+    assert len(result.trials) == 4
+    assert len({json.dumps(dict(row.settings), sort_keys=True) for row in result.trials}) == 4
+    values = [row.metrics[METRIC] for row in result.trials]
     assert values == sorted(values, reverse=True)
-    assert result.winner == result.rows[0].trial
+    assert result.winner == result.trials[0].name
     written = json.loads((out / "leaderboard.json").read_text())
-    assert [row["trial"] for row in written["rows"]] == [row.trial for row in result.rows]
+    assert [row["trial"] for row in written["rows"]] == [row.name for row in result.trials]
 
 
 def test_the_winner_beats_popularity(sweep: tuple[SweepResult, Path]) -> None:
     result, _ = sweep
-    assert result.rows[0].metrics[METRIC] > result.popularity[METRIC] > 0
+    assert result.trials[0].metrics[METRIC] > result.popularity[METRIC] > 0
 
 
 def test_every_epoch_reports_the_validation_metric(sweep: tuple[SweepResult, Path]) -> None:
     result, out = sweep
-    for row in result.rows:
-        told = reports(out, row.trial)
-        assert len(told) == row.epochs <= EPOCHS
+    for row in result.trials:
+        told = reports(out, row.name)
+        assert len(told) == len(row.epochs) <= EPOCHS
         assert max(one[METRIC] for one in told) == pytest.approx(row.metrics[METRIC])
-        assert row.state == "finished" if row.epochs == EPOCHS else row.state == "stopped early"
+        assert row.state == "finished" if len(row.epochs) == EPOCHS else row.state == "stopped early"
 
 
 def test_every_trial_tells_what_it_takes_to_repeat_it(small_world: Dataset, sweep: tuple[SweepResult, Path]) -> None:
     result, out = sweep
-    for row in result.rows:
-        facts = json.loads((out / "trials" / row.trial / "facts.json").read_text())
+    for row in result.trials:
+        facts = json.loads((out / "trials" / row.name / "facts.json").read_text())
         assert {"foveate", "commit", "seed", "config"} <= set(facts)
         assert facts["sweep"] == result.sweep_id
         assert facts["data"]["hash"] == small_world.manifest.content_hash
-        params = json.loads((out / "trials" / row.trial / "params.json").read_text())
+        params = json.loads((out / "trials" / row.name / "params.json").read_text())
         assert {key: value for key, value in params.items() if key != "trial"} == dict(row.settings)
 
 
 def test_every_trial_keeps_a_checkpoint_without_pickle(sweep: tuple[SweepResult, Path]) -> None:
     result, out = sweep
-    for row in result.rows:
+    for row in result.trials:
         assert row.checkpoint
         [file] = (out / row.checkpoint).rglob("*.safetensors")
         assert load_checkpoint(file).group("model")
@@ -108,7 +108,7 @@ def test_the_winner_becomes_a_bundle(small_world: Dataset, sweep: tuple[SweepRes
     assert origin
     assert (origin["sweep"], origin["trial"], origin["seed"]) == (result.sweep_id, result.winner, 0)
     assert origin["data"]["hash"] == small_world.manifest.content_hash
-    assert origin["settings"] == dict(result.rows[0].settings)
+    assert origin["settings"] == dict(result.trials[0].settings)
     assert {"foveate", "commit"} <= set(origin)
     assert again.manifest.simulated
     assert again.manifest.metrics["validation"]["two-stage"]["ndcg@10"] > 0
@@ -165,8 +165,8 @@ def test_a_trial_can_be_trained_by_several_processes(small_world: Dataset, tmp_p
     settings = {**SETTINGS, "trials": 1, "epochs": 2, "workers": 2, "concurrent": 1, "tracking": {"mode": "none"}}
     assert small_world.path
     result = run_sweep(from_dict(SweepConfig, settings), small_world.path, tmp_path / "sweep")
-    (row,) = result.rows
-    assert (row.state, row.epochs) == ("finished", 2)
+    (row,) = result.trials
+    assert (row.state, len(row.epochs)) == ("finished", 2)
     assert row.metrics[METRIC] > 0
     assert row.checkpoint is not None
     kept = load_checkpoint(tmp_path / "sweep" / row.checkpoint / "encoder.safetensors")

@@ -12,9 +12,11 @@ from foveate.core.config import from_dict, to_dict
 from foveate.core.errors import ConfigError
 from foveate.recommend.recipe import Recipe
 from foveate.storage.folder import Folder
+from foveate_tune.config import SweepConfig
 from foveate_tune.levels.chosen_encoder import attention_of, with_encoder
 from foveate_tune.levels.encoder import EncoderLevel
-from foveate_tune.results.leaderboard import Row, SweepResult
+from foveate_tune.results.leaderboard import SweepResult
+from foveate_tune.trials.record import TrialRecord
 
 CHOSEN = from_dict(Recipe, {"sources": ["popularity", {"name": "attention", "encoder": {"width": 24}}]})
 OWN = from_dict(Recipe, {"sources": ["ease", "attention", "popularity"], "candidates": 30})
@@ -40,7 +42,9 @@ def test_a_recipe_files_encoder_takes_its_place(tmp_path: Path) -> None:
 def test_a_sweeps_pick_gives_its_encoder(tmp_path: Path, data: str, remark: str) -> None:
     folder, level = Folder.at(tmp_path / "sweep"), EncoderLevel()
     folder.make()
-    row = Row("trial-000", "finished", {"ndcg@10": 0.2, "recall@10": 0.3}, 1, 1, 1.0, {})
+    row = TrialRecord("trial-000", SweepConfig(level=level), {})
+    row.add({"ndcg@10": 0.2, "recall@10": 0.3, "epoch": 1, "seconds": 1.0})
+    row.end()
     facts = {"data": {"hash": "abc"}}
     SweepResult("s1", level, (row,), CHOSEN, {"popularity": {"ndcg@10": 0.1}}, 1.0, facts).write(folder)
     (folder / "trials" / "trial-000").write("recipe.yaml", yaml.safe_dump(to_dict(CHOSEN)))

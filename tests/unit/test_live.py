@@ -8,7 +8,6 @@ import pty
 import re
 import threading
 import time
-from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -17,17 +16,24 @@ from rich.console import Console
 from foveate.core.progress import Listener, report_progress
 from foveate_cli import common
 from foveate_cli.live import Board, following
+from foveate_tune.config import SweepConfig
 from foveate_tune.levels.base import Objective
-from foveate_tune.news import SweepPlan, TrialNews
+from foveate_tune.progress import SweepPlan, TrialUpdate
+from foveate_tune.trials.record import State, TrialRecord
 
 FIRST = Objective("ndcg@10")
 PLAN = SweepPlan(trials=4, slots=2, steps=10, first=FIRST)
 
 
-def news(trial: int, state: str, epoch: int, value: float = 0.0, **more: Any) -> TrialNews:
-    figures: Mapping[str, float] = {"ndcg@10": value} if epoch else {}
-    told = {"rows_per_second": 1234.5, "settings": f"gated, heads {trial}", "line": f"trial-{trial:03d} in words"}
-    return TrialNews(f"trial-{trial:03d}", state, epoch, 3.0 * epoch, figures, figures, **(told | more))
+def news(trial: int, state: State, epoch: int, value: float = 0.0, line: str | None = None, **more: Any) -> TrialUpdate:
+    record = TrialRecord(
+        f"trial-{trial:03d}", SweepConfig(epochs=10), {"encoder.mixer": "gated", "encoder.mixer.heads": trial}
+    )
+    for number in range(1, epoch + 1):
+        telling = {"ndcg@10": value, "epoch": number, "seconds": 3.0 * number, "rows_per_second": 1234.5}
+        record.add(telling | more)
+    record.state = state
+    return TrialUpdate(record, f"trial-{trial:03d} in words" if line is None else line)
 
 
 class Board80(Board):

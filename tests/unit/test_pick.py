@@ -12,20 +12,25 @@ from foveate.core.config import to_dict
 from foveate.core.errors import ConfigError
 from foveate.recommend.recipe import Recipe
 from foveate.storage.folder import Folder
+from foveate_tune.config import SweepConfig
 from foveate_tune.levels.base import Level
 from foveate_tune.levels.encoder import EncoderLevel
 from foveate_tune.levels.slate import SlateLevel
-from foveate_tune.results.leaderboard import Row, State, SweepResult, ordered
+from foveate_tune.results.leaderboard import SweepResult, ordered
 from foveate_tune.results.pick import read_pick
+from foveate_tune.trials.record import State, TrialRecord
 
 SLATES = SlateLevel(tune_for=("ndcg@10", "coverage@10"))
 FACTS = {"foveate": "0", "commit": None, "data": {"hash": "abc"}, "seed": 0}
 
 
-def row(number: int, ndcg: float, coverage: float, state: State = "finished", why: str | None = None) -> Row:
-    done = int(state == "finished")
-    figures = {"ndcg@10": ndcg, "coverage@10": coverage, "ild@10": 0.5, "recall@10": ndcg}
-    return Row(f"trial-{number:03d}", state, figures, done, 1, 1.0, {"candidates": 10 + number}, reason=why)
+def row(number: int, ndcg: float, coverage: float, state: State = "finished", why: str | None = None) -> TrialRecord:
+    trial = TrialRecord(f"trial-{number:03d}", SweepConfig(level=SLATES), {"candidates": 10 + number})
+    if state == "finished":
+        figures = {"ndcg@10": ndcg, "coverage@10": coverage, "ild@10": 0.5, "recall@10": ndcg}
+        trial.add({**figures, "epoch": 1, "seconds": 1.0})
+    trial.state, trial.reason = state, why
+    return trial
 
 
 ROWS = [
@@ -37,14 +42,14 @@ ROWS = [
 ]
 
 
-def written(tmp_path: Path, level: Level, rows: list[Row]) -> Path:
+def written(tmp_path: Path, level: Level, rows: list[TrialRecord]) -> Path:
     folder = Folder.at(tmp_path / "sweep")
     folder.make()
     baselines = {"popularity": {"ndcg@10": 0.05}}
     SweepResult("s1", level, ordered(rows, level.figures), Recipe(), baselines, 9.0, FACTS).write(folder)
     for own in rows:
         recipe = to_dict(Recipe(candidates=own.settings["candidates"]))
-        (folder / "trials" / own.trial).write("recipe.yaml", yaml.safe_dump(recipe))
+        (folder / "trials" / own.name).write("recipe.yaml", yaml.safe_dump(recipe))
     return tmp_path / "sweep"
 
 

@@ -47,7 +47,7 @@ class Written:
         }
         self.folder.make()
         self.folder.write("sweep.yaml", yaml.safe_dump({"sweep": "abc", **self.facts, "config": to_dict(self.config)}))
-        self.journal = Journal(self.folder, {"sweep": "abc", **self.facts})
+        self.journal = Journal(self.folder, self.config, {"sweep": "abc", **self.facts})
 
     def trial(self, number: int, figures: list[float], end: str | None = "finished", **settings: Any) -> None:
         """Write a trial that reported these figures, and how it ended."""

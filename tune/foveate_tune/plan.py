@@ -12,7 +12,7 @@ from foveate_tune.levels.base import Problem
 from foveate_tune.schedulers.base import Paced, Trials
 from foveate_tune.searchers.base import Proposals
 from foveate_tune.space import SearchSpace
-from foveate_tune.trials.trial import EPOCH
+from foveate_tune.trials.record import EPOCH
 
 
 @dataclass(frozen=True)

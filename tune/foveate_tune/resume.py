@@ -17,8 +17,7 @@ from foveate.storage.folder import Folder, Place
 from foveate_tune.config import SweepConfig
 from foveate_tune.levels.base import Problem
 from foveate_tune.results.leaderboard import LEADERBOARD
-from foveate_tune.trials.journal import Known
-from foveate_tune.trials.trial import draw_in
+from foveate_tune.trials.record import SECONDS, TrialRecord, draw_in
 
 SWEEP: Final = "sweep.yaml"
 
@@ -64,7 +63,7 @@ class Begun:
                 f"the dataset '{self.data}' has changed ({found}): begin a new sweep, or name it by --data"
             )
 
-    def check_draws(self, known: Sequence[Known], problem: Problem) -> None:
+    def check_draws(self, known: Sequence[TrialRecord], problem: Problem) -> None:
         """See that this code knows the settings of all trials.
 
         Raises
@@ -78,9 +77,9 @@ class Begun:
             except ConfigError as error:
                 raise ConfigError(f"the sweep cannot go on: {one.name}: {error}") from error
 
-    def seconds(self, known: Sequence[Known]) -> float:
+    def seconds(self, known: Sequence[TrialRecord]) -> float:
         """Return how long the sweep had worked before, as far as its trials tell."""
-        trials = sum(float(one.reports[-1].get("seconds", 0.0)) for one in known if one.reports)
+        trials = sum(float(one.reports[-1].get(SECONDS, 0.0)) for one in known if one.reports)
         return trials / self.config.concurrent
 
 

@@ -44,14 +44,14 @@ from foveate_cluster.remote import run_on_cluster
 from foveate_cluster.resources import Resources
 from foveate_tune.config import SweepConfig
 from foveate_tune.levels.base import Baselines, Problem
-from foveate_tune.news import SweepPlan
 from foveate_tune.plan import planned
-from foveate_tune.results.leaderboard import RECIPE, Row, SweepResult, winning
+from foveate_tune.progress import SweepPlan
+from foveate_tune.results.leaderboard import RECIPE, SweepResult, winning
 from foveate_tune.resume import SWEEP, Begun, taken_up
 from foveate_tune.tracking.base import WHERE, tracker
+from foveate_tune.trials.callback import SweepCallback
 from foveate_tune.trials.journal import RESULT, TRIALS, Journal
-from foveate_tune.trials.observer import Watch
-from foveate_tune.trials.progress import over
+from foveate_tune.trials.record import TrialRecord
 from foveate_tune.trials.runner import run_trials
 
 Say = Callable[[str], None]
@@ -145,10 +145,10 @@ def _run_sweep(
     begun.check_data(dataset.manifest.content_hash)
     problem = config.level.prepare(dataset, config, say)
     facts = begun.facts or facts_of(config, dataset, problem)
-    journal = Journal(folder, {"sweep": begun.sweep_id, **facts})
-    known = journal.known() if begun.facts else []
+    journal = Journal(folder, config, {"sweep": begun.sweep_id, **facts})
+    known = journal.recover() if begun.facts else []
     begun.check_draws(known, problem)
-    left = [one for one in known if not over(one, config)]
+    left = [one for one in known if not one.over]
     plan = planned(config, problem, over=len(known) - len(left))
     if plan.searcher.note:
         say(plan.searcher.note)
@@ -161,18 +161,20 @@ def _run_sweep(
         at_hand(folder, WHERE) as here,
         tracker(config.tracking, here, say) as tracking,
     ):
-        watch = Watch(tracking, journal, begun.sweep_id, facts, config=config, say=say)
+        callback = SweepCallback(tracking, journal, begun.sweep_id, facts, config=config, say=say)
         report_progress(say, SweepPlan.of(config, plan.searcher.count))
-        watch.remember(known)
+        callback.remember(known)
         if begun.facts:
             say(f"{len(known) - len(left)} trials are over, {len(left)} go on, of {plan.searcher.count}")
-        run_trials(config, problem, plan=plan, watch=watch, sweep=folder, journal=journal, known=known, begun=left)
-        rows = _came_to_an_end(watch.rows())
+        run_trials(
+            config, problem, plan=plan, callback=callback, sweep=folder, journal=journal, known=known, begun=left
+        )
+        trials = _came_to_an_end(callback.results())
         seconds = begun.seconds(known) + time.monotonic() - started
-        recipe = _recipe(problem, winning(rows, config.level))
-        result = SweepResult(begun.sweep_id, config.level, rows, recipe, baselines, seconds, facts)
+        recipe = _recipe(problem, winning(trials, config.level))
+        result = SweepResult(begun.sweep_id, config.level, trials, recipe, baselines, seconds, facts)
         tracking.conclude(result)
-    _write_recipes(problem, rows, folder)
+    _write_recipes(problem, trials, folder)
     result.write(folder)
     return result
 
@@ -204,11 +206,11 @@ def _reported(folder: Folder) -> bool:
     return any((trials / name).holds(RESULT) for name in trials.folders("trial-"))
 
 
-def _came_to_an_end(rows: tuple[Row, ...]) -> tuple[Row, ...]:
-    if not rows or not rows[0].best_epoch:
-        reason = rows[0].reason if rows else "none was started"
+def _came_to_an_end(trials: tuple[TrialRecord, ...]) -> tuple[TrialRecord, ...]:
+    if not trials or not trials[0].best_epoch:
+        reason = trials[0].reason if trials else "none was started"
         raise TrainingError(f"no trial came to an end: {reason}")
-    return rows
+    return trials
 
 
 def _told(baselines: Baselines, problem: Problem) -> Iterator[str]:
@@ -217,13 +219,13 @@ def _told(baselines: Baselines, problem: Problem) -> Iterator[str]:
         yield f"{name} on validation: {', '.join(told)} over {problem.viewers} viewers"
 
 
-def _write_recipes(problem: Problem, rows: tuple[Row, ...], folder: Folder) -> None:
-    for row in rows:
-        _write_yaml(folder / TRIALS / row.trial, RECIPE, to_dict(_recipe(problem, row)))
+def _write_recipes(problem: Problem, trials: tuple[TrialRecord, ...], folder: Folder) -> None:
+    for trial in trials:
+        _write_yaml(folder / TRIALS / trial.name, RECIPE, to_dict(_recipe(problem, trial)))
 
 
-def _recipe(problem: Problem, row: Row) -> Recipe:
-    return problem.recipe(dict(row.settings), row.best_epoch)
+def _recipe(problem: Problem, trial: TrialRecord) -> Recipe:
+    return problem.recipe(dict(trial.settings), trial.best_epoch)
 
 
 def _absolute(place: Place) -> Place:

@@ -26,8 +26,7 @@ from foveate.retrieval.attention import Attention
 from foveate.retrieval.popularity import count_items
 from foveate_tune.levels.base import Baselines, Level, Objective, Problem, Report
 from foveate_tune.levels.chosen_encoder import attention_of, with_attention
-from foveate_tune.search import draw_of
-from foveate_tune.space import VARIANTS, Draw, SearchSpace, apply_draw, build_space
+from foveate_tune.space import VARIANTS, Draw, SearchSpace, apply_draw, build_space, draw_of
 from foveate_tune.trials.pilot import seconds_per_epoch
 
 if TYPE_CHECKING:

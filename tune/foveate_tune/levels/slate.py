@@ -29,8 +29,7 @@ from foveate_tune.config import SearchConfig
 from foveate_tune.levels.base import Baselines, Level, Objective, Problem, Report
 from foveate_tune.levels.chosen_encoder import ENCODER, with_encoder
 from foveate_tune.levels.second_stage import Found, Recalled, asked_once, found_for, recalled, rivals, slate_figures
-from foveate_tune.search import draw_of
-from foveate_tune.space import Branch, Draw, SearchSpace, apply_draw, conditional, listed
+from foveate_tune.space import Branch, Draw, SearchSpace, apply_draw, conditional, draw_of, listed
 
 if TYPE_CHECKING:
     from foveate_tune.config import SweepConfig

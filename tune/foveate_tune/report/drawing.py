@@ -7,7 +7,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from foveate_tune.report.record import UNFINISHED, SweepRecord, TrialRecord
+from foveate_tune.report.record import SweepRecord
+from foveate_tune.trials.record import UNFINISHED, TrialRecord
 
 WINNER = "#d55e00"
 GOOD = "#0072b2"

@@ -7,48 +7,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-import numpy as np
 import yaml
-from numpy.typing import NDArray
 
 from foveate.core.config import from_dict
 from foveate.core.errors import ConfigError
 from foveate.storage.folder import Folder
 from foveate_tune.config import SweepConfig
-from foveate_tune.levels.base import Baselines, Objective, compared
-from foveate_tune.results.leaderboard import LEADERBOARD
-from foveate_tune.results.pareto import knee, non_dominated
+from foveate_tune.levels.base import Baselines, Objective
+from foveate_tune.results.leaderboard import LEADERBOARD, differing, front, ordered, winning
 from foveate_tune.resume import SWEEP
-from foveate_tune.trials.journal import Journal, Known
-from foveate_tune.trials.progress import Course, over
+from foveate_tune.trials.journal import Journal
+from foveate_tune.trials.record import UNFINISHED, TrialRecord
 
-UNFINISHED: Final = "unfinished"
-"""The state of a trial that has not ended, whether it still trains or its sweep was broken off."""
 VERDICT: Final = "verdict.json"
-
-
-@dataclass(frozen=True)
-class TrialRecord:
-    """One trial.
-
-    Parameters
-    ----------
-    name, metrics, best_epoch, seconds, settings, reason
-        As in :class:`foveate_tune.results.leaderboard.Row`.
-    state
-        How it ended, or ``UNFINISHED``.
-    epochs
-        What it reported, each epoch once and in order.
-    """
-
-    name: str
-    state: str
-    metrics: Mapping[str, float]
-    best_epoch: int
-    seconds: float
-    settings: Mapping[str, Any]
-    epochs: tuple[Mapping[str, Any], ...]
-    reason: str | None = None
 
 
 @dataclass(frozen=True)
@@ -114,29 +85,21 @@ class SweepRecord:
     @property
     def front(self) -> frozenset[str]:
         """Names of the trials that no other one dominates."""
-        kept = non_dominated(self._gains())
-        return frozenset(trial.name for trial, is_on in zip(self.trials, kept, strict=True) if is_on)
+        return frozenset(trial.name for trial in front(self.trials, self.config.level))
 
     @property
     def winner(self) -> TrialRecord:
         """The trial that is trained where none is picked: the knee of several objectives, the best of one."""
-        place = knee(self._gains()) if len(self.config.level.objectives) > 1 else None
-        return self.trials[place or 0]
+        return winning(self.trials, self.config.level)
 
     @property
     def title(self) -> str:
         """What the winner is called."""
         return "knee" if len(self.config.level.objectives) > 1 else "best"
 
-    def _gains(self) -> NDArray[np.float64]:
-        objectives = self.config.level.objectives
-        figures = [trial.metrics if trial.best_epoch else {} for trial in self.trials]
-        return np.array([[one.gain(own) for one in objectives] for own in figures], dtype=np.float64)
-
     def columns(self) -> list[str]:
         """Return the paths of the settings in which trials differ."""
-        paths = dict.fromkeys(path for trial in self.trials for path in trial.settings)
-        return [path for path in paths if len({str(trial.settings.get(path)) for trial in self.trials}) > 1]
+        return differing(self.trials)
 
 
 def read_sweep(folder: Folder) -> SweepRecord:
@@ -165,31 +128,20 @@ def _read(folder: Folder) -> SweepRecord:
     facts = dict(yaml.safe_load(folder.read(SWEEP)))
     config = from_dict(SweepConfig, facts.pop("config"))
     board = _json(folder, LEADERBOARD) or {}
-    trials = [_trial(known, config) for known in Journal(folder, {}).seen()]
-    by = config.level.figures
+    trials = Journal(folder, config, {}).read()
+    for trial in trials:
+        if trial.over:
+            trial.end()
+        else:
+            trial.state = UNFINISHED
     return SweepRecord(
         name=folder.name,
         facts=facts,
         config=config,
-        trials=tuple(sorted(trials, key=lambda trial: (*compared(trial.metrics, by), trial.name))),
+        trials=ordered(trials, config.level.figures),
         baselines=board.get("baselines", {}),
         seconds=float(board["seconds"]) if board else None,
         verdict=_json(folder, VERDICT),
-    )
-
-
-def _trial(known: Known, config: SweepConfig) -> TrialRecord:
-    course = Course.of(known, config)
-    row = course.row(known.name, None)
-    return TrialRecord(
-        name=row.trial,
-        state=row.state if over(known, config) else UNFINISHED,
-        metrics=row.metrics,
-        best_epoch=row.best_epoch,
-        seconds=row.seconds,
-        settings=row.settings,
-        epochs=tuple(course.epochs),
-        reason=row.reason,
     )
 
 

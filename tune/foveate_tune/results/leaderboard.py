@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from itertools import compress
+from typing import Any
 
 import numpy as np
 import yaml
@@ -16,48 +17,12 @@ from foveate.recommend.recipe import Recipe
 from foveate.storage.folder import Folder
 from foveate_tune.levels.base import Baselines, Level, Objective, compared
 from foveate_tune.results.pareto import knee, non_dominated
+from foveate_tune.trials.record import TrialRecord
 
 LEADERBOARD = "leaderboard.json"
 TABLE = "leaderboard.md"
 WINNER = "winner.yaml"
 RECIPE = "recipe.yaml"
-
-State = Literal["finished", "stopped early", "out of time", "diverged", "failed"]
-
-
-@dataclass(frozen=True)
-class Row:
-    """One trial.
-
-    Parameters
-    ----------
-    trial
-        Its name: that of its folder.
-    state
-        How it ended.
-    metrics
-        Validation metrics of its best epoch; the worst values where it diverged, none where it failed at once.
-    best_epoch, epochs
-        The epoch of those metrics, and how many it trained.
-    seconds
-        From its start to its end.
-    settings
-        What was drawn, by dotted path.
-    checkpoint
-        Folder of the kept checkpoint within the sweep's, None without one.
-    reason
-        Why it diverged or failed.
-    """
-
-    trial: str
-    state: State
-    metrics: Mapping[str, float]
-    best_epoch: int
-    epochs: int
-    seconds: float
-    settings: Mapping[str, Any]
-    checkpoint: str | None = None
-    reason: str | None = None
 
 
 @dataclass(frozen=True)
@@ -70,7 +35,7 @@ class SweepResult:
         Names it in bundles and in W&B.
     level
         What was tuned, and by which figures.
-    rows
+    trials
         Best first.
     recipe
         What ``foveate train --from SWEEP`` trains: the winner's.
@@ -84,7 +49,7 @@ class SweepResult:
 
     sweep_id: str
     level: Level
-    rows: tuple[Row, ...]
+    trials: tuple[TrialRecord, ...]
     recipe: Recipe
     baselines: Baselines
     seconds: float
@@ -93,12 +58,12 @@ class SweepResult:
     @property
     def winner(self) -> str:
         """Name of the trial that is trained where none is picked."""
-        return self.winning.trial
+        return self.winning.name
 
     @property
-    def winning(self) -> Row:
-        """The winner's row."""
-        return winning(self.rows, self.level)
+    def winning(self) -> TrialRecord:
+        """The winner."""
+        return winning(self.trials, self.level)
 
     @property
     def beats_popularity(self) -> bool:
@@ -108,8 +73,7 @@ class SweepResult:
     @property
     def front(self) -> tuple[str, ...]:
         """Names of the trials that no other one dominates, best first."""
-        kept = non_dominated(_gains(self.rows, self.level))
-        return tuple(row.trial for row, on_front in zip(self.rows, kept, strict=True) if on_front)
+        return tuple(trial.name for trial in front(self.trials, self.level))
 
     @property
     def knee(self) -> str | None:
@@ -135,7 +99,7 @@ class SweepResult:
             "metric": self.first.name,
             "objectives": [{"name": one.name, "direction": one.direction} for one in self.level.objectives],
             "winner": self.winner,
-            "best": self.rows[0].trial,
+            "best": self.trials[0].name,
             "knee": self.knee,
             "front": list(self.front),
             "beats_popularity": self.beats_popularity,
@@ -143,7 +107,8 @@ class SweepResult:
             "baselines": {name: dict(figures) for name, figures in self.baselines.items()},
             "seconds": round(self.seconds, 3),
             "rows": [
-                {"rank": rank, "front": row.trial in self.front, **asdict(row)} for rank, row in enumerate(self.rows, 1)
+                {"rank": rank, "front": trial.name in self.front, **trial.to_json()}
+                for rank, trial in enumerate(self.trials, 1)
             ],
         }
 
@@ -155,11 +120,11 @@ class SweepResult:
 
     def table(self) -> str:
         """Return the leaderboard in Markdown, the settings that all trials share left out."""
-        columns = self.columns()
+        columns = differing(self.trials)
         head = ["rank", *self.head(), *columns]
         lines = [head, ["---"] * len(head)]
-        for rank, (row, texts) in enumerate(zip(self.rows, self.lines(), strict=True), 1):
-            lines.append([str(rank), *texts, *(setting(row, path) for path in columns)])
+        for rank, (trial, texts) in enumerate(zip(self.trials, self.lines(), strict=True), 1):
+            lines.append([str(rank), *texts, *(setting(trial, path) for path in columns)])
         lines += [["", *texts, *[""] * (len(head) - 1 - len(texts))] for texts in self.rivals()]
         return "".join(f"| {' | '.join(text.replace('|', '/') for text in line)} |\n" for line in lines)
 
@@ -170,59 +135,54 @@ class SweepResult:
 
     def lines(self) -> list[list[str]]:
         """Return a line of texts a trial, best first: what Markdown and the terminal show beside the settings."""
-        return [[*self._standing(row), *_course(row)] for row in self.rows]
+        return [[*self._standing(trial), *_course(trial)] for trial in self.trials]
 
     def rivals(self) -> list[list[str]]:
         """Return the first few texts of a line for each baseline."""
         by = self.level.figures
         return [[name, *(one.text(figures) for one in by)] for name, figures in self.baselines.items()]
 
-    def _standing(self, row: Row) -> list[str]:
-        figures = [one.text(row.metrics) for one in self.level.figures]
+    def _standing(self, trial: TrialRecord) -> list[str]:
+        figures = [one.text(trial.metrics) for one in self.level.figures]
         marks = dict.fromkeys(self.front, "front") | {self.winner: "knee"}
-        return [row.trial, *figures, *([marks.get(row.trial, "")] if self.knee else [])]
-
-    def columns(self) -> list[str]:
-        """Return the paths of the settings in which trials differ."""
-        paths = dict.fromkeys(path for row in self.rows for path in row.settings)
-        return [path for path in paths if len({setting(row, path) for row in self.rows}) > 1]
+        return [trial.name, *figures, *([marks.get(trial.name, "")] if self.knee else [])]
 
 
-def ordered(rows: Sequence[Row], by: tuple[Objective, ...]) -> tuple[Row, ...]:
+def ordered(trials: Sequence[TrialRecord], by: tuple[Objective, ...]) -> tuple[TrialRecord, ...]:
     """Sort best first: by the first figure, then by the next ones, then by the trial's name."""
-    return tuple(sorted(rows, key=lambda row: (*compared(row.metrics, by), row.trial)))
+    return tuple(sorted(trials, key=lambda trial: (*compared(trial.metrics, by), trial.name)))
 
 
-def winning(rows: Sequence[Row], level: Level) -> Row:
-    """Return the row of the knee, or of the best trial where there is a single objective; ``rows`` come best first."""
-    place = knee(_gains(rows, level)) if len(level.objectives) > 1 else None
-    return rows[place or 0]
+def front(trials: Sequence[TrialRecord], level: Level) -> tuple[TrialRecord, ...]:
+    """Return the trials that no other one dominates, in their order."""
+    return tuple(compress(trials, non_dominated(_gains(trials, level))))
 
 
-def _gains(rows: Sequence[Row], level: Level) -> NDArray[np.float64]:
+def winning(trials: Sequence[TrialRecord], level: Level) -> TrialRecord:
+    """Return the trial at the knee, or the best one where there is a single objective; ``trials`` come best first."""
+    place = knee(_gains(trials, level)) if len(level.objectives) > 1 else None
+    return trials[place or 0]
+
+
+def differing(trials: Sequence[TrialRecord]) -> list[str]:
+    """Return the paths of the settings in which trials differ."""
+    paths = dict.fromkeys(path for trial in trials for path in trial.settings)
+    return [path for path in paths if len({setting(trial, path) for trial in trials}) > 1]
+
+
+def _gains(trials: Sequence[TrialRecord], level: Level) -> NDArray[np.float64]:
     """``[T, K]``: the objectives of each trial, those of one that did not come to figures below all others."""
-    figures = [row.metrics if row.best_epoch else {} for row in rows]
+    figures = [trial.metrics if trial.best_epoch else {} for trial in trials]
     return np.array([[one.gain(own) for one in level.objectives] for own in figures], dtype=np.float64)
 
 
-def _course(row: Row) -> list[str]:
+def _course(trial: TrialRecord) -> list[str]:
     """Return how a trial went, as texts."""
-    ended = row.state if row.reason is None else f"{row.state}: {row.reason}"
-    return [f"{row.best_epoch} of {row.epochs}", f"{row.seconds:.1f}", ended]
+    ended = trial.state if trial.reason is None else f"{trial.state}: {trial.reason}"
+    return [f"{trial.best_epoch} of {len(trial.epochs)}", f"{trial.seconds:.1f}", ended]
 
 
-def told(settings: Mapping[str, Any]) -> str:
-    """Return a draw in a few words, such as ``gated, heads 2, dot_product, width 64``."""
-    return ", ".join(_told(path, value) for path, value in sorted(settings.items()))
-
-
-def setting(row: Row, path: str) -> str:
-    """Return one setting of a row as a text, empty where it was not drawn."""
-    value = row.settings.get(path, "")
+def setting(trial: TrialRecord, path: str) -> str:
+    """Return one setting of a trial as a text, empty where it was not drawn."""
+    value = trial.settings.get(path, "")
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _told(path: str, value: Any) -> str:
-    shown = f"{value:.3g}" if isinstance(value, float) else str(value)
-    # A variant's name speaks for itself.
-    return shown if isinstance(value, str) else f"{path.rpartition('.')[2]} {shown}"

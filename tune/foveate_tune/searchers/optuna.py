@@ -13,7 +13,7 @@ import numpy as np
 
 from foveate.core.space import Choice, Domain, IntRange, LogUniform, Uniform
 from foveate_tune.searchers.base import Proposals, SearcherConfig
-from foveate_tune.trials.trial import FAILURE
+from foveate_tune.trials.record import FAILURE
 
 if TYPE_CHECKING:
     from optuna import Study, Trial

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -11,13 +11,12 @@ import yaml
 
 from foveate.bundle import Bundle
 from foveate.core.config import from_dict
+from foveate.core.progress import Progress
 from foveate.storage.folder import Folder, Place
 from foveate.storage.transfer import at_hand
 from foveate_tune.config import TrackingConfig
 from foveate_tune.results.leaderboard import SweepResult
 from foveate_tune.resume import SWEEP
-
-Say = Callable[[str], None]
 
 WHERE: Final = ("wandb", "tensorboard")
 """Folders of a sweep that trackers write, and read again when it goes on."""
@@ -75,7 +74,7 @@ class Trackers:
 
 
 @contextmanager
-def tracker(config: TrackingConfig, folder: Path, say: Say) -> Iterator[Tracker]:
+def tracker(config: TrackingConfig, folder: Path, say: Progress) -> Iterator[Tracker]:
     """Give the tracker that a config asks for; close it, and the service it started, when the block ends."""
     with ExitStack() as stack:
         trackers: list[Tracker] = []
@@ -91,7 +90,7 @@ def tracker(config: TrackingConfig, folder: Path, say: Say) -> Iterator[Tracker]
         yield Trackers(trackers)
 
 
-def keep_bundle(sweep: Place, bundle: Bundle, say: Say) -> None:
+def keep_bundle(sweep: Place, bundle: Bundle, say: Progress) -> None:
     """Write a bundle that was trained from a sweep to W&B, as an artifact of a run in the sweep's group.
 
     Nothing where the sweep itself told W&B nothing. Viewers' histories lie beside the bundle, and stay there.

@@ -14,8 +14,8 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.proto.summary_pb2 import Summary
 
+from foveate.core.progress import Progress
 from foveate_tune.results.leaderboard import SweepResult
-from foveate_tune.tracking.base import Say
 
 FOLDER: Final = "tensorboard"
 _HEAD: Final = 12
@@ -28,7 +28,7 @@ class TensorBoardTracker:
     Each record is on the disk when the call returns; what was cut off in the midst is not read and written again.
     """
 
-    def __init__(self, folder: Path, say: Say) -> None:
+    def __init__(self, folder: Path, say: Progress) -> None:
         self._folder = folder
         self._say = say
         self._runs: dict[str, _Run] = {}
@@ -125,7 +125,7 @@ def read_events(file: Path) -> Iterator[Any]:
 
 
 @contextmanager
-def tensorboard(folder: Path, say: Say) -> Iterator[TensorBoardTracker]:
+def tensorboard(folder: Path, say: Progress) -> Iterator[TensorBoardTracker]:
     """Give a tracker that writes into ``folder/tensorboard``; close it when the block ends."""
     tracking = TensorBoardTracker(folder / FOLDER, say)
     try:

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from foveate.core.progress import Progress
 from foveate_cluster.edges import environment
 from foveate_tune.config import TrackingConfig
-from foveate_tune.results.leaderboard import SweepResult
-from foveate_tune.tracking.base import Say
+from foveate_tune.results.leaderboard import SweepResult, differing
 
 _INIT_SECONDS = 20.0
 """How long an online run may take to open before the sweep goes on offline."""
@@ -46,7 +46,7 @@ class WandbTracker:
     A run that is opened again offline is another file of the same id: what stands in the first is not written again.
     """
 
-    def __init__(self, config: TrackingConfig, folder: Path, group: str, mode: Mode, say: Say) -> None:
+    def __init__(self, config: TrackingConfig, folder: Path, group: str, mode: Mode, say: Progress) -> None:
         self._config = config
         self._folder = folder
         self._group = group
@@ -90,7 +90,7 @@ class WandbTracker:
         with self._guarded():
             best = {f"best_{name}": value for name, value in result.winning.metrics.items()}
             baselines = {f"{name}_{key}": value for name, one in result.baselines.items() for key, value in one.items()}
-            told = {"winner": result.winner, "trials": len(result.rows), "seconds": result.seconds}
+            told = {"winner": result.winner, "trials": len(result.trials), "seconds": result.seconds}
             self._log(run, {"leaderboard": _table(result)}, 1)
             self.finish(run, {**best, **baselines, **told})
 
@@ -175,7 +175,7 @@ class WandbTracker:
 
 
 @contextmanager
-def wandb_tracker(config: TrackingConfig, folder: Path, say: Say) -> Iterator[WandbTracker | None]:
+def wandb_tracker(config: TrackingConfig, folder: Path, say: Progress) -> Iterator[WandbTracker | None]:
     """Give a tracker whose files lie in ``folder/wandb``; close it, and the service it started, when the block ends.
 
     None where the environment turns W&B off.
@@ -231,17 +231,17 @@ def _records(content: bytes) -> Iterator[Any]:
 def _table(result: SweepResult) -> Any:
     import wandb  # noqa: PLC0415
 
-    names, paths = [one.name for one in result.level.figures], result.columns()
+    names, paths = [one.name for one in result.level.figures], differing(result.trials)
     head: list[str | int] = ["rank", "trial", *names, "best_epoch", "epochs", "seconds", "ended", *paths]
     rows = [
         [
             rank,
-            row.trial,
-            *(row.metrics.get(name) for name in names),
-            *(row.best_epoch, row.epochs, row.seconds, row.state),
-            *(row.settings.get(path) for path in paths),
+            trial.name,
+            *(trial.metrics.get(name) for name in names),
+            *(trial.best_epoch, len(trial.epochs), trial.seconds, trial.state),
+            *(trial.settings.get(path) for path in paths),
         ]
-        for rank, row in enumerate(result.rows, 1)
+        for rank, trial in enumerate(result.trials, 1)
     ]
     return wandb.Table(columns=head, data=rows, allow_mixed_types=True)
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 from foveate.storage.folder import Folder
 from foveate_tune.levels.base import compared
-from foveate_tune.trials.journal import CHECKPOINT, TOGETHER, stored
-from foveate_tune.trials.progress import Course
+from foveate_tune.trials.journal import TOGETHER, TRIALS, stored
+from foveate_tune.trials.record import CHECKPOINT, TrialRecord
 
 
 class Checkpoints:
@@ -28,20 +28,21 @@ class Checkpoints:
         self._trials = trials
         self._most = most
 
-    def of_running(self, name: str, course: Course, newest: str) -> None:
+    def of_running(self, trial: TrialRecord, newest: str) -> None:
         """Thin out those of a trial that has just written its ``newest``."""
-        self._keep(name, {newest, _best(course)})
+        self._keep(trial.name, {newest, _best(trial)})
 
-    def of_ended(self, courses: Mapping[str, Course]) -> None:
+    def of_ended(self, trials: Sequence[TrialRecord]) -> None:
         """Thin out those of trials that have ended."""
-        order = sorted(courses, key=lambda name: (_key(courses[name]), name))
-        for place, name in enumerate(order):
-            self._keep(name, {_best(courses[name])} if place < self._most else set())
+        by = {trial.name: (*compared(trial.best or {}, trial.sweep.level.objectives), trial.name) for trial in trials}
+        for place, trial in enumerate(sorted(trials, key=lambda trial: by[trial.name])):
+            self._keep(trial.name, {_best(trial)} if place < self._most else set())
 
-    def kept(self, name: str, course: Course) -> str | None:
-        """Return the checkpoint of a trial's best epoch, None where it is gone."""
-        best = _best(course)
-        return best if best is not None and (self._trials / name).holds(best) else None
+    def kept(self, trial: TrialRecord) -> str | None:
+        """Return the checkpoint of a trial's best epoch, within the sweep's folder; None where it is gone."""
+        best = _best(trial)
+        kept = best is not None and (self._trials / trial.name).holds(best)
+        return f"{TRIALS}/{trial.name}/{best}" if kept else None
 
     def _keep(self, name: str, wanted: set[str | None]) -> None:
         trial = self._trials / name
@@ -51,10 +52,5 @@ class Checkpoints:
                 (trial / path).remove()
 
 
-def _best(course: Course) -> str | None:
-    best = course.best()
-    return best.get(CHECKPOINT) if best else None
-
-
-def _key(course: Course) -> tuple[float, ...]:
-    return compared(course.best() or {}, course.config.level.objectives)
+def _best(trial: TrialRecord) -> str | None:
+    return trial.best.get(CHECKPOINT) if trial.best else None

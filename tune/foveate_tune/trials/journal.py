@@ -18,7 +18,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,14 +25,9 @@ from pyarrow import ArrowException
 
 from foveate.core.errors import StorageError
 from foveate.storage.folder import Folder, reason
+from foveate_tune.config import SweepConfig
 from foveate_tune.searchers.base import NUMBER
-
-EPOCH: Final = "epoch"
-"""Key of a report's step: an epoch where the level trains in epochs."""
-SECONDS: Final = "seconds"
-"""Key of how long a trial has worked until a report, whatever came in between."""
-CHECKPOINT: Final = "checkpoint"
-"""Key of a report's checkpoint: its folder within the trial's. The names of these folders begin so, too."""
+from foveate_tune.trials.record import CHECKPOINT, EPOCH, TrialRecord, draw_in
 
 TRIALS: Final = "trials"
 PARAMS: Final = "params.json"
@@ -46,38 +40,6 @@ TOGETHER: Final = "checkpoints"
 """Folder of a trial in which Ray Train keeps what several processes have trained together."""
 
 
-@dataclass
-class Known:
-    """What is known of one trial.
-
-    Parameters
-    ----------
-    name, trial_id
-        Its own, and the one that the searcher knows it by.
-    config, drawn
-        What it runs with, with its number, and what was drawn at first: a scheduler may have changed it since.
-    reports
-        What it has reported, each step once.
-    end
-        ``state`` and ``reason``, None while it is not over.
-    checkpoint
-        The newest whole one, to go on from; only looked for where a trial is not over.
-    """
-
-    name: str
-    trial_id: str
-    config: Mapping[str, Any]
-    drawn: Mapping[str, Any]
-    reports: list[Mapping[str, Any]] = field(default_factory=list)
-    end: Mapping[str, Any] | None = None
-    checkpoint: Folder | None = None
-
-    @property
-    def epoch(self) -> int:
-        """How far it has come."""
-        return int(self.reports[-1][EPOCH]) if self.reports else 0
-
-
 class Journal:
     """Reads and writes it.
 
@@ -85,12 +47,15 @@ class Journal:
     ----------
     sweep
         Folder of the sweep.
+    config
+        The sweep's.
     facts
-        What every trial is told of beside its settings.
+        What is kept with every trial beside its settings.
     """
 
-    def __init__(self, sweep: Folder, facts: Mapping[str, Any]) -> None:
+    def __init__(self, sweep: Folder, config: SweepConfig, facts: Mapping[str, Any]) -> None:
         self._sweep = sweep
+        self._config = config
         self._facts = dict(facts)
         self.trials = sweep / TRIALS
         self.broken: StorageError | None = None
@@ -141,42 +106,48 @@ class Journal:
         """Return what the searcher has to remember, None before its first proposal."""
         return _json(self._sweep, SEARCHER)
 
-    def known(self) -> list[Known]:
-        """Return all trials in the order of their numbers, with reports that only their checkpoints tell of."""
-        return [known for name in self.trials.folders("trial-") if (known := self._known(name)) is not None]
+    def recover(self) -> list[TrialRecord]:
+        """Return all trials in the order of their numbers, with reports that only their checkpoints hold."""
+        return [trial for name in self.trials.folders("trial-") if (trial := self._recover(name)) is not None]
 
-    def seen(self) -> list[Known]:
-        """Return all trials as their files tell of them, and touch nothing: for who looks on while the sweep runs."""
-        return [known for name in self.trials.folders("trial-") if (known := self._read(name)) is not None]
+    def read(self) -> list[TrialRecord]:
+        """Return all trials as their files are, and change nothing: for who looks on while the sweep runs."""
+        return [trial for name in self.trials.folders("trial-") if (trial := self._read(name)) is not None]
 
-    def _read(self, name: str) -> Known | None:
+    def _read(self, name: str) -> TrialRecord | None:
         folder = self.trials / name
-        config, facts = _json(folder, PARAMS), _json(folder, FACTS)
+        config, facts, end = _json(folder, PARAMS), _json(folder, FACTS), _json(folder, ENDED)
         if config is None or facts is None:
             # It had not started: the searcher proposes it again.
             return None
-        known = Known(name, str(facts["trial_id"]), config, drawn=facts["config"], end=_json(folder, ENDED))
-        known.reports = list(_whole(folder.read(RESULT) if folder.holds(RESULT) else ""))
-        return known
+        trial = TrialRecord(name, self._config, draw_in(facts["config"]), str(facts["trial_id"]), config)
+        for report in _whole(folder.read(RESULT) if folder.holds(RESULT) else ""):
+            trial.add(report)
+        trial.draw = draw_in(config)
+        if end is not None:
+            trial.ended, trial.state, trial.reason = True, end["state"], end["reason"]
+        return trial
 
-    def _known(self, name: str) -> Known | None:
-        folder, known = self.trials / name, self._read(name)
-        if known is None:
+    def _recover(self, name: str) -> TrialRecord | None:
+        folder, trial = self.trials / name, self._read(name)
+        if trial is None:
             return None
         lines = folder.read(RESULT) if folder.holds(RESULT) else ""
-        if known.end is None:
-            self._look_for_checkpoint(known, folder)
-        if lines != (text := "".join(f"{json.dumps(report)}\n" for report in known.reports)):
+        if not trial.ended:
+            self._look_for_checkpoint(trial, folder)
+        if lines != (text := "".join(f"{json.dumps(report)}\n" for report in trial.reports)):
             folder.write(RESULT, text)
-        return known
+        return trial
 
-    def _look_for_checkpoint(self, known: Known, folder: Folder) -> None:
+    def _look_for_checkpoint(self, trial: TrialRecord, folder: Folder) -> None:
         found = [(*one, path) for path in stored(folder) if (one := _complete(folder / path)) is not None]
         if not found:
             return
-        report, known.checkpoint, path = max(found, key=lambda one: int(one[0][EPOCH]))
-        if int(report[EPOCH]) > known.epoch:
-            known.reports.append({**report, CHECKPOINT: path})
+        report, trial.resume_from, path = max(found, key=lambda one: int(one[0][EPOCH]))
+        if int(report[EPOCH]) > trial.epoch:
+            draw = trial.draw
+            trial.add({**report, CHECKPOINT: path})
+            trial.draw = draw
 
 
 def stored(trial: Folder) -> list[str]:
@@ -204,12 +175,12 @@ def report_in(folder: Path) -> Mapping[str, Any]:
 
 def _complete(folder: Folder) -> tuple[Mapping[str, Any], Folder] | None:
     """Return a checkpoint's report if all of it is there."""
-    told = _json(folder, REPORT)
-    if told is None:
+    noted = _json(folder, REPORT)
+    if noted is None:
         return None
     sizes = folder.sizes()
-    whole = all(sizes.get(name) == size for name, size in told["files"].items())
-    return (told["report"], folder) if whole else None
+    whole = all(sizes.get(name) == size for name, size in noted["files"].items())
+    return (noted["report"], folder) if whole else None
 
 
 def _whole(text: str) -> Iterator[Mapping[str, Any]]:

@@ -8,7 +8,8 @@ from typing import Any
 from ray.tune.search import Searcher
 
 from foveate_tune.searchers.base import NUMBER, Proposals
-from foveate_tune.trials.journal import Journal, Known
+from foveate_tune.trials.journal import Journal
+from foveate_tune.trials.record import TrialRecord
 
 Recall = Callable[[str, Sequence[Mapping[str, Any]]], None]
 """Tells a scheduler, by Ray's name of a trial, what it reported in an earlier run."""
@@ -32,7 +33,12 @@ class Remembered(Searcher):
     """
 
     def __init__(
-        self, inside: Proposals, journal: Journal, known: Sequence[Known], begun: Sequence[Known], recall: Recall
+        self,
+        inside: Proposals,
+        journal: Journal,
+        known: Sequence[TrialRecord],
+        begun: Sequence[TrialRecord],
+        recall: Recall,
     ) -> None:
         super().__init__()
         self._inside = inside
@@ -92,7 +98,7 @@ class Remembered(Searcher):
         """Refuse: the journal is what a sweep goes on from."""
         raise NotImplementedError(checkpoint_path)
 
-    def _remember(self, known: Sequence[Known]) -> None:
+    def _remember(self, known: Sequence[TrialRecord]) -> None:
         """Bring the searcher inside to where it was, or would have been had its last state been written."""
         state = self._journal.searcher()
         if state is not None:
@@ -103,5 +109,4 @@ class Remembered(Searcher):
             for report in one.reports:
                 self._inside.on_trial_result(one.trial_id, dict(report))
             if one not in self._begun:
-                error = one.end is not None and one.end["state"] == "failed"
-                self._inside.on_trial_complete(one.trial_id, None, error)
+                self._inside.on_trial_complete(one.trial_id, None, one.ended and one.state == "failed")

@@ -21,8 +21,9 @@ from foveate_tune.config import SweepConfig
 from foveate_tune.levels.base import Problem
 from foveate_tune.plan import Plan
 from foveate_tune.searchers.base import NUMBER
-from foveate_tune.trials.journal import SECONDS, TOGETHER, TRIALS, Journal, Known, named
-from foveate_tune.trials.observer import Watch
+from foveate_tune.trials.callback import SweepCallback
+from foveate_tune.trials.journal import TOGETHER, TRIALS, Journal, named
+from foveate_tune.trials.record import SECONDS, TrialRecord
 from foveate_tune.trials.recorded_searcher import Remembered
 from foveate_tune.trials.trial import run_draw, train_trial
 
@@ -35,13 +36,13 @@ def run_trials(
     problem: Problem,
     *,
     plan: Plan,
-    watch: Watch,
+    callback: SweepCallback,
     sweep: Folder,
     journal: Journal,
-    known: Sequence[Known],
-    begun: Sequence[Known],
+    known: Sequence[TrialRecord],
+    begun: Sequence[TrialRecord],
 ) -> None:
-    """Run what is left to run; ``watch`` knows afterwards what came of it.
+    """Run what is left to run; ``callback`` knows afterwards what came of it.
 
     Parameters
     ----------
@@ -82,7 +83,7 @@ def run_trials(
             # Checkpoints go when the journal says that they are not needed any more.
             checkpoint_config=tune.CheckpointConfig(num_to_keep=None),
             failure_config=tune.FailureConfig(max_failures=MAX_FAILURES),
-            callbacks=[watch],
+            callbacks=[callback],
             verbose=0,
         ),
     )
@@ -118,14 +119,14 @@ class _Stop(tune.Stopper):
         return self._journal.broken is not None
 
 
-def _trainable(config: SweepConfig, problem: Problem, trials: Folder, begun: Sequence[Known]) -> Any:
+def _trainable(config: SweepConfig, problem: Problem, trials: Folder, begun: Sequence[TrialRecord]) -> Any:
     """Return what Ray Tune calls for a trial, with the resources that it takes."""
     steps = config.level.steps(config)
     if config.workers == 1:
         checkpoints = {
-            int(one.config[NUMBER]): tune.Checkpoint(one.checkpoint.path, one.checkpoint.filesystem)
+            int(one.config[NUMBER]): tune.Checkpoint(one.resume_from.path, one.resume_from.filesystem)
             for one in begun
-            if one.checkpoint is not None
+            if one.resume_from is not None
         }
         train = tune.with_parameters(train_trial, problem=problem, epochs=steps, cpus=config.cpus, begun=checkpoints)
         return tune.with_resources(train, {"cpu": config.cpus, "gpu": config.gpus, **config.resources})
@@ -153,7 +154,7 @@ def _folder(trial: Trial, taken: Mapping[str, int]) -> str:
     return name
 
 
-def _taken(begun: Sequence[Known], trials: Folder) -> dict[str, int]:
+def _taken(begun: Sequence[TrialRecord], trials: Folder) -> dict[str, int]:
     """Return, by trial, the last number that a checkpoint of it has."""
     names = {one.name: (trials / one.name).folders("checkpoint_") for one in begun}
     return {name: int(own[-1].rpartition("_")[2]) for name, own in names.items() if own}

@@ -21,20 +21,8 @@ from foveate.core.errors import FoveateError, StorageError
 from foveate.storage.folder import reason
 from foveate_tune.levels.base import Problem
 from foveate_tune.searchers.base import NUMBER
-from foveate_tune.space import Draw
-from foveate_tune.trials.journal import EPOCH, SECONDS, complete, report_in
-
-__all__ = ["EPOCH", "FAILURE", "SECONDS", "STATE", "STORAGE", "TELEMETRY", "Reached", "draw_in", "run_draw"]
-
-FAILURE = "failure"
-"""Why a trial could not go on, where it could not."""
-STATE = "state"
-"""How it ended then."""
-STORAGE = "storage"
-"""Why a checkpoint could not be written: the sweep stops, and the trial can go on with it."""
-TELEMETRY = ("loss", "rows_per_second", "epoch_seconds")
-"""What a trial tells of its work beside the level's figures, where it knows."""
-
+from foveate_tune.trials.journal import complete, report_in
+from foveate_tune.trials.record import EPOCH, FAILURE, SECONDS, STATE, STORAGE, draw_in
 
 Send = Callable[[dict[str, Any], Path | None], None]
 """Tells whoever waits of a step: its metrics, and a folder with a checkpoint."""
@@ -78,11 +66,6 @@ def run_draw(
         said = str(error).strip().partition("\n")[0]
         failure = f"{type(error).__name__}: {said}"
         send(reached.last(problem, {STATE: "failed", FAILURE: failure, "traceback": traceback.format_exc()}), None)
-
-
-def draw_in(config: Mapping[str, Any]) -> Draw:
-    """Return a trial's config without the trial's number."""
-    return {key: value for key, value in config.items() if key != NUMBER}
 
 
 class Reached:

@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 from foveate_tune.report.base import Panel, Picture
 from foveate_tune.report.drawing import STATES, WINNER, counted, figure, hover
-from foveate_tune.report.record import UNFINISHED, SweepRecord, TrialRecord
-from foveate_tune.trials.journal import EPOCH
+from foveate_tune.report.record import SweepRecord
+from foveate_tune.trials.record import EPOCH, UNFINISHED, TrialRecord
 
 _ENDS = {"stopped early": "x", "out of time": "triangle-right", "diverged": "x-thin", "failed": "x-thin"}
 

@@ -12,8 +12,9 @@ from plotly.subplots import make_subplots
 from foveate_tune.levels.base import Objective
 from foveate_tune.report.base import Panel, Picture
 from foveate_tune.report.drawing import GOOD, QUIET, WINNER, figure, hover
-from foveate_tune.report.record import SweepRecord, TrialRecord
+from foveate_tune.report.record import SweepRecord
 from foveate_tune.results.pareto import non_dominated
+from foveate_tune.trials.record import TrialRecord
 
 Group = tuple[list[TrialRecord], str, dict[str, Any]]
 """Trials that are drawn alike: with their name in the legend, and their mark."""

@@ -11,7 +11,8 @@ import plotly.graph_objects as go
 
 from foveate_tune.report.base import Panel, Picture
 from foveate_tune.report.drawing import GOOD, QUIET, WINNER, figure, hover, short_names, shown
-from foveate_tune.report.record import SweepRecord, TrialRecord
+from foveate_tune.report.record import SweepRecord
+from foveate_tune.trials.record import TrialRecord
 
 _SPREAD = 0.03
 """How far lines through one named value lie apart, as a share of the axis."""
