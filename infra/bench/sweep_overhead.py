@@ -29,8 +29,10 @@ from foveate.data.world.config import SimulateConfig
 from foveate.data.world.simulate import simulate_dataset
 from foveate.recommend.recipe import Recipe
 from foveate_tune.config import SweepConfig, TrackingConfig
-from foveate_tune.levels.base import Baselines, Level, Objective, Problem, Report
+from foveate_tune.levels.base import Baselines, Level, Problem, Report
+from foveate_tune.objective import Objective
 from foveate_tune.schedulers.none import Unstopped
+from foveate_tune.settings import SweepSettings
 from foveate_tune.space import Draw, SearchSpace
 from foveate_tune.sweep import run_sweep
 from lab.held_out import real_data
@@ -47,13 +49,13 @@ class Idle(Level):
     name: ClassVar[str] = "idle"
     objectives: ClassVar[tuple[Objective, ...]] = (Objective(METRIC),)
 
-    def steps(self, config: SweepConfig) -> int:
+    def steps(self, config: SweepSettings) -> int:
         return config.epochs
 
-    def space(self, config: SweepConfig) -> SearchSpace:
+    def space(self, config: SweepSettings) -> SearchSpace:
         return SearchSpace({"worth": Uniform(0.0, 1.0)}, {})
 
-    def prepare(self, dataset: Dataset, config: SweepConfig, say: Callable[[str], None]) -> Idling:
+    def prepare(self, dataset: Dataset, config: SweepSettings, say: Callable[[str], None]) -> Idling:
         return Idling(self, config.recipe)
 
 

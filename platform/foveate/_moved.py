@@ -118,7 +118,6 @@ MOVED: Final = {
     "foveate_tune.remote": "foveate_cluster.remote",
     "foveate_tune.report.facts": "foveate_tune.report.page",
     "foveate_tune.running": "foveate_tune.trials.runner",
-    "foveate_tune.search": "foveate_tune.space",
     "foveate_tune.second_stage": "foveate_tune.levels.second_stage",
     "foveate_tune.spread": "foveate_cluster.distributed_ranker",
     "foveate_tune.team": "foveate_cluster.worker_group",

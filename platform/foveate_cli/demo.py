@@ -133,7 +133,8 @@ def _short_sweep() -> SweepConfig:
     from foveate.ranking.base import LabelDraw  # noqa: PLC0415
     from foveate.recommend.recipe import Recipe  # noqa: PLC0415
     from foveate.retrieval.attention import Attention  # noqa: PLC0415
-    from foveate_tune.config import SearchConfig, SweepConfig  # noqa: PLC0415
+    from foveate_tune.config import SweepConfig  # noqa: PLC0415
+    from foveate_tune.search import SearchConfig  # noqa: PLC0415
 
     recipe = Recipe(label_draw=LabelDraw(queries=LABELLED))
     sources = tuple(

@@ -11,12 +11,12 @@ import pytest
 from foveate.core.config import from_dict, to_dict
 from foveate.core.errors import ConfigError
 from foveate.retrieval.attention import Attention
-from foveate_tune.config import SearchConfig
-from foveate_tune.levels.base import Objective
+from foveate_tune.objective import Objective
+from foveate_tune.search import SearchConfig, build_space, draw_of
 from foveate_tune.searchers.base import NUMBER, Proposals, SearcherConfig
 from foveate_tune.searchers.grid import Grid
 from foveate_tune.searchers.optuna import OptunaSearcher
-from foveate_tune.space import LOSS, MIXER, VARIANTS, SearchSpace, apply_draw, build_space, draw_of
+from foveate_tune.space import LOSS, MIXER, VARIANTS, SearchSpace, apply_draw
 
 TRIALS = 14
 LISTS: dict[str, Any] = {

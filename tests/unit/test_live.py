@@ -17,7 +17,7 @@ from foveate.core.progress import Listener, report_progress
 from foveate_cli import common
 from foveate_cli.live import Board, following
 from foveate_tune.config import SweepConfig
-from foveate_tune.levels.base import Objective
+from foveate_tune.objective import Objective
 from foveate_tune.progress import SweepPlan, TrialUpdate
 from foveate_tune.trials.record import State, TrialRecord
 

@@ -8,8 +8,9 @@ from foveate.attention.base import MixerConfig, ScorerConfig
 from foveate.core.config import from_dict
 from foveate.core.errors import ConfigError
 from foveate.core.space import Choice, IntRange, LogUniform, Uniform
-from foveate_tune.config import SearchConfig, SweepConfig
-from foveate_tune.space import MIXER, SCORER, apply_draw, build_space, read_domain
+from foveate_tune.config import SweepConfig
+from foveate_tune.search import SearchConfig, build_space
+from foveate_tune.space import MIXER, SCORER, apply_draw, read_domain
 
 DRAWS = len(MixerConfig.variants) * len(ScorerConfig.variants) + 10
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from foveate_tune.config import SweepConfig
-from foveate_tune.levels.base import Objective
+from foveate_tune.objective import Objective
 from foveate_tune.trials.record import TrialRecord
 
 

@@ -17,12 +17,9 @@ import numpy as np
 from ray import tune
 from ray.tune.search.sample import Domain as TuneDomain
 
-from foveate.attention.base import MixerConfig, ScorerConfig
 from foveate.core.errors import ConfigError
 from foveate.core.registry import Registry
 from foveate.core.space import Choice, Domain, IntRange, LogUniform, Space, Uniform
-from foveate.encoder.losses.base import LossConfig
-from foveate_tune.config import SearchConfig
 
 Draw: TypeAlias = dict[str, Any]
 
@@ -134,23 +131,6 @@ def sample(domain: Domain, rng: np.random.Generator) -> Any:
     return _plain(to_tune(domain).sample(random_state=rng))
 
 
-def build_space(config: SearchConfig) -> SearchSpace:
-    """Read a search config and the variants' own search spaces.
-
-    Raises
-    ------
-    ConfigError
-        A variant is not known, or a domain is written in a way that cannot be read or is empty.
-    """
-    branches = {
-        MIXER: Branch("search.mixers", MixerConfig.variants, config.mixers),
-        SCORER: Branch("search.scorers", ScorerConfig.variants, config.scorers),
-    }
-    if config.losses:
-        branches[LOSS] = Branch("search.losses", LossConfig.variants, config.losses)
-    return conditional("search.settings", config.settings, branches)
-
-
 def conditional(where: str, settings: Mapping[str, Any], branches: Mapping[str, Branch]) -> SearchSpace:
     """Read domains as a config lays them out, and join them with the variants' own search spaces.
 
@@ -164,7 +144,7 @@ def conditional(where: str, settings: Mapping[str, Any], branches: Mapping[str, 
     Raises
     ------
     ConfigError
-        As :func:`build_space`.
+        A variant is not known, or a domain is written in a way that cannot be read or is empty.
     """
     shared = dict(_domains(where, settings))
     spaces = {
@@ -292,24 +272,3 @@ def _is_number(text: str) -> bool:
 
 def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
-
-
-def draw_of(settings: Mapping[str, Any], space: SearchSpace) -> Draw | None:
-    """Return the draw that gives the ``settings`` of an ``attention`` source; None if the space lacks its variants."""
-    draw: Draw = {}
-    for path, names in space.branches.items():
-        variant = _at(settings, path)
-        name = variant["name"] if isinstance(variant, Mapping) else variant
-        if name not in names:
-            return None
-        draw[path] = name
-        own = variant if isinstance(variant, Mapping) else {}
-        draw.update({f"{path}.{key}": own[key] for key in names[name] if key in own})
-    return draw | {path: _at(settings, path) for path in space.shared}
-
-
-def _at(settings: Mapping[str, Any], path: str) -> Any:
-    node: Any = settings
-    for part in path.split("."):
-        node = node.get(part) if isinstance(node, Mapping) else None
-    return node

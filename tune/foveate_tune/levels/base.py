@@ -6,57 +6,20 @@ space; a trial runs one draw on the problem; and the draw that is picked becomes
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias
+from typing import ClassVar, Protocol, TypeAlias
 
 from foveate.core.registry import Registry, Variant
 from foveate.data.dataset import Dataset
 from foveate.recommend.recipe import Recipe
+from foveate_tune.objective import Objective
+from foveate_tune.settings import SweepSettings
+from foveate_tune.space import Draw, SearchSpace
 
-if TYPE_CHECKING:
-    from foveate_tune.config import SweepConfig
-    from foveate_tune.space import Draw, SearchSpace
-
-Direction: TypeAlias = Literal["max", "min"]
 Baselines: TypeAlias = Mapping[str, Mapping[str, float]]
 """Figures by the name of what they belong to, such as ``{"popularity": {"ndcg@10": 0.05}}``."""
-
-
-@dataclass(frozen=True)
-class Objective:
-    """A figure that trials report.
-
-    Parameters
-    ----------
-    name
-        Its key in what a trial reports.
-    direction
-        Whether more or less of it is better.
-    worst
-        What a trial reports that cannot go on: no scheduler keeps it, and no leaderboard prefers it.
-    digits, unit
-        How it is printed.
-    """
-
-    name: str
-    direction: Direction = "max"
-    worst: float = 0.0
-    digits: int = 4
-    unit: str = ""
-
-    def gain(self, figures: Mapping[str, float]) -> float:
-        """Return the figure so that more is better; one that is absent or not a number lies below every other."""
-        value = float(figures.get(self.name, math.nan))
-        return -math.inf if math.isnan(value) else (value if self.direction == "max" else -value)
-
-    def text(self, figures: Mapping[str, float]) -> str:
-        """Return the figure as it is printed, ``-`` for none."""
-        value = figures.get(self.name)
-        return "-" if value is None else f"{value:.{self.digits}f}{self.unit and ' '}{self.unit}"
 
 
 class Report(Protocol):
@@ -156,11 +119,11 @@ class Level(Variant):
         """What a trial reports that cannot go on."""
         return {figure.name: figure.worst for figure in self.figures}
 
-    def steps(self, config: SweepConfig) -> int:
+    def steps(self, config: SweepSettings) -> int:
         """Return how often a trial reports at most."""
         raise NotImplementedError
 
-    def space(self, config: SweepConfig) -> SearchSpace:
+    def space(self, config: SweepSettings) -> SearchSpace:
         """Return what is drawn.
 
         Raises
@@ -170,7 +133,7 @@ class Level(Variant):
         """
         raise NotImplementedError
 
-    def prepare(self, dataset: Dataset, config: SweepConfig, say: Callable[[str], None]) -> Problem:
+    def prepare(self, dataset: Dataset, config: SweepSettings, say: Callable[[str], None]) -> Problem:
         """Cut a dataset for a sweep; ``say`` is called with a line of news a step of long work.
 
         Raises
@@ -182,13 +145,3 @@ class Level(Variant):
 
 
 Level.variants = Registry("level", Level, "foveate_tune.levels")
-
-
-def compared(figures: Mapping[str, float], by: tuple[Objective, ...]) -> tuple[float, ...]:
-    """Return a key that sorts the best first: by the first figure, ties by the next."""
-    return tuple(-one.gain(figures) for one in by)
-
-
-def plain(metrics: Mapping[str, Any], by: tuple[Objective, ...]) -> dict[str, float]:
-    """Return the figures among what was reported."""
-    return {one.name: float(metrics[one.name]) for one in by if one.name in metrics}

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,13 +24,13 @@ from foveate.encoder.training.validation import Validation
 from foveate.recommend.recipe import Recipe
 from foveate.retrieval.attention import Attention
 from foveate.retrieval.popularity import count_items
-from foveate_tune.levels.base import Baselines, Level, Objective, Problem, Report
+from foveate_tune.levels.base import Baselines, Level, Problem, Report
 from foveate_tune.levels.chosen_encoder import attention_of, with_attention
-from foveate_tune.space import VARIANTS, Draw, SearchSpace, apply_draw, build_space, draw_of
+from foveate_tune.objective import Objective
+from foveate_tune.search import build_space, draw_of
+from foveate_tune.settings import SweepSettings
+from foveate_tune.space import VARIANTS, Draw, SearchSpace, apply_draw
 from foveate_tune.trials.pilot import seconds_per_epoch
-
-if TYPE_CHECKING:
-    from foveate_tune.config import SweepConfig
 
 CHECKPOINT = "encoder.safetensors"
 """The file in a trial's checkpoint folder that ``train_encoder(resume=...)`` goes on from."""
@@ -54,15 +54,15 @@ class EncoderLevel(Level):
         """How often it is among ten."""
         return (Objective("recall@10"),)
 
-    def steps(self, config: SweepConfig) -> int:
+    def steps(self, config: SweepSettings) -> int:
         """Return the epochs."""
         return config.epochs
 
-    def space(self, config: SweepConfig) -> SearchSpace:
+    def space(self, config: SweepSettings) -> SearchSpace:
         """Return mixers, scorers, their own settings, and the settings that ``search`` adds."""
         return build_space(config.search)
 
-    def prepare(self, dataset: Dataset, config: SweepConfig, say: Callable[[str], None]) -> EncoderProblem:
+    def prepare(self, dataset: Dataset, config: SweepSettings, say: Callable[[str], None]) -> EncoderProblem:
         """Hold out each viewer's next item in the selection's window."""
         del say
         recipe, catalog = config.recipe, dataset.catalog()

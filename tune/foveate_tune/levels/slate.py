@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,14 +25,13 @@ from foveate.slate.base import SlatePolicy
 from foveate.training import fit_windows, positive_kinds
 from foveate.training.click_through import wanted_click_through
 from foveate.training.examples import training_set
-from foveate_tune.config import SearchConfig
-from foveate_tune.levels.base import Baselines, Level, Objective, Problem, Report
+from foveate_tune.levels.base import Baselines, Level, Problem, Report
 from foveate_tune.levels.chosen_encoder import ENCODER, with_encoder
 from foveate_tune.levels.second_stage import Found, Recalled, asked_once, found_for, recalled, rivals, slate_figures
-from foveate_tune.space import Branch, Draw, SearchSpace, apply_draw, conditional, draw_of, listed
-
-if TYPE_CHECKING:
-    from foveate_tune.config import SweepConfig
+from foveate_tune.objective import Objective
+from foveate_tune.search import SearchConfig, draw_of
+from foveate_tune.settings import SweepSettings
+from foveate_tune.space import Branch, Draw, SearchSpace, apply_draw, conditional, listed
 
 OBJECTIVES: Final = {
     one.name: one
@@ -124,12 +123,12 @@ class SlateLevel(Level):
         """The others, and recall."""
         return (*(one for name, one in OBJECTIVES.items() if name not in self.tune_for), Objective("recall@10"))
 
-    def steps(self, config: SweepConfig) -> int:
+    def steps(self, config: SweepSettings) -> int:
         """Return one: a trial is over when its slates are measured."""
         del config
         return 1
 
-    def space(self, config: SweepConfig) -> SearchSpace:
+    def space(self, config: SweepSettings) -> SearchSpace:
         """Return policies and rankers with their own settings, the shares of the sources, and ``settings``."""
         if config.search != SearchConfig(searcher=config.search.searcher):
             raise ConfigError("search: mixers, scorers, losses and settings are the encoder's; say level.settings here")
@@ -140,7 +139,7 @@ class SlateLevel(Level):
         }
         return conditional("level.settings", {MIX: shares, **self.settings} if shares else self.settings, branches)
 
-    def prepare(self, dataset: Dataset, config: SweepConfig, say: Callable[[str], None]) -> SlateProblem:
+    def prepare(self, dataset: Dataset, config: SweepSettings, say: Callable[[str], None]) -> SlateProblem:
         """Fit all sources once, and ask them for the most candidates that a draw may want."""
         if config.workers > 1:
             raise ConfigError("one process trains a slate's trial: set workers=1")
@@ -168,7 +167,7 @@ class SlateLevel(Level):
             rivals=rivals(last, catalog, panel, recipe),
         )
 
-    def _candidates(self, config: SweepConfig) -> list[int]:
+    def _candidates(self, config: SweepSettings) -> list[int]:
         domain = self.space(config).shared.get(CANDIDATES)
         return [0, *(listed(domain) if domain else ())]
 

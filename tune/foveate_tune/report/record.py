@@ -13,7 +13,8 @@ from foveate.core.config import from_dict
 from foveate.core.errors import ConfigError
 from foveate.storage.folder import Folder
 from foveate_tune.config import SweepConfig
-from foveate_tune.levels.base import Baselines, Objective
+from foveate_tune.levels.base import Baselines
+from foveate_tune.objective import Objective
 from foveate_tune.results.leaderboard import LEADERBOARD, differing, front, ordered, winning
 from foveate_tune.resume import SWEEP
 from foveate_tune.trials.journal import Journal

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from foveate.core.config import to_dict
 from foveate.recommend.recipe import Recipe
 from foveate.storage.folder import Folder
-from foveate_tune.levels.base import Baselines, Level, Objective, compared
+from foveate_tune.levels.base import Baselines, Level
+from foveate_tune.objective import Objective, compared
 from foveate_tune.results.pareto import knee, non_dominated
 from foveate_tune.trials.record import TrialRecord
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from ray.tune.schedulers import TrialScheduler
 
 from foveate.core.registry import Registry, Variant
-
-if TYPE_CHECKING:
-    from foveate_tune.space import SearchSpace
+from foveate_tune.space import SearchSpace
 
 
 @dataclass(frozen=True)

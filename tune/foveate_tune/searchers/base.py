@@ -6,15 +6,13 @@ import json
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from ray.tune.search import Searcher
 
 from foveate.core.registry import Registry, Variant
-
-if TYPE_CHECKING:
-    from foveate_tune.levels.base import Objective
-    from foveate_tune.space import Draw, SearchSpace
+from foveate_tune.objective import Objective
+from foveate_tune.space import Draw, SearchSpace
 
 NUMBER = "trial"
 """Key of a trial's number in its config: what names its folder and its runs, the same whenever the sweep is run."""

@@ -8,15 +8,12 @@ import math
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from foveate.core.errors import ConfigError
+from foveate_tune.objective import Objective
 from foveate_tune.searchers.base import Proposals, SearcherConfig
-from foveate_tune.space import listed
-
-if TYPE_CHECKING:
-    from foveate_tune.levels.base import Objective
-    from foveate_tune.space import Draw, SearchSpace
+from foveate_tune.space import Draw, SearchSpace, listed
 
 
 class Grid:

@@ -12,15 +12,14 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 
 from foveate.core.space import Choice, Domain, IntRange, LogUniform, Uniform
+from foveate_tune.objective import Objective
 from foveate_tune.searchers.base import Proposals, SearcherConfig
+from foveate_tune.space import Draw, SearchSpace
 from foveate_tune.trials.record import FAILURE
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
     from optuna.distributions import BaseDistribution
-
-    from foveate_tune.levels.base import Objective
-    from foveate_tune.space import Draw, SearchSpace
 
 _DIRECTIONS: Final[Mapping[str, Literal["minimize", "maximize"]]] = {"max": "maximize", "min": "minimize"}
 RUNNING, COMPLETE, PRUNED, FAILED = "RUNNING", "COMPLETE", "PRUNED", "FAIL"

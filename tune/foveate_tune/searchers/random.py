@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from foveate_tune.objective import Objective
 from foveate_tune.searchers.base import Proposals, SearcherConfig
-
-if TYPE_CHECKING:
-    from foveate_tune.levels.base import Objective
-    from foveate_tune.space import Draw, SearchSpace
+from foveate_tune.space import Draw, SearchSpace
 
 
 class RandomProposals(Proposals):

@@ -14,7 +14,7 @@ from ray.tune.integration.ray_train import CHECKPOINT_PATH_KEY
 from foveate.core.errors import StorageError
 from foveate.core.progress import report_progress
 from foveate_tune.config import SweepConfig
-from foveate_tune.levels.base import plain
+from foveate_tune.objective import plain
 from foveate_tune.progress import TrialUpdate
 from foveate_tune.results.leaderboard import ordered
 from foveate_tune.tracking.base import Tracker

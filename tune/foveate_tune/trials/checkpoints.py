@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from foveate.storage.folder import Folder
-from foveate_tune.levels.base import compared
+from foveate_tune.objective import compared
 from foveate_tune.trials.journal import TOGETHER, TRIALS, stored
 from foveate_tune.trials.record import CHECKPOINT, TrialRecord
 

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from foveate.storage.folder import Folder
 from foveate_tune.config import SweepConfig
-from foveate_tune.levels.base import compared, plain
+from foveate_tune.objective import compared, plain
 from foveate_tune.searchers.base import NUMBER
 from foveate_tune.space import Draw
 

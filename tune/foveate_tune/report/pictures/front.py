@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from foveate_tune.levels.base import Objective
+from foveate_tune.objective import Objective
 from foveate_tune.report.base import Panel, Picture
 from foveate_tune.report.drawing import GOOD, QUIET, WINNER, figure, hover
 from foveate_tune.report.record import SweepRecord
