@@ -78,7 +78,7 @@ MOVED: Final = {
     "foveate.state.redis_script": "foveate.state.redis.schema",
     "foveate.state.retention": "foveate.state.sqlite.retention",
     "foveate.state.schema": "foveate.state.sqlite.schema",
-    "foveate.state.sqlite_events": "foveate.state.sqlite.store",
+    "foveate.state.sqlite_events": "foveate.state.sqlite.events",
     "foveate.stored": "foveate.storage.transfer",
     "foveate.surfaces": "foveate.recommend.surfaces",
     "foveate_serve.bundles.holder": "foveate_serve.bundles.slots",
