@@ -20,7 +20,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from clusters.redis_server import Redis, running
+from clusters.redis_server import running
 from foveate.bundle import Bundle, default_state
 from foveate.core.config import from_dict, to_dict
 from foveate.core.messages import NO_TIME, Query
@@ -36,6 +36,7 @@ from foveate.recommend.recipe import Recipe
 from foveate.slate.inputs import SlateInput
 from foveate.state.sqlite.store import SqliteState
 from foveate.training import fit_model
+from lab.stores import Redis
 
 if TYPE_CHECKING:
     import httpx

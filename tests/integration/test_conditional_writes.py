@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from clusters.bucket import bucket
 from foveate.core.errors import ConfigError, ReleaseError, StorageError
 from foveate.releases.history import Entry
 from foveate.releases.store import StoredKeeping
 from foveate.storage.conditional import replace_if_same
 from foveate.storage.folder import Folder
+from lab.stores import bucket
 
 LINE = Entry("2026-01-01T00:00:00+00:00", "promote", "x")
 

@@ -16,7 +16,6 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from clusters.bucket import bucket
 from foveate.core.errors import ConfigError, ReaderError, SchemaError
 from foveate.data.dataset import Dataset, open_dataset, verify_dataset
 from foveate.data.importing.contacts import CONTACTS, SHOWN
@@ -27,6 +26,7 @@ from foveate.data.readers.detect import find_reader
 from foveate.data.readers.table import TableReader
 from foveate.data.schema import ITEMS
 from foveate.storage.folder import Folder
+from lab.stores import bucket
 
 LOG = "userId,movieId,rating,timestamp\n1,10,4.5,1700000000\n2,11,3,1700000100\n1,11,5,1700000200\n"
 MOVIES = "movieId,title,genres\n10,Alien (1979),Horror|Sci-Fi\n11,Heat (1995),Crime\n12,Never watched,Drama\n"

@@ -30,7 +30,7 @@ from foveate_serve.http.keys import Keys
 from foveate_serve.operations.cluster import free_ports
 
 if TYPE_CHECKING:
-    from clusters.redis_server import Redis
+    from lab.stores import Redis
 
 PASSWORD = "hush-hush-7"  # noqa: S105 - of a server that lives as long as its test
 

@@ -15,7 +15,7 @@ import pytest
 from clusters.book import PER_SECOND, Book, deployed, made_ready, whole_again
 from clusters.hosts import Host, NoHostsError, hosts
 from clusters.on_hosts import OnHosts, guarded, started
-from clusters.redis_server import Redis, running
+from clusters.redis_server import running
 from clusters.story import until
 from foveate.bundle import Bundle
 from foveate.core.config import from_dict
@@ -23,6 +23,7 @@ from foveate_serve.app import application_settings
 from foveate_serve.config import ServeConfig
 from foveate_serve.operations.running import serve_settings
 from lab.steady import told
+from lab.stores import Redis
 
 pytestmark = [pytest.mark.cluster, pytest.mark.soak]
 

@@ -15,14 +15,14 @@ import httpx
 import pytest
 
 from clusters.book import PER_SECOND, Book, deployed, made_ready, whole_again
-from clusters.bucket import bucket
 from clusters.hosts import Host, NoHostsError, hosts
 from clusters.nodes import nodes
-from clusters.redis_server import Redis, running
+from clusters.redis_server import running
 from clusters.story import until
 from foveate.bundle import Bundle
 from foveate_serve.operations.cluster import free_ports
 from lab.steady import Steady, told
+from lab.stores import Redis, bucket
 
 pytestmark = [pytest.mark.cluster, pytest.mark.soak]
 

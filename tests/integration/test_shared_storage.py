@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from clusters.bucket import bucket
 from console import Run, console
 from foveate.bundle import verify
 from foveate.releases import Releases
@@ -23,9 +22,10 @@ from foveate.storage.transfer import brought, cache
 from foveate_serve.app import started
 from foveate_serve.config import ServeConfig
 from foveate_serve.operations.follow import Follower, first_good
+from lab.stores import bucket
 
 if TYPE_CHECKING:
-    from clusters.redis_server import Redis
+    from lab.stores import Redis
 
 pytestmark = pytest.mark.cluster
 

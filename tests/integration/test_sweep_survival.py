@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 import ray
 
-from clusters.bucket import bucket
 from foveate.core.config import from_dict
 from foveate.core.errors import ConfigError, StorageError
 from foveate.data.dataset import Dataset
@@ -27,6 +26,7 @@ from foveate_tune.results.leaderboard import SweepResult
 from foveate_tune.results.pick import read_pick
 from foveate_tune.sweep import resume_sweep, run_sweep
 from foveate_tune.tracking.wandb import offline_records
+from lab.stores import bucket
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 

@@ -16,7 +16,7 @@ from foveate.state.opening import StatePlace, open_viewers
 from foveate.state.sqlite.store import SqliteState
 
 if TYPE_CHECKING:
-    from clusters.redis_server import Redis
+    from lab.stores import Redis
 
 EVENTS = st.builds(
     ViewerEvent,

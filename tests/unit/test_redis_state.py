@@ -32,7 +32,7 @@ from foveate.state.seeding import seed
 from foveate.state.sqlite.event_table import event_rows
 
 if TYPE_CHECKING:
-    from clusters.redis_server import Redis
+    from lab.stores import Redis
 
 NOBODY = "redis://127.0.0.1:9/0"
 """A port where nothing listens."""
