@@ -11,6 +11,8 @@ INGRESS: Final = "ingress"
 RETRIEVER: Final = "retriever"
 RANKER: Final = "ranker"
 SHADOW: Final = "shadow"
+HISTORY: Final = "history"
+"""The stage of the ingress that reads what viewers have done."""
 
 
 def shard_name(number: int) -> str:
