@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import platform
 import subprocess
 import sys
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -47,6 +50,36 @@ def test_files_stay_small(repository: Path) -> None:
     lengths = {file: len(file.read_text(encoding="utf-8").splitlines()) for file in sources(repository)}
     long = {str(file.relative_to(repository)): n for file, n in lengths.items() if n > LONGEST_FILE}
     assert not long
+
+
+def test_files_do_not_import_each_other_in_circles(repository: Path) -> None:
+    files = {_module(file.relative_to(repository)): file for file in sources(repository)}
+    above = {name: set[str]() for name in files}
+    for name, file in files.items():
+        for imported in _imports(ast.parse(file.read_text(encoding="utf-8"))):
+            found = imported if imported in files else imported.rpartition(".")[0]
+            if found in files and found != name:
+                above[name].add(found)
+    # A graph without circles can be put in order; what is left over stands in one.
+    order = TopologicalSorter(above)
+    order.prepare()
+
+
+def _module(file: Path) -> str:
+    _, *parts = file.with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+def _imports(tree: ast.AST) -> Iterator[str]:
+    """Yield what a file imports, wherever it does so, but for what only type checkers read."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        yield from _imports(node)
 
 
 def test_every_folder_says_what_it_is_for(repository: Path) -> None:
