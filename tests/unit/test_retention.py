@@ -231,7 +231,9 @@ def test_a_place_says_how_a_file_is_kept(tmp_path: Path) -> None:
     place = f"sqlite://{tmp_path}/a%20b?history=2&past=0&impressions_days=1.5&write_timeout_s=9&events_days=3"
     path, config = read_place(place)
     assert path == tmp_path / "a b"
-    assert config == FileConfig(2, 0, 3.0, 1.5, "full", 9.0)
+    assert config == FileConfig(
+        history=2, past=0, events_days=3.0, impressions_days=1.5, synchronous="full", write_timeout_s=9.0
+    )
     with open_viewers(place) as state, open_impressions(place) as sink:
         state.append(watched(*"abc"))
         sink.write([served("r1")])

@@ -13,16 +13,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 import redis
 from redis.backoff import NoBackoff
 from redis.credentials import CredentialProvider
 from redis.retry import Retry
 
-from foveate.core.config import from_dict
 from foveate.core.errors import ConfigError, StateError
-from foveate.core.overrides import apply_overrides
+from foveate.state.config import StoreConfig, read_settings
 
 _REST_SECONDS: Final = 0.5
 """How long a server that does not answer is left alone: requests that come meanwhile are told so at once."""
@@ -31,17 +30,13 @@ _PATIENCE_S: Final = 30.0
 
 
 @dataclass(frozen=True)
-class RedisConfig:
+class RedisConfig(StoreConfig):
     """How viewers' state is kept on a Redis server.
 
     Parameters
     ----------
-    history
-        Most events that a viewer's history has; older ones are dropped.
-    past
-        Events kept beyond that, so that a history of a while ago can be read as it was then.
-    impressions_days
-        Days for which what was shown is kept.
+    history, past, impressions_days
+        As :class:`~foveate.state.config.StoreConfig` has them.
     timeout_s
         Seconds that connecting, and each answer, may take; a small part of a request's deadline.
     prefix
@@ -57,17 +52,13 @@ class RedisConfig:
         A setting is impossible.
     """
 
-    history: int = 2_000
-    past: int = 500
-    impressions_days: float = 7.0
     timeout_s: float = 0.25
     prefix: str = "foveate"
     password_file: str = ""
     ca_certs: str = ""
 
     def __post_init__(self) -> None:
-        if self.history < 1 or self.past < 0:
-            raise ConfigError("history must be at least 1, past at least 0")
+        super().__post_init__()
         if self.impressions_days <= 0 or self.timeout_s <= 0:
             raise ConfigError("impressions_days and timeout_s must be above 0")
         if not re.fullmatch(r"[A-Za-z0-9_.:-]+", self.prefix):
@@ -90,7 +81,7 @@ class Server:
 
     def __init__(self, address: str) -> None:
         self.address = shown(address)
-        self.config = _config(address, self.address)
+        self.config = read_settings(urlsplit(address).query, RedisConfig, self.address)
         self._client = _client(address, self.config, self.address)
         self._rest_until = 0.0
 
@@ -151,14 +142,6 @@ def unhurried(address: str) -> str:
 def has_password(address: str) -> bool:
     """Whether an address holds a password."""
     return shown(address) != address
-
-
-def _config(address: str, told: str) -> RedisConfig:
-    settings = [f"{name}={value}" for name, value in parse_qsl(urlsplit(address).query, keep_blank_values=True)]
-    try:
-        return from_dict(RedisConfig, apply_overrides({}, settings, RedisConfig))
-    except ConfigError as error:
-        raise ConfigError(f"state '{told}': {error}") from error
 
 
 def _client(address: str, config: RedisConfig, told: str) -> redis.Redis:

@@ -172,7 +172,7 @@ class RedisState:
         """
         now, config = self._clock(), self._server.config
         # One more than is kept: so the store remembers that there were older ones.
-        rows = event_rows(events, source, config.history + config.past + 1)
+        rows = event_rows(events, source, config.most + 1)
         found = (KeptEvent(ViewerEvent(*row), 0, now) for row in rows.iter_rows())
         return sum(self.keep(self._later(part)) for part in in_parts(found, _LARGEST))
 
@@ -242,7 +242,7 @@ class RedisState:
     def _added(self, events: Sequence[KeptEvent]) -> int:
         places: dict[str, int] = {}
         config = self._server.config
-        asked: list[Any] = [config.history + config.past]
+        asked: list[Any] = [config.most]
         for one in events:
             event = one.event
             place = places.setdefault(event.user_id, len(places) + 1)

@@ -8,29 +8,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import unquote
 
-from foveate.core.config import from_dict
 from foveate.core.errors import ConfigError
-from foveate.core.overrides import apply_overrides
+from foveate.state.config import StoreConfig, read_settings
 
 SCHEME: Final = "sqlite"
 
 
 @dataclass(frozen=True)
-class FileConfig:
+class FileConfig(StoreConfig):
     """How viewers' state is kept in a file.
 
     Parameters
     ----------
-    history
-        Most events that a viewer's history has; older ones are dropped.
-    past
-        Events kept beyond that, so that a history of a while ago can be read as it was then.
+    history, past, impressions_days
+        As :class:`~foveate.state.config.StoreConfig` has them; ``impressions_days=0`` keeps what was shown for ever.
     events_days
         Days after their arrival for which events are kept; 0 keeps them for ever.
-    impressions_days
-        Days for which what was shown is kept; 0 keeps it for ever.
     synchronous
         ``full``: events are on the disk before they are acknowledged, and survive a power cut. ``normal``: they survive
         the process, and a power cut may take the newest.
@@ -43,21 +38,12 @@ class FileConfig:
         A setting is impossible.
     """
 
-    history: int = 2_000
-    past: int = 500
     events_days: float = 0.0
-    impressions_days: float = 7.0
     synchronous: Literal["full", "normal"] = "full"
     write_timeout_s: float = 5.0
 
-    @property
-    def most(self) -> int:
-        """Most events that are kept of a viewer."""
-        return self.history + self.past
-
     def __post_init__(self) -> None:
-        if self.history < 1 or self.past < 0:
-            raise ConfigError("history must be at least 1, past at least 0")
+        super().__post_init__()
         if self.events_days < 0 or self.impressions_days < 0:
             raise ConfigError("events_days and impressions_days must be at least 0")
         if self.write_timeout_s <= 0:
@@ -79,8 +65,4 @@ def read_place(place: str) -> tuple[Path, FileConfig]:
     if not path.startswith("/"):
         remedy = f"write {start}/ROOT/FOLDER/FILE?SETTING=VALUE, or the path alone"
         raise ConfigError(f"state '{place}': the path in an address begins with '/': {remedy}")
-    settings = [f"{name}={value}" for name, value in parse_qsl(query, keep_blank_values=True)]
-    try:
-        return Path(unquote(path)), from_dict(FileConfig, apply_overrides({}, settings, FileConfig))
-    except ConfigError as error:
-        raise ConfigError(f"state '{place}': {error}") from error
+    return Path(unquote(path)), read_settings(query, FileConfig, place)
