@@ -6,7 +6,7 @@ import pytest
 from foveate.core.errors import ConfigError, OutputExistsError
 from foveate.data.importing.run import import_dataset
 from foveate.data.readers.kuairand import KuaiRandReader
-from foveate.data.world import kuairand
+from lab import made_up_kuairand as kuairand
 from lab.made_up_kuairand import LOG, USERS, VIDEOS, write_kuairand
 
 ROWS = 6000
