@@ -21,6 +21,7 @@ from foveate.retrieval.item_knn import ItemKnn
 from foveate.retrieval.popularity import DAY, Popularity
 from foveate.retrieval.recent_popularity import RecentPopularity
 from foveate.retrieval.sparse import keep_strongest
+from foveate.retrieval.transition_walk import TransitionWalk
 
 NOW = 100 * DAY
 
@@ -67,6 +68,23 @@ def test_covisitation_in_both_directions_is_symmetric(board: Any) -> None:
 def test_covisitation_can_damp_popularity(board: Any) -> None:
     source = Covisitation(popularity_power=0.5).fit(context(board, [[0, 1], [0, 2], [2], [2], [2]]))
     np.testing.assert_allclose(scores(source, board, 0)[1:3], [1, 0.5])
+
+
+def test_a_walk_adds_up_the_chances_of_one_step_and_of_two(board: Any) -> None:
+    walk = TransitionWalk(hop_decay=0.5, similarity=0.0)
+    source = walk.fit(context(board, [[0, 1, 2], [0, 2, 3]]))
+    np.testing.assert_allclose(scores(source, board, 0)[:4], [0, 0.5, 0.5 + 0.25, 0.25])
+    # The newest item weighs 1, the one before it 0.5, and none before those.
+    np.testing.assert_allclose(scores(source, board, 3, 0, 1)[:4], [0, 0.25, 1 + 0.375, 0.5 + 0.125])
+
+
+def test_a_walk_prefers_what_is_alike(board: Any) -> None:
+    rows = [[0, 1], [0, 2], [0, 3], [0, 4]]
+    plain = scores(TransitionWalk(similarity=0.0).fit(context(board, rows)), board, 0)
+    alike = scores(TransitionWalk(similarity=2.0).fit(context(board, rows)), board, 0)
+    marks = sparse.hstack([board.catalog.categories, board.catalog.tags]).toarray().astype(float)
+    norms = np.sqrt(np.maximum((marks**2).sum(axis=1), 1.0))
+    np.testing.assert_allclose(alike, plain * (1 + 2 * (marks @ marks[0]) / (norms * norms[0])), rtol=1e-6)
 
 
 def test_ease_is_the_closed_form(board: Any) -> None:

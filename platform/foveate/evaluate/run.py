@@ -24,7 +24,10 @@ from foveate.recommend.recipe import Recipe
 from foveate.retrieval.base import CandidateSource, FitContext, SourceConfig
 from foveate.training import fit
 
-BASELINES = ("popularity", "recent_popularity", "item_knn", "covisitation", "ease", "als", "attention")
+BASELINES = (
+    *("popularity", "recent_popularity", "transition_walk", "item_knn", "covisitation"),
+    *("ease", "als", "attention"),
+)
 """The sources that every table carries, in the order of its rows."""
 
 Progress = Callable[[str], None]
