@@ -108,8 +108,7 @@ def _stored(served: Served) -> Iterator[str]:
         return
     with open_viewers(served.state, create=False) as store:
         for part in store.kept():
-            names = (one.event.event_id or "" for one in part)
-            yield from (name for name in names if name.startswith("fault-"))
+            yield from (one.event.event_id for one in part if (one.event.event_id or "").startswith("fault-"))
 
 
 def _row(name: str, served: Served, load: Steady, events: Steady) -> dict[str, Any]:

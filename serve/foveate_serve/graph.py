@@ -24,7 +24,7 @@ from foveate_serve.ingress import Ingress
 from foveate_serve.names import BUNDLE_KEY, INGRESS, RANKER, RETRIEVER, SHADOW, shard_name
 from foveate_serve.operations.scaling import autoscaling_settings
 from foveate_serve.stages.guarded import PATIENCE_S, Guarded
-from foveate_serve.stages.peers import RemoteShard
+from foveate_serve.stages.peers import Elsewhere
 from foveate_serve.stages.ranker import Ranker
 from foveate_serve.stages.retriever import Retriever
 from foveate_serve.stages.scatter import Scatter
@@ -61,7 +61,7 @@ class ShardedRetrieverReplica(_Holding, ShardedRetriever):
 
     def __init__(self, largest: int, shards: Sequence[DeploymentHandle[Any]]) -> None:
         sight = starting(RETRIEVER)
-        peers = [RemoteShard(shard_name(number), one) for number, one in enumerate(shards)]
+        peers = [Elsewhere(shard_name(number), one) for number, one in enumerate(shards)]
         scatter = Scatter([Guarded(peer, PATIENCE_S) for peer in peers], sight)
         holder = BundleHolder(RETRIEVER, load_mapped_sources, sight.told)
         super().__init__(holder, largest, scatter, sight)

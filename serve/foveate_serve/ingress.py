@@ -35,13 +35,14 @@ from foveate_serve.names import INGRESS, RANKER, RETRIEVER, shard_name
 from foveate_serve.stages.event_writer import EventWriter
 from foveate_serve.stages.guarded import PATIENCE_S, Guarded
 from foveate_serve.stages.hydrator import Hydrator
-from foveate_serve.stages.peers import RankerStage, RemoteRanker, RemoteRetriever, RemoteShard, RetrieverStage
+from foveate_serve.stages.peers import Elsewhere, Here, Peer
 from foveate_serve.stages.ranker import Ranker
 from foveate_serve.stages.retriever import Retriever
 from foveate_serve.stages.served import ServedStages
 from foveate_serve.stages.shadowing import Shadowing
 from foveate_serve.stages.starting import starting
 from foveate_serve.stages.writer import ImpressionWriter
+from foveate_serve.telemetry import Sight
 from foveate_serve.telemetry.header import TraceHeader
 
 logger = logging.getLogger("ray.serve")
@@ -89,19 +90,20 @@ class Ingress:
         self._alone = retriever is None and ranker is None
         self._sight = starting(INGRESS)
         self._holder = BundleHolder(INGRESS, self._load, self._sight.told)
+        self._hydrator = Hydrator(self._state, self.config.largest_batch, self._sight)
         # What computes takes turns in one thread: side by side they would only wait for each other's lock, in small
         # batches.
         thread = ThreadPoolExecutor(1, thread_name_prefix="stages")
         patience_s = min(PATIENCE_S, self.config.deadline_ms / 4000)
-        largest = self.config.largest_batch
-        own = (self._holder, largest, self._sight, thread)
-        sources: RetrieverStage = RemoteRetriever(RETRIEVER, retriever) if retriever else Retriever(*own)
-        trees: RankerStage = RemoteRanker(RANKER, ranker) if ranker else Ranker(*own)
-        self._hydrator = Guarded(Hydrator(self._state, largest, self._sight), patience_s)
-        self._retriever = Guarded(sources, patience_s)
-        self._ranker = Guarded(trees, patience_s)
+        self._retriever = Guarded(
+            _peer(RETRIEVER, retriever) or Here(RETRIEVER, self._own(Retriever, thread)), patience_s
+        )
+        self._ranker = Guarded(_peer(RANKER, ranker) or Here(RANKER, self._own(Ranker, thread)), patience_s)
         self._shadow = Shadowing(shadow, self.config.shadow, self._sight) if shadow is not None else None
-        self._shards = [RemoteShard(shard_name(number), handle) for number, handle in enumerate(shards)]
+        self._shards = [Elsewhere(shard_name(number), handle) for number, handle in enumerate(shards)]
+
+    def _own(self, stage: Callable[[BundleHolder, int, Sight, ThreadPoolExecutor], T], thread: ThreadPoolExecutor) -> T:
+        return stage(self._holder, self.config.largest_batch, self._sight, thread)
 
     def _load(self, path: Path) -> Bundle:
         bundle = load_all(path) if self._alone else load_catalogue(path, mapped=bool(self._shards))
@@ -202,8 +204,8 @@ class Ingress:
 
     async def status(self) -> list[Status]:
         """Return what every replica holds, this one first; a replica that does not answer counts as a problem."""
-        stages = (self._retriever.stage, self._ranker.stage, *self._shards)
-        own, *others = await asyncio.gather(self._status(), *(stage.statuses() for stage in stages))
+        peers = (self._retriever.peer, self._ranker.peer, *self._shards)
+        own, *others = await asyncio.gather(self._status(), *(peer.status() for peer in peers))
         return [*own, *(status for group in others for status in group)]
 
     async def _status(self) -> list[Status]:
@@ -214,3 +216,7 @@ class Ingress:
         except StateError as error:
             status = replace(status, problem="; ".join(filter(None, (status.problem, str(error)))))
         return [status]
+
+
+def _peer(name: str, handle: DeploymentHandle[Any] | None) -> Peer | None:
+    return None if handle is None else Elsewhere(name, handle)

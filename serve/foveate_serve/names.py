@@ -11,8 +11,6 @@ INGRESS: Final = "ingress"
 RETRIEVER: Final = "retriever"
 RANKER: Final = "ranker"
 SHADOW: Final = "shadow"
-HISTORY: Final = "history"
-"""The stage of the ingress that reads what viewers have done."""
 
 
 def shard_name(number: int) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -21,26 +20,13 @@ from foveate.state.sqlite.store import SqliteState
 from foveate_serve.bundles.slots import BundleHolder, BundleNotHeldError
 from foveate_serve.stages.guarded import Guarded, LostError
 from foveate_serve.stages.hydrator import Hydrator
-from foveate_serve.stages.peers import RemoteRanker
+from foveate_serve.stages.peers import Elsewhere, Here
 from foveate_serve.stages.ranker import Ranker
 from foveate_serve.stages.retriever import Retriever
 from foveate_serve.stages.served import ServedStages, StageLostError
 
 REQUEST = RecommendRequest("u3", k=5, seed=1)
-BUDGET = 60_000_000
-"""Microseconds that no machine is too busy for."""
-SHORT = 0.002
-"""The share of it that a stage has which is to be late."""
-
-
-@pytest.fixture
-def short(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Leave a stage little time; the others keep theirs."""
-
-    def shorten(share: str) -> None:
-        monkeypatch.setattr(f"foveate_serve.stages.served.{share}", SHORT)
-
-    return shorten
+BUDGET = 300_000
 
 
 class Response:
@@ -68,11 +54,8 @@ class Handle:
         self.responses.append(Response(self.work.pop(0)()))
         return self.responses[-1]
 
-    def stage(self) -> RemoteRanker:
-        return RemoteRanker("ranker", cast("DeploymentHandle[Any]", self))
-
-    async def ask(self) -> Any:
-        return await self.stage().answer(*cast("Any", (None,) * 4))
+    def peer(self) -> Elsewhere:
+        return Elsewhere("ranker", cast("DeploymentHandle[Any]", self))
 
 
 async def slow() -> Any:
@@ -90,9 +73,8 @@ async def lost() -> Any:
 class Broken:
     """A stage of which every method fails."""
 
-    def __init__(self, work: Callable[[], Awaitable[Any]], name: str = "ranker") -> None:
+    def __init__(self, work: Callable[[], Awaitable[Any]]) -> None:
         self.work = work
-        self.name = name
         self.calls = 0
 
     def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
@@ -110,13 +92,13 @@ class Ground:
         self.bundle = bundle
         holder = BundleHolder("ingress", lambda path: bundle)
         asyncio.run(holder.take(Path()))
-        self.retriever = Guarded(replaced.get("retriever") or Retriever(holder, 8))
-        self.ranker = Guarded(replaced.get("ranker") or Ranker(holder, 8))
+        self.retriever = Guarded(Here("retriever", replaced.get("retriever") or Retriever(holder, 8)))
+        self.ranker = Guarded(Here("ranker", replaced.get("ranker") or Ranker(holder, 8)))
         self.state = replaced.get("state") or SqliteState(default_state(bundle.path))
 
     def ask(self, request: RecommendRequest = REQUEST, times: int = 1) -> tuple[Slate, list[str]]:
         async def asked() -> tuple[Slate, list[str]]:
-            hydrator = Guarded(Hydrator(self.state, 8))
+            hydrator = Hydrator(self.state, 8)
             for _ in range(times):
                 context = make_context(request, self.bundle.bundle_id, clock=utc_micros, budget=BUDGET)
                 stages = ServedStages(self.bundle.model, hydrator, self.retriever, self.ranker, utc_micros)
@@ -142,7 +124,7 @@ def test_a_cancelled_call_ends_the_work() -> None:
         handle = Handle(slow)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.01):
-                await handle.ask()
+                await handle.peer().ask("answer")
         await asyncio.sleep(0)
         return handle
 
@@ -153,7 +135,7 @@ def test_a_cancelled_call_ends_the_work() -> None:
 def test_a_lost_replica_is_asked_again_once() -> None:
     async def ask(*work: Callable[[], Awaitable[Any]]) -> int:
         handle = Handle(*work)
-        assert await handle.ask() == "done"
+        assert await handle.peer().ask("answer") == "done"
         return len(handle.responses)
 
     assert asyncio.run(ask(quick)) == 1
@@ -163,15 +145,15 @@ def test_a_lost_replica_is_asked_again_once() -> None:
 
 
 def test_a_client_in_a_hurry_does_not_cost_others_a_stage() -> None:
-    async def ask(guarded: Guarded[Any], seconds: float) -> bool:
+    async def ask(guarded: Guarded, seconds: float) -> bool:
         for _ in range(5):
             with pytest.raises(LostError):
-                await guarded.ask(seconds, lambda stage: stage.answer())
+                await guarded.ask(seconds, "answer")
         return guarded.breaker.may_ask()
 
-    assert asyncio.run(ask(Guarded(Broken(slow), patience_s=0.2), 0.01))
-    assert not asyncio.run(ask(Guarded(Broken(slow), patience_s=0.01), 0.01))
-    assert not asyncio.run(ask(Guarded(Broken(lost), patience_s=0.2), 0.01))
+    assert asyncio.run(ask(Guarded(Here("ranker", Broken(slow)), patience_s=0.2), 0.01))
+    assert not asyncio.run(ask(Guarded(Here("ranker", Broken(slow)), patience_s=0.01), 0.01))
+    assert not asyncio.run(ask(Guarded(Here("ranker", Broken(lost)), patience_s=0.2), 0.01))
 
 
 def test_whole_stages_answer_as_the_pipeline_does_in_process(small_bundle: Bundle, in_process: Slate) -> None:
@@ -182,10 +164,8 @@ def test_whole_stages_answer_as_the_pipeline_does_in_process(small_bundle: Bundl
 
 @pytest.mark.parametrize(("work", "reason"), [(slow, "ranker_slow"), (lost, "ranker_lost")])
 def test_without_the_ranker_the_order_of_retrieval_answers(
-    small_bundle: Bundle, work: Callable[[], Awaitable[Any]], reason: str, short: Callable[[str], None]
+    small_bundle: Bundle, work: Callable[[], Awaitable[Any]], reason: str
 ) -> None:
-    if work is slow:
-        short("RANKING_SHARE")
     slate, degraded = Ground(small_bundle, ranker=Broken(work)).ask()
     assert degraded == [reason]
     assert len(set(ids(slate))) == 5
@@ -194,13 +174,11 @@ def test_without_the_ranker_the_order_of_retrieval_answers(
 
 @pytest.mark.parametrize(("work", "reason"), [(slow, "retriever_slow"), (lost, "retriever_lost")])
 def test_without_the_retriever_what_everyone_watches_answers(
-    small_bundle: Bundle, work: Callable[[], Awaitable[Any]], reason: str, short: Callable[[str], None]
+    small_bundle: Bundle, work: Callable[[], Awaitable[Any]], reason: str
 ) -> None:
-    if work is slow:
-        short("RETRIEVAL_SHARE")
     ranker = Broken(quick)
     seen = set(SqliteState(default_state(small_bundle.path)).history("u3").item_ids)
-    slate, degraded = Ground(small_bundle, retriever=Broken(work, "retriever"), ranker=ranker).ask()
+    slate, degraded = Ground(small_bundle, retriever=Broken(work), ranker=ranker).ask()
     assert degraded == [reason]
     assert ranker.calls == 0
     assert all(item.sources == ("trending",) for item in slate.items)
@@ -209,7 +187,7 @@ def test_without_the_retriever_what_everyone_watches_answers(
 
 
 def test_what_a_request_forbids_stays_forbidden_without_the_retriever(small_bundle: Bundle) -> None:
-    ground = Ground(small_bundle, retriever=Broken(lost, "retriever"))
+    ground = Ground(small_bundle, retriever=Broken(lost))
     first, _ = ground.ask()
     again = RecommendRequest("u3", k=5, seed=1, filters=Filters(exclude_items=tuple(ids(first))))
     assert not set(ids(first)) & set(ids(ground.ask(again)[0]))
@@ -235,50 +213,6 @@ def test_a_store_that_is_gone_makes_the_viewer_new(small_bundle: Bundle) -> None
     assert slate.state_version == 0
 
 
-class Slow:
-    """A store whose first reads take as long as the test."""
-
-    def __init__(self, known: SqliteState, slow: int) -> None:
-        self.known = known
-        self.slow = slow
-        self.over = threading.Event()
-
-    def histories(self, user_ids: Sequence[str]) -> list[ViewerHistory]:
-        self.slow -= 1
-        if self.slow >= 0:
-            self.over.wait(60)
-        return self.known.histories(user_ids)
-
-
-def test_a_slow_store_takes_its_share_of_the_deadline_and_is_called_by_its_name(
-    small_bundle: Bundle, short: Callable[[str], None]
-) -> None:
-    short("HYDRATION_SHARE")
-    state = Slow(SqliteState(default_state(small_bundle.path)), slow=1)
-    slate, degraded = Ground(small_bundle, state=state).ask()
-    state.over.set()
-    assert degraded == ["history_slow"]
-    assert slate.state_version == 0
-    assert all(item.sources != ("trending",) for item in slate.items)
-    assert slate.feature_schema
-
-
-def test_one_slow_read_holds_up_no_other(small_bundle: Bundle) -> None:
-    async def asked() -> None:
-        hydrator = Hydrator(state, 8)
-        context = make_context(REQUEST, small_bundle.bundle_id, clock=utc_micros, budget=BUDGET)
-        held_up = asyncio.create_task(hydrator.hydrate(small_bundle.model, REQUEST, context))
-        while state.slow:
-            await asyncio.sleep(0.001)
-        await hydrator.hydrate(small_bundle.model, REQUEST, context)
-        assert not held_up.done()
-        state.over.set()
-        await held_up
-
-    state = Slow(SqliteState(default_state(small_bundle.path)), slow=1)
-    asyncio.run(asked())
-
-
 def test_a_bundle_that_is_not_held_is_no_failure_of_the_stage(small_bundle: Bundle) -> None:
     async def other() -> Any:
         raise BundleNotHeldError("not here")
@@ -292,11 +226,11 @@ def test_a_bundle_that_is_not_held_is_no_failure_of_the_stage(small_bundle: Bund
 def test_a_slate_without_a_ranker_is_not_explained(small_bundle: Bundle) -> None:
     async def asked() -> None:
         ground_stages.degraded.append("ranker_slow")
-        await ground_stages.weigh(REQUEST, cast("Any", None), cast("Any", None), context)
+        await ground_stages.weigh(REQUEST, cast("Any", None), context)
 
     ground = Ground(small_bundle)
     context = make_context(REQUEST, small_bundle.bundle_id, clock=utc_micros, budget=BUDGET)
-    hydrator = Guarded(Hydrator(ground.state, 8))
+    hydrator = Hydrator(ground.state, 8)
     ground_stages = ServedStages(small_bundle.model, hydrator, ground.retriever, ground.ranker, utc_micros)
     with pytest.raises(StageLostError, match="ranker_slow"):
         asyncio.run(asked())

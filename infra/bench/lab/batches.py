@@ -13,10 +13,11 @@ from foveate.recommend.pipeline import make_context, recommend
 from foveate.state.base import utc_micros
 from foveate.state.sqlite.store import SqliteState
 from foveate_serve.bundles.slots import BundleHolder
-from foveate_serve.names import INGRESS
+from foveate_serve.names import INGRESS, RANKER, RETRIEVER
 from foveate_serve.stages.batcher import Batcher
 from foveate_serve.stages.guarded import Guarded
 from foveate_serve.stages.hydrator import Hydrator
+from foveate_serve.stages.peers import Here
 from foveate_serve.stages.ranker import Ranker
 from foveate_serve.stages.retriever import Retriever
 from foveate_serve.stages.served import ServedStages
@@ -59,9 +60,9 @@ async def _asked(world: World, clients: int, requests: int) -> tuple[list[float]
     bundle = Bundle.load(world.bundle)
     holder = BundleHolder(INGRESS, lambda _: bundle)
     await holder.take(world.bundle)
-    hydrator = Guarded(Hydrator(SqliteState(world.state), LARGEST, sight))
-    retriever = Guarded(Retriever(holder, LARGEST, sight))
-    ranker = Guarded(Ranker(holder, LARGEST, sight))
+    hydrator = Hydrator(SqliteState(world.state), LARGEST, sight)
+    retriever = Guarded(Here(RETRIEVER, Retriever(holder, LARGEST, sight)))
+    ranker = Guarded(Here(RANKER, Ranker(holder, LARGEST, sight)))
 
     took: list[float] = []
 

@@ -1,11 +1,10 @@
-"""One request, from start to end. Read this first.
+"""The story of one request, from start to end. Read this first.
 
-:func:`recommend` runs in process (evaluation, ``foveate recommend``, ``foveate replay``) and over Ray Serve: only the
-:class:`Stages` differ, and both call the functions below them: :func:`hydrate`, :func:`retrieve`, :func:`rank` and
-:func:`select`. Where a slate is shown, its :mod:`surface <foveate.recommend.surfaces>`, says what its query starts
-from, which sources are asked, and whether ranker and policy take part. What decides a slate is the bundle, the viewer's
-history at one version, the request and its :class:`~foveate.core.messages.RequestContext`: with the same, the same
-slate comes out again.
+The same :func:`recommend` runs in process (evaluation, ``foveate recommend``, ``foveate replay``) and over Ray Serve:
+only the :class:`Stages` differ. Where a slate is shown, its :mod:`surface <foveate.recommend.surfaces>`, says what its
+query starts from, which sources are asked, and whether ranker and policy take part. What decides a slate is the bundle,
+the viewer's history at one version, the request and its :class:`~foveate.core.messages.RequestContext`: with the same,
+the same slate comes out again.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import hashlib
 import json
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import compress
 from typing import Protocol, TypeAlias, TypeVar
 
@@ -40,59 +39,49 @@ from foveate.state.base import ViewerState
 Requests: TypeAlias = Sequence[RecommendRequest]
 Contexts: TypeAlias = Sequence[RequestContext]
 
+R = TypeVar("R")
 T = TypeVar("T")
 
 
-class Stages(Protocol):
-    """What :func:`recommend` calls, in this order."""
+class Stages(Protocol[R]):
+    """What ``recommend`` calls, in this order. Each stage works on a batch; a single request is a batch of one.
 
-    async def hydrate(self, request: RecommendRequest, context: RequestContext) -> tuple[Query, int]:
-        """Read the viewer's history and its version, and gather what must not be shown."""
+    ``R`` is what stands for ranked candidates between the last two stages: in process the candidates themselves
+    (:class:`~foveate.core.messages.Ranked`), over a network whatever spares them the way back and forth.
+    """
+
+    async def hydrate(self, requests: Requests, contexts: Contexts) -> list[tuple[Query, int]]:
+        """Read each viewer's history and its version, and gather what must not be shown."""
         ...
 
-    async def retrieve(self, query: Query, context: RequestContext) -> Candidates:
+    async def retrieve(self, queries: Sequence[Query], contexts: Contexts) -> list[Candidates]:
         """Ask every candidate source and return the union."""
         ...
 
-    async def answer(
-        self, request: RecommendRequest, query: Query, candidates: Candidates, context: RequestContext
-    ) -> Slate:
-        """Build the features, score every candidate, and choose the slate under the policy and its constraints."""
+    async def rank(self, queries: Sequence[Query], candidates: Sequence[Candidates], contexts: Contexts) -> Sequence[R]:
+        """Build the features and score every candidate."""
+        ...
+
+    async def select(self, requests: Requests, ranked: Sequence[R], contexts: Contexts) -> list[Slate]:
+        """Choose the slate under the policy and its constraints."""
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
-    """What a request went through: what explanations look at."""
-
-    query: Query
-    candidates: Candidates
-    slate: Slate
+async def recommend(request: RecommendRequest, context: RequestContext, stages: Stages[R]) -> Slate:
+    """Answer one request: :func:`recommend_many` with a batch of one."""
+    [slate] = await recommend_many([request], [context], stages)
+    return slate
 
 
-async def recommend(request: RecommendRequest, context: RequestContext, stages: Stages) -> Slate:
-    """Answer one request.
+async def recommend_many(requests: Requests, contexts: Contexts, stages: Stages[R]) -> list[Slate]:
+    """Answer several requests at once.
 
     Parameters
     ----------
-    request, context
-        What is asked, and what was pinned for it: see :func:`make_context`.
+    requests, contexts
+        What is asked, and what was pinned for each: see :func:`make_context`.
     stages
         Who does the work.
-    """
-    return (await run(request, context, stages)).slate
-
-
-async def run(request: RecommendRequest, context: RequestContext, stages: Stages) -> Run:
-    """Answer one request, and return what it went through as well."""
-    query, version = await stages.hydrate(request, context)
-    candidates = await stages.retrieve(query, context)
-    slate = await stages.answer(request, query, candidates, context)
-    return Run(query, candidates, replace(slate, state_version=version))
-
-
-def recommend_many(requests: Requests, contexts: Contexts, model: Model, state: ViewerState) -> list[Slate]:
-    """Answer several requests at once, in this process.
 
     Returns
     -------
@@ -100,10 +89,11 @@ def recommend_many(requests: Requests, contexts: Contexts, model: Model, state: 
         In the order of the requests. A batch agrees with its members one at a time but for the rounding of float32;
         ties are broken by item code.
     """
-    hydrated = hydrate(model, state, requests, contexts)
+    hydrated = await stages.hydrate(requests, contexts)
     queries = [query for query, _ in hydrated]
-    candidates = retrieve(model, queries, contexts)
-    slates = select(model, requests, rank(model, queries, candidates, contexts), contexts)
+    candidates = await stages.retrieve(queries, contexts)
+    ranked = await stages.rank(queries, candidates, contexts)
+    slates = await stages.select(requests, ranked, contexts)
     return [replace(slate, state_version=version) for slate, (_, version) in zip(slates, hydrated, strict=True)]
 
 
@@ -163,23 +153,23 @@ class LocalStages:
         self._model = model
         self._state = state
 
-    async def hydrate(self, request: RecommendRequest, context: RequestContext) -> tuple[Query, int]:
-        """Read the viewer's history and its version, and gather what must not be shown."""
-        [hydrated] = hydrate(self._model, self._state, [request], [context])
-        return hydrated
+    async def hydrate(self, requests: Requests, contexts: Contexts) -> list[tuple[Query, int]]:
+        """Read each viewer's history and its version, and gather what must not be shown."""
+        return hydrate(self._model, self._state, requests, contexts)
 
-    async def retrieve(self, query: Query, context: RequestContext) -> Candidates:
+    async def retrieve(self, queries: Sequence[Query], contexts: Contexts) -> list[Candidates]:
         """Ask every candidate source and return the union."""
-        [candidates] = retrieve(self._model, [query], [context])
-        return candidates
+        return retrieve(self._model, queries, contexts)
 
-    async def answer(
-        self, request: RecommendRequest, query: Query, candidates: Candidates, context: RequestContext
-    ) -> Slate:
-        """Build the features, score every candidate, and choose the slate under the policy and its constraints."""
-        ranked = rank(self._model, [query], [candidates], [context])
-        [slate] = select(self._model, [request], ranked, [context])
-        return slate
+    async def rank(
+        self, queries: Sequence[Query], candidates: Sequence[Candidates], contexts: Contexts
+    ) -> list[Ranked]:
+        """Build the features and score every candidate."""
+        return rank(self._model, queries, candidates, contexts)
+
+    async def select(self, requests: Requests, ranked: Sequence[Ranked], contexts: Contexts) -> list[Slate]:
+        """Choose the slate under the policy and its constraints."""
+        return select(self._model, requests, ranked, contexts)
 
 
 def hydrate(model: Model, state: ViewerState, requests: Requests, contexts: Contexts) -> list[tuple[Query, int]]:

@@ -11,7 +11,7 @@ from foveate.bundle import Bundle
 from foveate.core.grouped import in_groups
 from foveate.core.messages import RequestContext
 from foveate.recommend.model import Model
-from foveate_serve.bundles.slots import Held, Holder, Status
+from foveate_serve.bundles.slots import Held, Holder
 from foveate_serve.stages.batcher import Batcher
 from foveate_serve.telemetry import Sight
 
@@ -50,10 +50,6 @@ class Batched(ABC, Generic[Held, Call, R]):
     @abstractmethod
     def _answers(self, held: Held, calls: Sequence[Call]) -> Sequence[R]:
         """Answer calls that pin one bundle, in their order."""
-
-    async def statuses(self) -> list[Status]:
-        """Return nothing: in the same replica, the bundles are the asker's own."""
-        return []
 
     def _work(self, calls: Sequence[Call]) -> list[R]:
         pinned: list[str] = [call[-1].bundle_id for call in calls]

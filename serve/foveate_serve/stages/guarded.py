@@ -3,27 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Any, Final
 
 from ray.exceptions import RayError
 from ray.serve.exceptions import BackPressureError, RayServeException
 
 from foveate.core.errors import FoveateError
 from foveate_serve.stages.breaker import Breaker
-
-T = TypeVar("T")
-
-
-class Named(Protocol):
-    """Anything that a failure can be called after."""
-
-    @property
-    def name(self) -> str:
-        """The name."""
-
-
-S_co = TypeVar("S_co", bound=Named, covariant=True)
+from foveate_serve.stages.peers import Peer
 
 _REASONS: Final[tuple[tuple[type[BaseException], str], ...]] = (
     (TimeoutError, "slow"),
@@ -46,39 +33,39 @@ class LostError(Exception):
         self.cause = cause
 
 
-class Guarded(Generic[S_co]):
-    """A stage and its breaker, which all requests of a replica share.
+class Guarded:
+    """A peer and its breaker, which all requests of a replica share.
 
     Parameters
     ----------
-    stage
-        What is asked.
+    peer
+        Who is asked.
     patience_s
-        Seconds that it must have had before its being late counts against it: a client in a hurry, or a stage that
+        Seconds that a peer must have had before its being late counts against it: a client in a hurry, or a stage that
         left the next one little time, must not cost others their answers.
     """
 
-    def __init__(self, stage: S_co, patience_s: float = 0.0) -> None:
-        self.stage = stage
+    def __init__(self, peer: Peer, patience_s: float = 0.0) -> None:
+        self.peer = peer
         self.breaker = Breaker()
         self._patience_s = patience_s
 
-    async def ask(self, seconds: float, call: Callable[[S_co], Awaitable[T]]) -> T:
-        """Call the stage, and wait so many seconds for its answer.
+    async def ask(self, seconds: float, method: str, *args: Any) -> Any:
+        """Call a method of the peer.
 
         Raises
         ------
         LostError
-            The stage is lost, slow or failed, or has just failed others.
+            The peer is lost, slow or failed, or has just failed others.
         FoveateError
             It answered that the request cannot be met.
         """
-        name = self.stage.name
+        name = self.peer.name
         if not self.breaker.may_ask():
             raise LostError(name, "lost", TimeoutError(f"the {name} has just failed other requests"))
         try:
             async with asyncio.timeout(max(0.0, seconds)):
-                answer = await call(self.stage)
+                answer = await self.peer.ask(method, *args)
         except FoveateError:
             raise
         except Exception as error:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
-from typing import Final
 
 import numpy as np
 
@@ -12,15 +12,10 @@ from foveate.core.messages import Query, RecommendRequest, RequestContext, Viewe
 from foveate.recommend.model import Model
 from foveate.recommend.pipeline import hydrate
 from foveate.state.base import ViewerEvent, ViewerState
-from foveate_serve.names import HISTORY
 from foveate_serve.stages.batcher import Batcher
 from foveate_serve.telemetry import Sight, names
 
 Call = tuple[Model, RecommendRequest, RequestContext]
-
-_SLOW_S: Final = 0.1
-"""Seconds after which a read is so slow that others no longer wait for its thread."""
-_THREADS: Final = 4
 
 
 class Hydrator:
@@ -33,17 +28,13 @@ class Hydrator:
     largest
         Most requests of one batch.
     sight
-        Where it reports what it does.
+        Where it tells what it does.
     """
-
-    name = HISTORY
 
     def __init__(self, state: ViewerState, largest: int, sight: Sight | None = None) -> None:
         self._state = state
         self._sight = sight or Sight.unseen()
-        self._batcher: Batcher[Call, tuple[Query, int]] = Batcher(
-            "hydrator", self._work, largest, spare_threads=_THREADS - 1, slow_s=_SLOW_S
-        )
+        self._batcher: Batcher[Call, tuple[Query, int]] = Batcher("hydrator", self._work, largest)
 
     async def hydrate(self, model: Model, request: RecommendRequest, context: RequestContext) -> tuple[Query, int]:
         """Return a viewer's query and the version of the history in it.
@@ -55,6 +46,13 @@ class Hydrator:
         """
         return await self._batcher.ask((model, request, context))
 
+    async def without_history(
+        self, model: Model, request: RecommendRequest, context: RequestContext
+    ) -> tuple[Query, int]:
+        """Return the query of the same viewer as if nothing were known; what the request forbids stays forbidden."""
+        [answer] = await asyncio.to_thread(hydrate, model, _NoState(), [request], [context])
+        return answer
+
     def _work(self, calls: Sequence[Call]) -> list[tuple[Query, int]]:
         with self._sight.stage(names.HYDRATE, [context for _, _, context in calls]):
             # Requests of one bundle are read together: a store on another machine is then asked once.
@@ -64,12 +62,6 @@ class Hydrator:
     def _read(self, calls: Sequence[Call]) -> list[tuple[Query, int]]:
         requests = [request for _, request, _ in calls]
         return hydrate(calls[0][0], self._state, requests, [context for _, _, context in calls])
-
-
-def without_history(model: Model, request: RecommendRequest, context: RequestContext) -> tuple[Query, int]:
-    """Return the query of a viewer as if nothing were known of them; what the request forbids stays forbidden."""
-    [answer] = hydrate(model, _NoState(), [request], [context])
-    return answer
 
 
 class _NoState:

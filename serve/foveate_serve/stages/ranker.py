@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from foveate.bundle import Bundle
 from foveate.core.messages import Candidates, Query, Ranked, RecommendRequest, RequestContext, Slate
@@ -16,7 +17,16 @@ from foveate_serve.names import RANKER
 from foveate_serve.stages.batched import OfModels
 from foveate_serve.telemetry import names
 
-Call = tuple[RecommendRequest, Query, Candidates, RequestContext]
+
+@dataclass(frozen=True, slots=True)
+class ToRank:
+    """What the ranker is to score. Candidates with features never travel: it ranks and selects in one call."""
+
+    query: Query
+    candidates: Candidates
+
+
+Call = tuple[RecommendRequest, ToRank, RequestContext]
 
 
 class Ranker(OfModels[Call, Slate]):
@@ -24,36 +34,28 @@ class Ranker(OfModels[Call, Slate]):
 
     name = RANKER
 
-    async def answer(
-        self, request: RecommendRequest, query: Query, candidates: Candidates, context: RequestContext
-    ) -> Slate:
+    async def answer(self, request: RecommendRequest, to_rank: ToRank, context: RequestContext) -> Slate:
         """Return a request's slate by the bundle that its context pins."""
-        return await self._batcher.ask((request, query, candidates, context))
+        return await self._batcher.ask((request, to_rank, context))
 
-    async def weigh(
-        self, request: RecommendRequest, query: Query, candidates: Candidates, context: RequestContext
-    ) -> list[Weighed]:
+    async def weigh(self, request: RecommendRequest, to_rank: ToRank, context: RequestContext) -> list[Weighed]:
         """Say what features, policy and rules made of each item of the slate."""
-        call = (request, query, candidates, context)
-        return await asyncio.to_thread(lambda: weigh(*self._ranked(*call), request.k, context.seed))
+        return await asyncio.to_thread(lambda: weigh(*self._ranked(request, to_rank, context), request.k, context.seed))
 
-    async def judge(
-        self, request: RecommendRequest, query: Query, candidates: Candidates, context: RequestContext, item_id: str
-    ) -> WhyNot:
+    async def judge(self, request: RecommendRequest, to_rank: ToRank, context: RequestContext, item_id: str) -> WhyNot:
         """Say what ranker, policy and rules made of a candidate."""
-        call = (request, query, candidates, context)
-        return await asyncio.to_thread(lambda: judge(*self._ranked(*call), request.k, context.seed, item_id))
+        return await asyncio.to_thread(
+            lambda: judge(*self._ranked(request, to_rank, context), request.k, context.seed, item_id)
+        )
 
-    def _ranked(
-        self, request: RecommendRequest, query: Query, candidates: Candidates, context: RequestContext
-    ) -> tuple[Model, Ranked]:
+    def _ranked(self, request: RecommendRequest, to_rank: ToRank, context: RequestContext) -> tuple[Model, Ranked]:
         model = self._model(context)
-        [ranked] = rank(model, [query], [candidates], [context])
+        [ranked] = rank(model, [to_rank.query], [to_rank.candidates], [context])
         return view(model, request, context), ranked
 
     def _answers(self, held: Bundle, calls: Sequence[Call]) -> list[Slate]:
-        requests, queries, candidates, contexts = map(list, zip(*calls, strict=True))
+        model, contexts = held.model, [context for _, _, context in calls]
         with self._sight.stage(names.RANK, contexts):
-            ranked = rank(held.model, queries, candidates, contexts)
+            ranked = rank(model, [one.query for _, one, _ in calls], [one.candidates for _, one, _ in calls], contexts)
         with self._sight.stage(names.SELECT, contexts):
-            return select(held.model, requests, ranked, contexts)
+            return select(model, [request for request, _, _ in calls], ranked, contexts)

@@ -8,32 +8,32 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from foveate.core.errors import FoveateError, StateError
-from foveate.core.messages import Candidates, Query, RecommendRequest, RequestContext, Slate
+from foveate.core.messages import Candidates, Query, Ranked, RecommendRequest, RequestContext, Slate
 from foveate.recommend.explain import WhyNot
 from foveate.recommend.explain.history import Story
 from foveate.recommend.explain.ranking import Weighed
 from foveate.recommend.fallback import by_retrieval, trending
 from foveate.recommend.model import Model
-from foveate.recommend.pipeline import select
+from foveate.recommend.pipeline import Contexts, Requests, select
 from foveate_serve.names import COVERAGE
 from foveate_serve.stages.guarded import Guarded, LostError
-from foveate_serve.stages.hydrator import Hydrator, without_history
-from foveate_serve.stages.peers import RankerStage, RetrieverStage
+from foveate_serve.stages.hydrator import Hydrator
+from foveate_serve.stages.ranker import ToRank
 from foveate_serve.telemetry import about
 
 logger = logging.getLogger("ray.serve")
 
-HYDRATION_SHARE: Final = 0.3
-"""Of the time that a request has; a viewer whose history has not come by then counts as new."""
+T = TypeVar("T")
+
 RETRIEVAL_SHARE: Final = 0.6
-"""Of the same; what the retriever has not answered by then, everyone's favourites answer."""
+"""Of the time that a request has; what the retriever has not answered by then, everyone's favourites answer."""
 RANKING_SHARE: Final = 0.9
 """Of the same; the rest is kept for the order of retrieval and for the way back."""
 
@@ -45,19 +45,16 @@ class ServedStages:
     ----------
     model
         The catalogue's part of the bundle.
-    hydrator, retriever, ranker
-        The stages that all requests share.
+    hydrator
+        Reads histories.
+    retriever, ranker
+        The other two stages.
     clock
         Gives UTC microseconds.
     """
 
     def __init__(
-        self,
-        model: Model,
-        hydrator: Guarded[Hydrator],
-        retriever: Guarded[RetrieverStage],
-        ranker: Guarded[RankerStage],
-        clock: Callable[[], int],
+        self, model: Model, hydrator: Hydrator, retriever: Guarded, ranker: Guarded, clock: Callable[[], int]
     ) -> None:
         self._model = model
         self._hydrator = hydrator
@@ -65,81 +62,101 @@ class ServedStages:
         self._ranker = ranker
         self._clock = clock
         self._began = clock()
-        self._retriever_stood_in = False
         self.degraded: list[str] = []
         """What stood in for a stage, so far."""
 
-    async def hydrate(self, request: RecommendRequest, context: RequestContext) -> tuple[Query, int]:
-        """Read the viewer's history and its version; the query of a new viewer where it cannot be read in time."""
-        model, seconds = self._model, self._share(HYDRATION_SHARE, context)
-        try:
-            return await self._hydrator.ask(seconds, lambda stage: stage.hydrate(model, request, context))
-        except StateError as error:
-            self._note(f"{self._hydrator.stage.name}_unavailable", error, context)
-        except LostError as lost:
-            self._note(str(lost), lost.cause, context)
-        return await asyncio.to_thread(without_history, model, request, context)
+    async def hydrate(self, requests: Requests, contexts: Contexts) -> list[tuple[Query, int]]:
+        """Read each viewer's history and its version, and gather what must not be shown."""
+        return await _each(self._hydrated, requests, contexts)
 
-    async def retrieve(self, query: Query, context: RequestContext) -> Candidates:
+    async def retrieve(self, queries: Sequence[Query], contexts: Contexts) -> list[Candidates]:
         """Ask every candidate source and return the union, or everyone's favourites."""
-        seconds = self._share(RETRIEVAL_SHARE, context)
+        return await _each(self._retrieved, queries, contexts)
+
+    async def rank(
+        self, queries: Sequence[Query], candidates: Sequence[Candidates], contexts: Contexts
+    ) -> list[ToRank]:
+        """Note what is to be ranked."""
+        del contexts
+        return [ToRank(*pair) for pair in zip(queries, candidates, strict=True)]
+
+    async def select(self, requests: Requests, ranked: Sequence[ToRank], contexts: Contexts) -> list[Slate]:
+        """Rank and choose the slate under the policy and its constraints, or choose it in the order of retrieval."""
+        return await _each(self._selected, requests, ranked, contexts)
+
+    async def stories(
+        self, query: Query, candidates: Candidates, items: NDArray[np.int32], context: RequestContext
+    ) -> list[Story]:
+        """Ask the sources what carried ``items``, which are among ``candidates``."""
+        told: list[Story] = await self._asked(self._retriever, context, "stories", query, candidates, items, context)
+        return told
+
+    async def weigh(self, request: RecommendRequest, ranked: ToRank, context: RequestContext) -> list[Weighed]:
+        """Say what features, policy and rules made of each item of the slate."""
+        told: list[Weighed] = await self._asked(self._ranker, context, "weigh", request, ranked, context)
+        return told
+
+    async def source_ranks(self, query: Query, code: int, context: RequestContext) -> dict[str, int]:
+        """Ask every source for an item's place among all that are open to the viewer."""
+        told: dict[str, int] = await self._asked(self._retriever, context, "source_ranks", query, code, context)
+        return told
+
+    async def judge(self, request: RecommendRequest, ranked: ToRank, context: RequestContext, item_id: str) -> WhyNot:
+        """Say what ranker, policy and rules made of a candidate."""
+        told: WhyNot = await self._asked(self._ranker, context, "judge", request, ranked, context, item_id)
+        return told
+
+    async def _hydrated(self, request: RecommendRequest, context: RequestContext) -> tuple[Query, int]:
         try:
-            found = await self._retriever.ask(seconds, lambda stage: stage.retrieve(query, context))
+            return await self._hydrator.hydrate(self._model, request, context)
+        except StateError as error:
+            self._note("history_unavailable", error, context)
+            return await self._hydrator.without_history(self._model, request, context)
+
+    async def _retrieved(self, query: Query, context: RequestContext) -> Candidates:
+        try:
+            found: Candidates = await self._guarded(
+                self._retriever, RETRIEVAL_SHARE, context, "retrieve", query, context
+            )
         except LostError as lost:
             candidates = trending(self._model, query, max(self._model.recipe.counts))
             if candidates is None:
                 raise lost.cause from None
             self._note(str(lost), lost.cause, context)
-            self._retriever_stood_in = True
             return candidates
         if found.seen < 1:
             # However little is missing, it is not all.
             self.degraded.append(f"{COVERAGE}_{min(found.seen, 0.99):.2f}")
         return found
 
-    async def answer(
-        self, request: RecommendRequest, query: Query, candidates: Candidates, context: RequestContext
-    ) -> Slate:
-        """Rank and choose the slate under the policy and its constraints, or choose it in the order of retrieval."""
-        # The ranker knows only what its own sources say of a candidate.
-        if not self._retriever_stood_in:
-            seconds = self._share(RANKING_SHARE, context)
-            try:
-                return await self._ranker.ask(seconds, lambda stage: stage.answer(request, query, candidates, context))
-            except LostError as lost:
-                self._note(str(lost), lost.cause, context)
-        ranked = by_retrieval(query, candidates)
+    async def _selected(self, request: RecommendRequest, to_rank: ToRank, context: RequestContext) -> Slate:
+        if self._retriever_stood_in:
+            # The ranker knows only what its own sources say of a candidate.
+            return await self._unranked(request, to_rank, context)
+        arguments = (request, to_rank, context)
+        try:
+            slate: Slate = await self._guarded(self._ranker, RANKING_SHARE, context, "answer", *arguments)
+        except LostError as lost:
+            self._note(str(lost), lost.cause, context)
+            return await self._unranked(*arguments)
+        return slate
+
+    @property
+    def _retriever_stood_in(self) -> bool:
+        return any(reason.startswith(self._retriever.peer.name) for reason in self.degraded)
+
+    async def _unranked(self, request: RecommendRequest, to_rank: ToRank, context: RequestContext) -> Slate:
+        ranked: Ranked = by_retrieval(to_rank.query, to_rank.candidates)
         [slate] = await asyncio.to_thread(select, self._model, [request], [ranked], [context])
         return slate
 
-    async def stories(
-        self, query: Query, candidates: Candidates, items: NDArray[np.int32], context: RequestContext
-    ) -> list[Story]:
-        """Ask the sources what carried ``items``, which are among ``candidates``."""
-        async with self._explaining(context):
-            return await self._retriever.stage.stories(query, candidates, items, context)
+    async def _guarded(self, guarded: Guarded, share: float, context: RequestContext, method: str, *args: Any) -> Any:
+        """Ask a peer within its share of the time; raises as :meth:`Guarded.ask` does."""
+        due = self._began + share * (context.deadline - self._began)
+        return await guarded.ask(self._left(due), method, *args)
 
-    async def source_ranks(self, query: Query, code: int, context: RequestContext) -> dict[str, int]:
-        """Ask every source for an item's place among all that are open to the viewer."""
-        async with self._explaining(context):
-            return await self._retriever.stage.source_ranks(query, code, context)
-
-    async def weigh(
-        self, request: RecommendRequest, query: Query, candidates: Candidates, context: RequestContext
-    ) -> list[Weighed]:
-        """Say what features, policy and rules made of each item of the slate."""
-        async with self._explaining(context):
-            return await self._ranker.stage.weigh(request, query, candidates, context)
-
-    async def judge(
-        self, request: RecommendRequest, query: Query, candidates: Candidates, context: RequestContext, item_id: str
-    ) -> WhyNot:
-        """Say what ranker, policy and rules made of a candidate."""
-        async with self._explaining(context):
-            return await self._ranker.stage.judge(request, query, candidates, context, item_id)
-
-    def _explaining(self, context: RequestContext) -> asyncio.Timeout:
-        """Return what bounds a question that nothing can stand in for.
+    async def _asked(self, guarded: Guarded, context: RequestContext, method: str, *args: Any) -> Any:
+        """Ask a peer for what nothing can stand in for.
 
         Raises
         ------
@@ -148,11 +165,11 @@ class ServedStages:
         """
         if self.degraded:
             raise StageLostError(f"the slate cannot be explained, for stages were missing ({', '.join(self.degraded)})")
-        return asyncio.timeout(max(0.0, (context.deadline - self._clock()) / 1e6))
+        async with asyncio.timeout(max(0.0, self._left(context.deadline))):
+            return await guarded.peer.ask(method, *args)
 
-    def _share(self, share: float, context: RequestContext) -> float:
-        """Return the seconds until so much of the request's time is over."""
-        due = self._began + share * (context.deadline - self._began)
+    def _left(self, due: float) -> float:
+        """Return the seconds until a moment."""
         return (due - self._clock()) / 1e6
 
     def _note(self, reason: str, error: BaseException, context: RequestContext) -> None:
@@ -162,3 +179,11 @@ class ServedStages:
 
 class StageLostError(FoveateError):
     """A stage is missing for which nothing can stand in."""
+
+
+async def _each(ask: Callable[..., Awaitable[T]], *columns: Sequence[Any]) -> list[T]:
+    """Ask for each row by itself: the stages gather batches from all the requests that are under way."""
+    rows = list(zip(*columns, strict=True))
+    if len(rows) == 1:
+        return [await ask(*rows[0])]
+    return list(await asyncio.gather(*(ask(*row) for row in rows)))

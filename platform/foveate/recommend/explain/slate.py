@@ -1,8 +1,9 @@
-"""A slate, explained: what each stage of its run made of the items."""
+"""A slate, explained: the same steps as :mod:`foveate.recommend.pipeline`, and what each of them made of the items."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,22 +14,25 @@ from foveate.recommend.explain.answers import Contribution, HistoryItem, ItemExp
 from foveate.recommend.explain.history import NAMED, Story
 from foveate.recommend.explain.ranking import Weighed
 from foveate.recommend.explain.sentences import Names, why
-from foveate.recommend.explain.stages import ExplainStages
-from foveate.recommend.pipeline import run
+from foveate.recommend.explain.stages import ExplainStages, R
 
 _TOLD = 10
 """How many items of the history are told of, at most."""
 
 
 async def explain(
-    request: RecommendRequest, context: RequestContext, stages: ExplainStages, catalog: Catalog
+    request: RecommendRequest, context: RequestContext, stages: ExplainStages[R], catalog: Catalog
 ) -> tuple[Slate, SlateExplanation]:
     """Make a slate, the one that ``recommend`` makes, and say why each item stands in it."""
-    seen = await run(request, context, stages)
-    items = catalog.items.encode([item.item_id for item in seen.slate.items])
-    carried = await stages.stories(seen.query, seen.candidates, items, context)
-    weighed = await stages.weigh(request, seen.query, seen.candidates, context)
-    return seen.slate, told(catalog, seen.slate, carried, weighed, cold=not seen.query.positives.any())
+    [(query, version)] = await stages.hydrate([request], [context])
+    [candidates] = await stages.retrieve([query], [context])
+    [ranked] = await stages.rank([query], [candidates], [context])
+    [chosen] = await stages.select([request], [ranked], [context])
+    slate = replace(chosen, state_version=version)
+    items = catalog.items.encode([item.item_id for item in slate.items])
+    carried = await stages.stories(query, candidates, items, context)
+    weighed = await stages.weigh(request, ranked, context)
+    return slate, told(catalog, slate, carried, weighed, cold=not query.positives.any())
 
 
 def told(

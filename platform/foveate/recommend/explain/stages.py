@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from foveate.core.messages import Candidates, Query, RecommendRequest, RequestContext
+from foveate.core.messages import Candidates, Query, Ranked, RecommendRequest, RequestContext
 from foveate.recommend.explain.answers import WhyNot
 from foveate.recommend.explain.history import Story, stories
 from foveate.recommend.explain.judging import judge, source_ranks
 from foveate.recommend.explain.ranking import Weighed, weigh
-from foveate.recommend.pipeline import LocalStages, Stages, rank, view
+from foveate.recommend.pipeline import LocalStages, Stages, view
 from foveate.recommend.surfaces.base import surface_of
 
+R = TypeVar("R")
 
-class ExplainStages(Stages, Protocol):
-    """The stages of a request, and what they can say of one when asked."""
+
+class ExplainStages(Stages[R], Protocol[R]):
+    """The stages of a request, and what they can tell of one when asked; ``R`` as in ``Stages``."""
 
     async def stories(
         self, query: Query, candidates: Candidates, items: NDArray[np.int32], context: RequestContext
@@ -25,9 +27,7 @@ class ExplainStages(Stages, Protocol):
         """Ask the sources what carried ``items``, which are among ``candidates``."""
         ...
 
-    async def weigh(
-        self, request: RecommendRequest, query: Query, candidates: Candidates, context: RequestContext
-    ) -> list[Weighed]:
+    async def weigh(self, request: RecommendRequest, ranked: R, context: RequestContext) -> list[Weighed]:
         """Say what features, policy and rules made of each item of the slate."""
         ...
 
@@ -35,9 +35,7 @@ class ExplainStages(Stages, Protocol):
         """Ask every source for an item's place among all that are open to the viewer."""
         ...
 
-    async def judge(
-        self, request: RecommendRequest, query: Query, candidates: Candidates, context: RequestContext, item_id: str
-    ) -> WhyNot:
+    async def judge(self, request: RecommendRequest, ranked: R, context: RequestContext, item_id: str) -> WhyNot:
         """Say what ranker, policy and rules made of a candidate."""
         ...
 
@@ -60,20 +58,14 @@ class LocalExplainStages(LocalStages):
         sources = surface_of(context.surface).sources(self._model)
         return stories(sources, query, candidates, items)
 
-    async def weigh(
-        self, request: RecommendRequest, query: Query, candidates: Candidates, context: RequestContext
-    ) -> list[Weighed]:
+    async def weigh(self, request: RecommendRequest, ranked: Ranked, context: RequestContext) -> list[Weighed]:
         """Say what features, policy and rules made of each item of the slate."""
-        [ranked] = rank(self._model, [query], [candidates], [context])
         return weigh(view(self._model, request, context), ranked, request.k, context.seed)
 
     async def source_ranks(self, query: Query, code: int, context: RequestContext) -> dict[str, int]:
         """Ask every source for an item's place among all that are open to the viewer."""
         return source_ranks(surface_of(context.surface).sources(self._model), query, code)
 
-    async def judge(
-        self, request: RecommendRequest, query: Query, candidates: Candidates, context: RequestContext, item_id: str
-    ) -> WhyNot:
+    async def judge(self, request: RecommendRequest, ranked: Ranked, context: RequestContext, item_id: str) -> WhyNot:
         """Say what ranker, policy and rules made of a candidate."""
-        [ranked] = rank(self._model, [query], [candidates], [context])
         return judge(view(self._model, request, context), ranked, request.k, context.seed, item_id)
