@@ -45,8 +45,8 @@ from foveate_serve.names import BUNDLE_KEY
 
 FRAMES, FILES, EVENT_FILES = 12, 30, 8
 
-_ROOTS = tuple(str(Path(package.__file__).parent) + "/" for package in (foveate, foveate_serve))
-_ROUTES = str(Path(foveate_serve.__file__).parent / "http" / "api.py")
+_ROOTS = tuple(f"{package.__path__[0]}/" for package in (foveate, foveate_serve))
+_ROUTES = f"{foveate_serve.__path__[0]}/http/api.py"
 _RECIPE = {
     "sources": [{"name": "attention", "train": {"epochs": 1}}, "covisitation", "popularity"],
     "candidates": 60,
@@ -95,13 +95,15 @@ class Watch:
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Profile the block, in this thread and in all others."""
-        threading.setprofile_all_threads(self) if sys.version_info >= (3, 12) else threading.setprofile(self)
+        if sys.version_info >= (3, 12):
+            threading.setprofile_all_threads(self)
         sys.setprofile(self)
         try:
             yield
         finally:
             sys.setprofile(None)
-            threading.setprofile_all_threads(None) if sys.version_info >= (3, 12) else threading.setprofile(None)
+            if sys.version_info >= (3, 12):
+                threading.setprofile_all_threads(None)
 
 
 def ours(code: CodeType) -> bool:
@@ -159,10 +161,12 @@ async def watched(bundle: Bundle) -> tuple[Watch, Watch]:
 
 
 async def _answered(client: httpx.AsyncClient, path: str, body: Mapping[str, Any], watch: Watch) -> None:
-    if sys.version_info < (3, 12):
-        # A thread is profiled from its start on: the first request starts the threads, and its calls are forgotten.
-        threading.setprofile(watch)
-    (await client.post(path, json=body)).raise_for_status()
+    # Before Python 3.12 a thread is profiled from its start on: the first request starts them, its calls are forgotten.
+    threading.setprofile(watch)
+    try:
+        (await client.post(path, json=body)).raise_for_status()
+    finally:
+        threading.setprofile(None)
     watch.files.clear()
     watch.way.clear()
     with watch.watching():

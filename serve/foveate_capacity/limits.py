@@ -10,7 +10,7 @@ from foveate_capacity.fleet import USABLE
 from foveate_capacity.prices import GIB, Prices
 from foveate_capacity.queueing import Line, Load
 from foveate_capacity.search_methods import BUNDLES, parts
-from foveate_serve.stages.served import RETRIEVAL_SHARE
+from foveate_serve.config import RETRIEVAL_SHARE
 
 _PROXY_THREADS: Final = 4
 """Of HAProxy, which runs on the head node alone."""
