@@ -1,7 +1,8 @@
 """Acknowledged means stored, once: clients post events while replicas are killed and the store is moved or locked.
 
-Each of eight clients posts again what was not acknowledged, as the typed client does, so that every event is acknowledged in the
-end. Slates are asked for beside, at a steady rate; the 99th percentile of their answers must lie within the deadline.
+Each of eight clients posts again what was not acknowledged, as the typed client does, so that every event is
+acknowledged in the end. Slates are asked for beside, at a steady rate; the 99th percentile of their answers must lie
+within the deadline.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import httpx
@@ -68,7 +69,7 @@ class Client(threading.Thread):
         return {"user_id": user, "item_id": item, "kind": "like", "event_id": name}
 
 
-def _post(http: httpx.Client, url: str, body: dict[str, object]) -> int:
+def _post(http: httpx.Client, url: str, body: Mapping[str, object]) -> int:
     try:
         return http.post(url, json=body).status_code
     except httpx.HTTPError:

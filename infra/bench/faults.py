@@ -108,7 +108,8 @@ def _stored(served: Served) -> Iterator[str]:
         return
     with open_viewers(served.state, create=False) as store:
         for part in store.kept():
-            yield from (one.event.event_id for one in part if (one.event.event_id or "").startswith("fault-"))
+            names = (one.event.event_id or "" for one in part)
+            yield from (name for name in names if name.startswith("fault-"))
 
 
 def _row(name: str, served: Served, load: Steady, events: Steady) -> dict[str, Any]:

@@ -38,7 +38,7 @@ from foveate_cluster.edges import environment
 from foveate_cluster.ray_cluster import ray_cluster, usable_cpus
 from foveate_serve.names import shard_name
 from foveate_serve.stages.guarded import Guarded
-from foveate_serve.stages.peers import Elsewhere
+from foveate_serve.stages.peers import RemoteSearcher
 from foveate_serve.stages.scatter import Gathered, Scatter
 from foveate_serve.stages.searcher import Wanted
 from foveate_serve.stages.sharded import SEARCH_SHARE
@@ -70,7 +70,8 @@ class Ground:
 
     def scatter(self) -> Scatter:
         """Return a retriever's view of the shards, with breakers of its own."""
-        return Scatter([Guarded(Elsewhere(shard_name(number), one)) for number, one in enumerate(self.handles)])
+        named = [(shard_name(number), handle) for number, handle in enumerate(self.handles)]
+        return Scatter([Guarded(name, RemoteSearcher(name, handle)) for name, handle in named])
 
     def alone(self, row: int, exclude: Codes | None = None) -> Found:
         """Have the one process answer."""

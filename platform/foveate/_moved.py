@@ -82,7 +82,7 @@ MOVED: Final = {
     "foveate.stored": "foveate.storage.transfer",
     "foveate.surfaces": "foveate.recommend.surfaces",
     "foveate_serve.bundles.holder": "foveate_serve.bundles.slots",
-    "foveate_serve.bundles.turning": "foveate_serve.bundles.swap",
+    "foveate_serve.bundles.turning": "foveate_serve.replica",
     "foveate_serve.capacity": "foveate_capacity",
     "foveate_serve.capacity.around": "foveate_capacity.overhead",
     "foveate_serve.capacity.crews": "foveate_capacity.worker_groups",

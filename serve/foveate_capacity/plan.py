@@ -14,7 +14,7 @@ from foveate_capacity.prices import GIB, Prices
 from foveate_capacity.queueing import How, Line, Load
 from foveate_capacity.search_methods import BUNDLES, FLOAT, Part, parts, shard_bytes
 from foveate_capacity.worker_groups import Crew, Way, crews_of
-from foveate_serve.stages.served import RETRIEVAL_SHARE
+from foveate_serve.config import RETRIEVAL_SHARE
 
 _FOUND: Final = 200
 """Candidates that a shard sends back, with code and score each."""

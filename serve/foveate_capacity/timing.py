@@ -26,7 +26,6 @@ from foveate.state.sqlite.store import SqliteState
 from foveate_capacity.costs import HANDOVER, RECORD, Point
 from foveate_capacity.footprint import size_of
 from foveate_serve.stages.batcher import Batcher
-from foveate_serve.stages.ranker import ToRank
 
 R = TypeVar("R")
 
@@ -154,7 +153,7 @@ class _Bench:
         found = retrieve(self.model, queries, contexts)
         to_retriever = [pickle.dumps((query, context)) for query, context in zip(queries, contexts, strict=True)]
         rows = zip(requests, queries, found, contexts, strict=True)
-        to_ranker = [pickle.dumps((one, ToRank(query, own), context)) for one, query, own, context in rows]
+        to_ranker = [pickle.dumps((one, query, own, context)) for one, query, own, context in rows]
         return statistics.fmean(map(len, to_retriever)), statistics.fmean(map(len, to_ranker))
 
 

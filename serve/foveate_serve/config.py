@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from pathlib import Path
+from typing import Final, Literal, TypeAlias
 
 from foveate.core.errors import ConfigError
 from foveate_cluster.resources import check_custom
-from foveate_serve.access import AccessConfig
 from foveate_serve.names import INGRESS, RANKER, RETRIEVER, SHADOW, shard_name
 
 Topology: TypeAlias = Literal["split", "fused"]
 Proxy: TypeAlias = Literal["haproxy", "python"]
+
+HYDRATION_SHARE: Final = 0.3
+"""Of the time that a request has; whose history has not been read by then counts as a new viewer."""
+RETRIEVAL_SHARE: Final = 0.6
+"""Of the same; what the retriever has not answered by then, everyone's favourites answer."""
+RANKING_SHARE: Final = 0.9
+"""Of the same; the rest is kept for the order of retrieval and for the way back."""
 
 
 @dataclass(frozen=True)
@@ -137,6 +144,30 @@ class ShardsConfig(DeploymentConfig):
 
 
 @dataclass(frozen=True)
+class AccessConfig:
+    """Who may ask.
+
+    Parameters
+    ----------
+    keys
+        File of API keys, as ``foveate keys`` writes it; null asks for none. It is read again when it changes.
+    origins
+        Web pages that may ask from a browser, such as ``https://example.org``; ``*`` for all.
+    """
+
+    keys: Path | None = None
+    origins: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.keys is not None:
+            # Replicas run in another folder.
+            object.__setattr__(self, "keys", self.keys.absolute())
+        for origin in self.origins:
+            if origin != "*" and not origin.startswith(("http://", "https://")):
+                raise ConfigError(f"the origin '{origin}' must read like https://example.org, or be '*' for all")
+
+
+@dataclass(frozen=True)
 class ServeConfig:
     """How a bundle is served.
 
@@ -157,6 +188,9 @@ class ServeConfig:
     deadline_ms
         Milliseconds that a request has. A stage that takes too much of them is done without; where nothing can be done
         without, the request is answered with an error.
+    hydration_share
+        Share of a request's time by which the viewer's history must be read; after that, the viewer counts as a new one
+        and the slate says so. It is below 0.6, by which the retriever must have answered; the ranker has until 0.9.
     max_ongoing_events
         How many requests that bring events one replica of the ingress works on at a time. They do not count among
         ``ingress.max_ongoing_requests``, so that a store that cannot be written holds up no slate.
@@ -182,6 +216,7 @@ class ServeConfig:
     topology: Topology = "split"
     largest_batch: int = 32
     deadline_ms: int = 2000
+    hydration_share: float = HYDRATION_SHARE
     max_ongoing_events: int = 64
     events_deadline_ms: int = 6000
     max_body_bytes: int = 1_000_000
@@ -202,6 +237,10 @@ class ServeConfig:
             raise ConfigError(f"largest_batch must be 1 or more, got {self.largest_batch}")
         if self.deadline_ms < 1 or self.max_body_bytes < 1 or self.start_timeout_s <= 0:
             raise ConfigError("deadline_ms, max_body_bytes and start_timeout_s must be above 0")
+        if not 0 < self.hydration_share < RETRIEVAL_SHARE:
+            raise ConfigError(
+                f"hydration_share must lie above 0 and below {RETRIEVAL_SHARE}, got {self.hydration_share}"
+            )
         if self.max_ongoing_events < 1 or self.events_deadline_ms < 1:
             raise ConfigError("max_ongoing_events and events_deadline_ms must be 1 or more")
         if self.shards.count and self.topology != "split":

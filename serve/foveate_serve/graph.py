@@ -18,20 +18,19 @@ from foveate.storage.folder import Place
 from foveate.storage.transfer import settled
 from foveate_serve.bundles.loading import load_mapped_sources, load_ranker, load_shard, load_sources
 from foveate_serve.bundles.slots import BundleHolder, Holder, Status
-from foveate_serve.bundles.swap import turn
 from foveate_serve.config import DeploymentConfig, ServeConfig
 from foveate_serve.ingress import Ingress
 from foveate_serve.names import BUNDLE_KEY, INGRESS, RANKER, RETRIEVER, SHADOW, shard_name
 from foveate_serve.operations.scaling import autoscaling_settings
+from foveate_serve.replica import start_replica, turn
 from foveate_serve.stages.guarded import PATIENCE_S, Guarded
-from foveate_serve.stages.peers import Elsewhere
+from foveate_serve.stages.peers import RemoteSearcher
 from foveate_serve.stages.ranker import Ranker
 from foveate_serve.stages.retriever import Retriever
 from foveate_serve.stages.scatter import Scatter
 from foveate_serve.stages.searcher import Searcher
 from foveate_serve.stages.shadow import ShadowReplica
 from foveate_serve.stages.sharded import ShardedRetriever
-from foveate_serve.stages.starting import starting
 
 
 class _Holding:
@@ -52,7 +51,7 @@ class RetrieverReplica(_Holding, Retriever):
     """A retriever in a replica of its own."""
 
     def __init__(self, largest: int) -> None:
-        sight = starting(RETRIEVER)
+        sight = start_replica(RETRIEVER)
         super().__init__(BundleHolder(RETRIEVER, load_sources, sight.told), largest, sight)
 
 
@@ -60,9 +59,9 @@ class ShardedRetrieverReplica(_Holding, ShardedRetriever):
     """A retriever whose items lie in shards, in a replica of its own."""
 
     def __init__(self, largest: int, shards: Sequence[DeploymentHandle[Any]]) -> None:
-        sight = starting(RETRIEVER)
-        peers = [Elsewhere(shard_name(number), one) for number, one in enumerate(shards)]
-        scatter = Scatter([Guarded(peer, PATIENCE_S) for peer in peers], sight)
+        sight = start_replica(RETRIEVER)
+        named = [(shard_name(number), handle) for number, handle in enumerate(shards)]
+        scatter = Scatter([Guarded(name, RemoteSearcher(name, handle), PATIENCE_S) for name, handle in named], sight)
         holder = BundleHolder(RETRIEVER, load_mapped_sources, sight.told)
         super().__init__(holder, largest, scatter, sight)
 
@@ -72,7 +71,7 @@ class ShardReplica(_Holding, Searcher):
 
     def __init__(self, number: int, count: int, largest: int) -> None:
         name = shard_name(number)
-        sight = starting(name)
+        sight = start_replica(name)
         holder = Holder(name, lambda path: load_shard(path, number, count), sight.told)
         super().__init__(name, holder, largest, sight)
 
@@ -81,7 +80,7 @@ class RankerReplica(_Holding, Ranker):
     """A ranker in a replica of its own; ``mapped`` as :meth:`~foveate.bundle.Bundle.load` has it."""
 
     def __init__(self, largest: int, mapped: bool = False) -> None:
-        sight = starting(RANKER)
+        sight = start_replica(RANKER)
         load = partial(load_ranker, mapped=mapped)
         super().__init__(BundleHolder(RANKER, load, sight.told), largest, sight)
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from fastapi import FastAPI
 from ray.serve.handle import DeploymentHandle
@@ -20,34 +21,28 @@ from foveate.core.config import from_dict
 from foveate.core.errors import StateError
 from foveate.core.messages import RecommendRequest, RequestContext, Slate
 from foveate.recommend.explain import SlateExplanation, WhyNot, explain, why_not
-from foveate.recommend.model import Model
 from foveate.recommend.pipeline import make_context, recommend
 from foveate.state.base import ServedRequest, ViewerEvent, utc_micros
 from foveate.state.opening import open_impressions, open_viewers
 from foveate_serve.bundles.loading import load_all, load_catalogue
 from foveate_serve.bundles.slots import BundleHolder, BundleNotHeldError, Status
-from foveate_serve.bundles.swap import turn
 from foveate_serve.config import ServeConfig
 from foveate_serve.http.admission import Places
-from foveate_serve.http.api import build_api
-from foveate_serve.http.shadow import add_shadow
-from foveate_serve.names import INGRESS, RANKER, RETRIEVER, shard_name
+from foveate_serve.http.api import add_shadow, build_api
+from foveate_serve.names import HYDRATOR, INGRESS, RANKER, RETRIEVER, shard_name
+from foveate_serve.replica import start_replica, turn
 from foveate_serve.stages.event_writer import EventWriter
 from foveate_serve.stages.guarded import PATIENCE_S, Guarded
 from foveate_serve.stages.hydrator import Hydrator
-from foveate_serve.stages.peers import Elsewhere, Here, Peer
+from foveate_serve.stages.peers import RankerStage, Remote, RemoteRanker, RemoteRetriever, RetrieverStage
 from foveate_serve.stages.ranker import Ranker
 from foveate_serve.stages.retriever import Retriever
 from foveate_serve.stages.served import ServedStages
-from foveate_serve.stages.shadowing import Shadowing
-from foveate_serve.stages.starting import starting
+from foveate_serve.stages.shadow import Shadowing
 from foveate_serve.stages.writer import ImpressionWriter
-from foveate_serve.telemetry import Sight
 from foveate_serve.telemetry.header import TraceHeader
 
 logger = logging.getLogger("ray.serve")
-
-T = TypeVar("T")
 
 _AGAIN_S: Final = 0.05
 """Seconds before replicas that hold no bundle in common are asked again."""
@@ -87,26 +82,31 @@ class Ingress:
         self._events = EventWriter(self._state, self.config.max_ongoing_events, self.config.events_deadline_ms / 1000)
         self._impressions = open_impressions(state, create=False, lazy=True)
         self._writer = ImpressionWriter(self._impressions)
+        self._sharded = bool(shards)
         self._alone = retriever is None and ranker is None
-        self._sight = starting(INGRESS)
+        self._sight = start_replica(INGRESS)
         self._holder = BundleHolder(INGRESS, self._load, self._sight.told)
-        self._hydrator = Hydrator(self._state, self.config.largest_batch, self._sight)
+        deadline_s = self.config.deadline_ms / 1000
+        self._hydrator = Guarded(
+            HYDRATOR,
+            Hydrator(self._state, self.config.largest_batch, self._sight),
+            # It has less of the deadline than the others, and its share of it must be enough to count.
+            min(PATIENCE_S, self.config.hydration_share * deadline_s / 2),
+        )
         # What computes takes turns in one thread: side by side they would only wait for each other's lock, in small
         # batches.
-        thread = ThreadPoolExecutor(1, thread_name_prefix="stages")
-        patience_s = min(PATIENCE_S, self.config.deadline_ms / 4000)
-        self._retriever = Guarded(
-            _peer(RETRIEVER, retriever) or Here(RETRIEVER, self._own(Retriever, thread)), patience_s
-        )
-        self._ranker = Guarded(_peer(RANKER, ranker) or Here(RANKER, self._own(Ranker, thread)), patience_s)
+        own = (self._holder, self.config.largest_batch, self._sight, ThreadPoolExecutor(1, thread_name_prefix="stages"))
+        patience_s = min(PATIENCE_S, deadline_s / 4)
+        remote_retriever = None if retriever is None else RemoteRetriever(RETRIEVER, retriever)
+        remote_ranker = None if ranker is None else RemoteRanker(RANKER, ranker)
+        self._retriever: Guarded[RetrieverStage] = Guarded(RETRIEVER, remote_retriever or Retriever(*own), patience_s)
+        self._ranker: Guarded[RankerStage] = Guarded(RANKER, remote_ranker or Ranker(*own), patience_s)
         self._shadow = Shadowing(shadow, self.config.shadow, self._sight) if shadow is not None else None
-        self._shards = [Elsewhere(shard_name(number), handle) for number, handle in enumerate(shards)]
-
-    def _own(self, stage: Callable[[BundleHolder, int, Sight, ThreadPoolExecutor], T], thread: ThreadPoolExecutor) -> T:
-        return stage(self._holder, self.config.largest_batch, self._sight, thread)
+        named = [Remote(shard_name(number), handle) for number, handle in enumerate(shards)]
+        self._remotes = [one for one in (remote_retriever, remote_ranker, *named) if one is not None]
 
     def _load(self, path: Path) -> Bundle:
-        bundle = load_all(path) if self._alone else load_catalogue(path, mapped=bool(self._shards))
+        bundle = load_all(path) if self._alone else load_catalogue(path, mapped=self._sharded)
         try:
             self._impressions.remember_bundle(bundle.bundle_id, path)
         except StateError as error:
@@ -141,54 +141,46 @@ class Ingress:
         TimeoutError
             The deadline has passed.
         """
-
-        async def ask(context: RequestContext, stages: ServedStages, model: Model) -> Slate:
-            del model
-            slate = await recommend(request, context, stages)
-            self._sight.degraded(stages.degraded)
-            return replace(slate, degraded=tuple(stages.degraded))
-
         began = time.perf_counter()
-        slate, context, bundle = await self._by_held(request, ask)
-        if self._shadow:
-            self._shadow.offer(ServedRequest(request, context, slate), time.perf_counter() - began)
-        return slate, context, bundle
+        async for bundle, context in self._attempts(request):
+            with self._attempt(bundle, context) as (seen, stages):
+                slate = await recommend(request, seen, stages)
+                self._sight.degraded(slate.degraded)
+                if self._shadow:
+                    self._shadow.offer(ServedRequest(request, context, slate), time.perf_counter() - began)
+                return slate, context, bundle
+        raise _none_held()
 
     async def explain(self, request: RecommendRequest) -> tuple[tuple[Slate, SlateExplanation], RequestContext, Bundle]:
         """Answer one request, and say why each item stands in the slate; raises as :meth:`recommend` does."""
-        return await self._by_held(
-            request, lambda context, stages, model: explain(request, context, stages, model.catalog)
-        )
+        async for bundle, context in self._attempts(request):
+            with self._attempt(bundle, context) as (seen, stages):
+                return await explain(request, seen, stages, bundle.model.catalog), context, bundle
+        raise _none_held()
 
     async def why_not(self, request: RecommendRequest, item_id: str) -> tuple[WhyNot, RequestContext, Bundle]:
         """Say where an item falls on its way to a viewer's slate; raises as :meth:`recommend` does."""
-        return await self._by_held(
-            request, lambda context, stages, model: why_not(request, context, stages, model, item_id)
-        )
+        async for bundle, context in self._attempts(request):
+            with self._attempt(bundle, context) as (seen, stages):
+                return await why_not(request, seen, stages, bundle.model, item_id), context, bundle
+        raise _none_held()
 
-    async def _by_held(
-        self, request: RecommendRequest, ask: Callable[[RequestContext, ServedStages, Model], Awaitable[T]]
-    ) -> tuple[T, RequestContext, Bundle]:
-        """Ask by the current bundle, or by the one before where a replica has not got it yet.
-
-        A replica that starts while bundles are swapped holds the new one alone, and others still the old one: who meets
-        both asks again, for there are other replicas, and soon all hold the new one.
-        """
+    def _attempts(self, request: RecommendRequest) -> _Attempts:
         allowed = min(self.config.deadline_ms, request.deadline_ms or self.config.deadline_ms)
-        give_up = utc_micros() + allowed * 1000
-        while (left := give_up - utc_micros()) > 0:
-            for bundle in self._holder.held:
-                context = make_context(request, bundle.bundle_id, clock=utc_micros, budget=left)
-                stages = ServedStages(bundle.model, self._hydrator, self._retriever, self._ranker, utc_micros)
-                try:
-                    with self._sight.request(context) as seen:
-                        return await ask(seen, stages, bundle.model), context, bundle
-                except BundleNotHeldError as error:
-                    logger.warning("%s: trying the bundle before it", error)
-            if not self._holder.held:
-                break
-            await asyncio.sleep(_AGAIN_S)
-        raise BundleNotHeldError("no bundle is held by every replica yet: try again")
+        return _Attempts(self._holder, request, utc_micros() + allowed * 1000)
+
+    @contextmanager
+    def _attempt(self, bundle: Bundle, context: RequestContext) -> Iterator[tuple[RequestContext, ServedStages]]:
+        """Cover the answering of a request by one bundle; where a replica does not hold it, the next one may."""
+        share = self.config.hydration_share
+        stages = ServedStages(
+            bundle.model, self._hydrator, self._retriever, self._ranker, utc_micros, hydration_share=share
+        )
+        try:
+            with self._sight.request(context) as seen:
+                yield seen, stages
+        except BundleNotHeldError as error:
+            logger.warning("%s: trying the bundle before it", error)
 
     def record(self, request: RecommendRequest, context: RequestContext, slate: Slate) -> None:
         """Keep what was shown, after the reply."""
@@ -204,8 +196,7 @@ class Ingress:
 
     async def status(self) -> list[Status]:
         """Return what every replica holds, this one first; a replica that does not answer counts as a problem."""
-        peers = (self._retriever.peer, self._ranker.peer, *self._shards)
-        own, *others = await asyncio.gather(self._status(), *(peer.status() for peer in peers))
+        own, *others = await asyncio.gather(self._status(), *(remote.status() for remote in self._remotes))
         return [*own, *(status for group in others for status in group)]
 
     async def _status(self) -> list[Status]:
@@ -218,5 +209,38 @@ class Ingress:
         return [status]
 
 
-def _peer(name: str, handle: DeploymentHandle[Any] | None) -> Peer | None:
-    return None if handle is None else Elsewhere(name, handle)
+class _Attempts:
+    """The bundles by which a request may be answered, one after the other: the current one, and the one before.
+
+    A replica that starts while bundles are swapped holds the new one alone, and others still the old one: who meets
+    both asks again, for there are other replicas, and soon all hold the new one.
+
+    Parameters
+    ----------
+    give_up
+        UTC microseconds from which on nothing is tried any more.
+    """
+
+    def __init__(self, holder: BundleHolder, request: RecommendRequest, give_up: int) -> None:
+        self._holder = holder
+        self._request = request
+        self._give_up = give_up
+        self._left: deque[Bundle] = deque(holder.held)
+
+    def __aiter__(self) -> _Attempts:
+        return self
+
+    async def __anext__(self) -> tuple[Bundle, RequestContext]:
+        """Return the next bundle and the request's context by it; ends with the time, or where none is held."""
+        if not self._left and self._holder.held:
+            await asyncio.sleep(_AGAIN_S)
+            self._left.extend(self._holder.held)
+        budget = self._give_up - utc_micros()
+        if budget <= 0 or not self._left:
+            raise StopAsyncIteration
+        bundle = self._left.popleft()
+        return bundle, make_context(self._request, bundle.bundle_id, clock=utc_micros, budget=budget)
+
+
+def _none_held() -> BundleNotHeldError:
+    return BundleNotHeldError("no bundle is held by every replica yet: try again")

@@ -135,7 +135,7 @@ def test_a_batch_of_all_surfaces_agrees_with_its_members(small_bundle: Bundle, s
     users = state.users(3)
     requests = [request_for(name, small_bundle, user, k=4) for user in users for name in Surface.variants]
     contexts = [context_of(small_bundle, request, str(i)) for i, request in enumerate(requests)]
-    many = asyncio.run(recommend_many(requests, contexts, LocalStages(small_bundle.model, state)))
+    many = recommend_many(small_bundle.model, state, requests, contexts)
     assert [shown(slate) for slate in many] == [shown(ask(small_bundle, state, request)) for request in requests]
 
 

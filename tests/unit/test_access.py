@@ -23,8 +23,7 @@ from foveate.bundle import Bundle, default_state
 from foveate.core.config import from_dict, to_dict
 from foveate.core.errors import ConfigError, NotFoundError
 from foveate_cli.keys import command
-from foveate_serve.access import AccessConfig
-from foveate_serve.config import ServeConfig
+from foveate_serve.config import AccessConfig, ServeConfig
 from foveate_serve.http.keys import Keys
 from foveate_serve.http.paging import _digest
 from foveate_serve.http.schemas.ask import RecommendIn

@@ -82,7 +82,7 @@ def test_a_batch_agrees_with_its_members(small_bundle: Bundle, state: SqliteStat
     requests = [RecommendRequest(user, k=6, seed=1) for user in state.users(40)]
     contexts = [context_of(small_bundle, request, str(i)) for i, request in enumerate(requests)]
     stages = LocalStages(small_bundle.model, state)
-    many = asyncio.run(recommend_many(requests, contexts, stages))
+    many = recommend_many(small_bundle.model, state, requests, contexts)
     assert [slate.user_id for slate in many] == [request.user_id for request in requests]
     for request, context, slate in zip(requests, contexts, many, strict=True):
         single = asyncio.run(recommend(request, context, stages))
@@ -93,7 +93,7 @@ def test_a_batch_agrees_with_its_members(small_bundle: Bundle, state: SqliteStat
 
 
 def test_an_empty_batch_is_answered(small_bundle: Bundle, state: SqliteState) -> None:
-    assert asyncio.run(recommend_many([], [], LocalStages(small_bundle.model, state))) == []
+    assert recommend_many(small_bundle.model, state, [], []) == []
 
 
 def test_a_viewer_without_a_history_gets_a_cold_slate(small_bundle: Bundle, state: SqliteState) -> None:

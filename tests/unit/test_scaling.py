@@ -16,8 +16,7 @@ from foveate_serve.bundles.slots import Status
 from foveate_serve.config import AutoscalingConfig, ServeConfig, ShadowConfig
 from foveate_serve.graph import deployment_settings
 from foveate_serve.operations.scaling import Size, sizes_of
-from foveate_serve.stages.shadow import Compared, difference_of, summary
-from foveate_serve.stages.shadowing import in_share
+from foveate_serve.stages.shadow import Compared, difference_of, in_share, summary
 
 
 def test_sizes_are_read() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -14,16 +15,17 @@ from ray.serve.handle import DeploymentHandle
 from foveate.bundle import Bundle, default_state
 from foveate.core.errors import StateError
 from foveate.core.messages import Filters, RecommendRequest, Slate, ViewerHistory
+from foveate.recommend.explain import StageLostError, explain
 from foveate.recommend.pipeline import LocalStages, make_context, recommend
 from foveate.state.base import utc_micros
 from foveate.state.sqlite.store import SqliteState
 from foveate_serve.bundles.slots import BundleHolder, BundleNotHeldError
 from foveate_serve.stages.guarded import Guarded, LostError
 from foveate_serve.stages.hydrator import Hydrator
-from foveate_serve.stages.peers import Elsewhere, Here
+from foveate_serve.stages.peers import RankerStage, RemoteRanker, RetrieverStage
 from foveate_serve.stages.ranker import Ranker
 from foveate_serve.stages.retriever import Retriever
-from foveate_serve.stages.served import ServedStages, StageLostError
+from foveate_serve.stages.served import ServedStages
 
 REQUEST = RecommendRequest("u3", k=5, seed=1)
 BUDGET = 300_000
@@ -54,8 +56,10 @@ class Handle:
         self.responses.append(Response(self.work.pop(0)()))
         return self.responses[-1]
 
-    def peer(self) -> Elsewhere:
-        return Elsewhere("ranker", cast("DeploymentHandle[Any]", self))
+    async def ask(self) -> Any:
+        ranker = RemoteRanker("ranker", cast("DeploymentHandle[Any]", self))
+        nothing: Any = None
+        return await ranker.answer(REQUEST, nothing, nothing, nothing)
 
 
 async def slow() -> Any:
@@ -92,13 +96,14 @@ class Ground:
         self.bundle = bundle
         holder = BundleHolder("ingress", lambda path: bundle)
         asyncio.run(holder.take(Path()))
-        self.retriever = Guarded(Here("retriever", replaced.get("retriever") or Retriever(holder, 8)))
-        self.ranker = Guarded(Here("ranker", replaced.get("ranker") or Ranker(holder, 8)))
+        retriever, ranker = replaced.get("retriever"), replaced.get("ranker")
+        self.retriever: Guarded[RetrieverStage] = Guarded("retriever", retriever or Retriever(holder, 8))
+        self.ranker: Guarded[RankerStage] = Guarded("ranker", ranker or Ranker(holder, 8))
         self.state = replaced.get("state") or SqliteState(default_state(bundle.path))
 
     def ask(self, request: RecommendRequest = REQUEST, times: int = 1) -> tuple[Slate, list[str]]:
         async def asked() -> tuple[Slate, list[str]]:
-            hydrator = Hydrator(self.state, 8)
+            hydrator = Guarded("hydrator", Hydrator(self.state, 8))
             for _ in range(times):
                 context = make_context(request, self.bundle.bundle_id, clock=utc_micros, budget=BUDGET)
                 stages = ServedStages(self.bundle.model, hydrator, self.retriever, self.ranker, utc_micros)
@@ -124,7 +129,7 @@ def test_a_cancelled_call_ends_the_work() -> None:
         handle = Handle(slow)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.01):
-                await handle.peer().ask("answer")
+                await handle.ask()
         await asyncio.sleep(0)
         return handle
 
@@ -135,7 +140,7 @@ def test_a_cancelled_call_ends_the_work() -> None:
 def test_a_lost_replica_is_asked_again_once() -> None:
     async def ask(*work: Callable[[], Awaitable[Any]]) -> int:
         handle = Handle(*work)
-        assert await handle.peer().ask("answer") == "done"
+        assert await handle.ask() == "done"
         return len(handle.responses)
 
     assert asyncio.run(ask(quick)) == 1
@@ -145,15 +150,16 @@ def test_a_lost_replica_is_asked_again_once() -> None:
 
 
 def test_a_client_in_a_hurry_does_not_cost_others_a_stage() -> None:
-    async def ask(guarded: Guarded, seconds: float) -> bool:
+    async def ask(guarded: Guarded[Broken], seconds: float) -> bool:
         for _ in range(5):
             with pytest.raises(LostError):
-                await guarded.ask(seconds, "answer")
+                async with guarded.within(seconds) as stage:
+                    await stage.answer()
         return guarded.breaker.may_ask()
 
-    assert asyncio.run(ask(Guarded(Here("ranker", Broken(slow)), patience_s=0.2), 0.01))
-    assert not asyncio.run(ask(Guarded(Here("ranker", Broken(slow)), patience_s=0.01), 0.01))
-    assert not asyncio.run(ask(Guarded(Here("ranker", Broken(lost)), patience_s=0.2), 0.01))
+    assert asyncio.run(ask(Guarded("ranker", Broken(slow), patience_s=0.2), 0.01))
+    assert not asyncio.run(ask(Guarded("ranker", Broken(slow), patience_s=0.01), 0.01))
+    assert not asyncio.run(ask(Guarded("ranker", Broken(lost), patience_s=0.2), 0.01))
 
 
 def test_whole_stages_answer_as_the_pipeline_does_in_process(small_bundle: Bundle, in_process: Slate) -> None:
@@ -225,12 +231,51 @@ def test_a_bundle_that_is_not_held_is_no_failure_of_the_stage(small_bundle: Bund
 
 def test_a_slate_without_a_ranker_is_not_explained(small_bundle: Bundle) -> None:
     async def asked() -> None:
-        ground_stages.degraded.append("ranker_slow")
-        await ground_stages.weigh(REQUEST, cast("Any", None), context)
+        context = make_context(REQUEST, small_bundle.bundle_id, clock=utc_micros, budget=BUDGET)
+        hydrator = Guarded("hydrator", Hydrator(ground.state, 8))
+        stages = ServedStages(small_bundle.model, hydrator, ground.retriever, ground.ranker, utc_micros)
+        await explain(REQUEST, context, stages, small_bundle.model.catalog)
 
-    ground = Ground(small_bundle)
-    context = make_context(REQUEST, small_bundle.bundle_id, clock=utc_micros, budget=BUDGET)
-    hydrator = Hydrator(ground.state, 8)
-    ground_stages = ServedStages(small_bundle.model, hydrator, ground.retriever, ground.ranker, utc_micros)
+    ground = Ground(small_bundle, ranker=Broken(slow))
     with pytest.raises(StageLostError, match="ranker_slow"):
         asyncio.run(asked())
+
+
+class SlowFor:
+    """A store that takes long to read one viewer, and not the others."""
+
+    def __init__(self, state: SqliteState, user: str, seconds: float) -> None:
+        self.state, self.user, self.seconds = state, user, seconds
+
+    def histories(self, user_ids: Sequence[str]) -> list[ViewerHistory]:
+        if self.user in user_ids:
+            time.sleep(self.seconds)
+        return self.state.histories(user_ids)
+
+
+def test_a_slow_read_costs_its_own_viewer_the_history_and_nobody_the_deadline(small_bundle: Bundle) -> None:
+    budget, read_s = 4_000_000, 8.0
+    ground = Ground(small_bundle)
+    users = ground.state.users(8)
+    state: Any = SlowFor(ground.state, users[0], read_s)
+
+    async def asked() -> tuple[float, list[Slate]]:
+        hydrator = Guarded("hydrator", Hydrator(state, 8))
+
+        async def one(user: str) -> Slate:
+            request = RecommendRequest(user, k=5, seed=1)
+            context = make_context(request, small_bundle.bundle_id, clock=utc_micros, budget=budget)
+            stages = ServedStages(small_bundle.model, hydrator, ground.retriever, ground.ranker, utc_micros)
+            return await recommend(request, context, stages)
+
+        began = time.perf_counter()
+        tasks = [asyncio.create_task(one(users[0]))]
+        await asyncio.sleep(0.2)
+        tasks += [asyncio.create_task(one(user)) for user in users[1:]]
+        slates = list(await asyncio.gather(*tasks))
+        return time.perf_counter() - began, slates
+
+    took, [slow_one, *others] = asyncio.run(asked())
+    assert took < budget / 1e6
+    assert (slow_one.degraded, slow_one.state_version, len(slow_one.items)) == (("hydrator_slow",), 0, 5)
+    assert [(one.degraded, one.state_version > 0) for one in others] == [((), True)] * len(others)

@@ -32,7 +32,7 @@ from foveate_serve.names import shard_name
 from foveate_serve.operations.scaling import Size, sizes_of
 from foveate_serve.stages.guarded import Guarded
 from foveate_serve.stages.hydrator import Hydrator
-from foveate_serve.stages.peers import Here
+from foveate_serve.stages.peers import RankerStage, RetrieverStage
 from foveate_serve.stages.ranker import Ranker
 from foveate_serve.stages.retriever import Retriever
 from foveate_serve.stages.scatter import Scatter
@@ -101,7 +101,7 @@ def mapped(small_bundle: Bundle) -> Any:
 
 def sharded(mapped: Any, shards: list[Any], meter: Counts | None = None) -> ShardedRetriever:
     sight = Sight(meter or NoMeter(), NoSpans())
-    peers = [Guarded(Here(shard_name(number), one)) for number, one in enumerate(shards)]
+    peers = [Guarded(shard_name(number), one) for number, one in enumerate(shards)]
     return ShardedRetriever(mapped, 8, Scatter(peers, sight), sight)
 
 
@@ -191,9 +191,10 @@ def viewer(bundle: Bundle) -> str:
 def slate(bundle: Bundle, retriever: Retriever, request: RecommendRequest) -> tuple[Slate, list[str]]:
     async def answered() -> tuple[Slate, list[str]]:
         context = make_context(request, bundle.bundle_id, clock=utc_micros, budget=BUDGET)
-        ranker = Guarded(Here("ranker", Ranker(holder, 8)))
-        hydrator = Hydrator(SqliteState(default_state(bundle.path)), 8)
-        stages = ServedStages(bundle.model, hydrator, Guarded(Here("retriever", retriever)), ranker, utc_micros)
+        ranker: Guarded[RankerStage] = Guarded("ranker", Ranker(holder, 8))
+        hydrator = Guarded("hydrator", Hydrator(SqliteState(default_state(bundle.path)), 8))
+        guarded: Guarded[RetrieverStage] = Guarded("retriever", retriever)
+        stages = ServedStages(bundle.model, hydrator, guarded, ranker, utc_micros)
         return await recommend(request, context, stages), stages.degraded
 
     holder = BundleHolder("ranker", partial(load_ranker, mapped=True))

@@ -15,8 +15,8 @@ from foveate.bundle import Bundle
 from foveate_serve.bundles import slots as holder_module
 from foveate_serve.bundles.loading import load_ranker
 from foveate_serve.bundles.slots import BundleHolder
-from foveate_serve.bundles.swap import turn
 from foveate_serve.names import BUNDLE_KEY
+from foveate_serve.replica import turn
 
 
 class Slow:

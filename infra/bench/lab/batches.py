@@ -17,7 +17,7 @@ from foveate_serve.names import INGRESS, RANKER, RETRIEVER
 from foveate_serve.stages.batcher import Batcher
 from foveate_serve.stages.guarded import Guarded
 from foveate_serve.stages.hydrator import Hydrator
-from foveate_serve.stages.peers import Here
+from foveate_serve.stages.peers import RankerStage, RetrieverStage
 from foveate_serve.stages.ranker import Ranker
 from foveate_serve.stages.retriever import Retriever
 from foveate_serve.stages.served import ServedStages
@@ -60,9 +60,9 @@ async def _asked(world: World, clients: int, requests: int) -> tuple[list[float]
     bundle = Bundle.load(world.bundle)
     holder = BundleHolder(INGRESS, lambda _: bundle)
     await holder.take(world.bundle)
-    hydrator = Hydrator(SqliteState(world.state), LARGEST, sight)
-    retriever = Guarded(Here(RETRIEVER, Retriever(holder, LARGEST, sight)))
-    ranker = Guarded(Here(RANKER, Ranker(holder, LARGEST, sight)))
+    hydrator = Guarded("hydrator", Hydrator(SqliteState(world.state), LARGEST, sight))
+    retriever: Guarded[RetrieverStage] = Guarded(RETRIEVER, Retriever(holder, LARGEST, sight))
+    ranker: Guarded[RankerStage] = Guarded(RANKER, Ranker(holder, LARGEST, sight))
 
     took: list[float] = []
 

@@ -18,7 +18,7 @@ from ray.dashboard.modules.serve.sdk import ServeSubmissionClient
 
 from foveate.bundle import Bundle, default_state
 from foveate.state.opening import StatePlace
-from foveate.storage.folder import Place
+from foveate.storage.folder import Folder, Place
 from foveate.storage.transfer import send
 from foveate_cluster.edges import environment
 from foveate_serve.app import deploy, start
@@ -127,7 +127,7 @@ def on_bucket(world: World, folder: Path) -> Iterator[Served]:
     """Bring the bundle from an S3 store."""
     with bucket("bundles") as address:
         place = address.format("bundle")
-        send(world.bundle, place)
+        send(world.bundle, Folder.at(place))
         state = Path(shutil.copyfile(world.state, folder / "state.sqlite"))
         port = int(address.partition("%3A%2F%2F")[2].partition("%3A")[2].partition("&")[0])
         parts = {"store": _listening(port)}

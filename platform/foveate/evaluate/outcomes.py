@@ -14,12 +14,13 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from foveate.core.messages import Candidates, Ranked
+from foveate.core.messages import Candidates, Filters, Ranked, RecommendRequest, RequestContext
 from foveate.core.metrics import Floats, mid_ranks_among, mid_ranks_many
 from foveate.evaluate.panel import Panel, request_seed
 from foveate.features.candidate import z_scores
 from foveate.ranking.base import Ranker, best_first, score_each
-from foveate.recommend.model import Model
+from foveate.recommend.model import Chosen, Model
+from foveate.recommend.pipeline import choose, rank, retrieve
 from foveate.retrieval.base import CandidateSource, top_k
 from foveate.slate.constraints import UNCONSTRAINED, broken
 from foveate.slate.inputs import Selection
@@ -105,15 +106,17 @@ def answer(subject: Subject, panel: Panel, seed: int, progress: Callable[[str], 
     for batch in panel.batches(size):
         for source in subject.sources:
             outcomes.add(source.name, *by_source(source, batch))
-        candidates = model.candidates(batch.queries)
-        ranked = model.rank(batch.queries, candidates)
+        requests, contexts = asked_of(batch, seed)
+        candidates = retrieve(model, batch.queries, contexts)
+        ranked = rank(model, batch.queries, candidates, contexts)
         blends = [z_scores(c.scores).mean(axis=1) for c in candidates]
         outcomes.add(BLEND, *by_candidates(blends, candidates, batch))
         for name, ranker in subject.rankers.items():
             scores = score_each(ranker, [r.features for r in ranked])
             outcomes.add(name, *by_candidates(scores, candidates, batch))
         outcomes.add(TWO_STAGE, *by_candidates([r.scores for r in ranked], candidates, batch))
-        outcomes.add(SLATE, *_by_slate(model, ranked, batch, seed, outcomes.caps))
+        slates = list(zip(ranked, choose(model, requests, ranked, contexts), contexts, strict=True))
+        outcomes.add(SLATE, *_by_slate(model, batch, slates, outcomes.caps))
         done += len(batch.queries)
         progress(f"asked {done:,} of {len(panel.queries):,} viewers")
     return outcomes
@@ -141,25 +144,30 @@ def by_candidates(
     return np.concatenate(ranks), lists
 
 
+def asked_of(panel: Panel, seed: int) -> tuple[list[RecommendRequest], list[RequestContext]]:
+    """Return what each viewer of a panel asks: the first :data:`PLACES` of their own feed, at the moment of the cut."""
+    seeds = [request_seed(query, seed) for query in panel.queries]
+    rows = list(zip(panel.queries, seeds, strict=True))
+    requests = [RecommendRequest(query.user_id, k=PLACES, now=query.now, seed=drawn) for query, drawn in rows]
+    contexts = [RequestContext("", query.now, "", 0, "home", drawn, Filters()) for query, drawn in rows]
+    return requests, contexts
+
+
 def _by_slate(
-    model: Model, ranked: Sequence[Ranked], batch: Panel, seed: int, caps: CapCount
+    model: Model, batch: Panel, slates: Sequence[tuple[Ranked, Chosen, RequestContext]], caps: CapCount
 ) -> tuple[Floats, list[Codes]]:
     policy, constraints = model.recipe.policy, model.recipe.constraints
-    ranks, lists = [], []
-    for viewer, own in enumerate(ranked):
+    ranks = []
+    for viewer, (own, slate, context) in enumerate(slates):
         pool = model.slate_input(own)
-        drawn = request_seed(own.query, seed)
-        selection = policy.select(pool, PLACES, constraints, drawn)
-        would_show = policy.select(pool, PLACES, UNCONSTRAINED, drawn).chosen
+        would_show = policy.select(pool, PLACES, UNCONSTRAINED, context.seed).chosen
         caps.add(
-            selection,
+            slate.selection,
             would_break=bool(broken(pool, would_show, constraints.hard, PLACES)),
-            breaks=bool(broken(pool, selection.chosen, constraints.hard, PLACES)),
+            breaks=bool(broken(pool, slate.selection.chosen, constraints.hard, PLACES)),
         )
-        shown = own.candidates.items[selection.chosen]
-        ranks.append(places_of(batch.targets[batch.of(viewer)], shown))
-        lists.append(shown)
-    return np.concatenate(ranks), lists
+        ranks.append(places_of(batch.targets[batch.of(viewer)], slate.items))
+    return np.concatenate(ranks), [slate.items for _, slate, _ in slates]
 
 
 def places_of(targets: Codes, slate: Codes) -> Floats:

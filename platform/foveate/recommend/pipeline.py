@@ -1,10 +1,13 @@
-"""The story of one request, from start to end. Read this first.
+"""One request, from start to end. Read this first.
 
-The same :func:`recommend` runs in process (evaluation, ``foveate recommend``, ``foveate replay``) and over Ray Serve:
-only the :class:`Stages` differ. Where a slate is shown, its :mod:`surface <foveate.recommend.surfaces>`, says what its
-query starts from, which sources are asked, and whether ranker and policy take part. What decides a slate is the bundle,
-the viewer's history at one version, the request and its :class:`~foveate.core.messages.RequestContext`: with the same,
-the same slate comes out again.
+The same :func:`recommend` runs in process (``foveate recommend``, ``foveate replay``) and over Ray Serve: only the
+:class:`Stages` differ. What stages do for many requests at once are the functions :func:`hydrate`, :func:`retrieve`,
+:func:`rank` and :func:`select`; evaluation calls the same ones. An explanation is a run that a :class:`Trace` observes.
+
+Where a slate is shown, its :mod:`surface <foveate.recommend.surfaces>`, says what its query starts from, which sources
+are asked, and whether ranker and policy take part. What decides a slate is the bundle, the viewer's history at one
+version, the request and its :class:`~foveate.core.messages.RequestContext`: with the same, the same slate comes out
+again.
 """
 
 from __future__ import annotations
@@ -13,14 +16,13 @@ import hashlib
 import json
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import compress
-from typing import Protocol, TypeAlias, TypeVar
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
 from foveate.core.config import to_dict
-from foveate.core.grouped import in_groups
 from foveate.core.messages import (
     Candidates,
     Query,
@@ -31,70 +33,104 @@ from foveate.core.messages import (
     SlateItem,
     ViewerHistory,
 )
-from foveate.recommend.model import Model
+from foveate.recommend.model import Chosen, Model
 from foveate.recommend.recipe import Recipe
 from foveate.recommend.surfaces.base import Surface, surface_of
+from foveate.retrieval.merge import gather
 from foveate.state.base import ViewerState
 
 Requests: TypeAlias = Sequence[RecommendRequest]
 Contexts: TypeAlias = Sequence[RequestContext]
 
-R = TypeVar("R")
-T = TypeVar("T")
+N_co = TypeVar("N_co", covariant=True)
+N = TypeVar("N")
 
 
-class Stages(Protocol[R]):
-    """What ``recommend`` calls, in this order. Each stage works on a batch; a single request is a batch of one.
+class Observer(Protocol[N_co]):
+    """Looks at what ranker and policy made of a request.
 
-    ``R`` is what stands for ranked candidates between the last two stages: in process the candidates themselves
-    (:class:`~foveate.core.messages.Ranked`), over a network whatever spares them the way back and forth.
+    It goes to where the ranker is, and what it notes comes back: features and scores of all candidates stay there.
     """
 
-    async def hydrate(self, requests: Requests, contexts: Contexts) -> list[tuple[Query, int]]:
-        """Read each viewer's history and its version, and gather what must not be shown."""
-        ...
+    def answered(self, model: Model, ranked: Ranked, chosen: Chosen, request: RecommendRequest, seed: int) -> N_co:
+        """Note what is of interest.
 
-    async def retrieve(self, queries: Sequence[Query], contexts: Contexts) -> list[Candidates]:
-        """Ask every candidate source and return the union."""
-        ...
-
-    async def rank(self, queries: Sequence[Query], candidates: Sequence[Candidates], contexts: Contexts) -> Sequence[R]:
-        """Build the features and score every candidate."""
-        ...
-
-    async def select(self, requests: Requests, ranked: Sequence[R], contexts: Contexts) -> list[Slate]:
-        """Choose the slate under the policy and its constraints."""
+        Parameters
+        ----------
+        model
+            As it chooses this request's slate; see :func:`view`.
+        """
         ...
 
 
-async def recommend(request: RecommendRequest, context: RequestContext, stages: Stages[R]) -> Slate:
-    """Answer one request: :func:`recommend_many` with a batch of one."""
-    [slate] = await recommend_many([request], [context], stages)
-    return slate
-
-
-async def recommend_many(requests: Requests, contexts: Contexts, stages: Stages[R]) -> list[Slate]:
-    """Answer several requests at once.
+@dataclass
+class Trace(Generic[N]):
+    """What is observed of one run of :func:`recommend`, beside its slate.
 
     Parameters
     ----------
-    requests, contexts
-        What is asked, and what was pinned for each: see :func:`make_context`.
+    observer
+        Goes with the request to the last stage.
+    query, candidates
+        What the stages handed on, as far as the request came.
+    notes
+        What the observer noted; None where no ranker took part, for something stood in for a stage.
+    """
+
+    observer: Observer[N]
+    query: Query | None = None
+    candidates: Candidates | None = None
+    notes: N | None = None
+
+
+class Stages(Protocol):
+    """What :func:`recommend` calls for one request, in this order.
+
+    A stage that profits from batches gathers them itself, from all the requests that are under way.
+    """
+
+    async def hydrate(self, request: RecommendRequest, context: RequestContext) -> tuple[Query, int]:
+        """Read the viewer's history and its version, and gather what must not be shown."""
+        ...
+
+    async def retrieve(self, query: Query, context: RequestContext) -> Candidates:
+        """Ask every candidate source and return the union."""
+        ...
+
+    async def answer(
+        self,
+        request: RecommendRequest,
+        query: Query,
+        candidates: Candidates,
+        context: RequestContext,
+        trace: Trace[Any] | None = None,
+    ) -> Slate:
+        """Score every candidate, and choose the slate under the policy and its constraints."""
+        ...
+
+
+async def recommend(
+    request: RecommendRequest, context: RequestContext, stages: Stages, trace: Trace[Any] | None = None
+) -> Slate:
+    """Answer one request.
+
+    Parameters
+    ----------
+    request, context
+        What is asked, and what was pinned for it: see :func:`make_context`.
     stages
         Who does the work.
-
-    Returns
-    -------
-    list of Slate
-        In the order of the requests. A batch agrees with its members one at a time but for the rounding of float32;
-        ties are broken by item code.
+    trace
+        Filled with what the stages made, for explanations.
     """
-    hydrated = await stages.hydrate(requests, contexts)
-    queries = [query for query, _ in hydrated]
-    candidates = await stages.retrieve(queries, contexts)
-    ranked = await stages.rank(queries, candidates, contexts)
-    slates = await stages.select(requests, ranked, contexts)
-    return [replace(slate, state_version=version) for slate, (_, version) in zip(slates, hydrated, strict=True)]
+    query, version = await stages.hydrate(request, context)
+    if trace is not None:
+        trace.query = query
+    candidates = await stages.retrieve(query, context)
+    if trace is not None:
+        trace.candidates = candidates
+    slate = await stages.answer(request, query, candidates, context, trace)
+    return replace(slate, state_version=version)
 
 
 def make_context(
@@ -153,23 +189,47 @@ class LocalStages:
         self._model = model
         self._state = state
 
-    async def hydrate(self, requests: Requests, contexts: Contexts) -> list[tuple[Query, int]]:
-        """Read each viewer's history and its version, and gather what must not be shown."""
-        return hydrate(self._model, self._state, requests, contexts)
+    async def hydrate(self, request: RecommendRequest, context: RequestContext) -> tuple[Query, int]:
+        """Read the viewer's history and its version, and gather what must not be shown."""
+        [hydrated] = hydrate(self._model, self._state, [request], [context])
+        return hydrated
 
-    async def retrieve(self, queries: Sequence[Query], contexts: Contexts) -> list[Candidates]:
+    async def retrieve(self, query: Query, context: RequestContext) -> Candidates:
         """Ask every candidate source and return the union."""
-        return retrieve(self._model, queries, contexts)
+        [candidates] = retrieve(self._model, [query], [context])
+        return candidates
 
-    async def rank(
-        self, queries: Sequence[Query], candidates: Sequence[Candidates], contexts: Contexts
-    ) -> list[Ranked]:
-        """Build the features and score every candidate."""
-        return rank(self._model, queries, candidates, contexts)
+    async def answer(
+        self,
+        request: RecommendRequest,
+        query: Query,
+        candidates: Candidates,
+        context: RequestContext,
+        trace: Trace[Any] | None = None,
+    ) -> Slate:
+        """Score every candidate, and choose the slate under the policy and its constraints."""
+        if trace is None:
+            ranked = rank(self._model, [query], [candidates], [context])
+            [slate] = select(self._model, [request], ranked, [context])
+            return slate
+        slate, trace.notes = observed(self._model, request, query, candidates, context, observer=trace.observer)
+        return slate
 
-    async def select(self, requests: Requests, ranked: Sequence[Ranked], contexts: Contexts) -> list[Slate]:
-        """Choose the slate under the policy and its constraints."""
-        return select(self._model, requests, ranked, contexts)
+
+def recommend_many(model: Model, state: ViewerState, requests: Requests, contexts: Contexts) -> list[Slate]:
+    """Answer several requests at once, in this process.
+
+    Returns
+    -------
+    list of Slate
+        In the order of the requests. A batch agrees with its members one at a time but for the rounding of float32;
+        ties are broken by item code.
+    """
+    hydrated = hydrate(model, state, requests, contexts)
+    queries = [query for query, _ in hydrated]
+    ranked = rank(model, queries, retrieve(model, queries, contexts), contexts)
+    slates = select(model, requests, ranked, contexts)
+    return [replace(slate, state_version=version) for slate, (_, version) in zip(slates, hydrated, strict=True)]
 
 
 def hydrate(model: Model, state: ViewerState, requests: Requests, contexts: Contexts) -> list[tuple[Query, int]]:
@@ -187,22 +247,48 @@ def hydrate(model: Model, state: ViewerState, requests: Requests, contexts: Cont
 
 def retrieve(model: Model, queries: Sequence[Query], contexts: Contexts) -> list[Candidates]:
     """Ask the sources that each query's surface names, and return the union of what they offer."""
-    return _by_surface(contexts, lambda surface, rows: surface.candidates(model, [queries[row] for row in rows]))
+    found: dict[int, Candidates] = {}
+    for surface, rows in _by_surface(contexts):
+        counts = tuple(surface.offers(model.recipe).values())
+        found.update(zip(rows, gather(surface.sources(model), [queries[row] for row in rows], counts), strict=True))
+    return [found[row] for row in range(len(queries))]
 
 
 def rank(model: Model, queries: Sequence[Query], candidates: Sequence[Candidates], contexts: Contexts) -> list[Ranked]:
     """Score every candidate, by the ranker where the surface has one."""
-
-    def ranked(surface: Surface, rows: Sequence[int]) -> list[Ranked]:
-        return surface.rank(model, [queries[row] for row in rows], [candidates[row] for row in rows])
-
-    return _by_surface(contexts, ranked)
+    ranked: dict[int, Ranked] = {}
+    for surface, rows in _by_surface(contexts):
+        own = surface.rank(model, [queries[row] for row in rows], [candidates[row] for row in rows])
+        ranked.update(zip(rows, own, strict=True))
+    return [ranked[row] for row in range(len(queries))]
 
 
 def select(model: Model, requests: Requests, ranked: Sequence[Ranked], contexts: Contexts) -> list[Slate]:
     """Choose each request's slate and write down where every item of it came from."""
     rows = zip(requests, ranked, contexts, strict=True)
-    return [_slate(view(model, request, context), request, own, context) for request, own, context in rows]
+    return [_selected(view(model, request, context), request, own, context)[1] for request, own, context in rows]
+
+
+def choose(model: Model, requests: Requests, ranked: Sequence[Ranked], contexts: Contexts) -> list[Chosen]:
+    """Choose each request's slate as :func:`select` does, in codes and with what was decided."""
+    rows = zip(requests, ranked, contexts, strict=True)
+    return [view(model, request, context).select(own, request.k, context.seed) for request, own, context in rows]
+
+
+def observed(
+    model: Model,
+    request: RecommendRequest,
+    query: Query,
+    candidates: Candidates,
+    context: RequestContext,
+    *,
+    observer: Observer[N],
+) -> tuple[Slate, N]:
+    """Rank and select for one request, and have it observed."""
+    [ranked] = rank(model, [query], [candidates], [context])
+    viewed = view(model, request, context)
+    chosen, slate = _selected(viewed, request, ranked, context)
+    return slate, observer.answered(viewed, ranked, chosen, request, context.seed)
 
 
 def view(model: Model, request: RecommendRequest, context: RequestContext) -> Model:
@@ -242,14 +328,16 @@ def _session(model: Model, request: RecommendRequest, now: int) -> ViewerHistory
     )
 
 
-def _by_surface(contexts: Contexts, work: Callable[[Surface, Sequence[int]], Sequence[T]]) -> list[T]:
-    """Do the work of each surface's rows together; return one answer a row, in order."""
-    return in_groups([context.surface for context in contexts], lambda name, rows: work(surface_of(name), rows))
+def _by_surface(contexts: Contexts) -> list[tuple[Surface, list[int]]]:
+    """Return each surface and the rows that are of it: what is done for several queries at once is done by surface."""
+    rows: dict[str, list[int]] = {}
+    for row, context in enumerate(contexts):
+        rows.setdefault(context.surface, []).append(row)
+    return [(surface_of(name), own) for name, own in rows.items()]
 
 
-def _slate(model: Model, request: RecommendRequest, ranked: Ranked, context: RequestContext) -> Slate:
-    candidates = ranked.candidates
-    chosen = model.select(ranked, request.k, context.seed)
+def _selected(model: Model, request: RecommendRequest, ranked: Ranked, context: RequestContext) -> tuple[Chosen, Slate]:
+    chosen, candidates = model.select(ranked, request.k, context.seed), ranked.candidates
     rows = zip(
         model.catalog.items.decode(chosen.items),
         ranked.scores[chosen.positions].tolist(),
@@ -261,7 +349,7 @@ def _slate(model: Model, request: RecommendRequest, ranked: Ranked, context: Req
         SlateItem(item_id, position, score, tuple(compress(candidates.sources, offered)), features.copy())
         for position, (item_id, score, offered, features) in enumerate(rows)
     )
-    return Slate(
+    return chosen, Slate(
         request_id=context.request_id,
         user_id=request.user_id,
         bundle_id=context.bundle_id,

@@ -12,8 +12,8 @@ from foveate_capacity.costs import RECORD
 from foveate_capacity.simulator.cores import Loop, Process, Steps
 from foveate_capacity.simulator.environment import Ground
 from foveate_capacity.simulator.tally import StageTally
-from foveate_serve.stages.breaker import Breaker
-from foveate_serve.stages.served import RANKING_SHARE, RETRIEVAL_SHARE
+from foveate_serve.config import RANKING_SHARE, RETRIEVAL_SHARE
+from foveate_serve.stages.guarded import Breaker
 from foveate_serve.stages.sharded import SEARCH_SHARE
 from foveate_serve.stages.writer import BATCH, GATHER_S
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -40,6 +40,7 @@ from foveate_serve.http.schemas.ask import RecommendIn, WhyNotIn
 from foveate_serve.http.schemas.events import EventsIn, EventsOut
 from foveate_serve.http.schemas.explain import WhyNotOut
 from foveate_serve.http.schemas.health import LiveOut, ReadyOut
+from foveate_serve.http.schemas.shadow import ShadowOut
 from foveate_serve.http.schemas.slates import ItemOut, SlateOut, SurfacesOut
 from foveate_serve.names import ATTEMPT
 
@@ -245,3 +246,11 @@ def _add_health(api: FastAPI, gateway: Gateway) -> None:
         answer = ready_out(await gateway.status())
         response.status_code = 200 if answer.ready else 503
         return answer
+
+
+def add_shadow(api: FastAPI, report: Callable[[], Awaitable[Mapping[str, object]]]) -> None:
+    """Add what ``report`` tells; there is such a page only where there is a shadow."""
+
+    @api.get("/v1/shadow", summary="How a second bundle would have answered", tags=["shadow"])
+    async def shadow() -> ShadowOut:
+        return ShadowOut.model_validate(await report())

@@ -1,16 +1,19 @@
-"""Asking a stage that may be lost or slow: within a time, and not at all while it has just failed others."""
+"""A stage that may be lost or slow: it is asked within a time, and not at all while it has just failed others."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Final, Generic, TypeVar
 
 from ray.exceptions import RayError
 from ray.serve.exceptions import BackPressureError, RayServeException
 
 from foveate.core.errors import FoveateError
-from foveate_serve.stages.breaker import Breaker
-from foveate_serve.stages.peers import Peer
+
+S = TypeVar("S")
 
 _REASONS: Final[tuple[tuple[type[BaseException], str], ...]] = (
     (TimeoutError, "slow"),
@@ -33,47 +36,92 @@ class LostError(Exception):
         self.cause = cause
 
 
-class Guarded:
-    """A peer and its breaker, which all requests of a replica share.
+class Breaker:
+    """Opens after some failures in a row; then one request in a while may try.
 
     Parameters
     ----------
-    peer
+    failures
+        How many in a row open it.
+    pause_s
+        Seconds between the tries while it is open.
+    clock
+        Gives seconds.
+    """
+
+    def __init__(self, failures: int = 3, pause_s: float = 0.5, clock: Callable[[], float] = time.monotonic) -> None:
+        self._failures = failures
+        self._pause_s = pause_s
+        self._clock = clock
+        self._in_a_row = 0
+        self._next_try = 0.0
+
+    def may_ask(self) -> bool:
+        """Whether this request should ask the stage."""
+        if self._in_a_row < self._failures:
+            return True
+        now = self._clock()
+        if now < self._next_try:
+            return False
+        self._next_try = now + self._pause_s
+        return True
+
+    def told(self, *, well: bool) -> None:
+        """Note how asking went."""
+        self._in_a_row = 0 if well else self._in_a_row + 1
+        if self._in_a_row >= self._failures:
+            self._next_try = self._clock() + self._pause_s
+
+
+class Guarded(Generic[S]):
+    """A stage and its breaker, which all requests of a replica share.
+
+    Parameters
+    ----------
+    name
+        Of the stage.
+    stage
         Who is asked.
     patience_s
-        Seconds that a peer must have had before its being late counts against it: a client in a hurry, or a stage that
+        Seconds that a stage must have had before its being late counts against it: a client in a hurry, or a stage that
         left the next one little time, must not cost others their answers.
     """
 
-    def __init__(self, peer: Peer, patience_s: float = 0.0) -> None:
-        self.peer = peer
+    def __init__(self, name: str, stage: S, patience_s: float = 0.0) -> None:
+        self.name = name
+        self.stage = stage
         self.breaker = Breaker()
         self._patience_s = patience_s
 
-    async def ask(self, seconds: float, method: str, *args: Any) -> Any:
-        """Call a method of the peer.
+    @asynccontextmanager
+    async def within(self, seconds: float, *, counted: bool = True) -> AsyncIterator[S]:
+        """Cover the asking of the stage; the block is given up after some seconds.
+
+        Parameters
+        ----------
+        counted
+            Whether how it goes counts for or against the stage; not where it is asked for more than usual.
 
         Raises
         ------
         LostError
-            The peer is lost, slow or failed, or has just failed others.
+            The stage is lost, slow or failed, or has just failed others.
         FoveateError
             It answered that the request cannot be met.
         """
-        name = self.peer.name
         if not self.breaker.may_ask():
-            raise LostError(name, "lost", TimeoutError(f"the {name} has just failed other requests"))
+            raise LostError(self.name, "lost", TimeoutError(f"the {self.name} has just failed other requests"))
         try:
             async with asyncio.timeout(max(0.0, seconds)):
-                answer = await self.peer.ask(method, *args)
+                yield self.stage
         except FoveateError:
             raise
         except Exception as error:
-            if seconds >= self._patience_s or not isinstance(error, TimeoutError):
+            if counted and (seconds >= self._patience_s or not isinstance(error, TimeoutError)):
                 self.breaker.told(well=False)
-            raise LostError(name, _reason(error), error) from error
-        self.breaker.told(well=True)
-        return answer
+            raise LostError(self.name, _reason(error), error) from error
+        if counted:
+            self.breaker.told(well=True)
 
 
 def _reason(error: Exception) -> str:

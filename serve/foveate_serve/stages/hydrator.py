@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 
-from foveate.core.grouped import in_groups
 from foveate.core.messages import Query, RecommendRequest, RequestContext, ViewerHistory
 from foveate.recommend.model import Model
 from foveate.recommend.pipeline import hydrate
@@ -16,6 +16,11 @@ from foveate_serve.stages.batcher import Batcher
 from foveate_serve.telemetry import Sight, names
 
 Call = tuple[Model, RecommendRequest, RequestContext]
+
+LATE_S: Final = 0.05
+"""Seconds of one read after which the requests behind it are read beside it, in another thread."""
+_SPARE: Final = 7
+"""How many reads that late are waited for; requests then wait as well, each until its share of the deadline is over."""
 
 
 class Hydrator:
@@ -34,7 +39,10 @@ class Hydrator:
     def __init__(self, state: ViewerState, largest: int, sight: Sight | None = None) -> None:
         self._state = state
         self._sight = sight or Sight.unseen()
-        self._batcher: Batcher[Call, tuple[Query, int]] = Batcher("hydrator", self._work, largest)
+        # Requests of one bundle are read together: a store on another machine is then asked once.
+        self._batcher: Batcher[Call, tuple[Query, int]] = Batcher(
+            "hydrator", self._work, largest, key=lambda call: id(call[0]), spare=_SPARE, late_s=LATE_S
+        )
 
     async def hydrate(self, model: Model, request: RecommendRequest, context: RequestContext) -> tuple[Query, int]:
         """Return a viewer's query and the version of the history in it.
@@ -54,14 +62,9 @@ class Hydrator:
         return answer
 
     def _work(self, calls: Sequence[Call]) -> list[tuple[Query, int]]:
-        with self._sight.stage(names.HYDRATE, [context for _, _, context in calls]):
-            # Requests of one bundle are read together: a store on another machine is then asked once.
-            by_model = [id(model) for model, _, _ in calls]
-            return in_groups(by_model, lambda _, rows: self._read([calls[row] for row in rows]))
-
-    def _read(self, calls: Sequence[Call]) -> list[tuple[Query, int]]:
-        requests = [request for _, request, _ in calls]
-        return hydrate(calls[0][0], self._state, requests, [context for _, _, context in calls])
+        contexts = [context for _, _, context in calls]
+        with self._sight.stage(names.HYDRATE, contexts):
+            return hydrate(calls[0][0], self._state, [request for _, request, _ in calls], contexts)
 
 
 class _NoState:

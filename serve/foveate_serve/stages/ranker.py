@@ -4,58 +4,49 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import TypeVar
 
 from foveate.bundle import Bundle
-from foveate.core.messages import Candidates, Query, Ranked, RecommendRequest, RequestContext, Slate
-from foveate.recommend.explain import WhyNot
-from foveate.recommend.explain.judging import judge
-from foveate.recommend.explain.ranking import Weighed, weigh
-from foveate.recommend.model import Model
-from foveate.recommend.pipeline import rank, select, view
+from foveate.core.messages import Candidates, Query, RecommendRequest, RequestContext, Slate
+from foveate.recommend.pipeline import Observer, observed, rank, select
 from foveate_serve.names import RANKER
-from foveate_serve.stages.batched import OfModels
+from foveate_serve.stages.batcher import Batched
 from foveate_serve.telemetry import names
 
-
-@dataclass(frozen=True, slots=True)
-class ToRank:
-    """What the ranker is to score. Candidates with features never travel: it ranks and selects in one call."""
-
-    query: Query
-    candidates: Candidates
+N = TypeVar("N")
+Call = tuple[RecommendRequest, Query, Candidates, RequestContext]
 
 
-Call = tuple[RecommendRequest, ToRank, RequestContext]
-
-
-class Ranker(OfModels[Call, Slate]):
+class Ranker(Batched[Bundle, Call, Slate]):
     """Scores candidates and chooses the slate."""
 
     name = RANKER
 
-    async def answer(self, request: RecommendRequest, to_rank: ToRank, context: RequestContext) -> Slate:
-        """Return a request's slate by the bundle that its context pins."""
-        return await self._batcher.ask((request, to_rank, context))
+    async def answer(
+        self, request: RecommendRequest, query: Query, candidates: Candidates, context: RequestContext
+    ) -> Slate:
+        """Return a request's slate by the bundle that its context pins.
 
-    async def weigh(self, request: RecommendRequest, to_rank: ToRank, context: RequestContext) -> list[Weighed]:
-        """Say what features, policy and rules made of each item of the slate."""
-        return await asyncio.to_thread(lambda: weigh(*self._ranked(request, to_rank, context), request.k, context.seed))
+        Candidates with features never travel: it ranks and selects in one call.
+        """
+        return await self._batcher.ask((request, query, candidates, context))
 
-    async def judge(self, request: RecommendRequest, to_rank: ToRank, context: RequestContext, item_id: str) -> WhyNot:
-        """Say what ranker, policy and rules made of a candidate."""
-        return await asyncio.to_thread(
-            lambda: judge(*self._ranked(request, to_rank, context), request.k, context.seed, item_id)
-        )
+    async def observed(
+        self,
+        request: RecommendRequest,
+        query: Query,
+        candidates: Candidates,
+        context: RequestContext,
+        observer: Observer[N],
+    ) -> tuple[Slate, N]:
+        """Return a request's slate, and what an observer notes of how it came about."""
+        model = self._holder.bundle(context.bundle_id).model
+        return await asyncio.to_thread(observed, model, request, query, candidates, context, observer=observer)
 
-    def _ranked(self, request: RecommendRequest, to_rank: ToRank, context: RequestContext) -> tuple[Model, Ranked]:
-        model = self._model(context)
-        [ranked] = rank(model, [to_rank.query], [to_rank.candidates], [context])
-        return view(model, request, context), ranked
-
-    def _answers(self, held: Bundle, calls: Sequence[Call]) -> list[Slate]:
-        model, contexts = held.model, [context for _, _, context in calls]
+    def _answers(self, calls: Sequence[Call]) -> list[Slate]:
+        requests, queries, candidates, contexts = zip(*calls, strict=True)
+        model = self._holder.bundle(contexts[0].bundle_id).model
         with self._sight.stage(names.RANK, contexts):
-            ranked = rank(model, [one.query for _, one, _ in calls], [one.candidates for _, one, _ in calls], contexts)
+            ranked = rank(model, queries, candidates, contexts)
         with self._sight.stage(names.SELECT, contexts):
-            return select(model, [request for request, _, _ in calls], ranked, contexts)
+            return select(model, requests, ranked, contexts)

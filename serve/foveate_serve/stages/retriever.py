@@ -16,13 +16,13 @@ from foveate.recommend.pipeline import retrieve
 from foveate.recommend.surfaces.base import surface_of
 from foveate.retrieval.base import CandidateSource
 from foveate_serve.names import RETRIEVER
-from foveate_serve.stages.batched import OfModels
+from foveate_serve.stages.batcher import Batched
 from foveate_serve.telemetry import names
 
 Call = tuple[Query, RequestContext]
 
 
-class Retriever(OfModels[Call, Candidates]):
+class Retriever(Batched[Bundle, Call, Candidates]):
     """Asks the candidate sources."""
 
     name = RETRIEVER
@@ -44,11 +44,12 @@ class Retriever(OfModels[Call, Candidates]):
         return await asyncio.to_thread(source_ranks, sources, query, code)
 
     def _sources(self, context: RequestContext) -> tuple[CandidateSource, ...]:
-        return surface_of(context.surface).sources(self._model(context))
+        return surface_of(context.surface).sources(self._holder.bundle(context.bundle_id).model)
 
-    def _answers(self, held: Bundle, calls: Sequence[Call]) -> list[Candidates]:
+    def _answers(self, calls: Sequence[Call]) -> list[Candidates]:
         queries, contexts = [query for query, _ in calls], [context for _, context in calls]
+        model = self._holder.bundle(contexts[0].bundle_id).model
         with self._sight.stage(names.RETRIEVE, contexts):
-            found = retrieve(held.model, queries, contexts)
+            found = retrieve(model, queries, contexts)
         self._sight.candidates(found)
         return found

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from foveate.core.messages import RequestContext
 from foveate.retrieval.shards import Found, merged, runs, within
 from foveate_serve.stages.guarded import Guarded, LostError
+from foveate_serve.stages.peers import SearcherStage
 from foveate_serve.stages.searcher import Wanted
 from foveate_serve.telemetry import Sight, about, names
 
@@ -46,7 +47,7 @@ class Scatter:
         Where it tells which shard did not answer.
     """
 
-    def __init__(self, shards: Sequence[Guarded], sight: Sight | None = None) -> None:
+    def __init__(self, shards: Sequence[Guarded[SearcherStage]], sight: Sight | None = None) -> None:
         self._shards = shards
         self._sight = sight or Sight.unseen()
 
@@ -66,14 +67,14 @@ class Scatter:
         return Gathered(best.codes, 1.0 - missed / max(1, n_items))
 
     async def _found(
-        self, shard: Guarded, run: range, wanted: Wanted, context: RequestContext, seconds: float
+        self, shard: Guarded[SearcherStage], run: range, wanted: Wanted, context: RequestContext, seconds: float
     ) -> Found | None:
         # A shard needs to know of its own items alone.
         wanted = replace(wanted, exclude=within(wanted.exclude, run))
         try:
-            found: Found = await shard.ask(seconds, "best", wanted, context)
+            async with shard.within(seconds) as stage:
+                return await stage.best(wanted, context)
         except LostError as lost:
-            self._sight.meter.add(names.SHARD_MISSED, shard=shard.peer.name, reason=lost.reason)
+            self._sight.meter.add(names.SHARD_MISSED, shard=shard.name, reason=lost.reason)
             logger.warning("%s: %s", lost, str(lost.cause) or type(lost.cause).__name__, extra=about(context))
             return None
-        return found

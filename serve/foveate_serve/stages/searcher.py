@@ -12,7 +12,7 @@ from foveate.bundle import BundleShard
 from foveate.core.messages import RequestContext
 from foveate.retrieval.shards import Found
 from foveate_serve.bundles.slots import Holder
-from foveate_serve.stages.batched import Batched
+from foveate_serve.stages.batcher import Batched
 from foveate_serve.telemetry import Sight, names
 
 
@@ -51,8 +51,8 @@ class Searcher(Batched[BundleShard, Call, Found]):
         """Return a viewer's best items by the bundle that the context pins."""
         return await self._batcher.ask((wanted, context))
 
-    def _answers(self, held: BundleShard, calls: Sequence[Call]) -> list[Found]:
-        asked = [wanted for wanted, _ in calls]
+    def _answers(self, calls: Sequence[Call]) -> list[Found]:
+        asked, held = [wanted for wanted, _ in calls], self._holder.bundle(calls[0][-1].bundle_id)
         with self._sight.stage(names.SEARCH, [context for _, context in calls]):
             vectors_BD = np.stack([wanted.vector for wanted in asked])
             return held.shard.best(vectors_BD, [wanted.exclude for wanted in asked], [wanted.k for wanted in asked])

@@ -8,34 +8,27 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final, TypeVar
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from foveate.core.errors import FoveateError, StateError
-from foveate.core.messages import Candidates, Query, Ranked, RecommendRequest, RequestContext, Slate
-from foveate.recommend.explain import WhyNot
+from foveate.core.errors import StateError
+from foveate.core.messages import Candidates, Query, RecommendRequest, RequestContext, Slate
 from foveate.recommend.explain.history import Story
-from foveate.recommend.explain.ranking import Weighed
 from foveate.recommend.fallback import by_retrieval, trending
 from foveate.recommend.model import Model
-from foveate.recommend.pipeline import Contexts, Requests, select
+from foveate.recommend.pipeline import Trace, select
+from foveate_serve.config import HYDRATION_SHARE, RANKING_SHARE, RETRIEVAL_SHARE
 from foveate_serve.names import COVERAGE
 from foveate_serve.stages.guarded import Guarded, LostError
 from foveate_serve.stages.hydrator import Hydrator
-from foveate_serve.stages.ranker import ToRank
+from foveate_serve.stages.peers import RankerStage, RetrieverStage
 from foveate_serve.telemetry import about
 
 logger = logging.getLogger("ray.serve")
-
-T = TypeVar("T")
-
-RETRIEVAL_SHARE: Final = 0.6
-"""Of the time that a request has; what the retriever has not answered by then, everyone's favourites answer."""
-RANKING_SHARE: Final = 0.9
-"""Of the same; the rest is kept for the order of retrieval and for the way back."""
 
 
 class ServedStages:
@@ -51,10 +44,19 @@ class ServedStages:
         The other two stages.
     clock
         Gives UTC microseconds.
+    hydration_share
+        Share of the request's time by which the history must be read.
     """
 
     def __init__(
-        self, model: Model, hydrator: Hydrator, retriever: Guarded, ranker: Guarded, clock: Callable[[], int]
+        self,
+        model: Model,
+        hydrator: Guarded[Hydrator],
+        retriever: Guarded[RetrieverStage],
+        ranker: Guarded[RankerStage],
+        clock: Callable[[], int],
+        *,
+        hydration_share: float = HYDRATION_SHARE,
     ) -> None:
         self._model = model
         self._hydrator = hydrator
@@ -62,62 +64,26 @@ class ServedStages:
         self._ranker = ranker
         self._clock = clock
         self._began = clock()
+        self._hydration_share = hydration_share
         self.degraded: list[str] = []
         """What stood in for a stage, so far."""
 
-    async def hydrate(self, requests: Requests, contexts: Contexts) -> list[tuple[Query, int]]:
-        """Read each viewer's history and its version, and gather what must not be shown."""
-        return await _each(self._hydrated, requests, contexts)
-
-    async def retrieve(self, queries: Sequence[Query], contexts: Contexts) -> list[Candidates]:
-        """Ask every candidate source and return the union, or everyone's favourites."""
-        return await _each(self._retrieved, queries, contexts)
-
-    async def rank(
-        self, queries: Sequence[Query], candidates: Sequence[Candidates], contexts: Contexts
-    ) -> list[ToRank]:
-        """Note what is to be ranked."""
-        del contexts
-        return [ToRank(*pair) for pair in zip(queries, candidates, strict=True)]
-
-    async def select(self, requests: Requests, ranked: Sequence[ToRank], contexts: Contexts) -> list[Slate]:
-        """Rank and choose the slate under the policy and its constraints, or choose it in the order of retrieval."""
-        return await _each(self._selected, requests, ranked, contexts)
-
-    async def stories(
-        self, query: Query, candidates: Candidates, items: NDArray[np.int32], context: RequestContext
-    ) -> list[Story]:
-        """Ask the sources what carried ``items``, which are among ``candidates``."""
-        told: list[Story] = await self._asked(self._retriever, context, "stories", query, candidates, items, context)
-        return told
-
-    async def weigh(self, request: RecommendRequest, ranked: ToRank, context: RequestContext) -> list[Weighed]:
-        """Say what features, policy and rules made of each item of the slate."""
-        told: list[Weighed] = await self._asked(self._ranker, context, "weigh", request, ranked, context)
-        return told
-
-    async def source_ranks(self, query: Query, code: int, context: RequestContext) -> dict[str, int]:
-        """Ask every source for an item's place among all that are open to the viewer."""
-        told: dict[str, int] = await self._asked(self._retriever, context, "source_ranks", query, code, context)
-        return told
-
-    async def judge(self, request: RecommendRequest, ranked: ToRank, context: RequestContext, item_id: str) -> WhyNot:
-        """Say what ranker, policy and rules made of a candidate."""
-        told: WhyNot = await self._asked(self._ranker, context, "judge", request, ranked, context, item_id)
-        return told
-
-    async def _hydrated(self, request: RecommendRequest, context: RequestContext) -> tuple[Query, int]:
+    async def hydrate(self, request: RecommendRequest, context: RequestContext) -> tuple[Query, int]:
+        """Read the viewer's history and its version, or take the viewer for a new one."""
         try:
-            return await self._hydrator.hydrate(self._model, request, context)
+            async with self._hydrator.within(self._left(self._hydration_share, context)) as hydrator:
+                return await hydrator.hydrate(self._model, request, context)
         except StateError as error:
             self._note("history_unavailable", error, context)
-            return await self._hydrator.without_history(self._model, request, context)
+        except LostError as lost:
+            self._note(str(lost), lost.cause, context)
+        return await self._hydrator.stage.without_history(self._model, request, context)
 
-    async def _retrieved(self, query: Query, context: RequestContext) -> Candidates:
+    async def retrieve(self, query: Query, context: RequestContext) -> Candidates:
+        """Ask every candidate source and return the union, or everyone's favourites."""
         try:
-            found: Candidates = await self._guarded(
-                self._retriever, RETRIEVAL_SHARE, context, "retrieve", query, context
-            )
+            async with self._retriever.within(self._left(RETRIEVAL_SHARE, context)) as retriever:
+                found = await retriever.retrieve(query, context)
         except LostError as lost:
             candidates = trending(self._model, query, max(self._model.recipe.counts))
             if candidates is None:
@@ -129,61 +95,62 @@ class ServedStages:
             self.degraded.append(f"{COVERAGE}_{min(found.seen, 0.99):.2f}")
         return found
 
-    async def _selected(self, request: RecommendRequest, to_rank: ToRank, context: RequestContext) -> Slate:
+    async def answer(
+        self,
+        request: RecommendRequest,
+        query: Query,
+        candidates: Candidates,
+        context: RequestContext,
+        trace: Trace[Any] | None = None,
+    ) -> Slate:
+        """Rank and choose the slate under the policy and its constraints, or choose it in the order of retrieval.
+
+        Only what came about without any substitute is observed.
+        """
         if self._retriever_stood_in:
             # The ranker knows only what its own sources say of a candidate.
-            return await self._unranked(request, to_rank, context)
-        arguments = (request, to_rank, context)
+            slate = await self._unranked(request, query, candidates, context)
+            return replace(slate, degraded=tuple(self.degraded))
         try:
-            slate: Slate = await self._guarded(self._ranker, RANKING_SHARE, context, "answer", *arguments)
+            if trace is None or self.degraded:
+                async with self._ranker.within(self._left(RANKING_SHARE, context)) as ranker:
+                    slate = await ranker.answer(request, query, candidates, context)
+            else:
+                async with self._ranker.within(self._left(1.0, context), counted=False) as ranker:
+                    slate, trace.notes = await ranker.observed(request, query, candidates, context, trace.observer)
         except LostError as lost:
             self._note(str(lost), lost.cause, context)
-            return await self._unranked(*arguments)
-        return slate
+            slate = await self._unranked(request, query, candidates, context)
+        return replace(slate, degraded=tuple(self.degraded)) if self.degraded else slate
+
+    async def stories(
+        self, query: Query, candidates: Candidates, items: NDArray[np.int32], context: RequestContext
+    ) -> list[Story]:
+        """Ask the sources what carried ``items``, which are among ``candidates``."""
+        async with asyncio.timeout(self._left(1.0, context)):
+            return await self._retriever.stage.stories(query, candidates, items, context)
+
+    async def source_ranks(self, query: Query, code: int, context: RequestContext) -> dict[str, int]:
+        """Ask every source for an item's place among all that are open to the viewer."""
+        async with asyncio.timeout(self._left(1.0, context)):
+            return await self._retriever.stage.source_ranks(query, code, context)
 
     @property
     def _retriever_stood_in(self) -> bool:
-        return any(reason.startswith(self._retriever.peer.name) for reason in self.degraded)
+        return any(reason.startswith(self._retriever.name) for reason in self.degraded)
 
-    async def _unranked(self, request: RecommendRequest, to_rank: ToRank, context: RequestContext) -> Slate:
-        ranked: Ranked = by_retrieval(to_rank.query, to_rank.candidates)
+    async def _unranked(
+        self, request: RecommendRequest, query: Query, candidates: Candidates, context: RequestContext
+    ) -> Slate:
+        ranked = by_retrieval(query, candidates)
         [slate] = await asyncio.to_thread(select, self._model, [request], [ranked], [context])
         return slate
 
-    async def _guarded(self, guarded: Guarded, share: float, context: RequestContext, method: str, *args: Any) -> Any:
-        """Ask a peer within its share of the time; raises as :meth:`Guarded.ask` does."""
+    def _left(self, share: float, context: RequestContext) -> float:
+        """Return the seconds until a share of the request's time is over."""
         due = self._began + share * (context.deadline - self._began)
-        return await guarded.ask(self._left(due), method, *args)
-
-    async def _asked(self, guarded: Guarded, context: RequestContext, method: str, *args: Any) -> Any:
-        """Ask a peer for what nothing can stand in for.
-
-        Raises
-        ------
-        StageLostError
-            Something has stood in for a stage already: there is no ranking to explain.
-        """
-        if self.degraded:
-            raise StageLostError(f"the slate cannot be explained, for stages were missing ({', '.join(self.degraded)})")
-        async with asyncio.timeout(max(0.0, self._left(context.deadline))):
-            return await guarded.peer.ask(method, *args)
-
-    def _left(self, due: float) -> float:
-        """Return the seconds until a moment."""
-        return (due - self._clock()) / 1e6
+        return max(0.0, (due - self._clock()) / 1e6)
 
     def _note(self, reason: str, error: BaseException, context: RequestContext) -> None:
         self.degraded.append(reason)
         logger.warning("%s: %s", reason, str(error) or type(error).__name__, extra=about(context))
-
-
-class StageLostError(FoveateError):
-    """A stage is missing for which nothing can stand in."""
-
-
-async def _each(ask: Callable[..., Awaitable[T]], *columns: Sequence[Any]) -> list[T]:
-    """Ask for each row by itself: the stages gather batches from all the requests that are under way."""
-    rows = list(zip(*columns, strict=True))
-    if len(rows) == 1:
-        return [await ask(*rows[0])]
-    return list(await asyncio.gather(*(ask(*row) for row in rows)))

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from foveate.core.grouped import in_groups
 from foveate.core.messages import Candidates, Query, RequestContext
 from foveate.recommend.model import Model
+from foveate.recommend.pipeline import retrieve
 from foveate.recommend.surfaces.base import surface_of
 from foveate.retrieval.attention import AttentionSource, Viewers, alike
 from foveate.retrieval.shards import Told
@@ -69,8 +69,12 @@ class ShardedRetriever(Retriever):
         thread = ThreadPoolExecutor(1, thread_name_prefix=self.name)
         super().__init__(holder, largest, sight, thread)
         self._scatter = scatter
-        self._encoding: Batcher[Call, _Look] = Batcher("encoding", self._looks, largest, thread)
-        self._joining: Batcher[_Found, Candidates] = Batcher("joining", self._joined, largest, thread)
+        self._encoding: Batcher[Call, _Look] = Batcher(
+            "encoding", self._looks, largest, thread, key=lambda call: call[-1].bundle_id
+        )
+        self._joining: Batcher[_Found, Candidates] = Batcher(
+            "joining", self._joined, largest, thread, key=lambda call: (call[-1].bundle_id, call[-1].surface)
+        )
 
     async def retrieve(self, query: Query, context: RequestContext) -> Candidates:
         """Return a query's candidates by the bundle that its context pins.
@@ -80,7 +84,7 @@ class ShardedRetriever(Retriever):
         ShardsLostError
             There is none, for no shard answered.
         """
-        model, clock = self._model(context), asyncio.get_running_loop().time
+        model, clock = self._holder.bundle(context.bundle_id).model, asyncio.get_running_loop().time
         wanted = surface_of(context.surface).offers(model.recipe).get(_split(model).name)
         if wanted is None:
             return await super().retrieve(query, context)
@@ -98,35 +102,29 @@ class ShardedRetriever(Retriever):
         return found
 
     def _looks(self, calls: Sequence[Call]) -> list[_Look]:
-        """Return what the encoder makes of each viewer."""
-        pinned = [context.bundle_id for _, context in calls]
-        return in_groups(pinned, lambda _, rows: self._encoded([calls[row] for row in rows]))
-
-    def _encoded(self, calls: Sequence[Call]) -> list[_Look]:
-        contexts = [context for _, context in calls]
+        """Return what the encoder of one bundle makes of each viewer."""
+        queries, contexts = [query for query, _ in calls], [context for _, context in calls]
         with self._sight.stage(names.ENCODE, contexts):
-            viewers = _split(self._model(contexts[0])).encode([query for query, _ in calls])
+            viewers = _split(self._holder.bundle(contexts[0].bundle_id).model).encode(queries)
         return [_Look(*row) for row in zip(viewers.user_BD.numpy(), viewers.known_B.tolist(), strict=True)]
 
     def _joined(self, calls: Sequence[_Found]) -> list[Candidates]:
-        """Return the candidates of each request, with the share of the catalogue that was searched for them."""
-        kinds = [(context.bundle_id, context.surface) for *_, context in calls]
-        with self._sight.stage(names.RETRIEVE, [context for *_, context in calls]):
-            found = in_groups(kinds, lambda kind, rows: self._united(kind[1], [calls[row] for row in rows]))
+        """Return the candidates of requests of one bundle and surface, and what part of the catalogue was searched.
+
+        Every source is asked, the encoder's as the shards have told.
+        """
+        queries, looks, gathered, contexts = zip(*calls, strict=True)
+        with self._sight.stage(names.RETRIEVE, contexts):
+            model = self._holder.bundle(contexts[0].bundle_id).model
+            source = _split(model)
+            vectors_BD = torch.from_numpy(np.stack([look.vector for look in looks]))
+            viewers = Viewers(vectors_BD, np.array([look.known for look in looks]))
+            told = Told(source, viewers, [one.codes for one in gathered])
+            whole = replace(model, sources=tuple(told if one is source else one for one in model.sources))
+            candidates = retrieve(whole, queries, contexts)
+        found = [replace(one, seen=own.seen) for one, own in zip(candidates, gathered, strict=True)]
         self._sight.candidates(found)
         return found
-
-    def _united(self, surface: str, calls: Sequence[_Found]) -> list[Candidates]:
-        """Ask every source of one surface, the encoder's as the shards have told."""
-        queries, looks, gathered, contexts = zip(*calls, strict=True)
-        model = self._model(contexts[0])
-        source = _split(model)
-        vectors_BD = torch.from_numpy(np.stack([look.vector for look in looks]))
-        viewers = Viewers(vectors_BD, np.array([look.known for look in looks]))
-        told = Told(source, viewers, [one.codes for one in gathered])
-        whole = replace(model, sources=tuple(told if one is source else one for one in model.sources))
-        found = surface_of(surface).candidates(whole, queries)
-        return [replace(one, seen=own.seen) for one, own in zip(found, gathered, strict=True)]
 
 
 def _split(model: Model) -> AttentionSource:

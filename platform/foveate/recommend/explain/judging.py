@@ -13,7 +13,7 @@ from foveate.data.vocabulary import UNKNOWN
 from foveate.recommend.explain.answers import WhyNot
 from foveate.recommend.explain.ranking import Reasons, ranks
 from foveate.recommend.explain.sentences import Names, displaced, not_retrieved, ranked_below, shown, shut_out
-from foveate.recommend.model import Model
+from foveate.recommend.model import Chosen, Model
 from foveate.retrieval.base import CandidateSource
 
 SEEN = "seen"
@@ -59,17 +59,16 @@ def in_retrieval(
     return WhyNot(item_id, names.title(code), "not_retrieved", sentence, source_ranks=places)
 
 
-def judge(model: Model, ranked: Ranked, size: int, seed: int, item_id: str) -> WhyNot:
+def judge(model: Model, ranked: Ranked, chosen: Chosen, item_id: str, *, size: int, seed: int) -> WhyNot:
     """Say what ranker, policy and rules made of a candidate.
 
     Parameters
     ----------
     size, seed
-        With which the slate is chosen.
+        With which the slate was chosen.
     """
     code, names = model.catalog.items.code(item_id), Names(model.catalog)
     row = int(np.searchsorted(ranked.candidates.items, code))
-    chosen = model.select(ranked, size, seed)
     rank, score = int(ranks(ranked)[row]), float(ranked.scores[row])
     said, count = names.said(code), len(ranked.scores)
     fact = WhyNot(item_id, names.title(code), "ranked", "", candidates=count, rank=rank, score=score)

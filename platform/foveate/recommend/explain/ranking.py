@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from foveate.core.messages import Ranked
 from foveate.ranking.base import best_first
-from foveate.recommend.model import Model
+from foveate.recommend.model import Chosen, Model
 from foveate.slate.base import SlatePolicy
 from foveate.slate.constraints import UNCONSTRAINED, Constraints
 from foveate.slate.relevance import Relevance
@@ -52,15 +52,15 @@ class Weighed:
     moved_by: tuple[str, ...]
 
 
-def weigh(model: Model, ranked: Ranked, size: int, seed: int) -> list[Weighed]:
+def weigh(model: Model, ranked: Ranked, chosen: Chosen, size: int, seed: int) -> list[Weighed]:
     """Say what features, policy and rules made of each item of a slate.
 
     Parameters
     ----------
     size, seed
-        With which the slate is chosen.
+        With which the slate was chosen.
     """
-    rows = model.select(ranked, size, seed).positions
+    rows = chosen.positions
     added_KF = _added(model, ranked, rows)
     rank_N = ranks(ranked)
     reasons = Reasons(model, ranked, size, seed)

@@ -20,7 +20,6 @@ from foveate.recommend.fallback import by_retrieval
 from foveate.recommend.model import Model
 from foveate.recommend.recipe import Recipe
 from foveate.retrieval.base import CandidateSource
-from foveate.retrieval.merge import gather
 from foveate.slate.base import SlatePolicy
 from foveate.slate.constraints import Constraints
 from foveate.slate.orders.base import ListOrder
@@ -118,10 +117,6 @@ class Surface(Variant):
         if request.diversity is None:
             return recipe.policy
         return _with_strength(recipe.policy, request.diversity)
-
-    def candidates(self, model: Model, queries: Sequence[Query]) -> list[Candidates]:
-        """Ask the sources, and return the union of what they offer for each query."""
-        return gather(self.sources(model), queries, tuple(self.offers(model.recipe).values()))
 
     def rank(self, model: Model, queries: Sequence[Query], candidates: Sequence[Candidates]) -> list[Ranked]:
         """Score every candidate."""
