@@ -30,9 +30,9 @@ from foveate.data.world.simulate import simulate_dataset
 from foveate.recommend.recipe import Recipe
 from foveate_tune.config import SweepConfig, TrackingConfig
 from foveate_tune.levels.base import Baselines, Level, Objective, Problem, Report
+from foveate_tune.run import run_sweep
 from foveate_tune.schedulers.none import Unstopped
 from foveate_tune.space import Draw, SearchSpace
-from foveate_tune.sweep import run_sweep
 from lab.held_out import real_data
 
 METRIC = "ndcg@10"
