@@ -33,7 +33,7 @@ from foveate.core.messages import Query
 from foveate.data.dataset import Dataset, open_dataset
 from foveate.data.fitting import FitContext
 from foveate.data.split import Stage, windows
-from foveate.evaluate.panel import panel_of
+from foveate.evaluation.panel import panel_of
 from foveate.recommend.explain.history import NAMED, faithfulness
 from foveate.recommend.recipe import Recipe
 from foveate.retrieval.attention import Attention

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from foveate.core.metrics import Floats
-from foveate.evaluate.paired import Paired, paired
+from foveate.evaluation.paired import Paired, paired
 from lab.frozen import Frozen, frozen
 from lab.ranked import open_set, recipe_of
 

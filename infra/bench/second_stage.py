@@ -29,8 +29,8 @@ from foveate.data.dataset import open_dataset
 from foveate.data.vocabulary import Vocabulary
 from foveate.data.world.config import SimulateConfig
 from foveate.data.world.simulate import simulate_dataset
-from foveate.evaluate.loaded import newest_stage
-from foveate.evaluate.panel import panel_of
+from foveate.evaluation.loaded import newest_stage
+from foveate.evaluation.panel import panel_of
 from foveate.recommend.model import Model
 from foveate.recommend.recipe import Recipe
 from foveate.slate.base import SlatePolicy

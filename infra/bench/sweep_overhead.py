@@ -31,10 +31,10 @@ from foveate.recommend.recipe import Recipe
 from foveate_tune.config import SweepConfig, TrackingConfig
 from foveate_tune.levels.base import Baselines, Level, Problem, Report
 from foveate_tune.objective import Objective
+from foveate_tune.run import run_sweep
 from foveate_tune.schedulers.none import Unstopped
 from foveate_tune.settings import SweepSettings
 from foveate_tune.space import Draw, SearchSpace
-from foveate_tune.sweep import run_sweep
 from lab.held_out import real_data
 
 METRIC = "ndcg@10"

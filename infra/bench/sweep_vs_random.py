@@ -27,7 +27,7 @@ from foveate_tune.config import SweepConfig
 from foveate_tune.report.page import write_report
 from foveate_tune.results.leaderboard import SweepResult
 from foveate_tune.results.verdict import DEFAULT, judge
-from foveate_tune.sweep import run_sweep
+from foveate_tune.run import run_sweep
 from lab.held_out import real_data
 
 SEARCH: dict[str, Any] = {

@@ -1,10 +1,62 @@
-"""Video recommendation by attention."""
+"""Video recommendation by attention: read a log, train, load, ask, evaluate. ``docs/python.md`` has it on one page.
+
+Importing this is quick: torch and all else come with the first name that is used.
+"""
 
 from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from foveate import _moved
 from foveate._version import __version__
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from foveate.api.evaluating import evaluate
+    from foveate.api.reading import read, simulate
+    from foveate.api.recommender import Recommender, load
+    from foveate.api.training import train
+    from foveate.bundle import Bundle
+    from foveate.core.errors import FoveateError
+    from foveate.data.dataset import Dataset
+    from foveate.recommend.recipe import Recipe
+
+__all__ = [
+    "Bundle",
+    "Dataset",
+    "FoveateError",
+    "Recipe",
+    "Recommender",
+    "__version__",
+    "evaluate",
+    "load",
+    "read",
+    "simulate",
+    "train",
+]
+
+_WHERE = {
+    "Bundle": "foveate.bundle",
+    "Dataset": "foveate.data.dataset",
+    "FoveateError": "foveate.core.errors",
+    "Recipe": "foveate.recommend.recipe",
+    "Recommender": "foveate.api.recommender",
+    "evaluate": "foveate.api.evaluating",
+    "load": "foveate.api.recommender",
+    "read": "foveate.api.reading",
+    "simulate": "foveate.api.reading",
+    "train": "foveate.api.training",
+}
 
 _moved.install()
+_moved.keep_public(__name__)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module 'foveate' has no attribute '{name}'; it has {', '.join(__all__)}")
+    return getattr(importlib.import_module(_WHERE[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

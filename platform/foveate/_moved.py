@@ -49,6 +49,7 @@ MOVED: Final = {
     "foveate.encoder.train": "foveate.encoder.training.train",
     "foveate.encoder.validation": "foveate.encoder.training.validation",
     "foveate.errors": "foveate.core.errors",
+    "foveate.evaluate": "foveate.evaluation",
     "foveate.explain": "foveate.recommend.explain",
     "foveate.fallback": "foveate.recommend.fallback",
     "foveate.files": "foveate.storage.files",
@@ -81,6 +82,7 @@ MOVED: Final = {
     "foveate.state.sqlite_events": "foveate.state.sqlite.events",
     "foveate.stored": "foveate.storage.transfer",
     "foveate.surfaces": "foveate.recommend.surfaces",
+    "foveate_cli.workers": "foveate_cluster.workers",
     "foveate_serve.bundles.holder": "foveate_serve.bundles.slots",
     "foveate_serve.bundles.turning": "foveate_serve.replica",
     "foveate_serve.capacity": "foveate_capacity",
@@ -106,7 +108,7 @@ MOVED: Final = {
     "foveate_tune.cluster": "foveate_cluster.connection",
     "foveate_tune.course": "foveate_tune.trials.record",
     "foveate_tune.crew": "foveate_cluster.distributed_encoder",
-    "foveate_tune.facts": "foveate_tune.sweep",
+    "foveate_tune.facts": "foveate_tune.run",
     "foveate_tune.front": "foveate_tune.results.pareto",
     "foveate_tune.jobs": "foveate_cluster.jobs",
     "foveate_tune.journal": "foveate_tune.trials.journal",
@@ -120,6 +122,7 @@ MOVED: Final = {
     "foveate_tune.running": "foveate_tune.trials.runner",
     "foveate_tune.second_stage": "foveate_tune.levels.second_stage",
     "foveate_tune.spread": "foveate_cluster.distributed_ranker",
+    "foveate_tune.sweep": "foveate_tune.run",
     "foveate_tune.team": "foveate_cluster.worker_group",
     "foveate_tune.tensorboard": "foveate_tune.tracking.tensorboard",
     "foveate_tune.together": "foveate_tune.trials.runner",
@@ -172,6 +175,19 @@ class _Alias(Loader):
         # Importlib returns what stands in ``sys.modules`` afterwards: the module itself, not a copy of it.
         sys.modules[module.__name__] = importlib.import_module(self._new)
         warnings.warn(f"'{module.__name__}' is called '{self._new}' now", DeprecationWarning, stacklevel=2)
+
+
+class _Package(ModuleType):
+    """A package whose public functions stay when a former module of the same name is imported."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (isinstance(value, ModuleType) and name in self.__all__):
+            super().__setattr__(name, value)
+
+
+def keep_public(name: str) -> None:
+    """Keep the public names of a package from being hidden by a former module: ``foveate.evaluate`` is a function."""
+    sys.modules[name].__class__ = _Package
 
 
 def install() -> None:

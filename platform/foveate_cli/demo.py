@@ -114,7 +114,7 @@ def command(
         if usual := usual_protocol(story.folder / "data", "recipe.protocol"):
             settings = read_config(SweepConfig, config, overrides, base=_short_sweep(), usual=usual)
         _sweep(story, settings)
-        bundle = _train(story)
+        bundle = _train(story, dataset)
         with story.chapter("serve", "Ray Serve deploys it: ingress, retriever, ranker with slate"):
             started = start(story.folder / "bundle", config=ServeConfig(port=port), progress=_say)
             url = serving.enter_context(started)
@@ -169,7 +169,7 @@ def _watch_log(story: Story, data: Path | None, reader: str | None, size: dict[s
 
 def _sweep(story: Story, settings: SweepConfig) -> SweepResult:
     from foveate_cli.tune import show  # noqa: PLC0415
-    from foveate_tune.sweep import run_sweep  # noqa: PLC0415
+    from foveate_tune.run import run_sweep  # noqa: PLC0415
 
     data, target = story.folder / "data", story.folder / "sweep"
     with story.chapter("sweep", f"Ray Tune sweeps {settings.trials} attention variants, judged on validation alone"):
@@ -182,13 +182,19 @@ def _sweep(story: Story, settings: SweepConfig) -> SweepResult:
     return result
 
 
-def _train(story: Story) -> Bundle:
-    from foveate_cli.train import train_bundle  # noqa: PLC0415
+def _train(story: Story, dataset: Dataset) -> Bundle:
+    from foveate.api.training import train  # noqa: PLC0415
+    from foveate_cluster.workers import crew_of, grower_of  # noqa: PLC0415
+    from foveate_tune.results.pick import read_pick  # noqa: PLC0415
 
     with story.chapter("train", "the winner retrieves, a LightGBM re-ranker learns on a later window"):
-        data, target, sweep = story.folder / "data", story.folder / "bundle", story.folder / "sweep"
+        picked, target = read_pick(story.folder / "sweep"), story.folder / "bundle"
+        workers: dict[str, Any] = {
+            "grower": grower_of(picked.recipe.ranker),
+            "crew": crew_of(picked.recipe.train, story.folder.resolve()),
+        }
         with telling(indent="   ") as say:
-            bundle = train_bundle(data, target, sweep=sweep, progress=say)
+            bundle = train(dataset, picked.recipe, out=target, origin=picked.origin, progress=say, **workers)
         out.print(f"   bundle {bundle.bundle_id}; its card is {story.folder / 'bundle' / 'card.md'}", markup=False)
     return bundle
 

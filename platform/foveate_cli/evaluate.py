@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich import box
@@ -14,6 +14,7 @@ from rich.table import Table
 from foveate.core.config import check_seed
 from foveate.core.errors import ConfigError
 from foveate.core.metrics import Difference, Interval
+from foveate.data.dataset import open_dataset
 from foveate_cli.common import (
     address_option,
     config_options,
@@ -25,11 +26,11 @@ from foveate_cli.common import (
     usual_protocol,
     write_json,
 )
-from foveate_cli.workers import crew_of, grower_of
+from foveate_cluster.workers import crew_of, grower_of
 
 if TYPE_CHECKING:
     from foveate.data.split import Protocol
-    from foveate.evaluate import Evaluation
+    from foveate.evaluation import Evaluation
     from foveate.recommend.recipe import Recipe
 
 _LABELS = {
@@ -81,10 +82,9 @@ def command(
         raise ConfigError("--bundle is trained already: --config, KEY=VALUE and --seeds are for training")
     recipe = read_config(Recipe, config, overrides, base=Recipe())
     check_seed(recipe.seed + seeds - 1)
-    protocols: list[Protocol] = [protocol] if protocol else []
-    if not protocols and bundle is None:
+    if protocol is None and bundle is None:
         usual_protocol(data)
-    evaluations = _evaluate(data=data, recipe=recipe, protocols=protocols, seeds=seeds, bundle=bundle, address=address)
+    evaluations = _evaluate(data=data, recipe=recipe, protocol=protocol, seeds=seeds, bundle=bundle, address=address)
     for evaluation in evaluations:
         show(evaluation)
     payload = [evaluation.to_json() for evaluation in evaluations]
@@ -107,27 +107,28 @@ def _evaluate(
     *,
     data: Path,
     recipe: Recipe,
-    protocols: list[Protocol],
+    protocol: Protocol | None,
     seeds: int,
     bundle: Path | None,
     address: str | None,
 ) -> list[Evaluation]:
-    from foveate.evaluate import evaluate_folder  # noqa: PLC0415 - as above
+    from foveate.api.evaluating import evaluate  # noqa: PLC0415 - as above
+    from foveate.evaluation import evaluate_folder  # noqa: PLC0415
 
-    chosen = tuple(range(recipe.seed, recipe.seed + seeds))
     grower = grower_of(recipe.ranker)
     # On a cluster workers may lie on other nodes, which see the same folder beside the data set.
     crew = crew_of(recipe.train, data.resolve().parent if address else None)
     with telling() as say:
+        workers: dict[str, Any] = {"progress": say, "grower": grower, "crew": crew}
         if address is None:
-            return evaluate_folder(
-                data, recipe, protocols, chosen, bundle=bundle, progress=say, grower=grower, crew=crew
-            )
+            trained = {"bundle": bundle} if bundle else {"recipe": recipe, "seeds": seeds}
+            return list(evaluate(open_dataset(data), protocol=protocol, **trained, **workers).reports)
         from foveate_cluster.remote import run_on_cluster  # noqa: PLC0415 - Ray starts slowly
 
         there = bundle.resolve() if bundle else None
-        call = (evaluate_folder, data.resolve(), recipe, protocols, chosen)
-        return run_on_cluster(*call, bundle=there, address=address, progress=say, grower=grower, crew=crew)
+        chosen = tuple(range(recipe.seed, recipe.seed + seeds))
+        call = (evaluate_folder, data.resolve(), recipe, [protocol] if protocol else [], chosen)
+        return run_on_cluster(*call, bundle=there, address=address, **workers)
 
 
 def _table(evaluation: Evaluation) -> Table:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from dataclasses import asdict
 from pathlib import Path
@@ -44,28 +43,19 @@ def command(
     Faithfulness: of as many items drawn at random from the history, how often taking them out lowers the score less
     than taking out those that are named does; 0.5 is chance. Attention says where the encoder looked, not why.
     """
-    from foveate.bundle import Bundle  # noqa: PLC0415
-    from foveate.core.messages import RecommendRequest  # noqa: PLC0415
-    from foveate.recommend.explain import LocalExplainStages, explain, explain_item  # noqa: PLC0415
-    from foveate.recommend.pipeline import make_context  # noqa: PLC0415
-    from foveate.releases.live import state_of  # noqa: PLC0415
-    from foveate.state.base import utc_micros  # noqa: PLC0415
-    from foveate.state.opening import open_viewers  # noqa: PLC0415
+    from foveate.api.recommender import load  # noqa: PLC0415 - torch costs seconds that --help is spared
+    from foveate.recommend.explain import explain_item  # noqa: PLC0415
 
-    loaded = Bundle.load(bundle)
-    request = RecommendRequest(user_id, k=size or loaded.model.recipe.slate_size, seed=seed)
-    context = make_context(request, loaded.bundle_id, clock=utc_micros)
-    with open_viewers(state or state_of(bundle), create=False) as viewers:
-        stages = LocalExplainStages(loaded.model, viewers)
-        _, explanation = asyncio.run(explain(request, context, stages, loaded.model.catalog))
-    items = explanation.items if item_id is None else (explain_item(explanation, item_id),)
-    stamp = " [simulated]" if loaded.manifest.simulated else ""
-    out.print(f"For {user_id}, by bundle {loaded.bundle_id}{stamp}", markup=False)
+    with load(bundle, state=state) as model:
+        answer = model.explain(user_id, k=size, seed=seed)
+    items = answer.items if item_id is None else (explain_item(answer.explanation, item_id),)
+    out.print(answer.heading, markup=False)
     for item in items:
         _print(asdict(item))
     if not items:
         out.print("Nothing is left to recommend: everything was seen, or is not yet available.")
-    head = {"user_id": user_id, "bundle_id": loaded.bundle_id, "simulated": loaded.manifest.simulated}
+    explanation, context = answer.explanation, answer.context
+    head = {"user_id": user_id, "bundle_id": explanation.bundle_id, "simulated": answer.simulated}
     told = [finite(asdict(item)) for item in items]
     pinned = {"state_version": explanation.state_version, "now": context.now, "seed": context.seed}
     write_json(json_path, {**head, **pinned, "items": told})

@@ -14,7 +14,7 @@ from foveate import __version__
 from foveate.core.errors import FoveateError
 from foveate_cli.stopping import Terminated
 
-_NOT_VERBS = frozenset({"main", "common", "import_report", "live", "nearby", "stopping", "workers", "__main__"})
+_NOT_VERBS = frozenset({"main", "common", "import_report", "live", "nearby", "stopping", "__main__"})
 
 
 class Verbs(click.Group):

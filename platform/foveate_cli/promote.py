@@ -139,7 +139,7 @@ def _why(verdict: Verdict) -> str:
 
 
 def _gate(data: Path | None, margin: float, say: Callable[[str], None]) -> Judge:
-    from foveate.evaluate.gate import judge  # noqa: PLC0415 - as above
+    from foveate.evaluation.gate import judge  # noqa: PLC0415 - as above
 
     if data is None:
         raise ConfigError("which data is the bundle to be judged on? name it with --data, or promote with --no-gate")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
@@ -14,13 +13,9 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from foveate.bundle import Bundle
+from foveate.api.answers import Recommendations
+from foveate.api.recommender import load
 from foveate.core.errors import RequestError
-from foveate.core.messages import PastEvent, RecommendRequest, RequestContext, Slate
-from foveate.recommend.pipeline import LocalStages, make_context, recommend
-from foveate.releases.live import state_of
-from foveate.state.base import utc_micros
-from foveate.state.opening import open_viewers
 from foveate_cli.common import json_option, out, reads, seed_option, state_option, write_json
 
 _SOURCES_WIDTH = 13
@@ -60,56 +55,47 @@ def command(
 
     For a viewer (--user) or an anonymous visitor (--watched, on the surface 'session' unless another is named).
     """
-    loaded = Bundle.load(bundle)
-    request = RecommendRequest(
-        user_id,
-        k=size or loaded.model.recipe.slate_size,
-        surface=surface or ("session" if watched else "home"),
-        now=None if moment is None else _micros(moment),
-        seed=seed,
-        history=tuple(PastEvent(item_id) for item_id in watched) if watched else None,
-        related_to=related_to,
-        diversity=diversity,
-    )
-    context = make_context(request, loaded.bundle_id, clock=utc_micros)
-    with open_viewers(state or state_of(bundle), create=False) as viewers:
-        slate = asyncio.run(recommend(request, context, LocalStages(loaded.model, viewers)))
-    _print(loaded, slate, request)
-    write_json(json_path, _payload(loaded, slate, request, context))
+    with load(bundle, state=state) as model:
+        answer = model.recommend(
+            user_id,
+            k=size,
+            surface=surface,
+            watched=watched,
+            related_to=related_to,
+            diversity=diversity,
+            now=None if moment is None else _time(moment),
+            seed=seed,
+        )
+    _print(answer)
+    write_json(json_path, _payload(answer))
 
 
-def _micros(moment: str) -> int:
+def _time(moment: str) -> datetime:
     try:
-        time = datetime.fromisoformat(moment)
+        return datetime.fromisoformat(moment)
     except ValueError as error:
         raise RequestError(f"--now '{moment}' is not a time such as 2025-03-17T18:00Z") from error
-    return int((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() * 1e6)
 
 
-def _cold(slate: Slate, request: RecommendRequest) -> bool:
-    return slate.state_version == 0 and not request.history
-
-
-def _print(bundle: Bundle, slate: Slate, request: RecommendRequest) -> None:
-    stamp = " [simulated]" if bundle.manifest.simulated else ""
-    if slate.user_id and _cold(slate, request):
+def _print(answer: Recommendations) -> None:
+    slate, rows = answer.slate, answer.frame().to_dicts()
+    stamp = " [simulated]" if answer.simulated else ""
+    if slate.user_id and answer.cold:
         out.print(f"Viewer '{slate.user_id}' has no history here: this is a cold slate.", markup=False)
     who = slate.user_id or "an anonymous visitor"
-    title = escape(f"{request.surface.capitalize()} for {who}, by bundle {slate.bundle_id}{stamp}")
+    title = escape(f"{answer.context.surface.capitalize()} for {who}, by bundle {slate.bundle_id}{stamp}")
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("#", justify="right", no_wrap=True)
     for name in ("title", "item", "channel"):
         table.add_column(name, no_wrap=True)
     table.add_column("score", justify="right", no_wrap=True)
     table.add_column("from", min_width=_SOURCES_WIDTH)
-    rows = _rows(bundle, slate)
     room = _room_for_titles(rows)
-    for item, row in zip(slate.items, rows, strict=True):
-        texts = (shorten(row["title"] or "", room, placeholder="…"), item.item_id, row["channel_id"] or "")
-        score, sources = f"{item.score:.3f}", ", ".join(item.sources)
-        table.add_row(str(item.position + 1), *map(escape, texts), score, sources)
+    for row in rows:
+        texts = (shorten(row["title"] or "", room, placeholder="…"), row["item_id"], row["channel_id"] or "")
+        table.add_row(str(row["position"] + 1), *map(escape, texts), f"{row['score']:.3f}", ", ".join(row["sources"]))
     out.print(table)
-    if not slate.items:
+    if not rows:
         out.print("Nothing is left to recommend: everything was seen, or is not yet available.")
 
 
@@ -119,33 +105,19 @@ def _room_for_titles(rows: list[dict[str, Any]]) -> int:
     return max(_LEAST_TITLE, out.width - others - _SOURCES_WIDTH - _NUMBERS_WIDTH)
 
 
-def _rows(bundle: Bundle, slate: Slate) -> list[dict[str, Any]]:
-    catalog = bundle.model.catalog
-    return [catalog.frame.row(catalog.items.code(item.item_id), named=True) for item in slate.items]
-
-
-def _payload(bundle: Bundle, slate: Slate, request: RecommendRequest, context: RequestContext) -> dict[str, Any]:
+def _payload(answer: Recommendations) -> dict[str, Any]:
+    slate, context = answer.slate, answer.context
     return {
         "user_id": slate.user_id,
         "surface": context.surface,
         "bundle_id": slate.bundle_id,
-        "simulated": bundle.manifest.simulated,
+        "simulated": answer.simulated,
         "policy_id": slate.policy_id,
-        "cold": _cold(slate, request),
+        "cold": answer.cold,
         "state_version": slate.state_version,
         "now": context.now,
         "seed": context.seed,
         "relaxed": list(slate.relaxed),
         "relevance_paid": slate.relevance_paid,
-        "items": [
-            {
-                "position": item.position,
-                "item_id": item.item_id,
-                "title": row["title"],
-                "channel_id": row["channel_id"],
-                "score": item.score,
-                "sources": list(item.sources),
-            }
-            for item, row in zip(slate.items, _rows(bundle, slate), strict=True)
-        ],
+        "items": answer.frame().to_dicts(),
     }

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from foveate.core.errors import ConfigError
-from foveate.data.dataset import Dataset, open_dataset
-from foveate.storage.files import check_free
-from foveate.storage.transfer import is_address, making
+from foveate.data.dataset import open_dataset
+from foveate.storage.transfer import is_address
 from foveate_cli.common import (
     address_option,
     config_options,
@@ -29,13 +25,12 @@ from foveate_cli.common import (
     usual_protocol,
     write_json,
 )
-from foveate_cli.workers import crew_of, grower_of
+from foveate_cluster.workers import crew_of, grower_of
 
 if TYPE_CHECKING:
     from foveate.bundle import Bundle
     from foveate.recommend.recipe import Recipe
 
-Say = Callable[[str], None]
 Upto = Literal["test", "all"]
 
 
@@ -88,98 +83,32 @@ def command(
     With --address the data and the bundle must be the same folders on every node; without it they may be at addresses
     such as s3://BUCKET/BUNDLE.
     """
-    from foveate.bundle import Bundle  # noqa: PLC0415 - torch costs seconds that --help is spared
+    from foveate.api.training import check_places, train  # noqa: PLC0415 - torch costs seconds that --help is spared
 
     # "from" is a word of Python's own.
     sweep = other["from"]
     recipe, origin = _recipe(data, sweep, config, overrides, pick)
     _check_places(out, state, address)
-    with telling() as say, making(out) as path:
+    with telling() as say:
         if address is None:
-            bundle = train_bundle(data, path, recipe=recipe, origin=origin, upto=upto, parent=parent, progress=say)
+            crew = crew_of(recipe.train, None if is_address(out) else Path(out).parent.resolve())
+            how: dict[str, Any] = {"grower": grower_of(recipe.ranker), "crew": crew, "progress": say}
+            bundle = train(
+                open_dataset(data), recipe, out=out, state=state, upto=upto, parent=parent, origin=origin, **how
+            )
         else:
-            from foveate_cluster.remote import run_on_cluster  # noqa: PLC0415 - Ray starts slowly
+            from foveate_cluster.training import train_on_cluster  # noqa: PLC0415 - Ray starts slowly
 
             say(f"training on the cluster at {address}")
-            there = parent.resolve() if parent else None
-            call = (data.resolve(), path.resolve(), recipe, origin)
-            run_on_cluster(_train_there, *call, upto=upto, parent=there, address=address, progress=say)
-            bundle = Bundle.load(path)
-        if state is not None:
-            _seed(state, data, say)
+            check_places(out, state)
+            places: dict[str, Any] = {"out": Path(out), "state": state, "parent": parent, "address": address}
+            bundle = train_on_cluster(data, recipe, upto=upto, origin=origin, progress=say, **places)
         if sweep is not None:
             from foveate_tune.tracking.base import keep_bundle  # noqa: PLC0415 - Ray starts slowly
 
             keep_bundle(sweep, bundle, say)
     show(bundle, out, _next(out, data, state, parent))
     write_json(json_path, {"bundle": out, "bundle_id": bundle.bundle_id, "metrics": dict(bundle.manifest.metrics)})
-
-
-def train_bundle(
-    data: Path,
-    path: Path,
-    *,
-    sweep: str | Path | None = None,
-    recipe: Recipe | None = None,
-    origin: dict[str, Any] | None = None,
-    upto: Upto = "test",
-    parent: Path | None = None,
-    progress: Say | None = None,
-) -> Bundle:
-    """Train a model and write its bundle, with viewers' histories in the state file beside it.
-
-    Parameters
-    ----------
-    data
-        Dataset folder.
-    path
-        Bundle folder to make.
-    sweep
-        A sweep's folder or address, whose winner is trained where no ``recipe`` is given.
-    recipe, origin
-        How to train, and the sweep and trial that chose it.
-    upto
-        What the model may learn from: what lies before the test's window, or all.
-    parent
-        The bundle that this one replaces.
-    progress
-        Called with one line of news a step.
-
-    Raises
-    ------
-    FoveateError
-        The dataset, the sweep or the parent cannot be used, an output exists, or the training cannot be done.
-    """
-    from foveate.bundle import Bundle, default_state, verify  # noqa: PLC0415
-    from foveate.evaluate.validation import figures  # noqa: PLC0415
-    from foveate.training import fit  # noqa: PLC0415
-
-    say = progress or _silent
-    if recipe is None:
-        recipe, origin = _recipe(data, sweep, None, ())
-    check_free(path)
-    check_free(default_state(path))
-    replaces = verify(parent).bundle_id if parent else None
-    dataset = open_dataset(data)
-    grower, crew = grower_of(recipe.ranker), crew_of(recipe.train, path.parent.resolve())
-    earlier = fit(dataset, recipe, upto="selection", progress=say, grower=grower, crew=crew)
-    say("measuring on validation")
-    metrics = {"validation": figures(earlier, say)}
-    fitted = fit(dataset, recipe, upto=upto, progress=say, after=earlier, grower=grower, crew=crew)
-    with _histories(dataset, default_state(path), say):
-        return Bundle.save(
-            fitted.model,
-            path,
-            data_hash=dataset.manifest.content_hash,
-            data=dataset.title,
-            simulated=dataset.manifest.simulated,
-            parent=replaces,
-            metrics=metrics,
-            sweep=origin,
-            seeds=(recipe.seed,),
-            upto=upto,
-            learned_until=fitted.stage.now,
-        )
 
 
 def show(bundle: Bundle, place: str | None = None, then: Sequence[str] = ()) -> None:
@@ -196,24 +125,10 @@ def show(bundle: Bundle, place: str | None = None, then: Sequence[str] = ()) -> 
 
 def _check_places(out: str, state: str | None, address: str | None) -> None:
     """Say before the training what would fail after it."""
-    from foveate.state.opening import open_viewers  # noqa: PLC0415
-
     if is_address(out) and address is not None:
         raise ConfigError(f"--out '{out}': with --address, name a folder that every node sees")
     if is_address(out) and state is None:
         raise ConfigError(f"--out '{out}': say with --state where viewers' histories go; they are no part of a bundle")
-    if state is not None:
-        with open_viewers(state) as viewers:
-            viewers.history("")
-
-
-def _seed(state: str, data: Path, say: Say) -> None:
-    from foveate.state.opening import open_viewers, unhurried  # noqa: PLC0415
-    from foveate.state.seeding import seed  # noqa: PLC0415
-
-    with open_viewers(unhurried(state)) as viewers:
-        viewers.prepare()
-        say(f"the store of viewers: {seed(viewers, open_dataset(data))}")
 
 
 def _next(made: str, data: Path, state: str | None, parent: Path | None) -> list[str]:
@@ -252,27 +167,3 @@ def _recipe(
     picked = read_pick(sweep, pick)
     recipe = read_config(Recipe, None, overrides, base=picked.recipe)
     return recipe, picked.origin
-
-
-def _train_there(data: Path, path: Path, recipe: Recipe, origin: dict[str, Any] | None, **how: object) -> None:
-    """Train on a node of a cluster; the bundle is read from its folder, not sent."""
-    train_bundle(data, path, recipe=recipe, origin=origin, **how)  # type: ignore[arg-type] # passed on as given
-
-
-@contextmanager
-def _histories(dataset: Dataset, state: Path, say: Say) -> Iterator[None]:
-    """Write viewers' histories; the file is there only where the block ends well."""
-    from foveate.state.seeding import seed  # noqa: PLC0415
-    from foveate.state.sqlite.store import SqliteState  # noqa: PLC0415
-
-    state.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{state.name}.", dir=state.parent) as scratch:
-        staged = Path(scratch) / state.name
-        with SqliteState(staged) as viewers:
-            say(f"{seed(viewers, dataset).new:,} events of viewers in {state}")
-        yield
-        shutil.move(staged, state)
-
-
-def _silent(line: str) -> None:
-    del line

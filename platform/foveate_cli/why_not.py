@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import fields
 from pathlib import Path
 
@@ -44,23 +43,15 @@ def command(
     It was unknown to the catalogue, filtered, not retrieved by any source, ranked below the slate, or displaced by a
     rule or the policy; or it is in the slate. Of an unknown item the exit status is 2.
     """
-    from foveate.bundle import Bundle  # noqa: PLC0415
-    from foveate.core.messages import Filters, RecommendRequest  # noqa: PLC0415
-    from foveate.recommend.explain import LocalExplainStages, why_not  # noqa: PLC0415
-    from foveate.recommend.pipeline import make_context  # noqa: PLC0415
-    from foveate.releases.live import state_of  # noqa: PLC0415
-    from foveate.state.base import utc_micros  # noqa: PLC0415
-    from foveate.state.opening import open_viewers  # noqa: PLC0415
+    from foveate.api.recommender import load  # noqa: PLC0415 - torch costs seconds that --help is spared
+    from foveate.core.messages import Filters  # noqa: PLC0415
 
-    loaded = Bundle.load(bundle)
     filters = Filters(max_maturity=max_maturity, region=region)
-    request = RecommendRequest(user_id, k=size or loaded.model.recipe.slate_size, filters=filters, seed=seed)
-    context = make_context(request, loaded.bundle_id, clock=utc_micros)
-    with open_viewers(state or state_of(bundle), create=False) as viewers:
-        stages = LocalExplainStages(loaded.model, viewers)
-        answer = asyncio.run(why_not(request, context, stages, loaded.model, item_id))
+    with load(bundle, state=state) as model:
+        found = model.why_not(user_id, item_id, k=size, filters=filters, seed=seed)
+    answer, context = found.answer, found.context
     told = {field.name: getattr(answer, field.name) for field in fields(answer)}
-    head = {"user_id": user_id, "bundle_id": loaded.bundle_id, "simulated": loaded.manifest.simulated}
+    head = {"user_id": user_id, "bundle_id": context.bundle_id, "simulated": found.simulated}
     ranks = {"source_ranks": dict(answer.source_ranks)}
     write_json(json_path, finite({**head, **told, **ranks, "now": context.now, "seed": context.seed}))
     if answer.where == "unknown":

@@ -1,1 +1,1 @@
-"""The edge to Ray that tuning and serving share: a cluster that is there already, or one of our own that goes again."""
+"""All that asks Ray for help outside Serve and Tune: clusters, jobs, wheels, remote calls, training by several workers."""

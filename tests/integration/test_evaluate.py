@@ -17,11 +17,11 @@ from foveate.core.config import from_dict
 from foveate.core.errors import BundleError, ConfigError
 from foveate.data.dataset import Dataset
 from foveate.data.queries import queries_of
-from foveate.evaluate import Evaluation, evaluate, evaluate_folder
-from foveate.evaluate.loaded import SEEN
-from foveate.evaluate.outcomes import PLACES, Outcomes, answer
-from foveate.evaluate.panel import Panel, panel_of
-from foveate.evaluate.run import BASELINES, _beside
+from foveate.evaluation import Evaluation, evaluate, evaluate_folder
+from foveate.evaluation.loaded import SEEN
+from foveate.evaluation.outcomes import PLACES, Outcomes, answer
+from foveate.evaluation.panel import Panel, panel_of
+from foveate.evaluation.run import BASELINES, _beside
 from foveate.recommend.recipe import Recipe
 from foveate.training import Fitted, fit
 from foveate_cli.evaluate import command, show

@@ -24,8 +24,8 @@ from foveate_tune.report.base import Picture
 from foveate_tune.report.record import read_sweep
 from foveate_tune.results.leaderboard import SweepResult
 from foveate_tune.results.verdict import judge
+from foveate_tune.run import run_sweep
 from foveate_tune.space import MIXER, SCORER
-from foveate_tune.sweep import run_sweep
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 

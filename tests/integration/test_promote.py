@@ -15,7 +15,7 @@ from foveate.bundle import Bundle, default_state, verify
 from foveate.core.config import from_dict
 from foveate.core.errors import FoveateError, ReleaseError
 from foveate.data.dataset import Dataset
-from foveate.evaluate.gate import judge
+from foveate.evaluation.gate import judge
 from foveate.recommend.recipe import Recipe
 from foveate.releases.live import remember_served, state_of
 from foveate.retrieval.popularity import Popular

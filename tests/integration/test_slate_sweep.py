@@ -13,14 +13,14 @@ from foveate.bundle import Bundle
 from foveate.core.config import from_dict, load_yaml, to_dict
 from foveate.core.errors import ConfigError
 from foveate.data.dataset import Dataset
-from foveate.evaluate.validation import figures
+from foveate.evaluation.validation import figures
 from foveate.recommend.recipe import Recipe
 from foveate.training import fit
 from foveate_cli.main import cli
 from foveate_tune.config import SweepConfig
 from foveate_tune.levels.base import Problem
 from foveate_tune.results.leaderboard import SweepResult
-from foveate_tune.sweep import run_sweep
+from foveate_tune.run import run_sweep
 
 TRIALS = 6
 RECIPE: dict[str, Any] = {

@@ -27,9 +27,9 @@ from foveate.encoder.training.settings import EpochReport
 from foveate.encoder.training.train import TrainConfig, train_encoder
 from foveate.recommend.recipe import Recipe
 from foveate.training import fit
-from foveate_cli.workers import crew_of
 from foveate_cluster.distributed_encoder import RayCrew
 from foveate_cluster.ray_cluster import ray_cluster
+from foveate_cluster.workers import crew_of
 
 # Nothing is drawn but the batches: no dropout, and every item is a negative.
 STILL = EncoderConfig(width=16, blocks=1, max_len=8, dropout=0.0)

@@ -23,9 +23,9 @@ from foveate.ranking.growing import Parameters, Rows
 from foveate.ranking.lambdarank import LambdaRank
 from foveate.recommend.recipe import Recipe
 from foveate.training import fit
-from foveate_cli.workers import grower_of
 from foveate_cluster.distributed_ranker import OverRay
 from foveate_cluster.ray_cluster import ray_cluster
+from foveate_cluster.workers import grower_of
 
 CANDIDATES, COLUMNS = 20, 8
 NAMES = (*(f"f{place}" for place in range(COLUMNS - 1)), "blend")

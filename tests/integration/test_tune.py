@@ -11,6 +11,7 @@ import ray
 import yaml
 from click.testing import CliRunner
 
+import foveate
 from foveate.bundle import Bundle, default_state
 from foveate.core.config import from_dict, load_yaml
 from foveate.core.errors import ConfigError, OutputExistsError, TrainingError
@@ -18,10 +19,10 @@ from foveate.data.dataset import Dataset
 from foveate.encoder.training.checkpoint import load_checkpoint
 from foveate.recommend.recipe import Recipe
 from foveate_cli.main import cli
-from foveate_cli.train import train_bundle
 from foveate_tune.config import SweepConfig
 from foveate_tune.results.leaderboard import SweepResult
-from foveate_tune.sweep import run_sweep
+from foveate_tune.results.pick import read_pick
+from foveate_tune.run import run_sweep
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
@@ -101,7 +102,8 @@ def test_nothing_is_left_running(sweep: tuple[SweepResult, Path]) -> None:
 def test_the_winner_becomes_a_bundle(small_world: Dataset, sweep: tuple[SweepResult, Path], tmp_path: Path) -> None:
     result, out = sweep
     assert small_world.path
-    bundle = train_bundle(small_world.path, tmp_path / "bundle", sweep=out)
+    picked = read_pick(out)
+    bundle = foveate.train(small_world, picked.recipe, out=tmp_path / "bundle", origin=picked.origin)
     again = Bundle.load(tmp_path / "bundle")
     assert again.bundle_id == bundle.bundle_id
     origin = again.manifest.sweep
@@ -114,7 +116,7 @@ def test_the_winner_becomes_a_bundle(small_world: Dataset, sweep: tuple[SweepRes
     assert again.manifest.metrics["validation"]["two-stage"]["ndcg@10"] > 0
     assert default_state(tmp_path / "bundle").exists()
     with pytest.raises(OutputExistsError):
-        train_bundle(small_world.path, tmp_path / "bundle", sweep=out)
+        foveate.train(small_world, picked.recipe, out=tmp_path / "bundle", origin=picked.origin)
 
 
 def test_tracking_none_writes_nothing_of_it(small_world: Dataset, tmp_path: Path) -> None:

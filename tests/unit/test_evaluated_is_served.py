@@ -11,8 +11,8 @@ import numpy as np
 from foveate.bundle import Bundle, default_state
 from foveate.core.config import to_dict
 from foveate.core.messages import RecommendRequest, Slate
-from foveate.evaluate.outcomes import PLACES, SLATE, Subject, answer, asked_of
-from foveate.evaluate.panel import Panel
+from foveate.evaluation.outcomes import PLACES, SLATE, Subject, answer, asked_of
+from foveate.evaluation.panel import Panel
 from foveate.recommend.pipeline import hydrate, make_context
 from foveate.state.sqlite.store import SqliteState
 from foveate_serve.config import ServeConfig

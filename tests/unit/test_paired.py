@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from foveate.evaluate.paired import paired
+from foveate.evaluation.paired import paired
 
 SEEDS, VIEWERS = 3, 400
 

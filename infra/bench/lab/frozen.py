@@ -15,7 +15,7 @@ from foveate.core.config import to_dict
 from foveate.core.messages import FeatureMatrix
 from foveate.core.metrics import Floats, mid_ranks_among, multi_ndcg_at
 from foveate.data.dataset import Dataset
-from foveate.evaluate.panel import panel_of
+from foveate.evaluation.panel import panel_of
 from foveate.ranking.base import Ranker, TrainingSet
 from foveate.recommend.recipe import Recipe
 from foveate.training import Upto, fit

@@ -20,7 +20,7 @@ from foveate.data.dataset import Dataset, open_dataset
 from foveate.data.importing.run import import_dataset
 from foveate.data.readers.base import Reader
 from foveate.data.split import windows
-from foveate.evaluate.panel import Panel, panel_of
+from foveate.evaluation.panel import Panel, panel_of
 from foveate.recommend.model import Model
 from foveate.recommend.recipe import Recipe
 from foveate.training import fit

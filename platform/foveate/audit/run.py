@@ -21,8 +21,8 @@ from foveate.core.errors import ConfigError
 from foveate.core.messages import Ranked
 from foveate.core.metrics import Floats
 from foveate.data.dataset import Dataset
-from foveate.evaluate.loaded import newest_stage, notes_on
-from foveate.evaluate.panel import Panel, panel_of, request_seed
+from foveate.evaluation.loaded import newest_stage, notes_on
+from foveate.evaluation.panel import Panel, panel_of, request_seed
 from foveate.recommend.model import Model
 from foveate.slate.base import DiversityPolicy, SlatePolicy
 from foveate.slate.constraints import UNCONSTRAINED, Constraints

@@ -19,8 +19,8 @@ from foveate.data.events import Events
 from foveate.data.fitting import FitContext
 from foveate.data.importing.stream import read_events
 from foveate.data.split import Protocol, windows
-from foveate.evaluate.outcomes import by_source
-from foveate.evaluate.panel import Panel, panel_of
+from foveate.evaluation.outcomes import by_source
+from foveate.evaluation.panel import Panel, panel_of
 from foveate.recommend.recipe import Recipe
 from foveate.retrieval.base import SourceConfig
 from foveate.retrieval.covisitation import Covisitation

@@ -24,6 +24,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+import polars as pl
 from polars.exceptions import PolarsError
 from safetensors import SafetensorError
 
@@ -46,6 +47,7 @@ from foveate.bundle.shard import BundleShard
 from foveate.core.config import to_dict
 from foveate.core.errors import BundleError, FoveateError
 from foveate.core.messages import NO_TIME
+from foveate.core.tables import Tabular
 from foveate.recommend.model import Model
 from foveate.storage.files import staged_folder
 
@@ -60,9 +62,18 @@ STATE: Final = "state.sqlite"
 """Viewers' state in a registry; beside a bundle that lies elsewhere, after the bundle's name and a dot."""
 
 
-@dataclass(frozen=True)
-class Bundle:
-    """A bundle that was read or written, and the model in it; a bundle of an older Foveate has no golden requests."""
+@dataclass(frozen=True, repr=False)
+class Bundle(Tabular):
+    """A bundle that was read or written, and the model in it; a bundle of an older Foveate has no golden requests.
+
+    Examples
+    --------
+    >>> import foveate
+    >>> data = foveate.simulate(viewers=120, items=80, days=14)
+    >>> bundle = foveate.train(data, {"sources": ["covisitation", "popularity"]})
+    >>> foveate.Bundle.load(bundle.path).bundle_id == bundle.bundle_id
+    True
+    """
 
     path: Path
     manifest: Manifest
@@ -73,6 +84,17 @@ class Bundle:
     def bundle_id(self) -> str:
         """The hash of its contents."""
         return self.manifest.bundle_id
+
+    @property
+    def heading(self) -> str:
+        """What it is and what it learned from."""
+        return f"bundle {self.bundle_id} in {self.path}, trained on {self.manifest.data}"
+
+    def frame(self) -> pl.DataFrame:
+        """Return its figures: one row a window and model."""
+        windows = self.manifest.metrics.items()
+        rows = [{"window": window, "model": name, **row} for window, models in windows for name, row in models.items()]
+        return pl.DataFrame(rows, infer_schema_length=None)
 
     def check_answers(self) -> None:
         """Ask the golden requests again; a bundle of an older Foveate has none.

@@ -26,7 +26,17 @@ from __future__ import annotations
 
 
 class FoveateError(Exception):
-    """The base of the tree."""
+    """The base of the tree.
+
+    Examples
+    --------
+    >>> import foveate
+    >>> try:
+    ...     foveate.read("no-such-folder")
+    ... except foveate.FoveateError as error:
+    ...     print(error)
+    'no-such-folder' does not exist; name the folder or file that holds the log
+    """
 
 
 class ConfigError(FoveateError):

@@ -22,6 +22,7 @@ import polars as pl
 
 from foveate.core.config import from_dict, to_dict
 from foveate.core.errors import DataError
+from foveate.core.tables import Tabular
 from foveate.data.catalog import Catalog
 from foveate.data.importing.report import ImportReport
 from foveate.data.log import COLUMNS, InteractionLog
@@ -84,9 +85,17 @@ class Manifest:
     schema_version: int = SCHEMA_VERSION
 
 
-@dataclass(frozen=True)
-class Dataset:
-    """The four tables; the long ones are lazy."""
+@dataclass(frozen=True, repr=False)
+class Dataset(Tabular):
+    """The four tables; the long ones are lazy.
+
+    Examples
+    --------
+    >>> import foveate
+    >>> data = foveate.simulate(viewers=20, items=40, days=3)
+    >>> isinstance(data, foveate.Dataset), data.items.height
+    (True, 40)
+    """
 
     impressions: pl.LazyFrame
     events: pl.LazyFrame
@@ -94,6 +103,21 @@ class Dataset:
     viewers: pl.DataFrame
     manifest: Manifest
     path: Path | None = None
+
+    @property
+    def report(self) -> ImportReport | None:
+        """What the import did with the files; None where the data is simulated."""
+        return self.manifest.source
+
+    @property
+    def heading(self) -> str:
+        """What the data is, and what the import left out or warns of."""
+        return "\n".join([self.title, *(self.report.lines() if self.report else ())])
+
+    def frame(self) -> pl.DataFrame:
+        """Return how many rows each table holds."""
+        rows = self.manifest.rows
+        return pl.DataFrame({"table": list(rows), "rows": list(rows.values())})
 
     def log(self) -> InteractionLog:
         """Read the interactions view into memory."""

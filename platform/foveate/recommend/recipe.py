@@ -88,6 +88,12 @@ class Recipe:
         How many items a slate holds where a request does not say.
     seed
         Seed of everything random.
+
+    Examples
+    --------
+    >>> import foveate
+    >>> foveate.Recipe(candidates=200, slate_size=5).slate_size
+    5
     """
 
     protocol: Protocol = "time"

@@ -18,9 +18,9 @@ from threadpoolctl import threadpool_limits
 from foveate.core.messages import Candidates, Query
 from foveate.data.catalog import Catalog
 from foveate.data.queries import queries_of
-from foveate.evaluate.outcomes import BLEND, PLACES, SLATE, Outcomes, by_candidates, by_source, places_of
-from foveate.evaluate.panel import Panel
-from foveate.evaluate.report import means
+from foveate.evaluation.outcomes import BLEND, PLACES, SLATE, Outcomes, by_candidates, by_source, places_of
+from foveate.evaluation.panel import Panel
+from foveate.evaluation.report import means
 from foveate.features.candidate import z_scores
 from foveate.ranking.base import LabelDraw
 from foveate.recommend.model import Model
@@ -87,7 +87,7 @@ def slate_figures(
     """Return what a second stage's slates are worth to a panel, and what they cost.
 
     ``ndcg@10``, ``recall@10`` and ``ild@10`` are means over the viewers, ``coverage@10`` is the share of the catalogue
-    that their slates show together: as :mod:`foveate.evaluate` measures them. ``rank_ms`` is the median of the
+    that their slates show together: as :mod:`foveate.evaluation` measures them. ``rank_ms`` is the median of the
     milliseconds of one thread's work that features, scores and slate of a single request take, retrieval left out; what
     else runs on the machine, such as another trial, does not count.
 

@@ -16,7 +16,7 @@ from foveate.core.config import from_dict, to_dict
 from foveate.core.errors import ConfigError
 from foveate.data.catalog import Catalog
 from foveate.data.dataset import Dataset
-from foveate.evaluate.panel import Panel, panel_of
+from foveate.evaluation.panel import Panel, panel_of
 from foveate.features.sets import FeatureSet
 from foveate.ranking.base import LabelDraw, RankerConfig
 from foveate.recommend.model import Model, learned_vectors

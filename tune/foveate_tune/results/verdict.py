@@ -25,8 +25,8 @@ from foveate.data.fitting import FitContext
 from foveate.data.importing.stream import read_events
 from foveate.data.split import Stage, windows
 from foveate.encoder.training.train import train_encoder
-from foveate.evaluate.paired import RULE, Paired, paired, source_ndcg
-from foveate.evaluate.panel import Panel, panel_of
+from foveate.evaluation.paired import RULE, Paired, paired, source_ndcg
+from foveate.evaluation.panel import Panel, panel_of
 from foveate.recommend.recipe import Recipe
 from foveate.retrieval.attention import Attention
 from foveate.storage.folder import Folder, Place

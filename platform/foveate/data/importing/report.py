@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import polars as pl
+
+from foveate.core.tables import Tabular
+
 
 @dataclass(frozen=True)
 class FileReport:
@@ -44,8 +48,8 @@ class ColumnReport:
     filled: float
 
 
-@dataclass(frozen=True)
-class ImportReport:
+@dataclass(frozen=True, repr=False)
+class ImportReport(Tabular):
     """What an import did.
 
     Parameters
@@ -76,3 +80,25 @@ class ImportReport:
     warnings: tuple[str, ...] = ()
     item_warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+    def lines(self) -> list[str]:
+        """Return what was read, left out and guessed, one line each."""
+        return [
+            *(f"read {file.file}: {file.about}, {file.rows:,} rows" for file in self.files),
+            *(f"skipped {file.file}: {file.why}" for file in self.skipped),
+            *(f"ignored columns of the {table}: {', '.join(names)}" for table, names in (self.ignored or {}).items()),
+            *([f"left out {self.bad_rows:,} rows that cannot be read"] if self.bad_rows else ()),
+            *(f"note: {note}" for note in self.notes),
+            *(f"warning: {warning}" for warning in (*self.warnings, *self.item_warnings)),
+        ]
+
+    @property
+    def heading(self) -> str:
+        """What was read, left out and guessed."""
+        return "\n".join(self.lines())
+
+    def frame(self) -> pl.DataFrame:
+        """Return one row a column: what it was made of and how full it is."""
+        names = ("table", "ours", "theirs", "how", "about")
+        schema = {**dict.fromkeys(names, pl.String), "filled": pl.Float64}
+        return pl.DataFrame([vars(column) for column in self.columns], schema=schema)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from foveate.core import metrics
 from foveate.core.metrics import Difference, Floats, Interval
 from foveate.data.catalog import Catalog
-from foveate.evaluate.outcomes import PLACES, TWO_STAGE, Outcome, Outcomes
+from foveate.evaluation.outcomes import PLACES, TWO_STAGE, Outcome, Outcomes
 
 NDCG, RECALL, DEEP_RECALL, COVERAGE, DIVERSITY = "ndcg@10", "recall@10", "recall@200", "coverage@10", "ild@10"
 GINI = "gini@10"

@@ -13,10 +13,10 @@ from foveate.data.dataset import Dataset, open_dataset
 from foveate.data.fitting import Headed
 from foveate.data.split import Protocol, Stage
 from foveate.data.worker_group import Crew
-from foveate.evaluate.loaded import newest_stage, notes_on
-from foveate.evaluate.outcomes import LOGISTIC, CapCount, Outcomes, Subject, answer
-from foveate.evaluate.panel import Panel, panel_of
-from foveate.evaluate.report import Caps, Evaluation, measure
+from foveate.evaluation.loaded import newest_stage, notes_on
+from foveate.evaluation.outcomes import LOGISTIC, CapCount, Outcomes, Subject, answer
+from foveate.evaluation.panel import Panel, panel_of
+from foveate.evaluation.report import Caps, Evaluation, measure
 from foveate.ranking.base import RankerConfig
 from foveate.ranking.growing import Grower
 from foveate.recommend.model import Model

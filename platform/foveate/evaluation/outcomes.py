@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from foveate.core.messages import Candidates, Filters, Ranked, RecommendRequest, RequestContext
 from foveate.core.metrics import Floats, mid_ranks_among, mid_ranks_many
-from foveate.evaluate.panel import Panel, request_seed
+from foveate.evaluation.panel import Panel, request_seed
 from foveate.features.candidate import z_scores
 from foveate.ranking.base import Ranker, best_first, score_each
 from foveate.recommend.model import Chosen, Model

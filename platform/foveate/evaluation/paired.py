@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveate.core.metrics import RESAMPLES, Difference, Floats, Interval, mid_ranks_many, multi_ndcg_at
-from foveate.evaluate.panel import Panel
+from foveate.evaluation.panel import Panel
 from foveate.retrieval.base import CandidateSource
 
 Verdict: TypeAlias = Literal["better", "not distinguishable", "worse"]

@@ -6,9 +6,9 @@ import math
 from collections.abc import Callable
 
 from foveate.bundle.card import VIEWERS_ASKED
-from foveate.evaluate.outcomes import Subject, answer
-from foveate.evaluate.panel import panel_of
-from foveate.evaluate.report import measure
+from foveate.evaluation.outcomes import Subject, answer
+from foveate.evaluation.panel import panel_of
+from foveate.evaluation.report import measure
 from foveate.training import Fitted
 
 VIEWERS = 2000

@@ -18,9 +18,9 @@ from foveate.core.errors import ReleaseError
 from foveate.core.metrics import Floats
 from foveate.data.dataset import Dataset
 from foveate.data.split import Stage
-from foveate.evaluate.loaded import SEEN, newest_stage, notes_on
-from foveate.evaluate.outcomes import PLACES, SLATE, Subject, answer
-from foveate.evaluate.panel import Panel, panel_of
+from foveate.evaluation.loaded import SEEN, newest_stage, notes_on
+from foveate.evaluation.outcomes import PLACES, SLATE, Subject, answer
+from foveate.evaluation.panel import Panel, panel_of
 from foveate.releases import Verdict
 from foveate.retrieval.base import CandidateSource, FitContext, SourceConfig
 

@@ -1,0 +1,199 @@
+"""From a dataset to a bundle."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from foveate.api.places import temporary_folder
+from foveate.api.reading import Data, dataset_of
+from foveate.bundle import Bundle, default_state, verify
+from foveate.core.config import from_dict, load_yaml
+from foveate.core.errors import ConfigError
+from foveate.data.dataset import Dataset
+from foveate.data.worker_group import Crew
+from foveate.evaluation.validation import figures
+from foveate.ranking.growing import Grower
+from foveate.recommend.recipe import Recipe
+from foveate.state.opening import StatePlace, open_viewers, unhurried
+from foveate.state.seeding import seed
+from foveate.state.sqlite.store import SqliteState
+from foveate.storage.files import check_free
+from foveate.storage.folder import Place
+from foveate.storage.transfer import brought, is_address, making
+from foveate.training import Upto, fit
+
+RecipeLike: TypeAlias = Recipe | Mapping[str, Any] | str | Path | None
+Progress: TypeAlias = Callable[[str], None]
+
+
+def train(
+    data: Data,
+    recipe: RecipeLike = None,
+    *,
+    out: Place | None = None,
+    state: StatePlace | None = None,
+    upto: Upto = "test",
+    parent: Place | None = None,
+    origin: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+    grower: Grower | None = None,
+    crew: Crew | None = None,
+) -> Bundle:
+    """Train candidate sources and re-ranker, and write them as a bundle with viewers' histories beside it.
+
+    Parameters
+    ----------
+    data
+        A dataset, or what :func:`foveate.read` makes one of.
+    recipe
+        How to train: a :class:`~foveate.recommend.recipe.Recipe`, settings such as ``{"candidates": 200}``, or the path
+        of a YAML file of them. None takes the defaults.
+    out
+        Bundle folder to make, or its address; None takes a temporary folder that goes when the process ends.
+    state
+        The live store of viewers, which gets their histories too; needed where ``out`` is an address.
+    upto
+        ``test`` learns from what lies before the test's window, so that it can still be evaluated; ``all`` from all.
+    parent
+        The bundle that this one replaces: its id goes into the new one.
+    origin
+        The sweep and the trial that chose the recipe.
+    progress
+        Called with one line of news a step.
+    grower, crew
+        What trains over several processes, where the recipe asks for that: see :mod:`foveate_cluster.workers`.
+
+    Raises
+    ------
+    ConfigError
+        The recipe or a place cannot be used.
+    DataError
+        The data cannot be used, or the log is too short to be cut.
+    TrainingError
+        There is nothing to learn from.
+    OutputExistsError
+        ``out`` already holds something.
+
+    Examples
+    --------
+    >>> import foveate
+    >>> data = foveate.simulate(viewers=120, items=80, days=14)
+    >>> bundle = foveate.train(data, {"sources": ["covisitation", "popularity"]})
+    >>> bundle.manifest.sources
+    ('covisitation', 'popularity')
+    """
+    place = temporary_folder() / "bundle" if out is None else out
+    check_places(place, state)
+    dataset = dataset_of(data)
+    how = recipe_of(recipe, dataset)
+    say = progress or _silent
+    with making(place) as path:
+        bundle = _train(dataset, how, path, upto=upto, parent=parent, origin=origin, say=say, grower=grower, crew=crew)
+        if state is not None:
+            seed_state(state, dataset, say)
+    return Bundle.load(brought(place, verify)) if is_address(place) else bundle
+
+
+def recipe_of(recipe: RecipeLike, dataset: Dataset) -> Recipe:
+    """Return a recipe from whatever says it; a log without times is cut by order unless settings say otherwise.
+
+    Raises
+    ------
+    ConfigError
+        A setting is unknown or impossible, or the file cannot be read.
+    """
+    if isinstance(recipe, Recipe):
+        return recipe
+    if isinstance(recipe, (str, Path)):
+        recipe = load_yaml(Path(recipe))
+    settings = recipe or {}
+    if not isinstance(settings, Mapping):
+        raise ConfigError(f"recipe: settings by name or a path are expected, got {type(recipe).__name__}")
+    usual = {"protocol": "leave-one-out"} if dataset.manifest.first is None else {}
+    return from_dict(Recipe, {**usual, **settings})
+
+
+def check_places(out: Place, state: StatePlace | None) -> None:
+    """Say before a training what would fail after it.
+
+    Raises
+    ------
+    ConfigError
+        ``out`` is an address, and nothing says where viewers' histories go.
+    StateError
+        The store cannot be used.
+    """
+    if is_address(out) and state is None:
+        raise ConfigError(f"out '{out}': say with state where viewers' histories go; they are no part of a bundle")
+    if state is not None:
+        with open_viewers(state) as viewers:
+            viewers.history("")
+
+
+def seed_state(state: StatePlace, dataset: Dataset, say: Progress) -> None:
+    """Add the histories of a dataset to a store of viewers.
+
+    Raises
+    ------
+    StateError
+        The store cannot be used.
+    """
+    with open_viewers(unhurried(state)) as viewers:
+        viewers.prepare()
+        say(f"the store of viewers: {seed(viewers, dataset)}")
+
+
+def _train(
+    dataset: Dataset,
+    recipe: Recipe,
+    path: Path,
+    *,
+    upto: Upto,
+    parent: Place | None,
+    origin: Mapping[str, Any] | None,
+    say: Progress,
+    grower: Grower | None,
+    crew: Crew | None,
+) -> Bundle:
+    check_free(path)
+    check_free(default_state(path))
+    replaces = verify(brought(parent, verify)).bundle_id if parent else None
+    earlier = fit(dataset, recipe, upto="selection", progress=say, grower=grower, crew=crew)
+    say("measuring on validation")
+    metrics = {"validation": figures(earlier, say)}
+    fitted = fit(dataset, recipe, upto=upto, progress=say, after=earlier, grower=grower, crew=crew)
+    with _histories(dataset, default_state(path), say):
+        return Bundle.save(
+            fitted.model,
+            path,
+            data_hash=dataset.manifest.content_hash,
+            data=dataset.title,
+            simulated=dataset.manifest.simulated,
+            parent=replaces,
+            metrics=metrics,
+            sweep=origin,
+            seeds=(recipe.seed,),
+            upto=upto,
+            learned_until=fitted.stage.now,
+        )
+
+
+@contextmanager
+def _histories(dataset: Dataset, state: Path, say: Progress) -> Iterator[None]:
+    """Write viewers' histories; the file is there only where the block ends well."""
+    state.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{state.name}.", dir=state.parent) as scratch:
+        staged = Path(scratch) / state.name
+        with SqliteState(staged) as viewers:
+            say(f"{seed(viewers, dataset).new:,} events of viewers in {state}")
+        yield
+        shutil.move(staged, state)
+
+
+def _silent(line: str) -> None:
+    del line
