@@ -1,1 +1,1 @@
-"""All that asks Ray for help outside Serve and Tune: clusters, jobs, wheels, remote calls, training by several workers."""
+"""All that asks Ray for help outside Serve and Tune: clusters, jobs, wheels, remote calls, worker groups."""
