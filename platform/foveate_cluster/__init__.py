@@ -1,1 +1,1 @@
-"""The edge to Ray that training, tuning and serving share: a cluster that is there already, or one of our own that goes again."""
+"""The edge to Ray that all share: a cluster that is there already, or one of our own that goes again."""

@@ -8,10 +8,12 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import numpy as np
+import polars as pl
 import yaml
 from numpy.typing import NDArray
 
 from foveate.core.config import to_dict
+from foveate.core.tables import Tabular
 from foveate.recommend.recipe import Recipe
 from foveate.storage.folder import Folder
 from foveate_tune.levels.base import Baselines, Level, Objective, compared
@@ -60,8 +62,8 @@ class Row:
     reason: str | None = None
 
 
-@dataclass(frozen=True)
-class SweepResult:
+@dataclass(frozen=True, repr=False)
+class SweepResult(Tabular):
     """A finished sweep.
 
     Parameters
@@ -89,6 +91,24 @@ class SweepResult:
     baselines: Baselines
     seconds: float
     facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def heading(self) -> str:
+        """Which sweep, on what, and who won."""
+        return f"sweep {self.sweep_id} on {self.facts['data']['title']}: {self.winner} wins"
+
+    def frame(self) -> pl.DataFrame:
+        """Return one row a trial, best first: how it ended, its figures and its settings."""
+        facts = ("trial", "state", "best_epoch", "epochs", "seconds")
+        rows = [
+            {
+                **{name: getattr(row, name) for name in facts},
+                **row.metrics,
+                **{path: setting(row, path) for path in self.columns()},
+            }
+            for row in self.rows
+        ]
+        return pl.DataFrame(rows, infer_schema_length=None)
 
     @property
     def winner(self) -> str:
