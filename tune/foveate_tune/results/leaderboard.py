@@ -9,10 +9,12 @@ from itertools import compress
 from typing import Any
 
 import numpy as np
+import polars as pl
 import yaml
 from numpy.typing import NDArray
 
 from foveate.core.config import to_dict
+from foveate.core.tables import Tabular
 from foveate.recommend.recipe import Recipe
 from foveate.storage.folder import Folder
 from foveate_tune.levels.base import Baselines, Level
@@ -26,8 +28,8 @@ WINNER = "winner.yaml"
 RECIPE = "recipe.yaml"
 
 
-@dataclass(frozen=True)
-class SweepResult:
+@dataclass(frozen=True, repr=False)
+class SweepResult(Tabular):
     """A finished sweep.
 
     Parameters
@@ -55,6 +57,24 @@ class SweepResult:
     baselines: Baselines
     seconds: float
     facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def heading(self) -> str:
+        """Which sweep, on what, and who won."""
+        return f"sweep {self.sweep_id} on {self.facts['data']['title']}: {self.winner} wins"
+
+    def frame(self) -> pl.DataFrame:
+        """Return one row a trial, best first: how it ended, its figures and its settings."""
+        facts = ("trial", "state", "best_epoch", "epochs", "seconds")
+        rows = [
+            {
+                **{name: getattr(row, name) for name in facts},
+                **row.metrics,
+                **{path: setting(row, path) for path in self.columns()},
+            }
+            for row in self.rows
+        ]
+        return pl.DataFrame(rows, infer_schema_length=None)
 
     @property
     def winner(self) -> str:
