@@ -65,15 +65,11 @@ class SweepResult(Tabular):
 
     def frame(self) -> pl.DataFrame:
         """Return one row a trial, best first: how it ended, its figures and its settings."""
-        facts = ("trial", "state", "best_epoch", "epochs", "seconds")
-        rows = [
-            {
-                **{name: getattr(row, name) for name in facts},
-                **row.metrics,
-                **{path: setting(row, path) for path in self.columns()},
-            }
-            for row in self.rows
-        ]
+        facts, paths = ("trial", "state", "best_epoch", "epochs", "seconds"), differing(self.trials)
+        rows = []
+        for trial in self.trials:
+            row, settings = trial.to_json(), {path: setting(trial, path) for path in paths}
+            rows.append({**{name: row[name] for name in facts}, **trial.metrics, **settings})
         return pl.DataFrame(rows, infer_schema_length=None)
 
     @property
