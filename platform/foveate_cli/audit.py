@@ -21,8 +21,19 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="Popularity bias, exposure, calibration, and what diversity changes.")
-@reads("--bundle", "bundle", "The bundle to audit.")
-@reads("--data", "dataset", "Dataset folder: what it holds after the newest cut is what slates are judged by.")
+@reads("--bundle", "bundle", "The bundle to audit.", required=False)
+@reads(
+    "--data",
+    "dataset",
+    "Dataset folder: what it holds after the newest cut is what slates are judged by.",
+    required=False,
+)
+@reads(
+    "--shortcuts",
+    "dataset",
+    "Audit this dataset in place of a bundle: how far counting alone reaches, beside a default encoder.",
+    required=False,
+)
 @click.option("--policy", metavar="NAME", help="The policy whose strength is varied; the bundle's own by default.")
 @click.option(
     "--strength",
@@ -39,8 +50,9 @@ if TYPE_CHECKING:
 @json_option
 def command(
     *,
-    bundle: Path,
-    data: Path,
+    bundle: Path | None,
+    data: Path | None,
+    shortcuts: Path | None,
     policy: str | None,
     strengths: tuple[float, ...],
     rules: bool,
@@ -53,10 +65,18 @@ def command(
     How popular what is shown is beside what viewers like, how places are dealt to channels and videos, how far slates
     stray from each group's mix of categories, and how all that moves with the strength of diversity.
 
+    With --shortcuts DATA no bundle is needed: a walk over transitions, the popularity of seven days and co-visitation
+    stand beside a default encoder, which is trained for it.
+
     Groups are thirds of the viewers: by how much they liked (light, medium, heavy), and by how much of that is among
     the most popular fifth of the videos (niche, diverse, mainstream). NDCG@10 stands beside each, so that the price
     shows. Definitions and their sources stand in foveate/audit/measures.py.
     """
+    if shortcuts is not None:
+        _show_shortcuts(shortcuts, viewers, json_path)
+        return
+    if bundle is None or data is None:
+        raise click.UsageError(f"Missing option '{'--bundle' if bundle is None else '--data'}'.")
     from foveate.audit import STRENGTHS, audit  # noqa: PLC0415 - brings the sources and torch along
 
     loaded, dataset = Bundle.load(bundle), open_dataset(data)
@@ -74,6 +94,31 @@ def command(
     write_json(json_path, answer.to_json())
     if html is not None:
         _write_page(html, answer)
+
+
+def _show_shortcuts(data: Path, viewers: int, json_path: Path | None) -> None:
+    from foveate.audit.shortcuts import shortcuts  # noqa: PLC0415 - brings the sources and torch along
+
+    dataset = open_dataset(data)
+    with telling() as say:
+        found = shortcuts(dataset, viewers=viewers, progress=say)
+    for one in found:
+        table = _table(escape(f"{dataset.title} · {one.protocol}, validation, {one.viewers:,} viewers"))
+        for head in ("model", "NDCG@10"):
+            table.add_column(head, justify="left" if head == "model" else "right")
+        for name, value in sorted(one.ndcg.items(), key=lambda pair: -pair[1]):
+            table.add_row(name, _number(value, ".4f"), style="dim" if name == "attention" else None)
+        out.print(table)
+        shares = {
+            "events that repeat an earlier one": one.repeated,
+            "events at the time of the one before": one.tied,
+            "targets among ten that most often follow the newest item": one.predictable,
+            "targets among the week's hundred most popular": one.popular,
+        }
+        for what, share in shares.items():
+            out.print(f"{'-' if share is None else f'{share:.1%}':>7}  {what}", markup=False)
+        out.print(one.sentence, markup=False)
+    write_json(json_path, {"data": dataset.title, "shortcuts": [one.to_json() for one in found]})
 
 
 def show(answer: Audit) -> None:

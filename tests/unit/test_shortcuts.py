@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import polars as pl
 import pytest
 
+from console import console
 from foveate.audit.shortcuts import Shortcuts, shortcuts
 from foveate.core.config import from_dict
 from foveate.data.dataset import Dataset
@@ -49,3 +52,17 @@ def test_the_sentence_goes_by_the_share_that_the_best_shortcut_reaches() -> None
     enough = replace(found, ndcg={**ndcg, "transition_walk": 0.091})
     assert "asks little of a model" in enough.sentence
     assert found.to_json()["best"] == "transition_walk"
+
+
+def test_the_verb_says_what_counting_comes_to(
+    chain: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = console(monkeypatch, capsys)
+    # Of a model that is trained for a while the test asks nothing.
+    monkeypatch.setitem(SourceConfig.variants._all(), "attention", lambda: SMALL)  # type: ignore[arg-type]
+    done = run("audit", "--shortcuts", str(chain.path), "--json", str(tmp_path / "found.json"))
+    assert done.status == 0, done.err
+    assert "leave-one-out: transition_walk reaches" in done.out
+    found = json.loads((tmp_path / "found.json").read_text())["shortcuts"]
+    assert [one["protocol"] for one in found] == ["leave-one-out"], "seconds cannot be cut into days"
+    assert run("audit").err == "foveate: Missing option '--bundle'.\nTry 'foveate audit --help'.\n"

@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from foveate.core import metrics
+from foveate.core.errors import DataError
 from foveate.core.messages import NO_TIME
 from foveate.core.metrics import Floats
 from foveate.data.dataset import Dataset
@@ -133,9 +134,15 @@ def shortcuts(
         Covisitation(),
         encoder or SourceConfig.variants["attention"](),
     ]
-    found = []
+    found: list[Shortcuts] = []
     for protocol in asked:
-        stage = windows(events, protocol, recipe.split).selection
+        try:
+            stage = windows(events, protocol, recipe.split).selection
+        except DataError:
+            # A short log may allow one way alone.
+            if protocols or (protocol == asked[-1] and not found):
+                raise
+            continue
         histories = stage.history.histories(catalog.duration)
         context = FitContext(histories, catalog, stage.now, seed, progress=progress)
         panel = panel_of(stage, catalog, most=viewers, seed=seed)
