@@ -34,7 +34,7 @@ def test_an_idle_batcher_starts_at_once_and_a_busy_one_gathers() -> None:
     async def ask() -> list[int]:
         batcher: Batcher[int, int] = Batcher("t", work, 4)
         work.go.clear()
-        calls = [asyncio.create_task(batcher.ask(n)) for n in range(8)]
+        calls = [asyncio.ensure_future(batcher.ask(n)) for n in range(8)]
         await asyncio.sleep(0.05)
         work.go.set()
         return list(await asyncio.gather(*calls))
@@ -50,10 +50,10 @@ def test_what_comes_while_another_batcher_has_the_thread_is_answered_together() 
         thread = ThreadPoolExecutor(1)
         busy, other = Batcher("a", first, 8, thread), Batcher("b", second, 8, thread)
         first.go.clear()
-        calls = [asyncio.create_task(busy.ask(0))]
+        calls = [asyncio.ensure_future(busy.ask(0))]
         await asyncio.sleep(0.05)
         for number in range(1, 4):
-            calls.append(asyncio.create_task(other.ask(number)))
+            calls.append(asyncio.ensure_future(other.ask(number)))
             await asyncio.sleep(0.01)
         first.go.set()
         return list(await asyncio.gather(*calls))
@@ -78,7 +78,7 @@ def test_a_call_that_was_given_up_is_not_worked_on() -> None:
     async def ask() -> None:
         batcher: Batcher[int, int] = Batcher("t", work, 1)
         work.go.clear()
-        first, second, third = (asyncio.create_task(batcher.ask(n)) for n in (1, 2, 3))
+        first, second, third = (asyncio.ensure_future(batcher.ask(n)) for n in (1, 2, 3))
         await asyncio.sleep(0.05)
         second.cancel()
         await asyncio.sleep(0)

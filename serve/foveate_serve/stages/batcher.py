@@ -65,13 +65,13 @@ class Batcher(Generic[A, R]):
         self._late: set[asyncio.Future[Done[A, R]]] = set()
         self._run: asyncio.Task[None] | None = None
 
-    async def ask(self, call: A) -> R:
-        """Have one call answered; raises what the work raises for it."""
+    def ask(self, call: A) -> asyncio.Future[R]:
+        """Have one call answered; the future raises what the work raises for it, and whoever gives up cancels it."""
         answer: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         self._waiting.append((call, answer))
         if self._run is None:
             self._run = asyncio.create_task(self._work_through())
-        return await answer
+        return answer
 
     async def _work_through(self) -> None:
         loop = asyncio.get_running_loop()
