@@ -9,6 +9,7 @@ from typing import Final, TypeAlias
 from urllib.parse import quote
 
 from foveate.core.errors import ConfigError
+from foveate.core.extras import needs
 from foveate.state.base import ImpressionStore, ViewerStore
 from foveate.state.sqlite.config import SCHEME, read_place
 
@@ -142,33 +143,38 @@ def _file_impressions(place: str, create: bool, lazy: bool) -> ImpressionStore:
 
 
 def _redis_viewers(place: str, create: bool, lazy: bool) -> ViewerStore:
-    from foveate.state.redis.store import RedisState  # noqa: PLC0415 - as above
+    with needs("redis", extra="redis"):
+        from foveate.state.redis.store import RedisState  # noqa: PLC0415 - as above
 
     del create, lazy
     return RedisState(place)
 
 
 def _redis_impressions(place: str, create: bool, lazy: bool) -> ImpressionStore:
-    from foveate.state.redis.impressions import RedisImpressions  # noqa: PLC0415 - as above
+    with needs("redis", extra="redis"):
+        from foveate.state.redis.impressions import RedisImpressions  # noqa: PLC0415 - as above
 
     del create, lazy
     return RedisImpressions(place)
 
 
 def _redis_secret(place: str) -> bool:
-    from foveate.state.redis.connection import has_password  # noqa: PLC0415 - as above
+    with needs("redis", extra="redis"):
+        from foveate.state.redis.connection import has_password  # noqa: PLC0415 - as above
 
     return has_password(place)
 
 
 def _redis_unhurried(place: str) -> str:
-    from foveate.state.redis.connection import unhurried  # noqa: PLC0415 - as above
+    with needs("redis", extra="redis"):
+        from foveate.state.redis.connection import unhurried  # noqa: PLC0415 - as above
 
     return unhurried(place)
 
 
 def _redis_shown(place: str) -> str:
-    from foveate.state.redis.connection import shown  # noqa: PLC0415 - as above
+    with needs("redis", extra="redis"):
+        from foveate.state.redis.connection import shown  # noqa: PLC0415 - as above
 
     return shown(place)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
 from foveate.core.errors import ConfigError, StorageError
+from foveate.core.extras import needs
 from foveate.storage.files import locked, sync_folder, write_durably
 from foveate.storage.folder import Folder
 
@@ -79,7 +80,8 @@ def _replace_in_memory(folder: Folder, name: str, before: bytes | None, after: b
 
 
 def _replace_at_store(folder: Folder, name: str, before: bytes | None, after: bytes) -> bool:
-    import obstore  # noqa: PLC0415 - for registries at a store alone
+    with needs("obstore", extra="stores"):
+        import obstore  # noqa: PLC0415 - for registries at a store alone
     from obstore.exceptions import AlreadyExistsError, BaseError, NotSupportedError, PreconditionError  # noqa: PLC0415
 
     store, path = _store(folder), f"{_within_bucket(folder)}/{name}"
