@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -14,6 +16,7 @@ import pytest
 from foveate.core.errors import StateError
 from foveate.state.backup import backup_state
 from foveate.state.base import ViewerEvent
+from foveate.state.sqlite.identity import stored_incarnation
 from foveate.state.sqlite.impressions import SqliteImpressions
 from foveate.state.sqlite.store import SqliteState
 
@@ -108,6 +111,19 @@ def test_a_file_that_is_written_over_is_noticed(
     path.write_bytes(own)
     assert state.history("u").item_ids == ("a",)
     assert state.append(event("b")) == 1
+
+
+def test_a_file_that_is_whole_with_its_log_alone_is_used(state: SqliteState, path: Path) -> None:
+    """As a full disk leaves it, where the log could be written into it in part."""
+    with closing(sqlite3.connect(f"{path.as_uri()}?immutable=1", uri=True)) as plain:
+        [page] = plain.execute("SELECT rootpage FROM sqlite_master WHERE name = 'store'").fetchone()
+        [size] = plain.execute("PRAGMA page_size").fetchone()
+    # By another process: closing the file in this one would free the locks that SQLite holds.
+    torn = f"f = open({str(path)!r}, 'r+b'); f.seek({(page - 1) * size}); f.write(b'\\xff' * {size})"
+    subprocess.run([sys.executable, "-c", torn], check=True)
+    assert stored_incarnation(path) is None
+    assert state.append(event("b")) == 1
+    assert state.history("u").item_ids == ("a", "b")
 
 
 def test_a_log_of_another_file_is_not_applied(tmp_path: Path) -> None:

@@ -59,7 +59,11 @@ class FileIdentity:
             raise StateError(f"state '{self._path}' is another file than the one that was opened: {remedy}")
         # The content can only be another one where the file has changed; our own checkpoints change it, too.
         if (found.st_mtime_ns, found.st_size) != self._seen and self._incarnation is not None:
-            if stored_incarnation(self._path) not in (None, self._incarnation):
+            stored = stored_incarnation(self._path)
+            if stored is None:
+                # It cannot be told now: it is looked at again until it can.
+                return
+            if stored != self._incarnation:
                 remedy = "put its own content back, or start the servers again"
                 raise StateError(f"state '{self._path}' was written over with that of another store: {remedy}")
             self._seen = found.st_mtime_ns, found.st_size
@@ -73,7 +77,7 @@ class FileIdentity:
 
 
 def stored_incarnation(path: Path) -> str | None:
-    """Return the incarnation in the file itself, whatever its log says; None where it has none yet.
+    """Return the incarnation in the file itself, whatever its log says; None where it has none, or none to be read.
 
     Raises
     ------
@@ -120,6 +124,9 @@ def _stored(path: Path) -> tuple[str, int] | None:
                 row = connection.execute("SELECT incarnation FROM store").fetchone() if root else None
                 return (str(row[0]), int(root[0])) if row else None
         except sqlite3.Error as error:
+            if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_CORRUPT:
+                # Without its log it is no whole file while the log is written into it, or where the disk was full then.
+                return None
             # Another process may be writing the log into the file just now.
             if not left:
                 raise StateError(f"state '{path}' cannot be used: {error}") from error
