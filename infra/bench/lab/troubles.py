@@ -90,9 +90,13 @@ def disk_full(served: Served) -> None:
 
 
 def read_only(served: Served) -> None:
-    """Have the store's files be read-only, as a disk is after an error."""
+    """Let nothing be written into the store's database and its log.
+
+    The log's index stays writable: SQLite maps it into memory, and the system ends a process that writes into a mapped
+    file which has become read-only.
+    """
     _disk(served)
-    files = _files(served)
+    files = [file for file in _files(served) if not file.name.endswith("-shm")]
     _set_immutable("+i", files)
     time.sleep(6.0)
     _set_immutable("-i", files)

@@ -40,6 +40,9 @@ THROUGHPUT: Final[Mapping[str, str]] = {
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "2",
     # On a busy machine HAProxy takes its time to come up; after Ray's own 5 s it would be killed and started anew.
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
+    # HAProxy that has died is started anew after three looks of the controller; by Ray's own 10 s that takes half a
+    # minute, in which the node answers nobody.
+    "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
 }
 """The same, with HAProxy before the replicas."""
 
