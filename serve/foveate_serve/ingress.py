@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from time import monotonic
 from typing import Any, Final
 
 from fastapi import FastAPI
@@ -167,14 +168,15 @@ class Ingress:
 
     def _attempts(self, request: RecommendRequest) -> _Attempts:
         allowed = min(self.config.deadline_ms, request.deadline_ms or self.config.deadline_ms)
-        return _Attempts(self._holder, request, utc_micros() + allowed * 1000)
+        return _Attempts(self._holder, request, monotonic() + allowed / 1000)
 
     @contextmanager
     def _attempt(self, bundle: Bundle, context: RequestContext) -> Iterator[tuple[RequestContext, ServedStages]]:
         """Cover the answering of a request by one bundle; where a replica does not hold it, the next one may."""
         share = self.config.hydration_share
+        seconds = (context.deadline - utc_micros()) / 1e6
         stages = ServedStages(
-            bundle.model, self._hydrator, self._retriever, self._ranker, utc_micros, hydration_share=share
+            bundle.model, self._hydrator, self._retriever, self._ranker, seconds, hydration_share=share
         )
         try:
             with self._sight.request(context) as seen:
@@ -218,10 +220,10 @@ class _Attempts:
     Parameters
     ----------
     give_up
-        UTC microseconds from which on nothing is tried any more.
+        From when on nothing is tried any more, in seconds of a clock that nobody sets.
     """
 
-    def __init__(self, holder: BundleHolder, request: RecommendRequest, give_up: int) -> None:
+    def __init__(self, holder: BundleHolder, request: RecommendRequest, give_up: float) -> None:
         self._holder = holder
         self._request = request
         self._give_up = give_up
@@ -235,7 +237,7 @@ class _Attempts:
         if not self._left and self._holder.held:
             await asyncio.sleep(_AGAIN_S)
             self._left.extend(self._holder.held)
-        budget = self._give_up - utc_micros()
+        budget = round((self._give_up - monotonic()) * 1e6)
         if budget <= 0 or not self._left:
             raise StopAsyncIteration
         bundle = self._left.popleft()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Generator, Sequence
 from itertools import cycle
 from pathlib import Path
@@ -14,7 +15,6 @@ from ray.serve.handle import DeploymentHandle
 from foveate.bundle import Bundle
 from foveate.core.config import to_dict
 from foveate.core.messages import RecommendRequest
-from foveate.state.base import utc_micros
 from foveate.state.opening import check_state
 from foveate_serve.bundles.slots import BundleHolder, BundleNotHeldError
 from foveate_serve.config import ServeConfig
@@ -105,7 +105,7 @@ def test_where_no_replica_comes_to_hold_it_the_deadline_ends_the_asking(
         waited.append(seconds)
 
     # The time passes while it waits to ask again, four minutes each: the stages have all that a slow machine needs.
-    monkeypatch.setattr("foveate_serve.ingress.utc_micros", lambda: utc_micros() + len(waited) * 240_000_000)
+    monkeypatch.setattr("foveate_serve.ingress.monotonic", lambda: time.monotonic() + len(waited) * 240)
     monkeypatch.setattr("foveate_serve.ingress.asyncio.sleep", wait)
     with pytest.raises(BundleNotHeldError, match="no bundle is held by every replica yet"):
         asyncio.run(made.recommend(REQUEST))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -42,8 +42,8 @@ class ServedStages:
         Reads histories.
     retriever, ranker
         The other two stages.
-    clock
-        Gives UTC microseconds.
+    seconds
+        The time that the request has. It is counted by a clock that nobody sets, not by the time of day.
     hydration_share
         Share of the request's time by which the history must be read.
     """
@@ -54,7 +54,7 @@ class ServedStages:
         hydrator: Guarded[Hydrator],
         retriever: Guarded[RetrieverStage],
         ranker: Guarded[RankerStage],
-        clock: Callable[[], int],
+        seconds: float,
         *,
         hydration_share: float = HYDRATION_SHARE,
     ) -> None:
@@ -62,8 +62,8 @@ class ServedStages:
         self._hydrator = hydrator
         self._retriever = retriever
         self._ranker = ranker
-        self._clock = clock
-        self._began = clock()
+        self._seconds = seconds
+        self._began = time.monotonic()
         self._hydration_share = hydration_share
         self.degraded: list[str] = []
         """What stood in for a stage, so far."""
@@ -71,7 +71,7 @@ class ServedStages:
     async def hydrate(self, request: RecommendRequest, context: RequestContext) -> tuple[Query, int]:
         """Read the viewer's history and its version, or take the viewer for a new one."""
         try:
-            async with self._hydrator.within(self._left(self._hydration_share, context)) as hydrator:
+            async with self._hydrator.within(self._left(self._hydration_share)) as hydrator:
                 return await hydrator.hydrate(self._model, request, context)
         except StateError as error:
             self._note("history_unavailable", error, context)
@@ -82,7 +82,7 @@ class ServedStages:
     async def retrieve(self, query: Query, context: RequestContext) -> Candidates:
         """Ask every candidate source and return the union, or everyone's favourites."""
         try:
-            async with self._retriever.within(self._left(RETRIEVAL_SHARE, context)) as retriever:
+            async with self._retriever.within(self._left(RETRIEVAL_SHARE)) as retriever:
                 found = await retriever.retrieve(query, context)
         except LostError as lost:
             candidates = trending(self._model, query, max(self._model.recipe.counts))
@@ -113,10 +113,10 @@ class ServedStages:
             return replace(slate, degraded=tuple(self.degraded))
         try:
             if trace is None or self.degraded:
-                async with self._ranker.within(self._left(RANKING_SHARE, context)) as ranker:
+                async with self._ranker.within(self._left(RANKING_SHARE)) as ranker:
                     slate = await ranker.answer(request, query, candidates, context)
             else:
-                async with self._ranker.within(self._left(1.0, context), counted=False) as ranker:
+                async with self._ranker.within(self._left(1.0), counted=False) as ranker:
                     slate, trace.notes = await ranker.observed(request, query, candidates, context, trace.observer)
         except LostError as lost:
             self._note(str(lost), lost.cause, context)
@@ -127,12 +127,12 @@ class ServedStages:
         self, query: Query, candidates: Candidates, items: NDArray[np.int32], context: RequestContext
     ) -> list[Story]:
         """Ask the sources what carried ``items``, which are among ``candidates``."""
-        async with asyncio.timeout(self._left(1.0, context)):
+        async with asyncio.timeout(self._left(1.0)):
             return await self._retriever.stage.stories(query, candidates, items, context)
 
     async def source_ranks(self, query: Query, code: int, context: RequestContext) -> dict[str, int]:
         """Ask every source for an item's place among all that are open to the viewer."""
-        async with asyncio.timeout(self._left(1.0, context)):
+        async with asyncio.timeout(self._left(1.0)):
             return await self._retriever.stage.source_ranks(query, code, context)
 
     @property
@@ -146,10 +146,9 @@ class ServedStages:
         [slate] = await asyncio.to_thread(select, self._model, [request], [ranked], [context])
         return slate
 
-    def _left(self, share: float, context: RequestContext) -> float:
+    def _left(self, share: float) -> float:
         """Return the seconds until a share of the request's time is over."""
-        due = self._began + share * (context.deadline - self._began)
-        return max(0.0, (due - self._clock()) / 1e6)
+        return max(0.0, self._began + share * self._seconds - time.monotonic())
 
     def _note(self, reason: str, error: BaseException, context: RequestContext) -> None:
         self.degraded.append(reason)
