@@ -13,7 +13,7 @@ UV := $(shell command -v uv 2>/dev/null)
 MAKE_VENV = $(if $(UV),$(UV) venv --quiet --allow-existing --python $(PYTHON),$(PYTHON) -m venv) $(VENV)
 PIP_INSTALL = $(if $(UV),$(UV) pip install --quiet --python $(BIN)/python,$(BIN)/pip install --quiet --disable-pip-version-check)
 
-.PHONY: help install demo test soak check bench clean
+.PHONY: help install demo test variant soak check bench clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -35,6 +35,9 @@ demo: $(RUN_STAMP)  ## simulate, sweep, train, serve and ask; ARGS=--once stops 
 
 test: $(STAMP)  ## run every test, two files at a time; WORKERS=0 runs them one by one
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+
+variant: $(STAMP)  ## test one variant alone, in seconds: make variant NAME=gated
+	$(BIN)/pytest tests/contract --variant $(or $(NAME),$(error name it: make variant NAME=gated)) $(ARGS)
 
 soak: $(STAMP)  ## run the tests that take too long for every change
 	$(BIN)/pytest -m soak --timeout 1800 $(ARGS)

@@ -18,6 +18,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 from numpy.typing import NDArray
 
 from clusters.redis_server import running
@@ -49,6 +50,10 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 # Tensors here are small: a second thread gains nothing, and on a busy machine the two wait for each other.
 torch.set_num_threads(1)
+
+# How long an example takes, or the drawing of one, says how busy the machine is and nothing of what is tested.
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
 
 
 @pytest.fixture(scope="session")
@@ -183,14 +188,14 @@ def pools() -> type[Pools]:
 @pytest.fixture(scope="session")
 def small_world(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     """A simulated world of 300 viewers and 300 items over two weeks."""
-    settings = SimulateConfig(viewers=300, items=300, days=14, seed=3)
-    return simulate_dataset(settings, tmp_path_factory.mktemp("world") / "dataset")
+    config = SimulateConfig(viewers=300, items=300, days=14, seed=3)
+    return simulate_dataset(config, tmp_path_factory.mktemp("world") / "dataset")
 
 
 @pytest.fixture(scope="session")
 def small_bundle(small_world: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """A bundle trained on the small world, every stage included; the viewers' histories lie beside it."""
-    settings = {
+    recipe = {
         "sources": [
             {"name": "attention", "train": {"epochs": 1}, "target_attention": True},
             "covisitation",
@@ -202,7 +207,7 @@ def small_bundle(small_world: Dataset, tmp_path_factory: pytest.TempPathFactory)
     }
     manifest = small_world.manifest
     bundle = Bundle.save(
-        fit_model(small_world, from_dict(Recipe, settings), upto="all"),
+        fit_model(small_world, from_dict(Recipe, recipe), upto="all"),
         tmp_path_factory.mktemp("bundle") / "small",
         data_hash=manifest.content_hash,
         data=small_world.title,
@@ -268,7 +273,7 @@ def small_sweep(small_world: Dataset, tmp_path_factory: pytest.TempPathFactory) 
 
     out = tmp_path_factory.mktemp("tune") / "sweep"
     assert small_world.path
-    settings = {"trials": 4, "epochs": 3, "tracking": {"mode": "offline"}}
+    sweep = {"trials": 4, "epochs": 3, "tracking": {"mode": "offline"}}
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("WANDB_API_KEY", raising=False)
-        return run_sweep(from_dict(SweepConfig, settings), small_world.path, out), out
+        return run_sweep(from_dict(SweepConfig, sweep), small_world.path, out), out

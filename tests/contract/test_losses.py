@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from costs import LINEAR, TensorCost, grown, tensor_cost
 from foveate.attention.base import match
 from foveate.core.config import from_dict, to_dict
 from foveate.encoder.embedding.lookup import WholeTable
@@ -168,3 +169,22 @@ def test_gbce_lies_between_bce_and_true_probabilities() -> None:
 def _asked() -> tuple[Tensor, Tensor, WholeTable, object]:
     user_TD, item_ID = sides()
     return user_TD, TARGETS, WholeTable(item_ID), match
+
+
+def cost(config: LossConfig, rows: int, items: int) -> TensorCost:
+    """What one step takes, the way back included."""
+    loss, target_T = config.build(torch.ones(items), 32), torch.zeros(rows, dtype=torch.long)
+
+    def work() -> None:
+        user_TD, item_ID = (torch.randn(n, 2 * D, requires_grad=True) for n in (rows, items))
+        loss(user_TD, target_T, WholeTable(item_ID), match).backward()
+
+    return tensor_cost(work)
+
+
+def test_work_grows_with_rows_and_with_items(config: LossConfig) -> None:
+    small = cost(config, 64, 128)
+    for large in (cost(config, 256, 128), cost(config, 64, 512)):
+        found = grown(small, large)
+        assert max(found["allocated"], found["flops"]) < LINEAR
+        assert found["operations"] < 1.5, "a loop over rows or items"

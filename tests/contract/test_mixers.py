@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from costs import LINEAR, TensorCost, grown, tensor_cost
 from foveate.attention.base import Mixer, MixerConfig, SequenceContext
 from foveate.attention.convolutional import Convolutional
 from foveate.attention.filtered import running_mean
@@ -260,3 +261,57 @@ def test_one_head_of_many_is_the_single_head_kind() -> None:
     single, many = SelfAttention().build(D, L), MultiHead(heads=1).build(D, L)
     many.load_state_dict(single.state_dict())
     torch.testing.assert_close(many(vectors(), full())[0], single(vectors(), full())[0])
+
+
+def cost(config: MixerConfig, length: int, width: int) -> TensorCost:
+    """What it takes to mix two histories, one of them padded, and to learn from them."""
+    built, valid_BL = config.build(width, length), torch.ones(2, length, dtype=torch.bool)
+    valid_BL[0, : length // 3] = False
+
+    def work() -> None:
+        y_BLD, _ = built(torch.randn(2, length, width, requires_grad=True), context(valid_BL))
+        y_BLD.sum().backward()
+
+    return tensor_cost(work)
+
+
+def width_times_pairs(config: MixerConfig) -> float:
+    """How many times as much the width takes up in a history of four times the length: 4 where no pair has it."""
+    took = {(length, width): cost(config, length, width).allocated for length in (64, 256) for width in (16, 64)}
+    return (took[256, 64] - took[256, 16]) / (took[64, 64] - took[64, 16])
+
+
+def test_a_pair_of_events_may_have_a_weight_and_never_a_vector(config: MixerConfig) -> None:
+    assert width_times_pairs(config) < LINEAR
+
+
+def test_work_grows_at_most_with_the_pairs_of_events(config: MixerConfig) -> None:
+    found = grown(cost(config, 64, 16), cost(config, 256, 16))
+    assert max(found["allocated"], found["flops"]) < 4 * LINEAR
+    assert found["operations"] < LINEAR, "a loop over all pairs"
+
+
+class EveryPair(Mixer):
+    """Holds a vector of each pair of events."""
+
+    def forward(self, x_BLD: Tensor, context: SequenceContext) -> tuple[Tensor, Tensor | None]:
+        length = x_BLD.shape[1]
+        pairs_BLLD = x_BLD[:, :, None] * x_BLD[:, None]
+        return (pairs_BLLD * torch.ones(length, length).tril()[None, :, :, None]).sum(dim=2), None
+
+
+class OneByOne(Mixer):
+    """Holds what one event reads at a time, which takes as long."""
+
+    def forward(self, x_BLD: Tensor, context: SequenceContext) -> tuple[Tensor, Tensor | None]:
+        rows = [(x_BLD[:, : end + 1] * x_BLD[:, end : end + 1]).sum(dim=1) for end in range(x_BLD.shape[1])]
+        return torch.stack(rows, dim=1), None
+
+
+@pytest.mark.parametrize("kind", [EveryPair, OneByOne])
+def test_a_vector_of_each_pair_is_noticed(kind: type[Mixer]) -> None:
+    class Wasteful(MixerConfig):
+        def build(self, width: int, max_len: int) -> Mixer:
+            return kind()
+
+    assert width_times_pairs(Wasteful()) > LINEAR

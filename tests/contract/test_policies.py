@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from costs import LINEAR, PythonCost, grown, python_cost
 from foveate.core.config import from_dict
 from foveate.slate.base import SlatePolicy
 from foveate.slate.constraints import UNCONSTRAINED, Constraints, broken
@@ -172,3 +173,17 @@ def test_a_crowded_pool_is_filled_without_a_search_that_grows_without_bound(poli
     pool = pools.random(np.random.default_rng(8), 1000, 40, 3)
     known = dataclasses.replace(pool, channel=np.maximum(pool.channel, 0), category=np.maximum(pool.category, 0))
     assert len(policy.select(known, 50, Constraints(1, 13), seed=0).chosen) == 39
+
+
+@by_name
+def test_work_grows_with_candidates_and_with_places(policy: SlatePolicy, pools: Any) -> None:
+    def cost(candidates: int, size: int) -> PythonCost:
+        pool = pools.random(np.random.default_rng(4), candidates, 40, 4, tags=4)
+        return python_cost(lambda: policy.select(pool, size, Constraints(3, 5, ()), seed=3))
+
+    small = cost(400, 10)
+    more = grown(small, cost(1600, 10))
+    assert more["peak"] < LINEAR, "memory for every pair of candidates"
+    assert more["calls"] < 1.5, "a loop over candidates"
+    longer = grown(small, cost(400, 40))
+    assert max(longer["peak"], longer["calls"]) < LINEAR

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from costs import LINEAR, TensorCost, grown, tensor_cost
 from foveate.attention.base import Matcher, ScorerConfig
 from foveate.attention.mixture_of_logits import MixtureOfLogits
 from foveate.attention.top import NOBODY, best
@@ -234,3 +235,22 @@ def test_dot_product_is_the_dot_product() -> None:
     user_BD, item_ND = sides()
     expected = (user_BD[:, None] * item_ND).sum(dim=-1)
     torch.testing.assert_close(ScorerConfig.variants["dot_product"]().build(D)(user_BD, item_ND), expected)
+
+
+def cost(config: ScorerConfig | HeadConfig, viewers: int, items: int) -> TensorCost:
+    """What it takes to score every pair, and to learn from that."""
+    built = config.build(2 * D)
+
+    def work() -> None:
+        scores = built(torch.randn(viewers, 2 * D, requires_grad=True), torch.randn(items, 2 * D, requires_grad=True))
+        scores.sum().backward()
+
+    return tensor_cost(work)
+
+
+def test_work_grows_with_viewers_and_with_items(config: ScorerConfig | HeadConfig) -> None:
+    small = cost(config, 32, 64)
+    for large in (cost(config, 128, 64), cost(config, 32, 256)):
+        found = grown(small, large)
+        assert max(found["allocated"], found["flops"]) < LINEAR
+        assert found["operations"] < 1.5, "a loop over viewers or items"

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
+from costs import LINEAR, grown, python_cost, tensor_cost
 from foveate.core.config import from_dict, to_dict
-from foveate.core.messages import Query
+from foveate.core.messages import NO_TIME, Query
+from foveate.data.catalog import Catalog
+from foveate.data.events import Histories
+from foveate.data.fitting import FitContext
+from foveate.data.schema import ITEM_ID, ITEMS
 from foveate.encoder.model import EncoderConfig
 from foveate.encoder.training.settings import TrainConfig
 from foveate.retrieval.base import CandidateSource, SourceConfig
@@ -250,3 +257,64 @@ def test_a_look_is_a_share_of_each_item_that_is_read(source: CandidateSource, qu
         if shares is not None:
             assert shares.shape == source.read(query).shape
             assert not len(shares) or abs(shares.sum() - 1) < 1e-4
+
+
+class Crowd:
+    """Viewers who each watched so many items at random."""
+
+    def __init__(self, viewers: int, items: int, length: int) -> None:
+        rng = np.random.default_rng(0)
+        walks = [rng.choice(items, length, replace=False).astype(np.int32) for _ in range(viewers)]
+        frame = pl.DataFrame({ITEM_ID: [f"v{code}" for code in range(items)]})
+        blanks = [pl.lit(None, dtype=dtype).alias(name) for name, dtype in ITEMS.items() if name != ITEM_ID]
+        self.context = FitContext(Histories.of(walks, items), Catalog(frame.with_columns(blanks)), NO_TIME, seed=0)
+        self.walks = walks
+
+    def queries(self, count: int) -> list[Query]:
+        return [
+            Query(
+                user_id="someone",
+                items=walk,
+                times=np.full(len(walk), NO_TIME),
+                kinds=np.zeros(len(walk), dtype=np.int8),
+                values=np.ones(len(walk), dtype=np.float32),
+                positives=np.ones(len(walk), dtype=bool),
+                exclude=np.unique(walk),
+                now=NO_TIME,
+            )
+            for walk in self.walks[:count]
+        ]
+
+
+def quick(config: SourceConfig) -> SourceConfig:
+    """The same, but what is trained by epochs is trained for one."""
+    train = getattr(config, "train", None)
+    return dataclasses.replace(config, train=dataclasses.replace(train, epochs=1)) if train else config  # type: ignore[call-arg]
+
+
+def growths(small: Callable[[], object], large: Callable[[], object]) -> tuple[float, float]:
+    """How many times as much memory and as many calls the larger work takes, of NumPy's and PyTorch's the worst."""
+    tensors, arrays = (grown(cost(small), cost(large)) for cost in (tensor_cost, python_cost))
+    memory = max(tensors.get("allocated", 0), tensors.get("flops", 0), arrays["peak"])
+    return memory, max(tensors.get("operations", 0), arrays["calls"])
+
+
+def test_work_of_a_request_grows_with_queries_items_and_history(config: SourceConfig) -> None:
+    def asking(queries: int, items: int, length: int) -> Callable[[], object]:
+        crowd = Crowd(60, items, length)
+        source, asked = quick(config).fit(crowd.context), crowd.queries(queries)
+        return lambda: source.retrieve(asked, 10)
+
+    small = asking(8, 300, 20)
+    for large in (asking(32, 300, 20), asking(8, 1200, 20), asking(8, 300, 80)):
+        memory, calls = growths(small, large)
+        assert max(memory, calls) < LINEAR
+
+
+def test_work_of_fitting_grows_with_viewers(config: SourceConfig) -> None:
+    def fitting(viewers: int) -> Callable[[], object]:
+        context = Crowd(viewers, 100, 8).context
+        return lambda: quick(config).fit(context)
+
+    memory, calls = growths(fitting(40), fitting(160))
+    assert max(memory, calls) < LINEAR
