@@ -12,7 +12,7 @@ from clusters.story import Story
 from foveate.bundle import Bundle
 from foveate.data.dataset import Dataset
 
-pytestmark = [pytest.mark.cluster, pytest.mark.slow]
+pytestmark = [pytest.mark.cluster, pytest.mark.soak]
 
 
 def test_a_sweep_ends_and_no_request_fails_while_nodes_and_the_gcs_are_lost(

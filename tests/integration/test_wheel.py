@@ -13,7 +13,7 @@ import pytest
 
 
 @pytest.mark.cluster
-@pytest.mark.slow
+@pytest.mark.soak
 def test_the_wheel_alone_runs_the_demo_in_an_empty_folder(repository: Path, tmp_path: Path) -> None:
     wheels, home, work = tmp_path / "wheels", tmp_path / "venv", tmp_path / "work"
     build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(wheels), str(repository)]

@@ -19,6 +19,7 @@ from foveate.state.sqlite.impressions import SqliteImpressions, impression_id
 from foveate_serve.config import ServeConfig
 from foveate_serve.ingress import Ingress
 from foveate_serve.names import BUNDLE_KEY
+from loop_time import pass_time
 
 
 class Never:
@@ -31,6 +32,8 @@ class Never:
         return Never()
 
     def __await__(self) -> Generator[Any, None, Any]:
+        # The time of the whole request passes as soon as they are waited for.
+        pass_time(100)
         return asyncio.Event().wait().__await__()
 
     def cancel(self) -> None:
@@ -60,10 +63,10 @@ def test_stages_that_never_answer_make_no_answer_late(small_bundle: Bundle, tmp_
     stages = [cast("DeploymentHandle[Any]", Never()) for _ in range(2)]
 
     async def ask() -> Slate:
-        made = Ingress(to_dict(ServeConfig(deadline_ms=2_000)), str(state), *stages)
+        made = Ingress(to_dict(ServeConfig(deadline_ms=60_000)), str(state), *stages)
         await made.reconfigure({BUNDLE_KEY: str(small_bundle.path)})
         # Without a deadline of their own the stages would be waited for as long as this.
-        async with asyncio.timeout(120):
+        async with asyncio.timeout(150):
             slate, _, _ = await made.recommend(RecommendRequest("u00017", k=5))
         return slate
 

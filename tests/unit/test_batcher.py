@@ -17,11 +17,12 @@ class Work:
 
     def __init__(self) -> None:
         self.sizes: list[int] = []
-        self.go = threading.Event()
+        self.begun, self.go = threading.Event(), threading.Event()
         self.go.set()
 
     def __call__(self, calls: Sequence[int]) -> list[int]:
-        self.go.wait(5)
+        self.begun.set()
+        self.go.wait()
         self.sizes.append(len(calls))
         if 13 in calls:
             raise ValueError("13")
@@ -35,7 +36,7 @@ def test_an_idle_batcher_starts_at_once_and_a_busy_one_gathers() -> None:
         batcher: Batcher[int, int] = Batcher("t", work, 4)
         work.go.clear()
         calls = [asyncio.ensure_future(batcher.ask(n)) for n in range(8)]
-        await asyncio.sleep(0.05)
+        assert await asyncio.to_thread(work.begun.wait, 60)
         work.go.set()
         return list(await asyncio.gather(*calls))
 
@@ -51,10 +52,10 @@ def test_what_comes_while_another_batcher_has_the_thread_is_answered_together() 
         busy, other = Batcher("a", first, 8, thread), Batcher("b", second, 8, thread)
         first.go.clear()
         calls = [asyncio.ensure_future(busy.ask(0))]
-        await asyncio.sleep(0.05)
+        assert await asyncio.to_thread(first.begun.wait, 60)
         for number in range(1, 4):
             calls.append(asyncio.ensure_future(other.ask(number)))
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0)
         first.go.set()
         return list(await asyncio.gather(*calls))
 
@@ -79,7 +80,7 @@ def test_a_call_that_was_given_up_is_not_worked_on() -> None:
         batcher: Batcher[int, int] = Batcher("t", work, 1)
         work.go.clear()
         first, second, third = (asyncio.ensure_future(batcher.ask(n)) for n in (1, 2, 3))
-        await asyncio.sleep(0.05)
+        assert await asyncio.to_thread(work.begun.wait, 60)
         second.cancel()
         await asyncio.sleep(0)
         work.go.set()

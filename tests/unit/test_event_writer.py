@@ -11,6 +11,7 @@ import pytest
 from foveate.core.errors import StateError
 from foveate.state.base import ViewerEvent
 from foveate_serve.stages.event_writer import EventWriter
+from loop_time import pass_time
 
 EVENT = ViewerEvent("u", "i", "like")
 
@@ -19,10 +20,11 @@ class Store:
     """Keeps events when it is let go."""
 
     def __init__(self) -> None:
-        self.go = threading.Event()
+        self.begun, self.go = threading.Event(), threading.Event()
         self.kept = 0
 
     def append(self, events: Sequence[ViewerEvent]) -> int:
+        self.begun.set()
         self.go.wait()
         self.kept += len(events)
         return len(events)
@@ -31,11 +33,13 @@ class Store:
 def test_a_store_that_cannot_be_written_holds_events_up_for_their_deadline_alone() -> None:
     async def run() -> None:
         store = Store()
-        writer = EventWriter(store, threads=1, deadline_s=0.2)  # type: ignore[arg-type] # all that it asks for
+        writer = EventWriter(store, threads=1, deadline_s=60)  # type: ignore[arg-type] # all that it asks for
         try:
             begun = asyncio.create_task(writer.append([EVENT]))
-            await asyncio.sleep(0.05)
+            assert await asyncio.to_thread(store.begun.wait, 60)
             waits = asyncio.create_task(writer.append([EVENT]))
+            await asyncio.sleep(0)
+            pass_time(61)
             with pytest.raises(StateError, match="may be kept"):
                 await begun
             with pytest.raises(StateError, match="nothing was kept"):

@@ -13,6 +13,7 @@ from foveate.recommend.pipeline import make_context
 from foveate.state.base import ServedRequest
 from foveate.state.sqlite.impressions import SqliteImpressions
 from foveate_serve.stages.writer import ImpressionWriter
+from loop_time import pass_time
 
 
 def served(number: int) -> ServedRequest:
@@ -43,10 +44,11 @@ def test_what_comes_within_a_moment_is_written_at_once_and_nothing_is_left_at_th
         async with writer.running():
             for number in range(20):
                 writer.add(served(number))
-                await asyncio.sleep(0.001)
+                await asyncio.sleep(0)
+            pass_time(61)
 
     with Counting(tmp_path / "state.sqlite") as kept:
-        asyncio.run(serve(ImpressionWriter(kept, gather_s=0.5)))
+        asyncio.run(serve(ImpressionWriter(kept, gather_s=60)))
         assert kept.sizes == (20,)
         assert kept.request_ids() == [f"r{number:03}" for number in reversed(range(20))]
 

@@ -104,8 +104,9 @@ def test_where_no_replica_comes_to_hold_it_the_deadline_ends_the_asking(
     async def wait(seconds: float) -> None:
         waited.append(seconds)
 
-    # The time passes while it waits to ask again, four minutes each: the stages have all that a slow machine needs.
-    monkeypatch.setattr("foveate_serve.ingress.monotonic", lambda: time.monotonic() + len(waited) * 240)
+    # Time passes while it waits to ask again, four minutes each, and never else: no machine is too slow for the stages.
+    began = time.monotonic()
+    monkeypatch.setattr("foveate_serve.ingress.monotonic", lambda: began + len(waited) * 240)
     monkeypatch.setattr("foveate_serve.ingress.asyncio.sleep", wait)
     with pytest.raises(BundleNotHeldError, match="no bundle is held by every replica yet"):
         asyncio.run(made.recommend(REQUEST))

@@ -67,18 +67,25 @@ def test_where_no_one_watches_news_are_lines(capsys: pytest.CaptureFixture[str])
     assert capsys.readouterr().err == "  fitting [attention]\n  epoch 1: loss 2.0\n"
 
 
+def drawn(shown: io.StringIO, start: int, text: str) -> str:
+    """Wait until a text, and something after it, was drawn; return all that was since ``start``."""
+    give_up = time.monotonic() + 120
+    while not (found := shown.getvalue()[start:]).rpartition(text)[2] or text not in found:
+        assert time.monotonic() < give_up, found
+        time.sleep(0.02)
+    return found
+
+
 def test_on_a_terminal_a_bar_follows_the_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     shown = io.StringIO()
     monkeypatch.setattr(common, "news", Console(file=shown, force_terminal=True, width=100))
     with common.telling() as say:
         say("epoch 1: loss 2.0 [attention]")
         say.step(1, 2)
-        time.sleep(0.25)
-        half = shown.getvalue()
+        half = drawn(shown, 0, "50%")
         say.step(2, 2)
         say("ranker")
-        time.sleep(0.25)
-        later = shown.getvalue()[len(half) :]
+        later = drawn(shown, len(half), "ranker")
     assert "epoch 1: loss 2.0 [attention]" in half
     assert "50%" in half
     assert "ranker" in later

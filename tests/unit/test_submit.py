@@ -62,7 +62,14 @@ def test_a_checkout_travels_as_its_wheel_and_tells_its_commit(tmp_path: Path) ->
     with zipfile.ZipFile(wheel.packed(tmp_path)) as there:
         names = set(there.namelist())
         packages = {name.split("/")[0] for name in names if name.endswith(".py")}
-        assert packages == {"foveate", "foveate_cli", "foveate_cluster", "foveate_serve", "foveate_tune"}
+        assert packages == {
+            "foveate",
+            "foveate_cli",
+            "foveate_cluster",
+            "foveate_serve",
+            "foveate_capacity",
+            "foveate_tune",
+        }
         assert {"foveate_cli/__main__.py", "foveate_tune/report/page.html"} < names
         assert not [name for name in names if "test" in name or name.startswith("infra")]
         at = commit()
