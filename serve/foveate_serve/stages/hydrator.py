@@ -17,9 +17,12 @@ from foveate_serve.telemetry import Sight, names
 
 Call = tuple[Model, RecommendRequest, RequestContext]
 
-LATE_S: Final = 0.05
-"""Seconds of one read after which the requests behind it are read beside it, in another thread."""
-_SPARE: Final = 7
+LATE_S: Final = 0.25
+"""Seconds of one read after which the requests behind it are read beside it, in another thread.
+
+A busy server reads for a tenth of a second: threads beside each other would then only wait for the interpreter.
+"""
+_SPARE: Final = 3
 """How many reads that late are waited for; requests then wait as well, each until its share of the deadline is over."""
 
 
