@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 from urllib.parse import unquote, urlsplit
 
 import redis
@@ -21,6 +21,7 @@ from redis.credentials import CredentialProvider
 from redis.retry import Retry
 
 from foveate.core.errors import ConfigError, StateError
+from foveate.state.base import utc_micros
 from foveate.state.config import StoreConfig, read_settings
 
 _REST_SECONDS: Final = 0.5
@@ -123,6 +124,37 @@ class Server:
             raise StateError(f"state '{self.address}' cannot be used ({_line(error)}): {remedy}") from error
         except redis.RedisError as error:
             raise StateError(f"state '{self.address}' cannot be used: {_line(error)}") from error
+
+
+class RedisStore:
+    """A store on a Redis server. Nothing is asked of the server before the first call.
+
+    Parameters
+    ----------
+    address
+        As above.
+    clock
+        Says when something arrives, UTC microseconds.
+
+    Raises
+    ------
+    ConfigError
+        The address cannot be read.
+    """
+
+    def __init__(self, address: str, *, clock: Callable[[], int] = utc_micros) -> None:
+        self._server = Server(address)
+        self._clock = clock
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._server.close()
 
 
 def shown(address: str) -> str:

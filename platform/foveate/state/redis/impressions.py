@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from foveate.core.errors import NotFoundError
 from foveate.state.base import ServedRequest, utc_micros
 from foveate.state.record import pack, unpack
-from foveate.state.redis.connection import Server
+from foveate.state.redis.connection import RedisStore
 
 _REQUEST: Final = "request"
 _REQUESTS: Final = "requests"
@@ -38,36 +38,12 @@ redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', '(' .. oldest)
 """
 
 
-class RedisImpressions:
-    """An :class:`~foveate.state.base.ImpressionStore` on a Redis server.
-
-    Parameters
-    ----------
-    address
-        See :mod:`foveate.state.redis.connection`.
-    clock
-        Says when a request is kept, UTC microseconds.
-
-    Raises
-    ------
-    ConfigError
-        The address cannot be read.
-    """
+class RedisImpressions(RedisStore):
+    """An :class:`~foveate.state.base.ImpressionStore` on a Redis server; parameters and errors as its base has them."""
 
     def __init__(self, address: str, *, clock: Callable[[], int] = utc_micros) -> None:
-        self._server = Server(address)
+        super().__init__(address, clock=clock)
         self._write = self._server.script(_WRITE)
-        self._clock = clock
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._server.close()
 
     def write(self, served: Sequence[ServedRequest]) -> None:
         """Keep served slates, all or none; one that is already kept stays as it is.

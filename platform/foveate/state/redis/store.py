@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import polars as pl
 
@@ -22,7 +22,7 @@ from foveate.core.messages import NO_TIME, ViewerHistory
 from foveate.state.base import KeptEvent, ViewerEvent, utc_micros
 from foveate.state.event_checks import check_events, check_kinds
 from foveate.state.history import history_of
-from foveate.state.redis.connection import Server
+from foveate.state.redis.connection import RedisStore
 from foveate.state.redis.schema import ADD, EVENTS, IDS, check_version, upgrade, viewers
 from foveate.state.sqlite.event_table import event_rows
 
@@ -37,40 +37,17 @@ _LARGEST: Final = 500
 """Events of one script when many are copied: the server does nothing else meanwhile."""
 
 
-class RedisState:
-    """A :class:`~foveate.state.base.ViewerStore` on a Redis server.
+class RedisState(RedisStore):
+    """A :class:`~foveate.state.base.ViewerStore` on a Redis server; parameters and errors as its base has them.
 
-    An ``event_id`` is remembered for as long as its event is kept. Nothing is asked of the server before the first
-    call, and after it was away the next call finds it again.
-
-    Parameters
-    ----------
-    address
-        See :mod:`foveate.state.redis.connection`.
-    clock
-        Gives ``received_at``, UTC microseconds.
-
-    Raises
-    ------
-    ConfigError
-        The address cannot be read.
+    An ``event_id`` is remembered for as long as its event is kept. After the server was away the next call finds it
+    again.
     """
 
     def __init__(self, address: str, *, clock: Callable[[], int] = utc_micros) -> None:
-        self._server = Server(address)
+        super().__init__(address, clock=clock)
         self._add = self._server.script(ADD)
         self._checked = False
-        self._clock = clock
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._server.close()
 
     def check(self) -> None:
         """See that the server answers; raises StateError where it does not."""

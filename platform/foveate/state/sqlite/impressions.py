@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from foveate.core.errors import NotFoundError
-from foveate.state.base import ServedRequest, utc_micros
+from foveate.state.base import ServedRequest
 from foveate.state.record import pack, unpack
+from foveate.state.sqlite.base import SqliteStore
 from foveate.state.sqlite.config import FileConfig
-from foveate.state.sqlite.database import Database
-from foveate.state.sqlite.group_commit import GroupCommit
 from foveate.state.sqlite.retention import Retention, move_export
 
 _INSERT: Final = (
@@ -26,54 +25,19 @@ _DROP: Final = (
 )
 
 
-class SqliteImpressions:
-    """An :class:`~foveate.state.base.ImpressionSink` kept in one file that several processes may share.
+class SqliteImpressions(SqliteStore):
+    """An :class:`~foveate.state.base.ImpressionSink` kept in a file; parameters and errors as its base has them.
 
     Beside the slates it remembers in which folder each bundle lay when it was served, so that a replay finds it. What
     is written survives the process, not a power cut: no viewer was told that it is kept.
-
-    Parameters
-    ----------
-    path
-        The file, made if it is absent and ``create`` is set.
-    lazy
-        Whether a file that cannot be opened now may be opened by a later call.
-    config
-        For how long records are kept.
-    clock
-        Says when a request is kept, UTC microseconds.
-
-    Raises
-    ------
-    StateError
-        The file cannot be used.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        *,
-        create: bool = True,
-        lazy: bool = False,
-        config: FileConfig | None = None,
-        clock: Callable[[], int] = utc_micros,
-    ) -> None:
-        config = replace(config or FileConfig(), synchronous="normal")
-        self._database = Database(path, create=create, lazy=lazy, config=config)
-        self._clock = clock
-        retention = Retention(self._database, config.impressions_days, _drop_old, "requests", clock)
-        self._writer = GroupCommit(self._database, retention.run)
+    def _adapted(self, config: FileConfig) -> FileConfig:
+        return replace(config, synchronous="normal")
 
-    def __enter__(self) -> SqliteImpressions:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Write what waits, and close the file."""
-        self._writer.close()
-        self._database.close()
+    def _retention(self) -> Retention:
+        days = self._database.config.impressions_days
+        return Retention(self._database, days, _drop_old, "requests", self._clock)
 
     def write(self, served: Sequence[ServedRequest]) -> None:
         """Keep served slates, all or none; one that is already kept stays as it is.

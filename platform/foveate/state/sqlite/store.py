@@ -6,8 +6,7 @@ included.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import polars as pl
@@ -15,14 +14,12 @@ import polars as pl
 from foveate.core.errors import NotFoundError
 from foveate.core.grouped import in_parts
 from foveate.core.messages import ViewerHistory
-from foveate.state.base import KeptEvent, ViewerEvent, utc_micros
+from foveate.state.base import KeptEvent, ViewerEvent
 from foveate.state.event_checks import check_events, check_kinds
 from foveate.state.history import history_of
-from foveate.state.sqlite.config import FileConfig
-from foveate.state.sqlite.database import Database
+from foveate.state.sqlite.base import SqliteStore
 from foveate.state.sqlite.event_table import event_rows
 from foveate.state.sqlite.events import INSERTED, drop_old, fill, insert, keep, not_dropped, row_of
-from foveate.state.sqlite.group_commit import GroupCommit
 from foveate.state.sqlite.retention import Retention, move_export
 
 _READ = (
@@ -39,51 +36,11 @@ _PAGE = 5_000
 _LATEST = (1 << 63) - 1
 
 
-class SqliteState:
-    """A :class:`~foveate.state.base.ViewerState` kept in one file that several processes may share.
+class SqliteState(SqliteStore):
+    """A :class:`~foveate.state.base.ViewerState` kept in a file; parameters and errors as its base has them."""
 
-    Parameters
-    ----------
-    path
-        The file, made if it is absent and ``create`` is set.
-    lazy
-        Whether a file that cannot be opened now may be opened by a later call.
-    config
-        How long histories are, for how long events are kept, and how safe they are once they are acknowledged.
-    clock
-        Gives ``received_at``, UTC microseconds.
-
-    Raises
-    ------
-    StateError
-        The file cannot be used.
-    """
-
-    def __init__(
-        self,
-        path: Path,
-        *,
-        create: bool = True,
-        lazy: bool = False,
-        config: FileConfig | None = None,
-        clock: Callable[[], int] = utc_micros,
-    ) -> None:
-        self._database = Database(path, create=create, lazy=lazy, config=config)
-        self._clock = clock
-        self._history, self._most = self._database.config.history, self._database.config.most
-        retention = Retention(self._database, self._database.config.events_days, drop_old, "events", clock)
-        self._writer = GroupCommit(self._database, retention.run)
-
-    def __enter__(self) -> SqliteState:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Write what waits, and close the file."""
-        self._writer.close()
-        self._database.close()
+    def _retention(self) -> Retention:
+        return Retention(self._database, self._database.config.events_days, drop_old, "events", self._clock)
 
     def prepare(self) -> None:
         """Do nothing: a file was brought up to date when it was opened."""
@@ -104,8 +61,10 @@ class SqliteState:
         StateError
             The file cannot be used.
         """
-        rows = self._database.rows(_READ, (user_id, _LATEST if version is None else version, self._history))
-        short = version is not None and len(rows) < self._history
+        rows = self._database.rows(
+            _READ, (user_id, _LATEST if version is None else version, self._database.config.history)
+        )
+        short = version is not None and len(rows) < self._database.config.history
         if short and self._database.rows("SELECT 1 FROM viewers WHERE user_id = ?", (user_id,)):
             path = f"'{self._database.path}'"
             raise NotFoundError(f"the history of '{user_id}' at version {version} is no longer kept in {path}")
@@ -132,7 +91,7 @@ class SqliteState:
         now = self._clock()
         check_events(events, now)
         rows = [row_of(event, now) for event in events]
-        return self._writer.run(lambda connection: insert(connection, rows, self._most)) if rows else 0
+        return self._writer.run(lambda connection: insert(connection, rows, self._database.config.most)) if rows else 0
 
     def import_events(self, events: pl.DataFrame | pl.LazyFrame, source: str = "") -> int:
         """Add a table of events, of each viewer the newest that a history holds. Returns how many were new.
@@ -150,11 +109,11 @@ class SqliteState:
             A needed column is missing.
         """
         # One more than is kept: so the store remembers that there were older ones.
-        frame = event_rows(events, source, self._most + 1)
+        frame = event_rows(events, source, self._database.config.most + 1)
         rows = frame.select(*INSERTED, pl.lit(self._clock()).alias("received_at")).iter_rows()
         with self._database.write() as connection:
             if connection.execute("SELECT 1 FROM events LIMIT 1").fetchone() is None:
-                return fill(connection, rows, self._most)
+                return fill(connection, rows, self._database.config.most)
         return sum(self._imported(part) for part in in_parts(rows, _PAGE))
 
     def imports(self) -> dict[str, int]:
@@ -208,7 +167,7 @@ class SqliteState:
         """
         check_kinds([one.event for one in events])
         with self._database.write() as connection:
-            return keep(connection, events, self._most)
+            return keep(connection, events, self._database.config.most)
 
     def move_export(self, name: str, version: int) -> None:
         """Say that an export has read all events up to a version: newer ones are not dropped before it has them."""
@@ -216,4 +175,4 @@ class SqliteState:
 
     def _imported(self, rows: Sequence[tuple[Any, ...]]) -> int:
         with self._database.write() as connection:
-            return insert(connection, not_dropped(connection, rows), self._most)
+            return insert(connection, not_dropped(connection, rows), self._database.config.most)
