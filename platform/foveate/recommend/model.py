@@ -24,6 +24,7 @@ from foveate.ranking.base import Ranker, score_each
 from foveate.recommend.recipe import Recipe
 from foveate.retrieval.base import CandidateSource
 from foveate.retrieval.merge import gather
+from foveate.retrieval.sparse import unit_rows
 from foveate.slate.inputs import LateInput, Selection, SlateInput
 from foveate.slate.orders.base import Listed
 
@@ -260,9 +261,4 @@ def _content_of(catalog: Catalog) -> sparse.csr_matrix:
     channels = sparse.csr_matrix((np.ones(len(rows)), (rows, channel[rows])), shape=shape)
     parts = [channels, *(m.astype(np.float64) for m in (catalog.categories, catalog.tags))]
     # Each kind of fact weighs the same, however many tags an item carries.
-    return _unit_rows(sparse.hstack([_unit_rows(part) for part in parts], format="csr"))
-
-
-def _unit_rows(matrix: sparse.csr_matrix) -> sparse.csr_matrix:
-    lengths = np.sqrt(np.asarray(matrix.multiply(matrix).sum(axis=1)).ravel())
-    return sparse.diags(np.divide(1.0, lengths, out=np.zeros_like(lengths), where=lengths > 0)).tocsr() @ matrix
+    return unit_rows(sparse.hstack([unit_rows(part) for part in parts], format="csr"))

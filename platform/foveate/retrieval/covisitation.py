@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from scipy import sparse
 
-from foveate.core.messages import Query
 from foveate.core.space import Choice, Space, Uniform
 from foveate.data.catalog import Catalog
 from foveate.data.events import Histories
@@ -87,7 +86,4 @@ class Covisitation(SourceConfig):
         return total
 
     def _source(self, follows_II: sparse.csr_matrix) -> Neighbours:
-        def read(queries: Sequence[Query], n_items: int) -> sparse.csr_matrix:
-            return query_weights(queries, n_items, decay=self.decay, last=self.last)
-
-        return Neighbours(self.name, follows_II, read)
+        return Neighbours(self.name, follows_II, partial(query_weights, decay=self.decay, last=self.last))

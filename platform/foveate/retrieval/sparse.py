@@ -64,6 +64,12 @@ def keep_strongest(matrix: sparse.csr_matrix, neighbours: int) -> sparse.csr_mat
     return sparse.csr_matrix((matrix.data[kept], matrix.indices[kept], offsets), shape=matrix.shape)
 
 
+def unit_rows(matrix: sparse.csr_matrix) -> sparse.csr_matrix:
+    """Return a matrix with its rows brought to length 1; rows of zeros stay."""
+    lengths = np.sqrt(np.asarray(matrix.multiply(matrix).sum(axis=1)).ravel())
+    return sparse.diags(np.divide(1.0, lengths, out=np.zeros_like(lengths), where=lengths > 0)).tocsr() @ matrix
+
+
 def to_arrays(matrix: sparse.csr_matrix) -> Arrays:
     """Return the parts of a CSR matrix."""
     return {

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from scipy import sparse
 
-from foveate.core.messages import Query
 from foveate.core.space import Choice, Space, Uniform
 from foveate.data.catalog import Catalog
 from foveate.data.events import Histories
 from foveate.retrieval.base import Arrays, FitContext, SourceConfig
 from foveate.retrieval.neighbours import Neighbours
-from foveate.retrieval.sparse import from_arrays, keep_strongest, query_weights
+from foveate.retrieval.sparse import from_arrays, keep_strongest, query_weights, unit_rows
 
 
 @dataclass(frozen=True)
@@ -84,10 +83,7 @@ class TransitionWalk(SourceConfig):
         return {"last": Choice((1, 2, 3)), "decay": Uniform(0.2, 0.9), "hop_decay": Uniform(0.05, 0.6)}
 
     def _source(self, reached_II: sparse.csr_matrix) -> Neighbours:
-        def read(queries: Sequence[Query], n_items: int) -> sparse.csr_matrix:
-            return query_weights(queries, n_items, decay=self.decay, last=self.last)
-
-        return Neighbours(self.name, reached_II, read)
+        return Neighbours(self.name, reached_II, partial(query_weights, decay=self.decay, last=self.last))
 
 
 def _transitions(histories: Histories) -> sparse.csr_matrix:
@@ -103,8 +99,6 @@ def _transitions(histories: Histories) -> sparse.csr_matrix:
 
 def _likeness(catalog: Catalog, pairs_II: sparse.csr_matrix) -> np.ndarray:
     """Return the cosine of the categories and tags of each pair that a matrix holds, in the order of its data."""
-    marks_IM = sparse.hstack([catalog.categories, catalog.tags]).astype(np.float64).tocsr()
-    norm_I = np.sqrt(np.maximum(marks_IM.multiply(marks_IM).sum(axis=1), 1.0))
-    unit_IM = (sparse.diags_array(1.0 / np.asarray(norm_I).ravel()) @ marks_IM).tocsr()
+    unit_IM = unit_rows(sparse.hstack([catalog.categories, catalog.tags]).astype(np.float64).tocsr())
     row = np.repeat(np.arange(pairs_II.shape[0]), np.diff(pairs_II.indptr))
     return np.asarray(unit_IM[row].multiply(unit_IM[pairs_II.indices]).sum(axis=1)).ravel()
