@@ -66,6 +66,7 @@ def sweep(
     """
     from foveate.api.places import temporary_folder  # noqa: PLC0415 - Ray and torch start slowly
     from foveate.api.reading import dataset_of  # noqa: PLC0415
+    from foveate.api.training import usual_settings  # noqa: PLC0415
     from foveate.core.config import from_dict, load_yaml  # noqa: PLC0415
     from foveate_tune.config import SweepConfig  # noqa: PLC0415
     from foveate_tune.run import run_sweep  # noqa: PLC0415
@@ -74,10 +75,8 @@ def sweep(
     if isinstance(config, (str, Path)):
         config = load_yaml(Path(config))
     if not isinstance(config, SweepConfig):
-        # A log without times cannot be cut by time.
-        usual = {} if dataset.manifest.first is not None else {"protocol": "leave-one-out"}
         given = dict(config or {})
-        config = from_dict(SweepConfig, {**given, "recipe": {**usual, **given.get("recipe", {})}})
+        config = from_dict(SweepConfig, {**given, "recipe": {**usual_settings(dataset), **given.get("recipe", {})}})
     place = temporary_folder() / "sweep" if out is None else out
     return run_sweep(config, dataset.path or Path(), place, address=address, progress=progress)
 

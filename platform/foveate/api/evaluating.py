@@ -8,10 +8,11 @@ from pathlib import Path
 import polars as pl
 
 from foveate.api.reading import Data, dataset_of
-from foveate.api.training import Progress, RecipeLike, recipe_of
+from foveate.api.training import RecipeLike, recipe_of
 from foveate.bundle import Bundle, verify
 from foveate.core.config import check_seed
 from foveate.core.errors import ConfigError
+from foveate.core.progress import Progress
 from foveate.core.tables import Tabular
 from foveate.data.split import Protocol
 from foveate.data.worker_group import Crew

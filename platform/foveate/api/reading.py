@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from foveate.api.places import temporary_folder
 from foveate.core.config import from_dict
 from foveate.core.errors import ConfigError, DataError
+from foveate.core.progress import Progress
 from foveate.data.dataset import MANIFEST, Dataset, open_dataset, verify_dataset
 from foveate.data.importing.run import import_dataset, import_tables
 from foveate.data.raw.files import plain_files
@@ -22,8 +23,6 @@ from foveate.storage.transfer import brought, is_address
 
 Data: TypeAlias = Any
 """A :class:`~foveate.data.dataset.Dataset`, or what :func:`read` makes one of."""
-
-Progress: TypeAlias = Callable[[str], None]
 
 
 def read(

@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 from foveate.api.answers import Absence, Explanation, ManyRecommendations, Recommendations
 from foveate.bundle import Bundle, verify
 from foveate.core.errors import RequestError
-from foveate.core.messages import Filters, PastEvent, RecommendRequest, RequestContext
+from foveate.core.messages import Filters, PastEvent, RecommendRequest, RequestContext, Slate
 from foveate.recommend.explain import LocalExplainStages, explain, why_not
-from foveate.recommend.pipeline import make_context, recommend
+from foveate.recommend.pipeline import make_context, recommend, recommend_many
 from foveate.releases.live import state_of
 from foveate.state.base import utc_micros
 from foveate.state.opening import StatePlace, open_viewers
@@ -161,7 +161,8 @@ class Recommender:
             now=now,
             seed=seed,
         )
-        return self._run(self._recommended(request))
+        context = self._context(request)
+        return self._answer(self._run(recommend(request, context, self._stages)), request, context)
 
     def recommend_many(
         self,
@@ -175,12 +176,10 @@ class Recommender:
         """Choose a slate for each of several viewers; parameters and errors as :meth:`recommend` has them."""
         if isinstance(user_ids, str):
             raise RequestError(f"user_ids: a list of ids is expected, got the text '{user_ids}'; ask recommend for one")
-        asked = [self._request(user_id, k, surface=surface, now=now, seed=seed) for user_id in user_ids]
-
-        async def all_of_them() -> tuple[Recommendations, ...]:
-            return tuple([await self._recommended(request) for request in asked])
-
-        return ManyRecommendations(self._run(all_of_them()))
+        requests = [self._request(user_id, k, surface=surface, now=now, seed=seed) for user_id in user_ids]
+        contexts = [self._context(request) for request in requests]
+        slates = recommend_many(self.bundle.model, self._viewers, requests, contexts)
+        return ManyRecommendations(tuple(map(self._answer, slates, requests, contexts)))
 
     def related(
         self, item_id: str, *, user_id: str = "", k: int | None = None, seed: int | None = None
@@ -214,9 +213,7 @@ class Recommender:
         answer = self._run(why_not(request, context, self._stages, self.bundle.model, item_id))
         return Absence(answer, context, self.bundle.manifest.simulated)
 
-    async def _recommended(self, request: RecommendRequest) -> Recommendations:
-        context = self._context(request)
-        slate = await recommend(request, context, self._stages)
+    def _answer(self, slate: Slate, request: RecommendRequest, context: RequestContext) -> Recommendations:
         return Recommendations(slate, request, context, self.bundle.manifest.simulated, self.bundle.model.catalog)
 
     def _request(self, user_id: str, k: int | None, *, now: datetime | int | None, **asked: Any) -> RecommendRequest:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -14,7 +14,9 @@ from foveate.api.reading import Data, dataset_of
 from foveate.bundle import Bundle, default_state, verify
 from foveate.core.config import from_dict, load_yaml
 from foveate.core.errors import ConfigError
+from foveate.core.progress import Progress
 from foveate.data.dataset import Dataset
+from foveate.data.split import allowed_protocols
 from foveate.data.worker_group import Crew
 from foveate.evaluation.validation import figures
 from foveate.ranking.growing import Grower
@@ -28,7 +30,6 @@ from foveate.storage.transfer import brought, is_address, making
 from foveate.training import Upto, fit
 
 RecipeLike: TypeAlias = Recipe | Mapping[str, Any] | str | Path | None
-Progress: TypeAlias = Callable[[str], None]
 
 
 def train(
@@ -114,8 +115,13 @@ def recipe_of(recipe: RecipeLike, dataset: Dataset) -> Recipe:
     settings = recipe or {}
     if not isinstance(settings, Mapping):
         raise ConfigError(f"recipe: settings by name or a path are expected, got {type(recipe).__name__}")
-    usual = {"protocol": "leave-one-out"} if dataset.manifest.first is None else {}
-    return from_dict(Recipe, {**usual, **settings})
+    return from_dict(Recipe, {**usual_settings(dataset), **settings})
+
+
+def usual_settings(dataset: Dataset) -> dict[str, Any]:
+    """Return what a recipe says for a dataset where nobody says otherwise: how a log without times is cut."""
+    protocols = allowed_protocols(dataset.manifest.first)
+    return {} if Recipe().protocol in protocols else {"protocol": protocols[0]}
 
 
 def check_places(out: Place, state: StatePlace | None) -> None:

@@ -5,7 +5,7 @@ Shapes: ``E`` events, ``T`` targets.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -15,12 +15,13 @@ from foveate.core import metrics
 from foveate.core.errors import DataError
 from foveate.core.messages import NO_TIME
 from foveate.core.metrics import Floats
+from foveate.core.progress import Progress
 from foveate.data.dataset import Dataset
 from foveate.data.events import Events
 from foveate.data.fitting import FitContext
 from foveate.data.importing.stream import read_events
-from foveate.data.split import Protocol, windows
-from foveate.evaluation.outcomes import by_source
+from foveate.data.split import Protocol, allowed_protocols, windows
+from foveate.evaluation.outcomes import PLACES, by_source
 from foveate.evaluation.panel import Panel, panel_of
 from foveate.recommend.recipe import Recipe
 from foveate.retrieval.base import SourceConfig
@@ -34,8 +35,6 @@ ENOUGH: Final = 0.9
 VIEWERS: Final = 2000
 """How many viewers are asked at most."""
 FOLLOWERS, POPULAR, DAYS = 10, 100, 7.0
-
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -124,8 +123,7 @@ def shortcuts(
     TrainingError
         The encoder cannot be trained on it.
     """
-    dated = dataset.manifest.first is not None
-    asked = protocols or (("leave-one-out", "time") if dated else ("leave-one-out",))
+    asked = protocols or allowed_protocols(dataset.manifest.first)
     recipe, catalog = Recipe(), dataset.catalog()
     events = read_events(dataset, catalog.items, recipe.signals, positive_kinds(dataset, recipe))
     configs = [
@@ -148,7 +146,6 @@ def shortcuts(
         panel = panel_of(stage, catalog, most=viewers, seed=seed)
         ranks = {type(config).name: _ranks(config, context, panel, progress) for config in configs}
         followers = _ranks(TransitionWalk(last=1, hops=1, similarity=0.0), context, panel, progress)
-        dated_here = stage.now != NO_TIME
         found.append(
             Shortcuts(
                 protocol=protocol,
@@ -157,8 +154,10 @@ def shortcuts(
                 repeated=_repeated(events),
                 tied=_tied(events),
                 predictable=float((followers < FOLLOWERS).mean()),
-                popular=float((ranks[RecentPopularity.name] < POPULAR).mean()) if dated_here else None,
-                ndcg={name: float(metrics.multi_ndcg_at(own, panel.offsets, 10).mean()) for name, own in ranks.items()},
+                popular=float((ranks[RecentPopularity.name] < POPULAR).mean()) if stage.now != NO_TIME else None,
+                ndcg={
+                    name: float(metrics.multi_ndcg_at(own, panel.offsets, PLACES).mean()) for name, own in ranks.items()
+                },
             )
         )
     return found

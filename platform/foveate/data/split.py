@@ -64,6 +64,11 @@ class SplitConfig:
             raise ConfigError("min_history must be 0 or more")
 
 
+def allowed_protocols(first: int | None) -> tuple[Protocol, ...]:
+    """Return the ways to cut a log whose first event has this time: one without times has an order alone."""
+    return ("leave-one-out",) if first is None else ("leave-one-out", "time")
+
+
 @dataclass(frozen=True)
 class Targets:
     """What each viewer liked next, oldest first, each item once and none that they had met before.

@@ -11,7 +11,7 @@ from foveate.core.config import to_dict
 from foveate.core.errors import ConfigError, TrainingError
 from foveate.data.dataset import Dataset, open_dataset
 from foveate.data.fitting import Headed
-from foveate.data.split import Protocol, Stage
+from foveate.data.split import Protocol, Stage, allowed_protocols
 from foveate.data.worker_group import Crew
 from foveate.evaluation.loaded import newest_stage, notes_on
 from foveate.evaluation.outcomes import LOGISTIC, CapCount, Outcomes, Subject, answer
@@ -120,7 +120,7 @@ def evaluate_folder(
 def _protocols(dataset: Dataset, bundle: Bundle | None) -> Sequence[Protocol]:
     if bundle is not None:
         return (bundle.model.recipe.protocol,)
-    return ("leave-one-out",) if dataset.manifest.first is None else ("leave-one-out", "time")
+    return allowed_protocols(dataset.manifest.first)
 
 
 @dataclass(frozen=True)
