@@ -24,7 +24,7 @@ from foveate.bundle import Bundle
 from foveate_serve.names import INGRESS, RANKER, RETRIEVER
 from lab.served import CONFIG, Served, copied, on_file
 from lab.serving_world import serving_world
-from lab.steady import Steady, told
+from lab.steady import Steady, summary
 from lab.troubles import store_moved, writer_waits
 
 CLIENTS = 8
@@ -103,7 +103,7 @@ def main() -> None:
             counts = _stored(Path(str(served.state)))
     acknowledged = each * CLIENTS
     refused = sum((client.refused for client in clients), Counter[int]())
-    failed, how, stood_in = told(slates.answers)
+    failed, how, stood_in = summary(slates.answers)
     slowest = np.percentile([one.milliseconds for one in slates.answers if one.status == 200], 99)
     print(f"events acknowledged {acknowledged:,}; posts refused or broken meanwhile: {dict(refused)}")
     print(f"slates {len(slates.answers):,}, failed {failed} ({how}), stood in: {stood_in}")

@@ -23,7 +23,7 @@ from foveate.bundle import Bundle
 from foveate.state.opening import open_viewers
 from lab.served import CONFIG, SETTINGS, Served, UnavailableError, copied
 from lab.serving_world import World, serving_world
-from lab.steady import Steady, told
+from lab.steady import Steady, summary
 from lab.troubles import TROUBLES
 
 PER_SECOND = 20.0
@@ -122,7 +122,7 @@ def _row(name: str, served: Served, load: Steady, events: Steady) -> dict[str, A
     # What was asked in the midst of it must have been answered.
     time.sleep(CONFIG.deadline_ms / 1e3 + 1.0)
     answers = load.since(began)
-    failed, how, stood_in = told(answers)
+    failed, how, stood_in = summary(answers)
     slowest = max((one.milliseconds for one in answers if one.status == 200), default=float("nan"))
     given = events.since(began)
     row = {

@@ -22,7 +22,7 @@ from foveate_serve.config import DeploymentConfig, ServeConfig
 from foveate_serve.ingress import Ingress
 from foveate_serve.names import BUNDLE_KEY, INGRESS, RANKER, RETRIEVER, SHADOW, shard_name
 from foveate_serve.operations.scaling import autoscaling_settings
-from foveate_serve.replica import start_replica, turn
+from foveate_serve.replica import start_replica, take_bundle
 from foveate_serve.stages.guarded import PATIENCE_S, Guarded
 from foveate_serve.stages.peers import RemoteSearcher
 from foveate_serve.stages.ranker import Ranker
@@ -40,7 +40,7 @@ class _Holding:
 
     async def reconfigure(self, user_config: Mapping[str, str]) -> None:
         """Take the bundle that ``user_config`` names."""
-        await turn(self._holder, user_config)
+        await take_bundle(self._holder, user_config)
 
     def status(self) -> Status:
         """Return what this replica holds."""

@@ -31,7 +31,7 @@ from foveate_serve.config import ServeConfig
 from foveate_serve.http.admission import Places
 from foveate_serve.http.api import add_shadow, build_api
 from foveate_serve.names import HYDRATOR, INGRESS, RANKER, RETRIEVER, shard_name
-from foveate_serve.replica import start_replica, turn
+from foveate_serve.replica import start_replica, take_bundle
 from foveate_serve.stages.event_writer import EventWriter
 from foveate_serve.stages.guarded import PATIENCE_S, Guarded
 from foveate_serve.stages.hydrator import Hydrator
@@ -117,7 +117,7 @@ class Ingress:
 
     async def reconfigure(self, user_config: Mapping[str, str]) -> None:
         """Take the bundle that ``user_config`` names."""
-        await turn(self._holder, user_config)
+        await take_bundle(self._holder, user_config)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Build the HTTP interface; Serve calls this once a replica."""
@@ -143,8 +143,8 @@ class Ingress:
             The deadline has passed.
         """
         began = time.perf_counter()
-        async for bundle, context in self._attempts(request):
-            with self._attempt(bundle, context) as (seen, stages):
+        async for bundle, context, seconds in self._attempts(request):
+            with self._attempt(bundle, context, seconds) as (seen, stages):
                 slate = await recommend(request, seen, stages)
                 self._sight.degraded(slate.degraded)
                 if self._shadow:
@@ -154,15 +154,15 @@ class Ingress:
 
     async def explain(self, request: RecommendRequest) -> tuple[tuple[Slate, SlateExplanation], RequestContext, Bundle]:
         """Answer one request, and say why each item stands in the slate; raises as :meth:`recommend` does."""
-        async for bundle, context in self._attempts(request):
-            with self._attempt(bundle, context) as (seen, stages):
+        async for bundle, context, seconds in self._attempts(request):
+            with self._attempt(bundle, context, seconds) as (seen, stages):
                 return await explain(request, seen, stages, bundle.model.catalog), context, bundle
         raise _none_held()
 
     async def why_not(self, request: RecommendRequest, item_id: str) -> tuple[WhyNot, RequestContext, Bundle]:
         """Say where an item falls on its way to a viewer's slate; raises as :meth:`recommend` does."""
-        async for bundle, context in self._attempts(request):
-            with self._attempt(bundle, context) as (seen, stages):
+        async for bundle, context, seconds in self._attempts(request):
+            with self._attempt(bundle, context, seconds) as (seen, stages):
                 return await why_not(request, seen, stages, bundle.model, item_id), context, bundle
         raise _none_held()
 
@@ -171,10 +171,11 @@ class Ingress:
         return _Attempts(self._holder, request, monotonic() + allowed / 1000)
 
     @contextmanager
-    def _attempt(self, bundle: Bundle, context: RequestContext) -> Iterator[tuple[RequestContext, ServedStages]]:
+    def _attempt(
+        self, bundle: Bundle, context: RequestContext, seconds: float
+    ) -> Iterator[tuple[RequestContext, ServedStages]]:
         """Cover the answering of a request by one bundle; where a replica does not hold it, the next one may."""
         share = self.config.hydration_share
-        seconds = (context.deadline - utc_micros()) / 1e6
         stages = ServedStages(
             bundle.model, self._hydrator, self._retriever, self._ranker, seconds, hydration_share=share
         )
@@ -232,16 +233,16 @@ class _Attempts:
     def __aiter__(self) -> _Attempts:
         return self
 
-    async def __anext__(self) -> tuple[Bundle, RequestContext]:
-        """Return the next bundle and the request's context by it; ends with the time, or where none is held."""
+    async def __anext__(self) -> tuple[Bundle, RequestContext, float]:
+        """Return the next bundle, the request's context by it and the seconds left; ends with them, or without one."""
         if not self._left and self._holder.held:
             await asyncio.sleep(_AGAIN_S)
             self._left.extend(self._holder.held)
-        budget = round((self._give_up - monotonic()) * 1e6)
-        if budget <= 0 or not self._left:
+        seconds = self._give_up - monotonic()
+        if seconds <= 0 or not self._left:
             raise StopAsyncIteration
-        bundle = self._left.popleft()
-        return bundle, make_context(self._request, bundle.bundle_id, clock=utc_micros, budget=budget)
+        bundle, budget = self._left.popleft(), round(seconds * 1e6)
+        return bundle, make_context(self._request, bundle.bundle_id, clock=utc_micros, budget=budget), seconds
 
 
 def _none_held() -> BundleNotHeldError:

@@ -28,7 +28,7 @@ def start_replica(part: str) -> Sight:
     return Sight.of_replica(part, os.environ)
 
 
-async def turn(holder: Holder[Any], user_config: Mapping[str, str]) -> None:
+async def take_bundle(holder: Holder[Any], user_config: Mapping[str, str]) -> None:
     """Have a holder take the bundle that ``user_config`` names.
 
     Serve sends a replica nothing until this returns. Where there are others they answer meanwhile, a few replicas at a

@@ -22,7 +22,7 @@ import httpx
 from foveate.bundle import Bundle, default_state
 from foveate.data.dataset import Dataset
 from foveate_serve.operations.cluster import free_ports
-from lab.steady import Answer, Steady, told
+from lab.steady import Answer, Steady, summary
 
 PER_SECOND: Final = 8.0
 DEADLINE_S: Final = 5.0
@@ -243,7 +243,7 @@ class Story:
         AssertionError
             Another one failed; the message says when each did, and counts all.
         """
-        failed, how, stood_in = told(answers)
+        failed, how, stood_in = summary(answers)
         good = [one.milliseconds for one in answers if one.status == 200]
         counts = {"requests": len(answers), "failed": failed, "how": how, "stood in": stood_in}
         counts |= {"slowest": f"{max(good, default=float('nan')):,.0f} ms"}

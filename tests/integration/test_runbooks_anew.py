@@ -22,7 +22,7 @@ from foveate.core.config import from_dict
 from foveate_serve.app import application_settings
 from foveate_serve.config import ServeConfig
 from foveate_serve.operations.running import serve_settings
-from lab.steady import told
+from lab.steady import summary
 from lab.stores import Redis
 
 pytestmark = [pytest.mark.cluster, pytest.mark.soak]
@@ -99,18 +99,18 @@ def test_a_head_whose_tables_are_kept_elsewhere_comes_back_to_the_same_replicas(
     book.wait_for({small_bundle.bundle_id})
     before = set(book.story.replicas())
     with book.asked() as steady:
-        until(lambda: whole_again(steady), 60, lambda: str(told(steady.answers)))
+        until(lambda: whole_again(steady), 60, lambda: str(summary(steady.answers)))
         ground.lose_head()
         gone = time.monotonic()
         time.sleep(20.0)
         ground.start_head()
         back = time.monotonic()
         until(lambda: book.well("lose-the-head"), 180, lambda: "the page of a lost head does not end well")
-        until(lambda: whole_again(steady), 120, lambda: str(told(steady.answers)))
+        until(lambda: whole_again(steady), 120, lambda: str(summary(steady.answers)))
         assert set(book.story.replicas()) == before
-    assert not [one for one in steady.answers if one.status != 200], told(steady.answers)
+    assert not [one for one in steady.answers if one.status != 200], summary(steady.answers)
     assert len([one for one in steady.answers if gone < one.asked < back]) > 10 * PER_SECOND
-    (tmp_path / "answers.txt").write_text(str(told(steady.answers)))
+    (tmp_path / "answers.txt").write_text(str(summary(steady.answers)))
 
 
 def put_as_kuberay_does(book: Book, bundle: Bundle, state: str) -> None:
@@ -137,7 +137,7 @@ def test_a_token_is_exchanged_by_a_second_cluster_that_shares_registry_and_state
         # Both serve, and both know what viewers do at either.
         assert new.sent(EVENT | {"user_id": placed["VIEWER"]}).json()["added"] == 0
         assert new.slate()["degraded"] == old.slate()["degraded"] == []
-    assert not [one for one in steady.answers if one.status != 200], told(steady.answers)
+    assert not [one for one in steady.answers if one.status != 200], summary(steady.answers)
     for env, dashboard, status in (
         (old.env, new.placed["DASHBOARD"], 2),
         (new.env, old.placed["DASHBOARD"], 2),

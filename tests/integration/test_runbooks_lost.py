@@ -21,7 +21,7 @@ from clusters.redis_server import running
 from clusters.story import until
 from foveate.bundle import Bundle
 from foveate_serve.operations.cluster import free_ports
-from lab.steady import Steady, told
+from lab.steady import Steady, summary
 from lab.stores import Redis, bucket
 
 pytestmark = [pytest.mark.cluster, pytest.mark.soak]
@@ -61,15 +61,15 @@ def test_stores_that_cannot_be_reached_cost_what_the_page_says(
         server = deployed(book, small_bundle)
         book.story.run("scale", "ranker=2", "--address", ground.dashboard)
         with book.asked() as steady:
-            until(lambda: whole_again(steady), 60, lambda: str(told(steady.answers)))
+            until(lambda: whole_again(steady), 60, lambda: str(summary(steady.answers)))
             viewers_state_is_away(book, stores, steady)
             bundles_are_away(book, stores, steady)
             book.run("upgrade")
             book.wait_for({second.bundle_id})
             an_empty_server_is_filled_while_it_serves(book, stores)
         failed = [one for one in steady.answers if one.status != 200]
-        assert not failed, told(steady.answers)
-        (tmp_path / "answers.txt").write_text(str(told(steady.answers)))
+        assert not failed, summary(steady.answers)
+        (tmp_path / "answers.txt").write_text(str(summary(steady.answers)))
         server.send_signal(signal.SIGINT)
         book.story.over(server, "serve")
 
@@ -87,7 +87,7 @@ def viewers_state_is_away(book: Book, stores: Stores, steady: Steady) -> None:
     stores.of_viewers.mend()
     until(lambda: book.sent(event).status_code == 200, 30, lambda: "events are refused still")
     assert book.sent(event).json()["added"] == 0
-    until(lambda: whole_again(steady), 60, lambda: str(told(steady.answers)))
+    until(lambda: whole_again(steady), 60, lambda: str(summary(steady.answers)))
     during = [one for one in steady.answers if gone + 1.0 < one.asked < back - 1.0]
     assert len(during) > 5 * PER_SECOND
     assert {one.degraded for one in during} == {("history_unavailable",)}
@@ -107,7 +107,7 @@ def bundles_are_away(book: Book, stores: Stores, steady: Steady) -> None:
     time.sleep(10.0)
     stores.of_bundles.mend()
     until(lambda: bool(book.bundles()), 120, lambda: str(unready(book)))
-    until(lambda: whole_again(steady), 60, lambda: str(told(steady.answers)))
+    until(lambda: whole_again(steady), 60, lambda: str(summary(steady.answers)))
     assert book.story.said("serve").count("serves on") == 1
 
 

@@ -16,7 +16,7 @@ from foveate_serve.bundles import slots as holder_module
 from foveate_serve.bundles.loading import load_ranker
 from foveate_serve.bundles.slots import BundleHolder
 from foveate_serve.names import BUNDLE_KEY
-from foveate_serve.replica import turn
+from foveate_serve.replica import take_bundle
 
 
 class Slow:
@@ -130,7 +130,7 @@ def test_outside_serve_a_bundle_is_waited_for(small_bundle: Bundle, tmp_path: Pa
     async def story() -> None:
         holder = BundleHolder("ranker", load_ranker)
         for bundle in (small_bundle, second):
-            await turn(holder, {BUNDLE_KEY: str(bundle.path)})
+            await take_bundle(holder, {BUNDLE_KEY: str(bundle.path)})
             assert holder.status().bundle_id == bundle.bundle_id
 
     asyncio.run(story())

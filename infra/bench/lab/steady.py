@@ -98,7 +98,7 @@ async def _json(answer: aiohttp.ClientResponse) -> dict[str, Any]:
     return told
 
 
-def told(answers: Sequence[Answer]) -> tuple[int, str, str]:
+def summary(answers: Sequence[Answer]) -> tuple[int, str, str]:
     """Return how many failed, which statuses they had, and what was degraded how often."""
     failed = Counter(answer.status for answer in answers if answer.status != 200)
     degraded = Counter(reason for answer in answers for reason in answer.degraded)

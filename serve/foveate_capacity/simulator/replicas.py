@@ -244,7 +244,7 @@ class Ingress(Replica):
             return f"{name}_lost"
         calls: list[Call] = []
         reason = yield from ask(self, due, calls)
-        breaker.told(well=reason is None)
+        breaker.record(well=reason is None)
         if reason is None:
             return None
         for call in calls:

@@ -66,7 +66,7 @@ class Breaker:
         self._next_try = now + self._pause_s
         return True
 
-    def told(self, *, well: bool) -> None:
+    def record(self, *, well: bool) -> None:
         """Note how asking went."""
         self._in_a_row = 0 if well else self._in_a_row + 1
         if self._in_a_row >= self._failures:
@@ -118,10 +118,10 @@ class Guarded(Generic[S]):
             raise
         except Exception as error:
             if counted and (seconds >= self._patience_s or not isinstance(error, TimeoutError)):
-                self.breaker.told(well=False)
+                self.breaker.record(well=False)
             raise LostError(self.name, _reason(error), error) from error
         if counted:
-            self.breaker.told(well=True)
+            self.breaker.record(well=True)
 
 
 def _reason(error: Exception) -> str:
