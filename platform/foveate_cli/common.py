@@ -63,7 +63,7 @@ class Brought(click.ParamType[Path]):
 
     def convert(self, value: str | Path, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         """Return the folder on this machine."""
-        from foveate.storage.transfer import brought, is_address  # noqa: PLC0415 - Arrow starts slowly
+        from foveate.storage.transfer import is_address, local_copy  # noqa: PLC0415 - Arrow starts slowly
 
         del param, ctx
         if not is_address(value):
@@ -71,10 +71,10 @@ class Brought(click.ParamType[Path]):
         if self._what == "dataset":
             from foveate.data.dataset import verify_dataset  # noqa: PLC0415 - as above
 
-            return brought(value, verify_dataset)
+            return local_copy(value, verify_dataset)
         from foveate.bundle import verify  # noqa: PLC0415 - as above
 
-        return brought(value, verify)
+        return local_copy(value, verify)
 
 
 def reads(name: str, what: Literal["dataset", "bundle"], help_text: str, *, required: bool = True) -> Callable[[F], F]:

@@ -184,14 +184,14 @@ def _sweep(story: Story, settings: SweepConfig) -> SweepResult:
 
 def _train(story: Story, dataset: Dataset) -> Bundle:
     from foveate.api.training import train  # noqa: PLC0415
-    from foveate_cluster.workers import crew_of, grower_of  # noqa: PLC0415
+    from foveate_cluster.workers import grower_of, worker_group_of  # noqa: PLC0415
     from foveate_tune.results.pick import read_pick  # noqa: PLC0415
 
     with story.chapter("train", "the winner retrieves, a LightGBM re-ranker learns on a later window"):
         picked, target = read_pick(story.folder / "sweep"), story.folder / "bundle"
         workers: dict[str, Any] = {
             "grower": grower_of(picked.recipe.ranker),
-            "crew": crew_of(picked.recipe.train, story.folder.resolve()),
+            "worker_group": worker_group_of(picked.recipe.train, story.folder.resolve()),
         }
         with telling(indent="   ") as say:
             bundle = train(dataset, picked.recipe, out=target, origin=picked.origin, progress=say, **workers)

@@ -26,7 +26,7 @@ from foveate_cli.common import (
     usual_protocol,
     write_json,
 )
-from foveate_cluster.workers import crew_of, grower_of
+from foveate_cluster.workers import grower_of, worker_group_of
 
 if TYPE_CHECKING:
     from foveate.data.split import Protocol
@@ -117,9 +117,9 @@ def _evaluate(
 
     grower = grower_of(recipe.ranker)
     # On a cluster workers may lie on other nodes, which see the same folder beside the data set.
-    crew = crew_of(recipe.train, data.resolve().parent if address else None)
+    worker_group = worker_group_of(recipe.train, data.resolve().parent if address else None)
     with telling() as say:
-        workers: dict[str, Any] = {"progress": say, "grower": grower, "crew": crew}
+        workers: dict[str, Any] = {"progress": say, "grower": grower, "worker_group": worker_group}
         if address is None:
             trained = {"bundle": bundle} if bundle else {"recipe": recipe, "seeds": seeds}
             return list(evaluate(open_dataset(data), protocol=protocol, **trained, **workers).reports)

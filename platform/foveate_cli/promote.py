@@ -106,7 +106,7 @@ def command(
 def show(entry: Entry, current: str | None) -> None:
     """Print what the gate found and what came of it."""
     if entry.gate is not None:
-        for line in told(entry.gate):
+        for line in verdict_lines(entry.gate):
             out.print(line, markup=False)
     before = f"in place of {entry.before}" if entry.before else "as the first of its registry"
     if entry.action == "refuse":
@@ -116,7 +116,7 @@ def show(entry: Entry, current: str | None) -> None:
         out.print(f"serves   bundle {entry.bundle}, {before}", markup=False)
 
 
-def told(verdict: Verdict) -> list[str]:
+def verdict_lines(verdict: Verdict) -> list[str]:
     """Return what the gate found, in lines."""
     name = "popularity" if verdict.against == "popularity" else f"bundle {verdict.against}"
     share = "" if verdict.percent is None else f": {verdict.percent:+.1f} % ({verdict.low:+.1f} to {verdict.high:+.1f})"

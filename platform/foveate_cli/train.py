@@ -25,7 +25,7 @@ from foveate_cli.common import (
     usual_protocol,
     write_json,
 )
-from foveate_cluster.workers import crew_of, grower_of
+from foveate_cluster.workers import grower_of, worker_group_of
 
 if TYPE_CHECKING:
     from foveate.bundle import Bundle
@@ -91,8 +91,8 @@ def command(
     _check_places(out, state, address)
     with telling() as say:
         if address is None:
-            crew = crew_of(recipe.train, None if is_address(out) else Path(out).parent.resolve())
-            how: dict[str, Any] = {"grower": grower_of(recipe.ranker), "crew": crew, "progress": say}
+            worker_group = worker_group_of(recipe.train, None if is_address(out) else Path(out).parent.resolve())
+            how: dict[str, Any] = {"grower": grower_of(recipe.ranker), "worker_group": worker_group, "progress": say}
             bundle = train(
                 open_dataset(data), recipe, out=out, state=state, upto=upto, parent=parent, origin=origin, **how
             )

@@ -42,7 +42,7 @@ class Node:
         by_custom = [int(self.custom.get(name, 0.0) / amount + 1e-9) for name, amount in need.custom.items()]
         return min([*by_cpu, *by_gpu, *by_custom], default=1)
 
-    def told(self, need: Resources) -> str:
+    def in_words(self, need: Resources) -> str:
         """Return what it has of CPUs, GPUs and whatever else ``need`` names, in words."""
         custom = (f"{self.custom.get(name, 0.0):g} {name}" for name in need.custom)
         return listed(f"{self.cpus:g} CPUs", f"{self.gpus:g} GPUs", *custom)
@@ -110,8 +110,8 @@ def check_nodes(need: Resources, workers: int, machines: Sequence[Node], where: 
     found = sum(machine.places(need) for machine in machines)
     if found >= workers:
         return
-    asked = need.told(workers)
-    kinds = dict.fromkeys(machine.told(need) for machine in machines)
+    asked = need.in_words(workers)
+    kinds = dict.fromkeys(machine.in_words(need) for machine in machines)
     has = f"{where} has {next(iter(kinds))}" if len(kinds) == 1 else f"the nodes of {where} have {'; '.join(kinds)}"
     if len(machines) > 1 and len(kinds) == 1:
         has = f"each node of {where} has {next(iter(kinds))}"
@@ -140,7 +140,7 @@ def check_room(need: Resources, workers: int, setting: str) -> None:
     room = sum(node.places(need) for node in nodes(busy=here.get_node_id() if here.get_task_id() else None))
     if room < workers:
         raise ConfigError(
-            f"{setting}: {workers} workers of {need.told()} each, but the cluster has room for {room}: "
+            f"{setting}: {workers} workers of {need.in_words()} each, but the cluster has room for {room}: "
             "lower it, or name a larger cluster with --address"
         )
 

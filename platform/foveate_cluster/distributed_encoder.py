@@ -18,7 +18,7 @@ from ray.train.torch import TorchTrainer
 from foveate.core.errors import ConfigError, TrainingError
 from foveate.data.events import Histories
 from foveate.data.fitting import FitContext
-from foveate.data.worker_group import CrewConfig, Work, dealt
+from foveate.data.worker_group import Work, WorkerGroupConfig, dealt
 from foveate_cluster.connection import check_room, quiet
 from foveate_cluster.ray_cluster import ray_cluster
 from foveate_cluster.remote import Refused, error_of, guarded, relayed
@@ -29,8 +29,8 @@ _NEWS_SECONDS: Final = 0.5
 
 
 @dataclass(frozen=True)
-class RayCrew:
-    """A :class:`foveate.data.worker_group.Crew` on the cluster that this process is connected to, or that it starts.
+class RayWorkerGroup:
+    """A :class:`foveate.data.worker_group.WorkerGroup` on the connected cluster, or on one that it starts.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class RayCrew:
         machine.
     """
 
-    config: CrewConfig
+    config: WorkerGroupConfig
     place: Path | None = None
 
     def __call__(self, work: Work, context: FitContext) -> Any:
@@ -60,7 +60,7 @@ class RayCrew:
         need = Resources(config.cpus, config.gpus, config.resources)
         # What each reads for itself it is not sent.
         hands = [_nothing(context)] if context.log else dealt(context.histories, config.workers)
-        shared = replace(context, crew=None, progress=None, shared=True, shard_items=config.shard_items)
+        shared = replace(context, worker_group=None, progress=None, shared=True, shard_items=config.shard_items)
         with (
             # One that is started here gives no more than this machine has: every worker is a process with torch in it.
             ray_cluster(None),

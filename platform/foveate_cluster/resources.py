@@ -17,7 +17,7 @@ class Resources:
     gpus: float = 0.0
     custom: Mapping[str, float] = field(default_factory=dict)
 
-    def told(self, times: int = 1) -> str:
+    def in_words(self, times: int = 1) -> str:
         """Return what so many of them take, in words."""
         gpus = [f"{self.gpus * times:g} GPUs"] if self.gpus else []
         return listed(f"{self.cpus * times} CPUs", *gpus, *(f"{n * times:g} {name}" for name, n in self.custom.items()))

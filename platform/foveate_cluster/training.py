@@ -14,7 +14,7 @@ from foveate.state.opening import StatePlace
 from foveate.storage.files import check_free
 from foveate.training import Upto
 from foveate_cluster.remote import run_on_cluster
-from foveate_cluster.workers import crew_of, grower_of
+from foveate_cluster.workers import grower_of, worker_group_of
 
 
 def train_on_cluster(
@@ -70,5 +70,5 @@ def _train(
         origin=origin,
         progress=progress,
         grower=grower_of(recipe.ranker),
-        crew=crew_of(recipe.train, out.parent),
+        worker_group=worker_group_of(recipe.train, out.parent),
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from foveate.data.worker_group import Crew, CrewConfig
+    from foveate.data.worker_group import WorkerGroup, WorkerGroupConfig
     from foveate.ranking.base import RankerConfig
     from foveate.ranking.growing import Grower
 
@@ -22,7 +22,7 @@ def grower_of(ranker: RankerConfig) -> Grower | None:
     return OverRay()
 
 
-def crew_of(train: CrewConfig, place: Path | None) -> Crew | None:
+def worker_group_of(train: WorkerGroupConfig, place: Path | None) -> WorkerGroup | None:
     """Return what trains an encoder over Ray, None where one process trains it.
 
     Parameters
@@ -32,6 +32,6 @@ def crew_of(train: CrewConfig, place: Path | None) -> Crew | None:
     """
     if not train.workers:
         return None
-    from foveate_cluster.distributed_encoder import RayCrew  # noqa: PLC0415 - Ray starts slowly
+    from foveate_cluster.distributed_encoder import RayWorkerGroup  # noqa: PLC0415 - Ray starts slowly
 
-    return RayCrew(train, place)
+    return RayWorkerGroup(train, place)

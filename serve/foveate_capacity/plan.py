@@ -13,7 +13,7 @@ from foveate_capacity.fleet import USABLE, Fleet, Unit, fleet_of
 from foveate_capacity.prices import GIB, Prices
 from foveate_capacity.queueing import How, Line, Load
 from foveate_capacity.search_methods import BUNDLES, FLOAT, Part, parts, shard_bytes
-from foveate_capacity.worker_groups import Crew, Way, crews_of
+from foveate_capacity.worker_groups import Way, WorkerGroup, worker_groups
 from foveate_serve.config import RETRIEVAL_SHARE
 
 _FOUND: Final = 200
@@ -77,11 +77,11 @@ def plan(load: Load, costs: Costs, prices: Prices) -> Plan:
     way = Way.of(load, costs, prices)
     own = parts(costs, load.items, load.largest_batch, exact=way.exact)
     _check_in_time(load, own, way)
-    crews = crews_of(costs, own, load, way)
-    units = [Unit(crew.name, crew.count(load), crew.memory(costs, load.items) / GIB) for crew in crews]
+    groups = worker_groups(costs, own, load, way)
+    units = [Unit(group.name, group.count(load), group.memory(costs, load.items) / GIB) for group in groups]
     fleet = fleet_of(units, prices)
     lines = (
-        *_work(load, costs, own, crews, way),
+        *_work(load, costs, own, groups, way),
         *limits(load, costs, prices, exact=way.exact),
         *_machines(load, costs, units, fleet, way),
         *_store(load, costs, way),
@@ -120,14 +120,19 @@ def _notes(load: Load, costs: Costs, prices: Prices) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _work(load: Load, costs: Costs, own: list[Part], crews: Sequence[Crew], way: Way) -> list[Line]:
+def _work(load: Load, costs: Costs, own: list[Part], groups: Sequence[WorkerGroup], way: Way) -> list[Line]:
     how: How = "calculated" if load.items > costs.items else "measured"
     lines = [Line("a request", part.name, 1e3 * part.full_s, "ms of a core", how, "in a full batch") for part in own]
     lines += [
         Line(
-            "a request", f"one {crew.name} replica", 1 / crew.full_s, "requests/s", "calculated", "at most, on one core"
+            "a request",
+            f"one {group.name} replica",
+            1 / group.full_s,
+            "requests/s",
+            "calculated",
+            "at most, on one core",
         )
-        for crew in crews
+        for group in groups
     ]
     if load.gpu:
         on = f"{load.gpu}, by its bandwidth"

@@ -81,7 +81,7 @@ class Way:
 
 
 @dataclass(frozen=True)
-class Crew:
+class WorkerGroup:
     """The processes of one deployment: what each request takes of them, and what they hold.
 
     Parameters
@@ -108,22 +108,24 @@ class Crew:
         return costs.memory.per_replica + BUNDLES * items / self.times * self.bytes_per_item
 
 
-def crews_of(costs: Costs, own: Sequence[Part], load: Load, way: Way) -> list[Crew]:
+def worker_groups(costs: Costs, own: Sequence[Part], load: Load, way: Way) -> list[WorkerGroup]:
     """Return who does the work; shards are served by the topology ``split`` alone."""
     took = {part.name: part.full_s for part in own}
     memory, server = costs.memory, costs.server
     if not way.shards:
-        return [Crew(FUSED, sum(took.values()), memory.per_item["all"])]
+        return [WorkerGroup(FUSED, sum(took.values()), memory.per_item["all"])]
     hand, out, back = took[HANDOVER] / 4, server.hop_caller_s, server.hop_callee_s
     retrieving = sum(seconds for name, seconds in took.items() if name.startswith("source ") or name == "union")
     vectors = memory.width * FLOAT
     front = took["ingress"] + took["proxy"] + took["hydrate"] + took[RECORD] + 2 * (hand + out)
-    crews = [
-        Crew(INGRESS, front, memory.per_item[INGRESS]),
-        Crew(RETRIEVER, retrieving + hand + back + way.shards * out, max(0.0, memory.per_item[RETRIEVER] - vectors)),
-        Crew(RANKER, took["rank"] + took["select"] + hand + back, memory.per_item[RANKER]),
+    groups = [
+        WorkerGroup(INGRESS, front, memory.per_item[INGRESS]),
+        WorkerGroup(
+            RETRIEVER, retrieving + hand + back + way.shards * out, max(0.0, memory.per_item[RETRIEVER] - vectors)
+        ),
+        WorkerGroup(RANKER, took["rank"] + took["select"] + hand + back, memory.per_item[RANKER]),
     ]
     # Before a GPU there is a process too, which does no more than pass on.
     search_s = 0.0 if load.gpu else way.alone_s
     held = 0.0 if load.gpu else shard_bytes(1, memory.width) / BUNDLES
-    return [*crews, Crew(SHARD, hand + back + search_s, held, way.shards)]
+    return [*groups, WorkerGroup(SHARD, hand + back + search_s, held, way.shards)]

@@ -15,7 +15,7 @@ from foveate.core.errors import ConfigError
 from foveate.releases.live import state_of
 from foveate.state.opening import StatePlace, check_state
 from foveate.storage.folder import Place
-from foveate.storage.transfer import brought, is_address, settled
+from foveate.storage.transfer import is_address, local_copy, settled
 from foveate_serve.config import ServeConfig
 from foveate_serve.graph import deployment_settings
 from foveate_serve.names import APPLICATION
@@ -77,7 +77,7 @@ def started(
     """
     say = progress or (lambda _: None)
     config = config or ServeConfig()
-    say(f"verifying bundle {verify(brought(bundle, verify)).bundle_id}")
+    say(f"verifying bundle {verify(local_copy(bundle, verify)).bundle_id}")
     state = state or _usual_state(bundle)
     check_state(state)
     say(f"viewers' state in {state}")

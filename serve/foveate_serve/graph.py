@@ -52,7 +52,7 @@ class RetrieverReplica(_Holding, Retriever):
 
     def __init__(self, largest: int) -> None:
         sight = start_replica(RETRIEVER)
-        super().__init__(BundleHolder(RETRIEVER, load_sources, sight.told), largest, sight)
+        super().__init__(BundleHolder(RETRIEVER, load_sources, sight.swapped), largest, sight)
 
 
 class ShardedRetrieverReplica(_Holding, ShardedRetriever):
@@ -62,7 +62,7 @@ class ShardedRetrieverReplica(_Holding, ShardedRetriever):
         sight = start_replica(RETRIEVER)
         named = [(shard_name(number), handle) for number, handle in enumerate(shards)]
         scatter = Scatter([Guarded(name, RemoteSearcher(name, handle), PATIENCE_S) for name, handle in named], sight)
-        holder = BundleHolder(RETRIEVER, load_mapped_sources, sight.told)
+        holder = BundleHolder(RETRIEVER, load_mapped_sources, sight.swapped)
         super().__init__(holder, largest, scatter, sight)
 
 
@@ -72,7 +72,7 @@ class ShardReplica(_Holding, Searcher):
     def __init__(self, number: int, count: int, largest: int) -> None:
         name = shard_name(number)
         sight = start_replica(name)
-        holder = Holder(name, lambda path: load_shard(path, number, count), sight.told)
+        holder = Holder(name, lambda path: load_shard(path, number, count), sight.swapped)
         super().__init__(name, holder, largest, sight)
 
 
@@ -82,7 +82,7 @@ class RankerReplica(_Holding, Ranker):
     def __init__(self, largest: int, mapped: bool = False) -> None:
         sight = start_replica(RANKER)
         load = partial(load_ranker, mapped=mapped)
-        super().__init__(BundleHolder(RANKER, load, sight.told), largest, sight)
+        super().__init__(BundleHolder(RANKER, load, sight.swapped), largest, sight)
 
 
 def build(args: dict[str, Any]) -> serve.Application:

@@ -86,7 +86,7 @@ class Ingress:
         self._sharded = bool(shards)
         self._alone = retriever is None and ranker is None
         self._sight = start_replica(INGRESS)
-        self._holder = BundleHolder(INGRESS, self._load, self._sight.told)
+        self._holder = BundleHolder(INGRESS, self._load, self._sight.swapped)
         deadline_s = self.config.deadline_ms / 1000
         self._hydrator = Guarded(
             HYDRATOR,

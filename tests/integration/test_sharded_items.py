@@ -21,7 +21,7 @@ from foveate.core.messages import NO_TIME
 from foveate.data.catalog import Catalog
 from foveate.data.fitting import FitContext
 from foveate.data.schema import ITEM_ID, ITEMS
-from foveate.data.worker_group import CrewConfig
+from foveate.data.worker_group import WorkerGroupConfig
 from foveate.encoder.losses.full_softmax import FullSoftmax
 from foveate.encoder.model import EncoderConfig
 from foveate.encoder.training.checkpoint import load_checkpoint
@@ -161,4 +161,4 @@ def test_a_loss_that_reads_every_item_is_refused_before_anything_is_trained() ->
         from_dict(Recipe, {"sources": [full], "train": {"workers": 2, "shard_items": True}})
     from_dict(Recipe, {"sources": [full], "train": {"workers": 2}})
     with pytest.raises(ConfigError, match=r"^train\.shard_items: 1 workers have nobody to share"):
-        CrewConfig(workers=1, shard_items=True)
+        WorkerGroupConfig(workers=1, shard_items=True)

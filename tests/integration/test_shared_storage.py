@@ -18,7 +18,7 @@ from foveate.releases import Releases
 from foveate.releases.watch import watched
 from foveate.replay.parity import parity
 from foveate.state.opening import open_viewers
-from foveate.storage.transfer import brought, cache
+from foveate.storage.transfer import cache, local_copy
 from foveate_serve.app import started
 from foveate_serve.config import ServeConfig
 from foveate_serve.operations.follow import Follower, first_good
@@ -61,7 +61,7 @@ def test_the_whole_way_by_addresses(
         said = foveate("train", "--data", data, "--out", out, "--state", state, f"seed={seed}", *QUICK)
         assert said.status == 0, said.err
         bundles.append(out)
-    first, second = (verify(brought(out, verify)).bundle_id for out in bundles)
+    first, second = (verify(local_copy(out, verify)).bundle_id for out in bundles)
     assert foveate("promote", bundles[0], "--registry", registry, "--no-gate", "--because", "first").status == 0
     assert first in foveate("bundles", "--registry", registry).out
     with open_viewers(state) as viewers:

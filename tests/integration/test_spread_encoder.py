@@ -20,21 +20,21 @@ from foveate.core.errors import ConfigError, TrainingError
 from foveate.data.dataset import Dataset
 from foveate.data.events import Histories
 from foveate.data.fitting import FitContext
-from foveate.data.worker_group import CrewConfig, Keep, dealt
+from foveate.data.worker_group import Keep, WorkerGroupConfig, dealt
 from foveate.encoder.distributed.training import train_together
 from foveate.encoder.model import EncoderConfig
 from foveate.encoder.training.settings import EpochReport
 from foveate.encoder.training.train import TrainConfig, train_encoder
 from foveate.recommend.recipe import Recipe
 from foveate.training import fit
-from foveate_cluster.distributed_encoder import RayCrew
+from foveate_cluster.distributed_encoder import RayWorkerGroup
 from foveate_cluster.ray_cluster import ray_cluster
-from foveate_cluster.workers import crew_of
+from foveate_cluster.workers import worker_group_of
 
 # Nothing is drawn but the batches: no dropout, and every item is a negative.
 STILL = EncoderConfig(width=16, blocks=1, max_len=8, dropout=0.0)
 QUICK = TrainConfig(epochs=4, batch_size=64, learning_rate=0.03, negatives=10_000, patience=0)
-TWO = CrewConfig(workers=2)
+TWO = WorkerGroupConfig(workers=2)
 
 # Workers cannot import this file by its name.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -112,21 +112,21 @@ class Dying:
 
 
 @dataclass(frozen=True)
-class DyingCrew:
-    """A crew whose work dies once."""
+class DyingWorkerGroup:
+    """A worker_group whose work dies once."""
 
-    crew: RayCrew
+    worker_group: RayWorkerGroup
     notes: Path
 
     def __call__(self, work: Any, context: FitContext) -> Any:
-        return self.crew(Dying(work, self.notes), context)
+        return self.worker_group(Dying(work, self.notes), context)
 
 
 @pytest.mark.cluster
 @pytest.mark.soak
 @pytest.mark.parametrize("config", [TWO, replace(TWO, shard_items=True)], ids=["whole", "sharded"])
 def test_workers_of_a_cluster_train_what_one_process_does_and_go_on_after_a_death(
-    checkerboard: Any, tmp_path: Path, config: CrewConfig
+    checkerboard: Any, tmp_path: Path, config: WorkerGroupConfig
 ) -> None:
     context: FitContext = checkerboard.context()
     alone = train_encoder(STILL, QUICK, context)
@@ -134,13 +134,13 @@ def test_workers_of_a_cluster_train_what_one_process_does_and_go_on_after_a_deat
     notes, place = tmp_path / "notes", tmp_path / "place"
     notes.mkdir()
     with ray_cluster(None, least_cpus=2):
-        crew = DyingCrew(RayCrew(config, place), notes)
-        together = train_together(STILL, QUICK, replace(context, progress=told.append), crew)
+        worker_group = DyingWorkerGroup(RayWorkerGroup(config, place), notes)
+        together = train_together(STILL, QUICK, replace(context, progress=told.append), worker_group)
         lone = replace(context, histories=Histories.of([np.array([0], np.int32)] * 4, 8), validation=None)
         with pytest.raises(TrainingError, match=r"^no viewer has two positive events"):
-            train_together(STILL, QUICK, lone, RayCrew(config, place))
+            train_together(STILL, QUICK, lone, RayWorkerGroup(config, place))
         with pytest.raises(ConfigError, match=r"train\.workers: 4 workers of 9 CPUs each, but the cluster has room"):
-            train_together(STILL, QUICK, context, RayCrew(CrewConfig(workers=4, cpus=9)))
+            train_together(STILL, QUICK, context, RayWorkerGroup(WorkerGroupConfig(workers=4, cpus=9)))
     np.testing.assert_allclose(together.item_vectors, alone.item_vectors, atol=1e-3)
     assert together.best_epoch == alone.best_epoch
     assert (notes / "0-again").read_text() == "True"
@@ -153,9 +153,9 @@ def test_workers_without_a_cluster_to_ask_are_refused(small_world: Dataset) -> N
     with pytest.raises(ConfigError, match=r"train\.workers: 2 train over Ray, which this cannot"):
         fit(small_world, from_dict(Recipe, {"train": {"workers": 2}}))
     with pytest.raises(ConfigError, match="cpus 1 or more"):
-        CrewConfig(cpus=0)
+        WorkerGroupConfig(cpus=0)
 
 
 def test_the_command_line_asks_ray_where_a_recipe_has_workers(tmp_path: Path) -> None:
-    assert crew_of(Recipe(train=TWO).train, tmp_path) == RayCrew(TWO, tmp_path)
-    assert crew_of(Recipe().train, tmp_path) is None
+    assert worker_group_of(Recipe(train=TWO).train, tmp_path) == RayWorkerGroup(TWO, tmp_path)
+    assert worker_group_of(Recipe().train, tmp_path) is None

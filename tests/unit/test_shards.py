@@ -19,7 +19,7 @@ from foveate.retrieval.asked import top_k
 from foveate.retrieval.attention import Attention, AttentionSource, alike
 from foveate.retrieval.base import FitContext
 from foveate.retrieval.merge import gather
-from foveate.retrieval.shards import Found, Shard, Told, merged, runs, within
+from foveate.retrieval.shards import Found, GatheredSource, Shard, merged, runs, within
 
 ITEMS, WIDTH, VIEWERS = 120, 8, 12
 NOTHING = np.empty(0, dtype=np.int32)
@@ -161,7 +161,7 @@ def test_a_source_that_is_told_by_shards_offers_what_it_offers_whole(
         for row, known in enumerate(viewers.known_B)
     ]
     whole = gather([source], queries, [5])
-    told = gather([Told(mapped, viewers, tops)], queries, [5])
+    told = gather([GatheredSource(mapped, viewers, tops)], queries, [5])
     for expected, one in zip(whole, told, strict=True):
         np.testing.assert_array_equal(one.items, expected.items)
         np.testing.assert_array_equal(one.offered, expected.offered)

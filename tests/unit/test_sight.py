@@ -60,8 +60,8 @@ def test_every_metric_can_be_told(small_bundle: Bundle) -> None:
         assert context is CONTEXT
     sight.candidates([])
     sight.degraded(["ranker_slow"])
-    sight.told(small_bundle)
-    sight.told(None)
+    sight.swapped(small_bundle)
+    sight.swapped(None)
 
 
 def test_a_gauge_is_told_again_and_again_so_that_ray_keeps_it_on_its_page() -> None:

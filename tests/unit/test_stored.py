@@ -16,7 +16,7 @@ from foveate.recommend.recipe import Recipe
 from foveate.releases import Entry, Releases
 from foveate.releases.store import StoredKeeping
 from foveate.storage.folder import Folder
-from foveate.storage.transfer import brought, making, send, settled
+from foveate.storage.transfer import local_copy, making, send, settled
 from foveate.training import fit_model
 
 WHY = "for a test"
@@ -44,15 +44,15 @@ def test_a_dataset_is_brought_once_and_anew_when_it_has_changed(
 ) -> None:
     assert small_world.path
     send(small_world.path, Folder.at(address))
-    first = brought(address, verify_dataset, tmp_path / "cache")
+    first = local_copy(address, verify_dataset, tmp_path / "cache")
     assert open_dataset(first).manifest == small_world.manifest
     touched = first / "items.parquet"
     before = touched.stat().st_mtime_ns
-    assert brought(address, verify_dataset, tmp_path / "cache") == first
+    assert local_copy(address, verify_dataset, tmp_path / "cache") == first
     assert touched.stat().st_mtime_ns == before
-    assert brought(small_world.path, verify_dataset) == small_world.path
+    assert local_copy(small_world.path, verify_dataset) == small_world.path
     Folder.at(address).write("manifest.json", (first / "manifest.json").read_text() + "\n")
-    assert brought(address, verify_dataset, tmp_path / "cache") != first
+    assert local_copy(address, verify_dataset, tmp_path / "cache") != first
 
 
 def test_what_is_damaged_on_its_way_leaves_nothing_behind(
@@ -65,7 +65,7 @@ def test_what_is_damaged_on_its_way_leaves_nothing_behind(
         other = small_world.path / "viewers.parquet"
         place.send(other, name)
         with pytest.raises((DataError, BundleError)):
-            brought(str(place), check, tmp_path / "cache")
+            local_copy(str(place), check, tmp_path / "cache")
         assert not list((tmp_path / "cache").iterdir())
 
 
@@ -73,7 +73,7 @@ def test_several_bring_one_bundle_at_once(bundles: list[Path], tmp_path: Path) -
     address = bundles[0].as_uri()
     found: list[Path] = []
     threads = [
-        threading.Thread(target=lambda: found.append(brought(address, verify, tmp_path / "cache"))) for _ in range(6)
+        threading.Thread(target=lambda: found.append(local_copy(address, verify, tmp_path / "cache"))) for _ in range(6)
     ]
     for thread in threads:
         thread.start()
@@ -87,7 +87,7 @@ def test_several_bring_one_bundle_at_once(bundles: list[Path], tmp_path: Path) -
 def test_a_manifest_cannot_lead_out_of_its_folder(address: str, tmp_path: Path) -> None:
     Folder.at(address).write("manifest.json", '{"files": {"../../outside": {}}}')
     with pytest.raises(ConfigError, match="outside of it"):
-        brought(address, verify, tmp_path / "cache")
+        local_copy(address, verify, tmp_path / "cache")
 
 
 def test_what_is_made_goes_there_at_the_end_and_over_nothing(bundles: list[Path], address: str) -> None:
@@ -97,7 +97,7 @@ def test_what_is_made_goes_there_at_the_end_and_over_nothing(bundles: list[Path]
     with making(address) as place:
         send(bundles[0], Folder.at(place))
         assert not Folder.at(address).files()
-    assert verify(brought(address, verify)).bundle_id == verify(bundles[0]).bundle_id
+    assert verify(local_copy(address, verify)).bundle_id == verify(bundles[0]).bundle_id
     with pytest.raises(OutputExistsError), making(address):
         pass
 

@@ -52,7 +52,7 @@ class Recommendations(Tabular):
     @property
     def cold(self) -> bool:
         """Whether nothing was known of who asked."""
-        return self.slate.state_version == 0 and not self.request.history
+        return self.slate.is_cold(self.request)
 
     @property
     def heading(self) -> str:

@@ -15,10 +15,10 @@ from foveate.core.errors import ConfigError
 from foveate.core.progress import Progress
 from foveate.core.tables import Tabular
 from foveate.data.split import Protocol
-from foveate.data.worker_group import Crew
+from foveate.data.worker_group import WorkerGroup
 from foveate.evaluation import Evaluation, evaluate_folder
 from foveate.ranking.growing import Grower
-from foveate.storage.transfer import brought
+from foveate.storage.transfer import local_copy
 
 
 @dataclass(frozen=True, repr=False)
@@ -55,7 +55,7 @@ def evaluate(
     seeds: int = 1,
     progress: Progress | None = None,
     grower: Grower | None = None,
-    crew: Crew | None = None,
+    worker_group: WorkerGroup | None = None,
 ) -> Evaluations:
     """Put baselines, blends, two-stage and slate side by side on a window that no training saw.
 
@@ -73,7 +73,7 @@ def evaluate(
         Train so many times; the figures are means.
     progress
         Called with one line of news a step.
-    grower, crew
+    grower, worker_group
         What trains over several processes, where the recipe asks for that: see :mod:`foveate_cluster.workers`.
 
     Raises
@@ -100,7 +100,7 @@ def evaluate(
     dataset = dataset_of(data)
     how = recipe_of(recipe, dataset)
     check_seed(how.seed + seeds - 1)
-    path = bundle.path if isinstance(bundle, Bundle) else None if bundle is None else brought(bundle, verify)
+    path = bundle.path if isinstance(bundle, Bundle) else None if bundle is None else local_copy(bundle, verify)
     chosen = tuple(range(how.seed, how.seed + seeds))
     reports = evaluate_folder(
         dataset.path or Path(),
@@ -110,6 +110,6 @@ def evaluate(
         bundle=path,
         progress=progress,
         grower=grower,
-        crew=crew,
+        worker_group=worker_group,
     )
     return Evaluations(tuple(reports))

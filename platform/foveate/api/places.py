@@ -1,4 +1,4 @@
-"""Where the front door writes when it is not told, and how it shows an argument that it cannot use."""
+"""Where datasets and bundles are written when the caller names no place."""
 
 from __future__ import annotations
 

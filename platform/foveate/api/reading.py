@@ -19,7 +19,7 @@ from foveate.data.readers.table import TableReader
 from foveate.data.world.config import SimulateConfig
 from foveate.data.world.simulate import simulate_dataset
 from foveate.storage.folder import Folder
-from foveate.storage.transfer import brought, is_address
+from foveate.storage.transfer import is_address, local_copy
 
 Data: TypeAlias = Any
 """A :class:`~foveate.data.dataset.Dataset`, or what :func:`read` makes one of."""
@@ -83,7 +83,7 @@ def read(
     if _is_dataset(source):
         if out is not None or reader is not None or chosen:
             raise ConfigError(f"'{source}' is a dataset already: leave out out, reader and settings")
-        return open_dataset(brought(source, verify_dataset))
+        return open_dataset(local_copy(source, verify_dataset))
     with plain_files(source) as plain:
         kind = find_reader(plain, chosen) if reader is None else Reader.variants[reader]
         return import_dataset(from_dict(kind, chosen), plain, _made(out), progress)

@@ -18,7 +18,7 @@ from foveate.recommend.pipeline import make_context, recommend, recommend_many
 from foveate.releases.live import state_of
 from foveate.state.base import utc_micros
 from foveate.state.opening import StatePlace, open_viewers
-from foveate.storage.transfer import brought
+from foveate.storage.transfer import local_copy
 
 T = TypeVar("T")
 
@@ -52,7 +52,7 @@ def load(bundle: Bundle | str | Path, *, state: StatePlace | None = None) -> Rec
     >>> foveate.load(bundle.path).bundle_id == bundle.bundle_id
     True
     """
-    loaded = bundle if isinstance(bundle, Bundle) else Bundle.load(brought(bundle, verify))
+    loaded = bundle if isinstance(bundle, Bundle) else Bundle.load(local_copy(bundle, verify))
     return Recommender(loaded, state)
 
 

@@ -17,7 +17,7 @@ from foveate.core.errors import ConfigError
 from foveate.core.progress import Progress
 from foveate.data.dataset import Dataset
 from foveate.data.split import allowed_protocols
-from foveate.data.worker_group import Crew
+from foveate.data.worker_group import WorkerGroup
 from foveate.evaluation.validation import figures
 from foveate.ranking.growing import Grower
 from foveate.recommend.recipe import Recipe
@@ -26,7 +26,7 @@ from foveate.state.seeding import seed
 from foveate.state.sqlite.store import SqliteState
 from foveate.storage.files import check_free
 from foveate.storage.folder import Place
-from foveate.storage.transfer import brought, is_address, making
+from foveate.storage.transfer import is_address, local_copy, making
 from foveate.training import Upto, fit
 
 RecipeLike: TypeAlias = Recipe | Mapping[str, Any] | str | Path | None
@@ -43,7 +43,7 @@ def train(
     origin: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
     grower: Grower | None = None,
-    crew: Crew | None = None,
+    worker_group: WorkerGroup | None = None,
 ) -> Bundle:
     """Train candidate sources and re-ranker, and write them as a bundle with viewers' histories beside it.
 
@@ -66,7 +66,7 @@ def train(
         The sweep and the trial that chose the recipe.
     progress
         Called with one line of news a step.
-    grower, crew
+    grower, worker_group
         What trains over several processes, where the recipe asks for that: see :mod:`foveate_cluster.workers`.
 
     Raises
@@ -94,10 +94,20 @@ def train(
     how = recipe_of(recipe, dataset)
     say = progress or _silent
     with making(place) as path:
-        bundle = _train(dataset, how, path, upto=upto, parent=parent, origin=origin, say=say, grower=grower, crew=crew)
+        bundle = _train(
+            dataset,
+            how,
+            path,
+            upto=upto,
+            parent=parent,
+            origin=origin,
+            say=say,
+            grower=grower,
+            worker_group=worker_group,
+        )
         if state is not None:
             seed_state(state, dataset, say)
-    return Bundle.load(brought(place, verify)) if is_address(place) else bundle
+    return Bundle.load(local_copy(place, verify)) if is_address(place) else bundle
 
 
 def recipe_of(recipe: RecipeLike, dataset: Dataset) -> Recipe:
@@ -164,15 +174,15 @@ def _train(
     origin: Mapping[str, Any] | None,
     say: Progress,
     grower: Grower | None,
-    crew: Crew | None,
+    worker_group: WorkerGroup | None,
 ) -> Bundle:
     check_free(path)
     check_free(default_state(path))
-    replaces = verify(brought(parent, verify)).bundle_id if parent else None
-    earlier = fit(dataset, recipe, upto="selection", progress=say, grower=grower, crew=crew)
+    replaces = verify(local_copy(parent, verify)).bundle_id if parent else None
+    earlier = fit(dataset, recipe, upto="selection", progress=say, grower=grower, worker_group=worker_group)
     say("measuring on validation")
     metrics = {"validation": figures(earlier, say)}
-    fitted = fit(dataset, recipe, upto=upto, progress=say, after=earlier, grower=grower, crew=crew)
+    fitted = fit(dataset, recipe, upto=upto, progress=say, after=earlier, grower=grower, worker_group=worker_group)
     with _histories(dataset, default_state(path), say):
         return Bundle.save(
             fitted.model,

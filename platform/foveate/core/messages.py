@@ -225,3 +225,7 @@ class Slate:
     relevance_paid: float | None = None
     state_version: int = 0
     degraded: tuple[str, ...] = ()
+
+    def is_cold(self, request: RecommendRequest) -> bool:
+        """Whether nothing was known of who made the request: no stored history, and none sent along."""
+        return self.state_version == 0 and not request.history

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from foveate.data.catalog import Catalog
 from foveate.data.events import Histories
 from foveate.data.importing.stream import LogPart
-from foveate.data.worker_group import Crew
+from foveate.data.worker_group import WorkerGroup
 
 
 @runtime_checkable
@@ -62,10 +62,10 @@ class FitContext:
         window.
     progress
         Called with one line of news a step of long work. A :class:`Watcher` also sees how far it has come.
-    crew
+    worker_group
         Several processes that train an encoder together; None trains it in this one.
     log
-        Where each of a crew's processes reads the histories of its own viewers; None has them dealt out of
+        Where each of a worker group's processes reads the histories of its own viewers; None has them dealt out of
         ``histories``.
     shared
         Whether ``histories`` holds this process's share of the viewers alone.
@@ -79,7 +79,7 @@ class FitContext:
     seed: int = 0
     validation: NDArray[np.int32] | None = None
     progress: Callable[[str], None] | None = None
-    crew: Crew | None = None
+    worker_group: WorkerGroup | None = None
     log: LogPart | None = None
     shared: bool = False
     shard_items: bool = False

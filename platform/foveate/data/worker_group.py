@@ -1,6 +1,6 @@
 """Several processes that do one piece of work together, each on its own share of the viewers.
 
-The library itself knows no cluster: whoever starts a training hands a :class:`Crew` in.
+The library itself knows no cluster: whoever starts a training hands a :class:`WorkerGroup` in.
 
 Shapes: ``U`` viewers, ``N`` positive interactions.
 """
@@ -26,7 +26,7 @@ process with the folder, in the others with None, for a part that they may hold.
 
 
 @dataclass(frozen=True)
-class CrewConfig:
+class WorkerGroupConfig:
     """How many processes of a Ray cluster train an encoder together, and what each takes.
 
     Parameters
@@ -66,14 +66,14 @@ class CrewConfig:
 
 
 class Work(Protocol):
-    """What every process of a crew does; it can be pickled."""
+    """What every process of a worker group does; it can be pickled."""
 
     def __call__(self, context: FitContext, keep: Keep, resume: Path | None) -> Any:
         """Work on a share of the viewers, from the checkpoint in the folder ``resume`` on."""
         ...
 
 
-class Crew(Protocol):
+class WorkerGroup(Protocol):
     """Has several processes work together; ``torch.distributed`` has brought them together where they work."""
 
     def __call__(self, work: Work, context: FitContext) -> Any:

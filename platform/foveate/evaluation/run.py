@@ -12,7 +12,7 @@ from foveate.core.errors import ConfigError, TrainingError
 from foveate.data.dataset import Dataset, open_dataset
 from foveate.data.fitting import Headed
 from foveate.data.split import Protocol, Stage, allowed_protocols
-from foveate.data.worker_group import Crew
+from foveate.data.worker_group import WorkerGroup
 from foveate.evaluation.loaded import newest_stage, notes_on
 from foveate.evaluation.outcomes import LOGISTIC, CapCount, Outcomes, Subject, answer
 from foveate.evaluation.panel import Panel, panel_of
@@ -42,7 +42,7 @@ def evaluate(
     bundle: Bundle | None = None,
     progress: Progress | None = None,
     grower: Grower | None = None,
-    crew: Crew | None = None,
+    worker_group: WorkerGroup | None = None,
 ) -> Evaluation:
     """Put baselines, blends, two-stage and slate side by side on the test window.
 
@@ -62,13 +62,13 @@ def evaluate(
         Called with one line of news a step.
     grower
         Grows the ranker's trees elsewhere, where the recipe asks for several workers.
-    crew
+    worker_group
         The processes that train an encoder together, where the recipe asks for several.
 
     Raises
     ------
     ConfigError
-        There is no seed, or the recipe asks for workers and there is no crew or no grower.
+        There is no seed, or the recipe asks for workers and there is no worker group or no grower.
     DataError
         The data cannot be cut by ``protocol``.
     BundleError
@@ -78,7 +78,7 @@ def evaluate(
     """
     say = progress or _silent
     runs = (
-        _trained(dataset, recipe, protocol, seeds, say=say, grower=grower, crew=crew)
+        _trained(dataset, recipe, protocol, seeds, say=say, grower=grower, worker_group=worker_group)
         if bundle is None
         else _loaded(dataset, bundle, protocol, say)
     )
@@ -103,7 +103,7 @@ def evaluate_folder(
     bundle: Path | None = None,
     progress: Progress | None = None,
     grower: Grower | None = None,
-    crew: Crew | None = None,
+    worker_group: WorkerGroup | None = None,
 ) -> list[Evaluation]:
     """Open a dataset (and a bundle) by path and evaluate under each protocol: one picklable call for a cluster.
 
@@ -112,7 +112,9 @@ def evaluate_folder(
     dataset = open_dataset(data)
     loaded = Bundle.load(bundle) if bundle is not None else None
     return [
-        evaluate(dataset, recipe, protocol, seeds, bundle=loaded, progress=progress, grower=grower, crew=crew)
+        evaluate(
+            dataset, recipe, protocol, seeds, bundle=loaded, progress=progress, grower=grower, worker_group=worker_group
+        )
         for protocol in protocols or _protocols(dataset, loaded)
     ]
 
@@ -141,12 +143,12 @@ def _trained(
     *,
     say: Progress,
     grower: Grower | None,
-    crew: Crew | None,
+    worker_group: WorkerGroup | None,
 ) -> Iterator[_Run]:
     for seed in seeds:
         say_seed = Headed(f"seed {seed}: ", say) if len(seeds) > 1 else say
         own = replace(recipe, protocol=protocol, seed=seed)
-        fitted = fit(dataset, own, upto="test", progress=say_seed, grower=grower, crew=crew)
+        fitted = fit(dataset, own, upto="test", progress=say_seed, grower=grower, worker_group=worker_group)
         run = _beside(fitted.model, fitted.stage, say_seed)
         logistic = RankerConfig.variants["logistic"]().fit(fitted.training, seed)
         yield replace(run, subject=replace(run.subject, rankers={LOGISTIC: logistic}))

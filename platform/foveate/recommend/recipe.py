@@ -10,7 +10,7 @@ from foveate.core.config import check_seed
 from foveate.core.errors import ConfigError
 from foveate.data.signals import Signals
 from foveate.data.split import Protocol, SplitConfig
-from foveate.data.worker_group import CrewConfig
+from foveate.data.worker_group import WorkerGroupConfig
 from foveate.features.core import Feature
 from foveate.features.sets import Clock
 from foveate.ranking.base import LabelDraw, RankerConfig
@@ -107,7 +107,7 @@ class Recipe:
     label_draw: LabelDraw = field(default_factory=LabelDraw)
     labels: Labels = field(default_factory=Labels)
     refit_learned: bool = False
-    train: CrewConfig = field(default_factory=CrewConfig)
+    train: WorkerGroupConfig = field(default_factory=WorkerGroupConfig)
     ranker: RankerConfig = field(default_factory=_default_ranker)
     order: ListOrder = field(default_factory=_default_order)
     policy: SlatePolicy = field(default_factory=_default_policy)

@@ -115,7 +115,7 @@ class Releases:
             _check_twin(new.manifest, double.manifest)
         with self._locked(say, make=True) as before:
             if new.bundle_id == before:
-                return self._brought(before)
+                return self._promotion_of(before)
             verdict = judge(double or new, self._serving(before)) if judge else None
             action: Action = "promote" if verdict is None or verdict.passed else "refuse"
             told = {"who": who, "because": because, "gate": verdict, "twin": double and double.bundle_id}
@@ -190,14 +190,14 @@ class Releases:
     def _serving(self, current: str | None) -> list[Bundle]:
         if current is None:
             return []
-        twin = self._brought(current).twin
+        twin = self._promotion_of(current).twin
         try:
             return [Bundle.load(self._keeping.bundle(one)) for one in (current, twin) if one]
         except BundleError as error:
             remedy = "roll back first, or promote with --no-gate --because TEXT"
             raise ReleaseError(f"the bundle that serves cannot be asked: {error}; {remedy}") from error
 
-    def _brought(self, bundle_id: str) -> Entry:
+    def _promotion_of(self, bundle_id: str) -> Entry:
         """Return the newest line that promoted a bundle: a rollback's knows nothing of gate and twin."""
         for entry in reversed(self.history()):
             if entry.action == "promote" and entry.bundle == bundle_id:

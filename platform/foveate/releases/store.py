@@ -19,7 +19,7 @@ from foveate.core.errors import BundleError, ConfigError, OutputExistsError, Rel
 from foveate.releases.history import Entry, latest, read_history
 from foveate.storage.conditional import replace_if_same
 from foveate.storage.folder import Folder
-from foveate.storage.transfer import MANIFEST, bring, brought, read_manifest, send
+from foveate.storage.transfer import MANIFEST, bring, local_copy, read_manifest, send
 
 
 class StoredKeeping:
@@ -61,7 +61,7 @@ class StoredKeeping:
     def bundle(self, bundle_id: str) -> Path:
         """Bring a bundle here, unless it is here already."""
         with _told():
-            return brought(self.place(bundle_id), verify)
+            return local_copy(self.place(bundle_id), verify)
 
     def verified(self, bundle_id: str) -> Manifest:
         """Bring a bundle once more, whatever the cache holds: it is what lies there that nodes will get."""

@@ -12,7 +12,7 @@ from torch import Tensor
 from foveate.core.messages import Query
 from foveate.data.catalog import Catalog
 from foveate.data.queries import events_of
-from foveate.data.worker_group import CrewConfig
+from foveate.data.worker_group import WorkerGroupConfig
 from foveate.encoder.distributed.training import train_together
 from foveate.encoder.embedding.mapped import MappedEncoder
 from foveate.encoder.embedding.table import check_shareable
@@ -78,7 +78,7 @@ class AttentionSource(CandidateSource):
             self.finder.find(user_D, k, query.exclude) if known else alike(n_items, query.exclude, k)
             for user_D, known, query in rows
         ]
-        return self.told(viewers, tops)
+        return self.answer(viewers, tops)
 
     def encode(self, queries: Sequence[Query]) -> Viewers:
         """Return the viewers who ask."""
@@ -86,7 +86,7 @@ class AttentionSource(CandidateSource):
         user_BD = self.encoder.encode(histories, np.array([query.now for query in queries], dtype=np.int64))
         return Viewers(user_BD, np.diff(histories.offsets) > 0)
 
-    def told(self, viewers: Viewers, tops: Sequence[NDArray[np.int32]]) -> Asked:
+    def answer(self, viewers: Viewers, tops: Sequence[NDArray[np.int32]]) -> Asked:
         """Return what the source has to say to ``viewers``, given the codes of each one's best items, best first."""
         return _LookedUp(self.encoder, viewers, tops)
 
@@ -174,18 +174,18 @@ class Attention(SourceConfig):
         """``target_attention``, where it is wanted."""
         return ("target_attention",) if self.target_attention else ()
 
-    def check(self, train: CrewConfig) -> None:
+    def check(self, train: WorkerGroupConfig) -> None:
         """Refuse item vectors that are shared out under a loss that reads every one."""
         if train.shard_items:
             check_shareable(self.train.loss)
 
     def fit(self, context: FitContext) -> AttentionSource:
-        """Train the encoder, by a crew where the context has one, and lay out its items where an index finds them."""
-        crew = context.crew
+        """Train the encoder, by a worker group if there is one, and lay out its items where an index finds them."""
+        worker_group = context.worker_group
         encoder = (
             train_encoder(self.encoder, self.train, context)
-            if crew is None
-            else train_together(self.encoder, self.train, context, crew)
+            if worker_group is None
+            else train_together(self.encoder, self.train, context, worker_group)
         )
         chosen = self.index.chosen(len(context.catalog))
         finder = None if chosen is None else Finder.fit(chosen, encoder, context)

@@ -16,7 +16,7 @@ from foveate.core.messages import Query
 from foveate.core.registry import Registry, Variant
 from foveate.data.catalog import Catalog
 from foveate.data.fitting import FitContext
-from foveate.data.worker_group import CrewConfig
+from foveate.data.worker_group import WorkerGroupConfig
 from foveate.retrieval.asked import Asked, Scored, top_k
 from foveate.retrieval.carried import Carried, by_thirds, liked
 
@@ -105,7 +105,7 @@ class SourceConfig(Variant):
         """``R`` names, unique among sources, of the ranker's columns that ``CandidateSource.remarks`` fills."""
         return ()
 
-    def check(self, train: CrewConfig) -> None:
+    def check(self, train: WorkerGroupConfig) -> None:
         """Refuse, before anything is learned, what the processes that ``train`` asks for cannot do.
 
         Raises

@@ -136,7 +136,7 @@ class Shard:
         return scores_BR
 
 
-class Told(CandidateSource):
+class GatheredSource(CandidateSource):
     """The encoder's source to one batch of viewers whose best items shards have found.
 
     Parameters
@@ -160,8 +160,8 @@ class Told(CandidateSource):
     def ask(self, queries: Sequence[Query], k: int) -> Asked:
         """Return what was found: ``queries`` are the batch's, and ``k`` what the shards were asked for, at most."""
         if len(queries) != len(self._tops):
-            raise ValueError(f"told of {len(self._tops)} viewers, asked by {len(queries)}")
-        return self._source.told(self._viewers, [top[:k] for top in self._tops])
+            raise ValueError(f"given the best of {len(self._tops)} viewers, asked by {len(queries)}")
+        return self._source.answer(self._viewers, [top[:k] for top in self._tops])
 
     def remarks(self, queries: Sequence[Query], items: Sequence[Codes]) -> list[NDArray[np.float32]]:
         """Say what the source says."""

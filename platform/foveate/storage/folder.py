@@ -151,7 +151,7 @@ class Folder:
         StorageError
             The disk is full, or the store does not answer any more.
         """
-        with told(self):
+        with naming_folder(self):
             if self.local is None:
                 # A store takes an object whole or not at all.
                 with self.filesystem.open_output_stream(f"{self.path}/{name}") as stream:
@@ -171,11 +171,11 @@ class Folder:
             The disk is full, or the store does not answer any more.
         """
         if self.local is None:
-            with told(self):
+            with naming_folder(self):
                 before = self.read(name) if self.holds(name) else ""
             self.write(name, f"{before}{line}\n")
             return
-        with told(self):
+        with naming_folder(self):
             self.local.mkdir(parents=True, exist_ok=True)
             with (self.local / name).open("a", encoding="utf-8") as stream:
                 stream.write(f"{line}\n")
@@ -201,7 +201,7 @@ class Folder:
             The disk is full, or the store does not answer any more.
         """
         target = f"{self.path}/{name}"
-        with told(self):
+        with naming_folder(self):
             self.filesystem.create_dir(target.rpartition("/")[0])
             with path.open("rb") as here, self.filesystem.open_output_stream(target) as stream:
                 shutil.copyfileobj(here, stream, _PIECE)
@@ -225,7 +225,7 @@ class Folder:
             raise ConfigError(f"'{self}': the store cannot be used ({reason(error)}): {_REMEDY}") from error
 
 
-class told:  # noqa: N801 - reads as a function
+class naming_folder:  # noqa: N801 - reads as a function
     """Says where it was that storage failed."""
 
     def __init__(self, folder: Folder) -> None:

@@ -20,7 +20,7 @@ from pyarrow.fs import copy_files
 
 from foveate.core.errors import ConfigError, OutputExistsError, StorageError
 from foveate.storage.files import check_free, staged_folder
-from foveate.storage.folder import Folder, Place, reason, told
+from foveate.storage.folder import Folder, Place, naming_folder, reason
 
 MANIFEST: Final = "manifest.json"
 """What datasets and bundles are known by: it is brought first and sent last."""
@@ -51,7 +51,7 @@ def cache() -> Path:
     return folder
 
 
-def brought(place: Place, check: Callable[[Path], object], cache_folder: Path | None = None) -> Path:
+def local_copy(place: Place, check: Callable[[Path], object], cache_folder: Path | None = None) -> Path:
     """Return the folder of a dataset or a bundle on this machine.
 
     Parameters
@@ -79,7 +79,7 @@ def brought(place: Place, check: Callable[[Path], object], cache_folder: Path | 
 
 
 def read_manifest(source: Folder) -> bytes:
-    """Return the bytes of a dataset's or a bundle's manifest; raises ConfigError as :func:`brought` does."""
+    """Return the bytes of a dataset's or a bundle's manifest; raises ConfigError as :func:`local_copy` does."""
 
     def read() -> bytes | None:
         try:
@@ -187,6 +187,6 @@ def at_hand(folder: Folder, names: Sequence[str]) -> Iterator[Path]:
         try:
             yield here
         finally:
-            with told(folder):
+            with naming_folder(folder):
                 # Arrow's threads can lock each other out while they upload.
                 copy_files(str(here), folder.path, destination_filesystem=folder.filesystem, use_threads=False)

@@ -16,7 +16,7 @@ from foveate.data.dataset import Dataset
 from foveate.data.events import Events
 from foveate.data.importing.stream import LogPart, read_events
 from foveate.data.split import Stage, Targets, Windows, label_stages, windows
-from foveate.data.worker_group import Crew
+from foveate.data.worker_group import WorkerGroup
 from foveate.features.sets import FeatureSet
 from foveate.ranking.base import TrainingSet
 from foveate.ranking.growing import Grower
@@ -60,7 +60,7 @@ def fit(
     progress: Progress | None = None,
     after: Fitted | None = None,
     grower: Grower | None = None,
-    crew: Crew | None = None,
+    worker_group: WorkerGroup | None = None,
 ) -> Fitted:
     """Train sources, features and ranker.
 
@@ -81,13 +81,13 @@ def fit(
         What was fitted up to an earlier stage of the same dataset by the same recipe: its windows are not fitted again.
     grower
         Grows the ranker's trees elsewhere, where the recipe asks for several workers.
-    crew
+    worker_group
         The processes that train an encoder together, where the recipe asks for several.
 
     Raises
     ------
     ConfigError
-        The recipe asks for workers, and there is no crew or no grower.
+        The recipe asks for workers, and there is no worker group or no grower.
     DataError
         The log is too short to be cut.
     TrainingError
@@ -95,7 +95,9 @@ def fit(
     """
     catalog, positive = dataset.catalog(), positive_kinds(dataset, recipe)
     fits = dict(after.fits) if after else {}
-    labels, last = fit_windows(dataset, recipe, catalog, upto=upto, fits=fits, progress=progress, crew=crew)
+    labels, last = fit_windows(
+        dataset, recipe, catalog, upto=upto, fits=fits, progress=progress, worker_group=worker_group
+    )
     stage = last.stage
     _say(progress, "ranker: candidates and features of the label windows")
     training = training_set(labels, catalog, recipe.counts, recipe.label_draw, recipe.seed, labels=recipe.labels)
@@ -124,14 +126,14 @@ def fit_windows(
     upto: Upto,
     fits: dict[str, LabelWindow] | None = None,
     progress: Progress | None = None,
-    crew: Crew | None = None,
+    worker_group: WorkerGroup | None = None,
 ) -> tuple[list[LabelWindow], LabelWindow]:
     """Fit sources and features: of the windows that label the ranker, oldest first, and of all that lies before them.
 
     Parameters and errors are those of :func:`fit`; ``fits`` are windows that need not be fitted again, and keeps those
     that were.
     """
-    if recipe.train.workers and crew is None:
+    if recipe.train.workers and worker_group is None:
         raise ConfigError(
             f"train.workers: {recipe.train.workers} train over Ray, which this cannot: set it to 0, or use "
             "'foveate train' or 'foveate evaluate'"
@@ -139,7 +141,7 @@ def fit_windows(
     events = read_events(dataset, catalog.items, recipe.signals, positive_kinds(dataset, recipe))
     cut = windows(events, recipe.protocol, recipe.split)
     fits = {} if fits is None else fits
-    site = _Site(recipe, dataset, catalog, events, fits, progress, crew if recipe.train.workers else None)
+    site = _Site(recipe, dataset, catalog, events, fits, progress, worker_group if recipe.train.workers else None)
     return _fit_labels(labelled_stages(cut, events, recipe, upto), site), _fit_window(
         final_stage(cut, events, upto), site
     )
@@ -182,10 +184,10 @@ class _Site:
     events: Events
     fits: dict[str, LabelWindow]
     progress: Progress | None
-    crew: Crew | None
+    worker_group: WorkerGroup | None
 
     def context(self, stage: Stage) -> FitContext:
-        """Return what a stage's sources may learn from; a crew's processes read the log by themselves if they can."""
+        """Return what a stage's sources may learn from; processes of a worker group read the log by themselves."""
         recipe, history = self.recipe, stage.history
         kinds = positive_kinds(self.dataset, recipe)
         return FitContext(
@@ -194,8 +196,8 @@ class _Site:
             stage.now,
             recipe.seed,
             progress=self.progress,
-            crew=self.crew,
-            log=LogPart.of(self.dataset, self.events, history, recipe.signals, kinds) if self.crew else None,
+            worker_group=self.worker_group,
+            log=LogPart.of(self.dataset, self.events, history, recipe.signals, kinds) if self.worker_group else None,
         )
 
 

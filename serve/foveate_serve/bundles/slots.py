@@ -15,7 +15,7 @@ from typing import Final, Generic, TypeAlias, TypeVar
 from foveate.bundle import Bundle, BundleShard, verify
 from foveate.core.errors import ConfigError, FoveateError, StorageError
 from foveate.storage.folder import Place
-from foveate.storage.transfer import brought, is_address
+from foveate.storage.transfer import is_address, local_copy
 
 logger = logging.getLogger("ray.serve")
 
@@ -53,16 +53,16 @@ class Holder(Generic[Held]):
         Who holds it, for messages.
     load
         Reads and verifies a bundle, and makes it ready to answer.
-    told
+    on_swap
         Called with each bundle that was taken, and with None for one that was refused.
     """
 
     def __init__(
-        self, deployment: str, load: Callable[[Path], Held], told: Callable[[Held | None], None] | None = None
+        self, deployment: str, load: Callable[[Path], Held], on_swap: Callable[[Held | None], None] | None = None
     ) -> None:
         self._deployment = deployment
         self._load = load
-        self._told = told or _nobody
+        self._on_swap = on_swap or _nobody
         self._asked: str | None = None
         self._held: tuple[Held, ...] = ()
         self._problem: str | None = None
@@ -108,14 +108,14 @@ class Holder(Generic[Held]):
             expected = isinstance(error, FoveateError)
             logger.error("%s: %s", self._deployment, self._problem, exc_info=None if expected else error)
             self._asked = str(place)
-            self._told(None)
+            self._on_swap(None)
             if is_address(place) and not self._held and isinstance(error, (ConfigError, StorageError)):
                 self._later = asyncio.create_task(self._again(place))
             return
         others = tuple(one for one in self._held if one.bundle_id != bundle.bundle_id)
         self._held = (bundle, *others[:1])
         self._problem, self._asked = None, str(place)
-        self._told(bundle)
+        self._on_swap(bundle)
         logger.info("%s: serving bundle %s from '%s'", self._deployment, bundle.bundle_id, place)
 
     async def _again(self, place: Place) -> None:
@@ -125,7 +125,7 @@ class Holder(Generic[Held]):
             await self.turn_to(place, beside=False)
 
     def _loaded(self, place: Place) -> Held:
-        return self._load(brought(place, verify).resolve())
+        return self._load(local_copy(place, verify).resolve())
 
     def bundle(self, bundle_id: str) -> Held:
         """Return a bundle that is held.

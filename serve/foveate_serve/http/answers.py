@@ -93,7 +93,7 @@ def slate_out(
         policy_id=slate.policy_id,
         feature_schema=slate.feature_schema,
         state_version=slate.state_version,
-        cold=slate.state_version == 0 and not request.history,
+        cold=slate.is_cold(request),
         now=from_micros(context.now),
         seed=context.seed,
         degraded=list(slate.degraded),

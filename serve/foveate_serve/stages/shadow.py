@@ -92,7 +92,7 @@ class ShadowReplica:
     def __init__(self, state: str) -> None:
         os.nice(_NICE)
         self._sight = start_replica(SHADOW)
-        self._holder = BundleHolder(SHADOW, load_all, self._sight.told)
+        self._holder = BundleHolder(SHADOW, load_all, self._sight.swapped)
         self._state = open_viewers(state, create=False, lazy=True)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=SHADOW)
         self._differences: deque[Difference] = deque(maxlen=_KEPT)

@@ -21,7 +21,7 @@ from foveate.recommend.model import Model
 from foveate.recommend.pipeline import retrieve
 from foveate.recommend.surfaces.base import surface_of
 from foveate.retrieval.attention import AttentionSource, Viewers, alike
-from foveate.retrieval.shards import Told
+from foveate.retrieval.shards import GatheredSource
 from foveate.state.base import utc_micros
 from foveate_serve.bundles.slots import BundleHolder
 from foveate_serve.stages.batcher import Batcher
@@ -111,7 +111,7 @@ class ShardedRetriever(Retriever):
     def _joined(self, calls: Sequence[_Found]) -> list[Candidates]:
         """Return the candidates of requests of one bundle and surface, and what part of the catalogue was searched.
 
-        Every source is asked, the encoder's as the shards have told.
+        Every source is asked, the encoder's with the items that the shards have found.
         """
         queries, looks, gathered, contexts = zip(*calls, strict=True)
         with self._sight.stage(names.RETRIEVE, contexts):
@@ -119,8 +119,8 @@ class ShardedRetriever(Retriever):
             source = _split(model)
             vectors_BD = torch.from_numpy(np.stack([look.vector for look in looks]))
             viewers = Viewers(vectors_BD, np.array([look.known for look in looks]))
-            told = Told(source, viewers, [one.codes for one in gathered])
-            whole = replace(model, sources=tuple(told if one is source else one for one in model.sources))
+            gathered_source = GatheredSource(source, viewers, [one.codes for one in gathered])
+            whole = replace(model, sources=tuple(gathered_source if one is source else one for one in model.sources))
             candidates = retrieve(whole, queries, contexts)
         found = [replace(one, seen=own.seen) for one, own in zip(candidates, gathered, strict=True)]
         self._sight.candidates(found)

@@ -74,7 +74,7 @@ class Sight:
         for reason in reasons:
             self.meter.add(names.DEGRADED, reason=reason)
 
-    def told(self, bundle: Bundle | BundleShard | None) -> None:
+    def swapped(self, bundle: Bundle | BundleShard | None) -> None:
         """Tell that a bundle, or a shard of one, was swapped in, or, with None, that one was refused."""
         if bundle is None:
             self.meter.add(names.REFUSALS)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveate.data.fitting import FitContext
-from foveate.data.worker_group import Crew, Keep
+from foveate.data.worker_group import Keep, WorkerGroup
 from foveate.encoder.model import EncoderConfig
 from foveate.encoder.trained import TrainedEncoder
 from foveate.encoder.training.settings import EpochReport, TrainConfig
@@ -44,8 +44,10 @@ class _Training:
         return _Trained(trained.arrays(), trained.best_epoch)
 
 
-def train_together(encoder: EncoderConfig, train: TrainConfig, context: FitContext, crew: Crew) -> TrainedEncoder:
-    """Train an encoder as :func:`foveate.encoder.training.train.train_encoder` does, by the processes of ``crew``.
+def train_together(
+    encoder: EncoderConfig, train: TrainConfig, context: FitContext, worker_group: WorkerGroup
+) -> TrainedEncoder:
+    """Train an encoder as :func:`foveate.encoder.training.train.train_encoder` does, by several processes.
 
     A step takes the same training rows as in one process, and its gradient is the mean over all of them; negatives and
     dropout each process draws for itself.
@@ -55,7 +57,7 @@ def train_together(encoder: EncoderConfig, train: TrainConfig, context: FitConte
     FoveateError
         So many processes cannot be had, one of them failed too often, or the encoder cannot be trained.
     """
-    trained: _Trained = crew(_Training(encoder, train), context)
+    trained: _Trained = worker_group(_Training(encoder, train), context)
     restored = TrainedEncoder.restore(encoder, trained.arrays)
     restored.best_epoch = trained.best_epoch
     return restored

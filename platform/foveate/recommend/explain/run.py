@@ -29,7 +29,7 @@ from foveate.recommend.pipeline import LocalStages, Stages, Trace, recommend
 from foveate.recommend.surfaces.base import surface_of
 
 _TOLD = 10
-"""How many items of the history are told of, at most."""
+"""How many items of the history are named, at most."""
 
 
 class StageLostError(FoveateError):
@@ -115,7 +115,7 @@ async def explain(
         raise _lost(slate)
     items = catalog.items.encode([item.item_id for item in slate.items])
     carried = await stages.stories(query, candidates, items, context)
-    return slate, told(catalog, slate, carried, weighed, cold=not query.positives.any())
+    return slate, slate_explanation(catalog, slate, carried, weighed, cold=not query.positives.any())
 
 
 async def why_not(
@@ -157,7 +157,7 @@ def _lost(slate: Slate) -> StageLostError:
     return StageLostError(f"the slate cannot be explained, for stages were missing ({', '.join(slate.degraded)})")
 
 
-def told(
+def slate_explanation(
     catalog: Catalog, slate: Slate, carried: Sequence[Story], weighed: Sequence[Weighed], *, cold: bool
 ) -> SlateExplanation:
     """Put the parts of an explanation into ids, titles and words.
