@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Generator, Sequence
-from itertools import cycle
+from itertools import count, cycle
 from pathlib import Path
 from typing import Any, cast
 
@@ -99,15 +98,10 @@ def test_where_no_replica_comes_to_hold_it_the_deadline_ends_the_asking(
     small_bundle: Bundle, second: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = ingress((small_bundle, second), tmp_path / "state.sqlite", (small_bundle,), 600_000)
-    waited = []
-
-    async def wait(seconds: float) -> None:
-        waited.append(seconds)
-
-    # Time passes while it waits to ask again, four minutes each, and never else: no machine is too slow for the stages.
-    began = time.monotonic()
-    monkeypatch.setattr("foveate_serve.ingress.monotonic", lambda: began + len(waited) * 240)
-    monkeypatch.setattr("foveate_serve.ingress.asyncio.sleep", wait)
+    # Each reading of its clock lasts two minutes: no machine is too slow for the stages.
+    readings = count(0, 120)
+    monkeypatch.setattr("foveate_serve.ingress.monotonic", lambda: next(readings))
     with pytest.raises(BundleNotHeldError, match="no bundle is held by every replica yet"):
         asyncio.run(made.recommend(REQUEST))
-    assert len(waited) == 3
+    # One reading sets the end, four allow an attempt, and the sixth is at the end.
+    assert next(readings) == 6 * 120
