@@ -42,7 +42,7 @@ from lab.stores import Redis
 if TYPE_CHECKING:
     import httpx
 
-    from foveate.state.opening import StatePlace
+    from foveate.state.connect import StatePlace
     from foveate_serve.config import ServeConfig
     from foveate_tune.results.leaderboard import SweepResult
 

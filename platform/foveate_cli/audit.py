@@ -62,7 +62,7 @@ def command(
 ) -> None:
     """Tell what a bundle does to viewers and creators, and what more diversity would change and cost.
 
-    How popular what is shown is beside what viewers like, how places are dealt to channels and videos, how far slates
+    How popular what is shown is beside what viewers like, how slots spread over channels and videos, how far slates
     stray from each group's mix of categories, and how all that moves with the strength of diversity.
 
     With --shortcuts DATA no bundle is needed: a walk over transitions, the popularity of seven days and co-visitation
@@ -124,7 +124,9 @@ def _show_shortcuts(data: Path, viewers: int, json_path: Path | None) -> None:
 def show(answer: Audit) -> None:
     """Print what moves along the strength, the groups, and who is shown."""
     stamp = " [simulated]" if answer.simulated else ""
-    title = f"bundle {answer.bundle} on {answer.data}{stamp}: slates of {answer.places} for {answer.viewers:,} viewers"
+    title = (
+        f"bundle {answer.bundle} on {answer.data}{stamp}: slates of {answer.slate_size} for {answer.viewers:,} viewers"
+    )
     out.print(escape(title))
     out.print(f"rules: {', '.join(answer.rules) or 'none'}", markup=False)
     out.print(_price(answer))
@@ -150,7 +152,7 @@ def _price(answer: Audit) -> Table:
 
 
 def _fairness(answer: Audit) -> Table:
-    heads = ("coverage", "Gini", "popularity lift", "off the mix", "small channels")
+    heads = ("coverage", "Gini", "popularity lift", "miscalib.", "small channels")
     table = _by_strength("who and what is shown", heads)
     for point in answer.points:
         small = sum(point.deciles[: len(point.deciles) // 2]) if point.deciles else float("nan")

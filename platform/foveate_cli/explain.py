@@ -37,7 +37,7 @@ def command(
 ) -> None:
     """Say why each item of a viewer's slate stands in it.
 
-    For each: what of the history carried it and how far that is to be believed, what its features add to its score, and
+    For each: the items of the history that raised its score and how faithful that is, what its features add, and
     what policy and rules made of its rank.
 
     Faithfulness: of as many items drawn at random from the history, how often taking them out lowers the score less
@@ -56,9 +56,9 @@ def command(
         out.print("Nothing is left to recommend: everything was seen, or is not yet available.")
     explanation, context = answer.explanation, answer.context
     head = {"user_id": user_id, "bundle_id": explanation.bundle_id, "simulated": answer.simulated}
-    told = [finite(asdict(item)) for item in items]
+    answers = [finite(asdict(item)) for item in items]
     pinned = {"state_version": explanation.state_version, "now": context.now, "seed": context.seed}
-    write_json(json_path, {**head, **pinned, "items": told})
+    write_json(json_path, {**head, **pinned, "items": answers})
 
 
 def finite(value: Any) -> Any:
@@ -75,7 +75,7 @@ def _print(item: dict[str, Any]) -> None:
     _line(item["sentence"])
     if item["history"]:
         parts = [f"{_called(one)} {one['share']:.0%}" for one in item["history"][:5]]
-        _line(f"carried by, as {item['carried_by']} scores it: {', '.join(parts)}{_faith(item['faithfulness'])}")
+        _line(f"because of, as {item['carried_by']} scores it: {', '.join(parts)}{_faith(item['faithfulness'])}")
     if item["attention"]:
         parts = [f"{_called(one)} {one['share']:.0%}" for one in item["attention"]]
         _line(f"attention looked at: {', '.join(parts)}{_faith(item['attention_faithfulness'])}")

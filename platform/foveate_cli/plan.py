@@ -82,15 +82,15 @@ def command(
     table = read_prices(prices)
     if gpu:
         table.gpu(gpu)
-    known = _costs(costs, bundles)
-    made = plan(load, known, table)
-    lines = made.lines
+    measured = _costs(costs, bundles)
+    made = plan(load, measured, table)
+    rows = made.rows
     if simulated:
-        from foveate_capacity.simulated import tried  # noqa: PLC0415
+        from foveate_capacity.simulated import simulated_rows  # noqa: PLC0415
 
-        lines = (*lines, *tried(made, known, seed))
-    _print(lines, made.notes)
-    write_json(json_path, {"load": vars(load), **made.to_json(), "lines": [vars(line) for line in lines]})
+        rows = (*rows, *simulated_rows(made, measured, seed))
+    _print(rows, made.notes)
+    write_json(json_path, {"load": vars(load), **made.to_json(), "lines": [vars(line) for line in rows]})
 
 
 def _costs(path: Path | None, bundles: Sequence[Path]) -> Costs:
@@ -110,14 +110,14 @@ def _costs(path: Path | None, bundles: Sequence[Path]) -> Costs:
     return found
 
 
-def _print(lines: Sequence[Line], notes: Sequence[str]) -> None:
+def _print(rows: Sequence[Line], notes: Sequence[str]) -> None:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("", style="dim", no_wrap=True)
     table.add_column("what", overflow="fold")
     table.add_column("figure", justify="right", no_wrap=True)
     for name in ("unit", "how", "from"):
         table.add_column(name, overflow="fold")
-    for about, some in groupby(lines, key=lambda line: line.about):
+    for about, some in groupby(rows, key=lambda line: line.about):
         for number, line in enumerate(some):
             texts = ("" if number else about, line.what, _figure(line.value), line.unit, line.how, line.why)
             table.add_row(*map(escape, texts))

@@ -9,9 +9,9 @@ import click
 
 from foveate.core.errors import ConfigError, FoveateError
 from foveate.data.dataset import open_dataset
-from foveate.storage.transfer import is_address, settled
+from foveate.storage.transfer import absolute, is_address
 from foveate_cli.common import (
-    Brought,
+    LocalPath,
     json_option,
     out,
     reads,
@@ -25,12 +25,12 @@ from foveate_cli.common import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from foveate.releases import Entry, Judge, Verdict
-    from foveate.state.opening import StatePlace
+    from foveate.releases import Entry, Gate, Verdict
+    from foveate.state.connect import StatePlace
 
 
 @click.command(short_help="Let a bundle serve, if the gate agrees.")
-@click.argument("bundle", type=Brought("bundle"))
+@click.argument("bundle", type=LocalPath("bundle"))
 @reads("--data", "dataset", "Dataset folder whose newest window decides; not needed with --no-gate.", required=False)
 @registry_option
 @click.option(
@@ -76,7 +76,7 @@ def command(
     Exit status: 0 it serves; 1 the gate refused it, and the old one serves on; 2 it could not be judged.
     """
     from foveate.releases import Releases  # noqa: PLC0415 - torch costs seconds that --help is spared
-    from foveate.state.opening import without_password  # noqa: PLC0415 - as above
+    from foveate.state.connect import without_password  # noqa: PLC0415 - as above
 
     if state is not None:
         # What is no address is refused before anything is promoted.
@@ -85,8 +85,8 @@ def command(
         raise ConfigError("--twin is for the gate: leave out --no-gate")
     releases = Releases(registry)
     with telling() as say:
-        judge = None if no_gate else _gate(data, margin, say)
-        entry = releases.promote(bundle, judge, twin=twin, who=user_at_host(), because=because, say=say)
+        compare_bundles = None if no_gate else _gate(data, margin, say)
+        entry = releases.promote(bundle, compare_bundles, twin=twin, who=user_at_host(), because=because, say=say)
     show(entry, releases.current())
     live = state if is_address(registry) else state or _live(Path(registry), bundle, entry.before)
     path = str(Path(registry) / "current") if not is_address(registry) else str(releases.path(entry.bundle))
@@ -97,8 +97,8 @@ def command(
     if live is not None:
         _add_histories(bundle, live)
     if is_address(registry):
-        told = without_password(live) if live else "redis://HOST:PORT/DB"
-        out.print(f"next     foveate serve --follow {registry} --state {told}", markup=False)
+        state_address = without_password(live) if live else "redis://HOST:PORT/DB"
+        out.print(f"next     foveate serve --follow {registry} --state {state_address}", markup=False)
     else:
         out.print(f"next     foveate serve --bundle {path}{_named(Path(registry), live)}", markup=False)
 
@@ -138,19 +138,19 @@ def _why(verdict: Verdict) -> str:
     )
 
 
-def _gate(data: Path | None, margin: float, say: Callable[[str], None]) -> Judge:
-    from foveate.evaluation.gate import judge  # noqa: PLC0415 - as above
+def _gate(data: Path | None, margin: float, say: Callable[[str], None]) -> Gate:
+    from foveate.evaluation.gate import compare_bundles  # noqa: PLC0415 - as above
 
     if data is None:
         raise ConfigError("which data is the bundle to be judged on? name it with --data, or promote with --no-gate")
     dataset = open_dataset(data)
-    return lambda new, old: judge(dataset, new, old, margin=margin, say=say)
+    return lambda new, old: compare_bundles(dataset, new, old, margin=margin, say=say)
 
 
 def _live(registry: Path, bundle: Path, before: str | None) -> StatePlace:
     """Return the store that the registry's server uses, or will use."""
     from foveate.releases.live import state_to_promote  # noqa: PLC0415 - as above
-    from foveate.state.opening import file_of  # noqa: PLC0415 - as above
+    from foveate.state.connect import file_of  # noqa: PLC0415 - as above
 
     live = state_to_promote(registry, bundle)
     file = file_of(live)
@@ -164,7 +164,7 @@ def _add_histories(bundle: Path, live: StatePlace) -> None:
     """Add the events beside a bundle to the live store; where that fails, the bundle serves all the same."""
     from foveate.bundle import default_state  # noqa: PLC0415 - as above
     from foveate.releases.live import add_histories  # noqa: PLC0415 - as above
-    from foveate.state.opening import without_password  # noqa: PLC0415 - as above
+    from foveate.state.connect import without_password  # noqa: PLC0415 - as above
 
     shown = without_password(live)
     try:
@@ -181,9 +181,9 @@ def _add_histories(bundle: Path, live: StatePlace) -> None:
 def _named(registry: Path, live: StatePlace | None) -> str:
     """Return the option that names the live store, where serving would take another one by itself."""
     from foveate.releases.live import state_to_serve  # noqa: PLC0415 - as above
-    from foveate.state.opening import without_password  # noqa: PLC0415 - as above
+    from foveate.state.connect import without_password  # noqa: PLC0415 - as above
 
-    usual = live is None or settled(live) == settled(state_to_serve(registry))
+    usual = live is None or absolute(live) == absolute(state_to_serve(registry))
     return "" if usual or live is None else f" --state {without_password(live)}"
 
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import httpx
 
-from clusters.story import Ground, Story, until
+from clusters.story import Ground, ItemAttribution, until
 from foveate.bundle import Bundle, default_state
 from foveate.state.sqlite.store import SqliteState
 from lab.steady import Steady
@@ -43,7 +43,7 @@ class Book:
     def __init__(self, ground: Ground, folder: Path, placed: dict[str, str]) -> None:
         self.folder, self.placed = folder, placed
         self.env = ground.env
-        self.story = Story(ground, None, folder)  # type: ignore[arg-type] # nothing is swept here
+        self.story = ItemAttribution(ground, None, folder)  # type: ignore[arg-type] # nothing is swept here
         self.url = f"http://{placed['HOST']}:{placed['PORT']}"
 
     def words(self, words: Sequence[str]) -> list[str]:

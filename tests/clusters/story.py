@@ -75,7 +75,7 @@ class Replica:
 
 
 @dataclass
-class Story:
+class ItemAttribution:
     """The verbs, told from the head.
 
     Parameters

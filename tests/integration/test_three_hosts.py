@@ -10,7 +10,7 @@ import pytest
 
 from clusters.hosts import NoHostsError
 from clusters.on_hosts import STATE, OnHosts, on_hosts
-from clusters.story import Story
+from clusters.story import ItemAttribution
 from foveate.bundle import Bundle
 from foveate.data.dataset import Dataset
 
@@ -36,7 +36,7 @@ def test_a_sweep_ends_and_no_request_fails_while_a_host_is_lost_or_cut_off_and_t
     small_bundle: Bundle,
     tmp_path: Path,
 ) -> None:
-    story = Story(ground, small_world, tmp_path, [f"ingress.resources={{{STATE}: 0.01}}"])
+    story = ItemAttribution(ground, small_world, tmp_path, [f"ingress.resources={{{STATE}: 0.01}}"])
     with story.serving(small_bundle) as steady:
         sweep = story.sweep(lose_after=3)
         story.replaced(ingress=2, retriever=2, ranker=2)

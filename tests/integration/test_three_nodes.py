@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from clusters.nodes import nodes
-from clusters.story import Story
+from clusters.story import ItemAttribution
 from foveate.bundle import Bundle
 from foveate.data.dataset import Dataset
 
@@ -21,7 +21,7 @@ def test_a_sweep_ends_and_no_request_fails_while_nodes_and_the_gcs_are_lost(
     tmp_path: Path,
 ) -> None:
     with nodes(2, tmp_path) as ground:
-        story = Story(ground, small_world, tmp_path)
+        story = ItemAttribution(ground, small_world, tmp_path)
         with story.serving(small_bundle) as steady:
             sweep = story.sweep(lose_after=3)
             story.replaced(ingress=2, retriever=2, ranker=2)

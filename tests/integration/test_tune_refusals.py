@@ -97,8 +97,8 @@ def test_what_no_node_can_hold_is_refused(need: Resources, workers: int, machine
 
 
 def test_a_fraction_of_a_gpu_fits_within_one() -> None:
-    assert [Node(8, 2).places(Resources(1, share)) for share in (0.25, 0.5, 0.6, 1.0)] == [8, 4, 2, 2]
-    assert Node(3, 2).places(Resources(1, 0.25)) == 3
+    assert [Node(8, 2).capacity(Resources(1, share)) for share in (0.25, 0.5, 0.6, 1.0)] == [8, 4, 2, 2]
+    assert Node(3, 2).capacity(Resources(1, 0.25)) == 3
 
 
 def test_a_dry_run_says_what_would_run_and_starts_nothing(small_world: Dataset, tmp_path: Path) -> None:

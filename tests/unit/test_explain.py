@@ -287,9 +287,9 @@ def test_one_event_carries_all(small_bundle: Bundle, tmp_path: Path) -> None:
     with SqliteState(tmp_path / "one.sqlite") as state:
         state.append([ViewerEvent("one", liked, small_bundle.model.positive_kinds[0], occurred_at=NOW - 60_000_000)])
         told = explained(small_bundle, state, "one")
-    carried = [item for item in told.items if item.history]
-    assert carried
-    for item in carried:
+    attribute = [item for item in told.items if item.history]
+    assert attribute
+    for item in attribute:
         assert [(one.item_id, one.share) for one in item.history] == [(liked, pytest.approx(1.0))]
         assert item.faithfulness is None
 
@@ -310,11 +310,11 @@ def test_faithfulness_tells_the_best_from_the_worst(small_bundle: Bundle, viewer
     query = model.query(history, Filters(), NOW)
     [scores_I] = source.scores([query])
     item = np.array([scores_I.argmax()], dtype=np.int32)
-    carried = source.carried(query, item)
-    assert carried.drops.sum() == pytest.approx(scores_I.max(), rel=1e-4)
-    order = np.argsort(-carried.drops[0])
-    best, worst = carried.items[order[:3]], carried.items[order[-3:]]
-    [[good, bad, none]] = faithfulness(source, query, item, [[best, worst, carried.items[:0]]])
+    attribute = source.attribute(query, item)
+    assert attribute.drops.sum() == pytest.approx(scores_I.max(), rel=1e-4)
+    order = np.argsort(-attribute.drops[0])
+    best, worst = attribute.items[order[:3]], attribute.items[order[-3:]]
+    [[good, bad, none]] = faithfulness(source, query, item, [[best, worst, attribute.items[:0]]])
     assert good is not None
     assert bad is not None
     # Most of the history adds nothing, and ties count by half.

@@ -18,7 +18,7 @@ from foveate.core.config import from_dict
 from foveate.core.errors import BundleError, ReleaseError
 from foveate.data.dataset import Dataset
 from foveate.recommend.recipe import Recipe
-from foveate.releases import Judge, Releases, Verdict
+from foveate.releases import Gate, Releases, Verdict
 from foveate.releases.history import standing
 from foveate.storage.files import locked
 from foveate.training import fit_model
@@ -30,7 +30,7 @@ def verdict(passed: bool, judged: str = "new") -> Verdict:
     return Verdict(passed, judged, "old", "slate ndcg@10", 50, "made up", 0.2, 0.1, 100.0, 90.0, 110.0, 2.0)
 
 
-def gate(passed: bool) -> Judge:
+def gate(passed: bool) -> Gate:
     return lambda new, old: verdict(passed, new.bundle_id)
 
 

@@ -1,4 +1,4 @@
-"""What a sweep would do, told without doing it: how much, where, for how long and at what price."""
+"""Forecast of a sweep that is not run: how much, where, for how long and at what price."""
 
 from __future__ import annotations
 
@@ -87,7 +87,10 @@ class Forecast:
         most, about = f"{self.most_epochs:,}", f"{self.expected_epochs:,}"
         return [
             ("trials", f"{self.trials:,} of {total}, proposed by {self.searcher}, stopped by {self.scheduler}"),
-            *(("searched" if number == 0 else "", f"{path}: {told}") for number, (path, told) in enumerate(space)),
+            *(
+                ("searched" if number == 0 else "", f"{path}: {in_words}")
+                for number, (path, in_words) in enumerate(space)
+            ),
             ("a trial", f"{each}{workers}, at most {self.epochs} epochs"),
             ("runs on", f"{self.where}{many}: {kinds}"),
             ("at once", f"{self.at_once} of the {self.fit} that fit"),
@@ -105,7 +108,10 @@ class Forecast:
         hours = f"{self.cpu_hours:.3g} CPU hours" + (f" and {self.gpu_hours:.3g} GPU hours" if self.gpu_hours else "")
         price = "" if self.price is None else f", {self.price:.2f} in all"
         return [
-            ("time", f"about {_told_time(self.seconds)}, an estimate: {measured}; others may take many times as long"),
+            (
+                "time",
+                f"about {_duration(self.seconds)}, an estimate: {measured}; others may take many times as long",
+            ),
             ("cost", f"about {hours}{price}"),
         ]
 
@@ -162,7 +168,7 @@ def _forecast(
     cost_per_hour: float | None,
 ) -> Forecast:
     trials, epochs = plan.searcher.count, config.level.steps(config)
-    fit = sum(node.places(config.worker_resources) for node in machines) // config.workers
+    fit = sum(node.capacity(config.worker_resources) for node in machines) // config.workers
     at_once = min(fit, config.concurrent, trials)
     each = config.scheduler.expected(epochs)
     busy = None if epoch_seconds is None else trials * min(each * epoch_seconds, config.max_seconds)
@@ -175,7 +181,7 @@ def _forecast(
         searcher=type(config.search.searcher).name,
         scheduler=type(config.scheduler).name,
         variants={path: tuple(names) for path, names in plan.space.branches.items()},
-        settings={path: _told(domain) for path, domain in _every_setting(plan).items()},
+        settings={path: _in_words(domain) for path, domain in _every_setting(plan).items()},
         cpus=config.cpus,
         gpus=config.gpus,
         resources=config.resources,
@@ -210,14 +216,14 @@ def _resources(cpus: float, gpus: float, custom: Mapping[str, float]) -> str:
     return " and ".join([*own, *(f"{amount:g} {name}" for name, amount in custom.items())])
 
 
-def _told(domain: Domain) -> str:
+def _in_words(domain: Domain) -> str:
     if isinstance(domain, Choice):
         return ", ".join(map(str, domain.values))
     kind = {"Uniform": "", "LogUniform": ", by orders of magnitude", "IntRange": ", whole"}[type(domain).__name__]
     return f"{domain.low:g} to {domain.high:g}{kind}"
 
 
-def _told_time(seconds: float) -> str:
+def _duration(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -1,4 +1,4 @@
-"""What every level, searcher and scheduler of a sweep may know of it."""
+"""Facts of a sweep that every level, searcher and scheduler may read."""
 
 from __future__ import annotations
 

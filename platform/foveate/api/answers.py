@@ -1,4 +1,4 @@
-"""What a :class:`~foveate.api.recommender.Recommender` answers: it prints, shows in a notebook, becomes a frame."""
+"""Answers of a :class:`~foveate.api.recommender.Recommender`: printed, shown in a notebook, or read as a frame."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ class Explanation(Tabular):
         return f"For {self.explanation.user_id}, by bundle {self.explanation.bundle_id}{stamp}"
 
     def frame(self) -> pl.DataFrame:
-        """Return one row an item: its score and rank, what carried it, and why in a sentence."""
+        """Return one row an item: its score and rank, the history it is attributed to, and why in a sentence."""
         schema = {
             "position": pl.Int64,
             "item_id": pl.String,

@@ -17,7 +17,7 @@ from foveate.recommend.explain import LocalExplainStages, explain, why_not
 from foveate.recommend.pipeline import make_context, recommend, recommend_many
 from foveate.releases.live import state_of
 from foveate.state.base import utc_micros
-from foveate.state.opening import StatePlace, open_viewers
+from foveate.state.connect import StatePlace, open_viewers
 from foveate.storage.transfer import local_copy
 
 T = TypeVar("T")

@@ -1,4 +1,4 @@
-"""What was done in a registry: a file of JSON lines that only grows."""
+"""The history of a registry: a file of JSON lines that only grows."""
 
 from __future__ import annotations
 

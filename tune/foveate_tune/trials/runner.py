@@ -16,15 +16,15 @@ from ray.tune.integration.ray_train import TuneReportCallback
 
 from foveate.storage.folder import Folder
 from foveate_cluster.resources import Resources
-from foveate_cluster.worker_group import begun, report, team_of
+from foveate_cluster.worker_group import begun, report, scaling_config_of
 from foveate_tune.config import SweepConfig
 from foveate_tune.levels.base import Problem
 from foveate_tune.plan import Plan
 from foveate_tune.searchers.base import NUMBER
 from foveate_tune.trials.callback import SweepCallback
-from foveate_tune.trials.journal import TOGETHER, TRIALS, Journal, named
+from foveate_tune.trials.journal import CHECKPOINTS, TRIALS, Journal, named
 from foveate_tune.trials.record import SECONDS, TrialRecord
-from foveate_tune.trials.recorded_searcher import Remembered
+from foveate_tune.trials.recorded_searcher import RecordedSearcher
 from foveate_tune.trials.trial import run_draw, train_trial
 
 MAX_FAILURES: Final = 3
@@ -39,14 +39,14 @@ def run_trials(
     callback: SweepCallback,
     sweep: Folder,
     journal: Journal,
-    known: Sequence[TrialRecord],
+    recorded: Sequence[TrialRecord],
     begun: Sequence[TrialRecord],
 ) -> None:
     """Run what is left to run; ``callback`` knows afterwards what came of it.
 
     Parameters
     ----------
-    known, begun
+    recorded, begun
         Trials of an earlier run, and those of them that are not over.
 
     Raises
@@ -55,7 +55,7 @@ def run_trials(
         A disk is full, or a store does not answer any more.
     """
     recall = partial(config.scheduler.recall, plan.scheduler)
-    searcher = Remembered(plan.searcher, journal, known, begun, recall)
+    searcher = RecordedSearcher(plan.searcher, journal, recorded, begun, recall)
     if journal.broken is not None:
         raise journal.broken
     if not searcher.left:
@@ -130,7 +130,7 @@ def _trainable(config: SweepConfig, problem: Problem, trials: Folder, begun: Seq
         }
         train = tune.with_parameters(train_trial, problem=problem, epochs=steps, cpus=config.cpus, begun=checkpoints)
         return tune.with_resources(train, {"cpu": config.cpus, "gpu": config.gpus, **config.resources})
-    together = tune.with_parameters(
+    trainable = tune.with_parameters(
         train_together,
         problem=problem,
         trials=trials,
@@ -139,7 +139,7 @@ def _trainable(config: SweepConfig, problem: Problem, trials: Folder, begun: Seq
         need=config.worker_resources,
     )
     # Its workers take their own CPUs and GPUs; it does nothing but wait, and Ray wants it to ask for something.
-    return tune.with_resources(together, {"cpu": 0, "memory": 1})
+    return tune.with_resources(trainable, {"cpu": 0, "memory": 1})
 
 
 def _name(trial: Trial) -> str:
@@ -181,9 +181,9 @@ def train_together(
     trainer = TorchTrainer(
         _member,
         train_loop_config={"config": dict(config), "problem": ray.put(problem), "epochs": epochs, "cpus": need.cpus},
-        scaling_config=team_of(workers, need),
+        scaling_config=scaling_config_of(workers, need),
         run_config=train.RunConfig(
-            name=TOGETHER,
+            name=CHECKPOINTS,
             # The same name and place as before: what was begun there goes on.
             storage_path=own.path,
             storage_filesystem=own.filesystem,

@@ -70,9 +70,9 @@ def _shown(run: Run, watcher: Watcher) -> Callable[[int, int], None]:
 
 
 def _tell_of_untold_times(encoder: EncoderConfig, context: FitContext) -> None:
-    untold = [config.name for config in encoder.inputs if config.needs_time]
-    if untold and context.now == NO_TIME and context.progress is not None:
-        context.progress(f"the clock is order only: {', '.join(untold)} will know no time and add nothing")
+    withheld = [config.name for config in encoder.inputs if config.needs_time]
+    if withheld and context.now == NO_TIME and context.progress is not None:
+        context.progress(f"the clock is order only: {', '.join(withheld)} will know no time and add nothing")
 
 
 @contextmanager

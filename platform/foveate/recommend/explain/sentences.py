@@ -72,7 +72,7 @@ def why(
     Parameters
     ----------
     named
-        The items of the history that carried it.
+        The items of the history that it is attributed to.
     reads
         Whether a source that reads histories offered it.
     cold
@@ -107,8 +107,8 @@ def shut_out(said: str, by: Sequence[str]) -> str:
 
 def not_retrieved(said: str, ranks: Mapping[str, int], counts: Mapping[str, int]) -> str:
     """Say that no source offered an item: its rank by each, and how many each offers."""
-    told = [f"{name} puts it at place {rank} and offers {counts[name]}" for name, rank in ranks.items()]
-    return f"{said} was not retrieved: {listed(told)}."
+    ranked = [f"{name} puts it at place {rank} and offers {counts[name]}" for name, rank in ranks.items()]
+    return f"{said} was not retrieved: {listed(ranked)}."
 
 
 def ranked_below(said: str, rank: int, candidates: int, size: int) -> str:

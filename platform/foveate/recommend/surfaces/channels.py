@@ -16,7 +16,7 @@ from foveate.slate.constraints import Constraints
 
 @dataclass(frozen=True)
 class Channels(Surface):
-    """Channels to follow: those of the best candidates that who asks has not met, one video each, with reasons."""
+    """Channels to follow: those of the best candidates that the viewer has not seen, one video each, with reasons."""
 
     name: ClassVar[str] = "channels"
     explained: ClassVar[bool] = True

@@ -15,7 +15,7 @@ from foveate.recommend.surfaces.schedule import OFFERED, Schedule, out_at
 
 @dataclass(frozen=True)
 class Fresh(Surface):
-    """The programmes that came out last, the newest first, without what who asks has met."""
+    """The programmes that came out last, the newest first, without what the viewer has seen."""
 
     name: ClassVar[str] = "fresh"
     ranked: ClassVar[bool] = False

@@ -1,4 +1,4 @@
-"""What goes with one video."""
+"""Surface: videos related to one video."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Related(Surface):
             raise NotFoundError(f"the catalogue of this bundle holds no item '{request.related_to}'")
 
     def query(self, model: Model, history: ViewerHistory, request: RecommendRequest, context: RequestContext) -> Query:
-        """Return the query of a viewer of the one video; what who asks has met stays out."""
+        """Return the query of a viewer of the one video; what the viewer has seen is left out."""
         assert request.related_to is not None  # noqa: S101 - check() has seen to it
         video = ViewerHistory(
             user_id=history.user_id,

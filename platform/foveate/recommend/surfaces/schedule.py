@@ -1,4 +1,4 @@
-"""When programmes come out, as a candidate source that needs no fitting.
+"""Release dates as a candidate source that needs no fitting.
 
 Shapes: ``B`` queries, ``I`` items.
 """

@@ -1,4 +1,4 @@
-"""What is answered over HTTP: slates, items of the catalogue, surfaces."""
+"""Schemas of answers: slates, items of the catalogue, surfaces."""
 
 from __future__ import annotations
 
