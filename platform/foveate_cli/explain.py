@@ -53,7 +53,7 @@ def command(
     for item in items:
         _print(asdict(item))
     if not items:
-        out.print("Nothing is left to recommend: everything was seen, or is not yet available.")
+        out.print("The slate is empty; 'foveate recommend' says why.")
     explanation, context = answer.explanation, answer.context
     head = {"user_id": user_id, "bundle_id": explanation.bundle_id, "simulated": answer.simulated}
     answers = [finite(asdict(item)) for item in items]

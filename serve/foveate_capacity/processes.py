@@ -65,9 +65,9 @@ def _processes() -> Iterator[Process]:
         if not folder.name.isdigit():
             continue
         try:
-            fields = (folder / "stat").read_text(encoding="utf-8", errors="replace")
+            content = (folder / "stat").read_text(encoding="utf-8", errors="replace")
         except OSError:
             continue  # it has just ended
-        name = fields[fields.index("(") + 1 : fields.rindex(")")]
-        rest = fields[fields.rindex(")") + 2 :].split()
+        name = content[content.index("(") + 1 : content.rindex(")")]
+        rest = content[content.rindex(")") + 2 :].split()
         yield Process(int(folder.name), int(rest[1]), name, (int(rest[11]) + int(rest[12])) / _TICK)

@@ -214,7 +214,7 @@ class Recommender:
         return Absence(answer, context, self.bundle.manifest.simulated)
 
     def _answer(self, slate: Slate, request: RecommendRequest, context: RequestContext) -> Recommendations:
-        return Recommendations(slate, request, context, self.bundle.manifest.simulated, self.bundle.model.catalog)
+        return Recommendations(slate, request, context, self.bundle.manifest.simulated, self.bundle.model)
 
     def _request(self, user_id: str, k: int | None, *, now: datetime | int | None, **asked: Any) -> RecommendRequest:
         size = self.bundle.model.recipe.slate_size if k is None else k

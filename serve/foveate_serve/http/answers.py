@@ -70,6 +70,7 @@ def slate_out(
     shown: Sequence[tuple[str | None, str | None]],
     *,
     explained: SlateExplanation | None = None,
+    note: str | None = None,
     cursor: str | None = None,
     took_ms: float = 0.0,
 ) -> SlateOut:
@@ -79,12 +80,14 @@ def slate_out(
     ----------
     shown
         Title and channel of each item of the slate.
+    note
+        Why there are no items, if there are none.
     cursor
         Of the next page.
     took_ms
         Milliseconds that it took.
     """
-    problem_text = [explanation_out(one) for one in explained.items] if explained else [None] * len(slate.items)
+    explanations = [explanation_out(one) for one in explained.items] if explained else [None] * len(slate.items)
     return SlateOut(
         request_id=slate.request_id,
         user_id=slate.user_id or None,
@@ -100,7 +103,8 @@ def slate_out(
         relaxed=list(slate.relaxed),
         relevance_paid=slate.relevance_paid,
         took_ms=round(took_ms, 3),
-        items=[_slate_item(slate.request_id, *one) for one in zip(slate.items, shown, problem_text, strict=True)],
+        items=[_slate_item(slate.request_id, *one) for one in zip(slate.items, shown, explanations, strict=True)],
+        note=note,
         cursor=cursor,
     )
 

@@ -21,7 +21,7 @@ from foveate.core.errors import NotFoundError
 from foveate.core.messages import RecommendRequest, RequestContext, Slate
 from foveate.data.vocabulary import UNKNOWN
 from foveate.recommend.explain import SlateExplanation, WhyNot
-from foveate.recommend.surfaces.base import surface_of
+from foveate.recommend.surfaces.base import surface_of, why_empty
 from foveate.state.base import ViewerEvent, utc_micros
 from foveate.state.event_checks import clamped
 from foveate_serve.bundles.slots import Status
@@ -148,9 +148,9 @@ def _signing(keys: Path | None) -> Callable[[], bytes]:
 
 
 def _add_slates(api: FastAPI, gateway: Gateway, signing: Callable[[], bytes]) -> None:
-    given_events = documented(*_BODY, *_STAGES, "not_found", "invalid_cursor")
+    responses = documented(*_BODY, *_STAGES, "not_found", "invalid_cursor")
 
-    @api.post("/v1/recommend", summary="A slate on one surface", tags=["slates"], responses=given_events)
+    @api.post("/v1/recommend", summary="A slate on one surface", tags=["slates"], responses=responses)
     async def recommend(body: RecommendIn, http: Request) -> SlateOut:
         began = time.perf_counter()
         key = key_of(http)
@@ -170,9 +170,10 @@ def _add_slates(api: FastAPI, gateway: Gateway, signing: Callable[[], bytes]) ->
         shown = catalog.shown([item.item_id for item in slate.items])
         cursor = next_cursor(asked, request, context, slate, catalog, secret=secret)
         took_ms = (time.perf_counter() - began) * 1e3
-        return slate_out(request, context, slate, shown, explained=explained, cursor=cursor, took_ms=took_ms)
+        note = None if slate.items else why_empty(bundle.model, request, context)
+        return slate_out(request, context, slate, shown, explained=explained, note=note, cursor=cursor, took_ms=took_ms)
 
-    @api.post("/v1/why-not", summary="Why an item is not in a slate", tags=["slates"], responses=given_events)
+    @api.post("/v1/why-not", summary="Why an item is not in a slate", tags=["slates"], responses=responses)
     async def why_not(body: WhyNotIn, http: Request) -> WhyNotOut:
         check_ask(key_of(http), body)
         answer, context, bundle = await gateway.why_not(body.message(), body.item_id)

@@ -186,5 +186,5 @@ def _searched(sweep: SweepRecord) -> str:
 
 def _resources(config: SweepConfig) -> str:
     custom = [f"{amount:g} {name}" for name, amount in config.resources.items()]
-    sweep_facts = ", ".join([counted(config.cpus, "CPU"), f"{config.gpus:g} GPU", *custom])
-    return sweep_facts if config.workers == 1 else f"{config.workers} processes of {sweep_facts} each"
+    each = ", ".join([counted(config.cpus, "CPU"), f"{config.gpus:g} GPU", *custom])
+    return each if config.workers == 1 else f"{config.workers} processes of {each} each"

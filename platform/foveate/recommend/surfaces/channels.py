@@ -29,6 +29,12 @@ class Channels(Surface):
         met = np.union1d(catalog.channel[query.items], catalog.channel[shown_I])
         return without(query, np.isin(catalog.channel, np.append(met, UNKNOWN)))
 
+    def lacks(self, model: Model, context: RequestContext) -> str:
+        """Return that the catalogue has no channels, if so."""
+        del context
+        known = (model.catalog.channel != UNKNOWN).any()
+        return "" if known else "the catalogue has no channels (column channel_id)"
+
     def constraints(self, constraints: Constraints) -> Constraints:
         """Return the recipe's rules, with a channel standing once at most."""
         return replace(constraints, max_per_channel=1)
