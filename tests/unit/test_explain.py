@@ -24,7 +24,6 @@ from foveate.features.sets import FeatureSet
 from foveate.ranking.blend import LinearBlend
 from foveate.recommend.explain import LocalExplainStages, SlateExplanation, WhyNot, explain, explain_item, why_not
 from foveate.recommend.explain.history import faithfulness
-from foveate.recommend.explain.sentences import feature_words
 from foveate.recommend.model import Model
 from foveate.recommend.pipeline import LocalStages, make_context, recommend
 from foveate.recommend.recipe import Recipe
@@ -220,7 +219,7 @@ def test_a_covisited_item_names_what_brought_it(cinema: Cinema) -> None:
     assert first.history[0].share == pytest.approx(3.0 / 3.5)
     assert first.faithfulness is None, "two items of a history are too few to draw others"
     assert first.attention == ()
-    assert first.sentence == "Because you watched 'Hens' and 'Gnus'; strongest signal: its score by covisitation."
+    assert first.sentence == "Because you watched 'Hens' and 'Gnus'."
     for item in others:
         assert (item.carried_by, item.history) == (None, ())
         assert item.sentence.startswith("Because many watch it, whatever your history")
@@ -242,11 +241,6 @@ def test_a_stranger_is_told_that_many_watch_it(cinema: Cinema) -> None:
 def test_what_is_not_shown_is_not_explained(cinema: Cinema) -> None:
     with pytest.raises(NotFoundError, match="why-not"):
         explain_item(cinema.explained(), "v7")
-
-
-def test_features_have_words() -> None:
-    assert feature_words("rank.attention") == "its rank by attention"
-    assert feature_words("item_age") == "item age"
 
 
 @pytest.fixture

@@ -199,12 +199,10 @@ def explain_item(explanation: SlateExplanation, item_id: str) -> ItemExplanation
 def _item(
     names: Names, item: SlateItem, attribution: ItemAttribution, ranking: RankingExplanation, *, cold: bool
 ) -> ItemExplanation:
-    signal = max(ranking.largest, key=lambda one: one[1], default=("", 0.0))
     sentence = why(
         [names.said(code) for code in attribution.items[:NAMED].tolist()],
         reads=attribution.source is not None,
         cold=cold,
-        strongest=signal[0] if signal[1] > 0 else None,
         rank=ranking.rank,
         moved_by=ranking.moved_by,
     )
