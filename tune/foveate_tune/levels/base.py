@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from math import inf
 from pathlib import Path
 from typing import ClassVar, Protocol, TypeAlias
 
@@ -57,7 +58,9 @@ class Problem(ABC):
         """
 
     @abstractmethod
-    def run(self, draw: Draw, report: Report, *, steps: int, cpus: int, resume: Path | None = None) -> None:
+    def run(
+        self, draw: Draw, report: Report, *, steps: int, cpus: int, seconds: float = inf, resume: Path | None = None
+    ) -> None:
         """Try a draw, in a process of the trial's own.
 
         Parameters
@@ -68,6 +71,9 @@ class Problem(ABC):
             Most steps.
         cpus
             Threads to use.
+        seconds
+            How long it may go on. A step that they end in is cut short, reported and the last; a level whose steps
+            cannot be cut leaves it aside.
         resume
             Folder of a checkpoint that ``report`` has kept, to go on from.
 

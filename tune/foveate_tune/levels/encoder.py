@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -111,7 +112,9 @@ class EncoderProblem(Problem):
         """See that the encoder can be built."""
         self._source(draw)
 
-    def run(self, draw: Draw, report: Report, *, steps: int, cpus: int, resume: Path | None = None) -> None:
+    def run(
+        self, draw: Draw, report: Report, *, steps: int, cpus: int, seconds: float = inf, resume: Path | None = None
+    ) -> None:
         """Train, and report every epoch with a checkpoint."""
 
         def on_epoch(epoch: EpochReport) -> bool:
@@ -123,7 +126,7 @@ class EncoderProblem(Problem):
         # train.
         train = dataclasses.replace(source.train, epochs=steps, threads=cpus)
         kept = resume / CHECKPOINT if resume else None
-        train_encoder(source.encoder, train, self.context, on_epoch=on_epoch, resume=kept)
+        train_encoder(source.encoder, train, self.context, on_epoch=on_epoch, resume=kept, seconds=seconds)
 
     def pilot(self, seconds: float, cpus: int) -> float:
         """Train the recipe's own ``attention`` source for a while."""

@@ -224,9 +224,18 @@ class SlateProblem(Problem):
         """See that it makes a recipe."""
         self.recipe(draw, 0)
 
-    def run(self, draw: Draw, report: Report, *, steps: int, cpus: int, resume: Path | None = None) -> None:
+    def run(
+        self,
+        draw: Draw,
+        report: Report,
+        *,
+        steps: int,
+        cpus: int,
+        seconds: float = math.inf,
+        resume: Path | None = None,
+    ) -> None:
         """Grow the ranker and measure the slates; there is nothing to keep but the settings."""
-        del steps, cpus, resume
+        del steps, cpus, seconds, resume
         recipe = self.recipe(draw, 0)
         draws = dataclasses.replace(self.draw, negatives=recipe.label_draw.negatives)
         labels = [window.of(recipe) for window in self.labels]

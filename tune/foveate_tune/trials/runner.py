@@ -25,7 +25,7 @@ from foveate_tune.trials.callback import SweepCallback
 from foveate_tune.trials.journal import CHECKPOINTS, TRIALS, Journal, named
 from foveate_tune.trials.record import SECONDS, TrialRecord
 from foveate_tune.trials.recorded_searcher import RecordedSearcher
-from foveate_tune.trials.trial import run_draw, train_trial
+from foveate_tune.trials.trial import Limits, run_draw, train_trial
 
 MAX_FAILURES: Final = 3
 """How often a trial is started anew whose process or node was lost."""
@@ -121,20 +121,20 @@ class _Stop(tune.Stopper):
 
 def _trainable(config: SweepConfig, problem: Problem, trials: Folder, begun: Sequence[TrialRecord]) -> Any:
     """Return what Ray Tune calls for a trial, with the resources that it takes."""
-    steps = config.level.steps(config)
+    limits = Limits(config.level.steps(config), config.max_seconds)
     if config.workers == 1:
         checkpoints = {
             int(one.config[NUMBER]): tune.Checkpoint(one.resume_from.path, one.resume_from.filesystem)
             for one in begun
             if one.resume_from is not None
         }
-        train = tune.with_parameters(train_trial, problem=problem, epochs=steps, cpus=config.cpus, begun=checkpoints)
+        train = tune.with_parameters(train_trial, problem=problem, limits=limits, cpus=config.cpus, begun=checkpoints)
         return tune.with_resources(train, {"cpu": config.cpus, "gpu": config.gpus, **config.resources})
     trainable = tune.with_parameters(
         train_together,
         problem=problem,
         trials=trials,
-        epochs=steps,
+        limits=limits,
         workers=config.workers,
         need=config.worker_resources,
     )
@@ -161,13 +161,13 @@ def _taken(begun: Sequence[TrialRecord], trials: Folder) -> dict[str, int]:
 
 
 def train_together(
-    config: Mapping[str, Any], *, problem: Problem, trials: Folder, epochs: int, workers: int, need: Resources
+    config: Mapping[str, Any], *, problem: Problem, trials: Folder, limits: Limits, workers: int, need: Resources
 ) -> None:
     """Train what a draw says in several processes; Ray Tune calls this in a process that only waits for them.
 
     Parameters
     ----------
-    config, problem, epochs
+    config, problem, limits
         As for :func:`foveate_tune.trials.trial.train_trial`.
     trials
         Folder of the sweep's trials; this one's keeps its checkpoint.
@@ -180,7 +180,7 @@ def train_together(
     own = trials / str(tune.get_context().get_trial_name())
     trainer = TorchTrainer(
         _member,
-        train_loop_config={"config": dict(config), "problem": ray.put(problem), "epochs": epochs, "cpus": need.cpus},
+        train_loop_config={"config": dict(config), "problem": ray.put(problem), "limits": limits, "cpus": need.cpus},
         scaling_config=scaling_config_of(workers, need),
         run_config=train.RunConfig(
             name=CHECKPOINTS,
@@ -200,4 +200,4 @@ def _member(loop: Mapping[str, Any]) -> None:
     """Train beside the others; Ray Train has brought their ``torch.distributed`` up."""
     problem: Problem = ray.get(loop["problem"])
     with begun() as resume:
-        run_draw(loop["config"], problem, report, epochs=loop["epochs"], cpus=loop["cpus"], resume=resume)
+        run_draw(loop["config"], problem, report, limits=loop["limits"], cpus=loop["cpus"], resume=resume)

@@ -36,6 +36,9 @@ from foveate.encoder.training.objective import Objective
 from foveate.encoder.training.settings import METRIC, EpochReport, TrainConfig
 from foveate.encoder.training.validation import Validation
 
+_AGREE_EVERY = 16
+"""Steps between two questions whether time is up, where several processes train."""
+
 
 class Run:
     """A training run between two epochs."""
@@ -73,6 +76,7 @@ class Run:
         )
         self.validation = _validation(context, train.validation_viewers, self.processes, self.offsets)
         self.epochs_done = 0
+        self.cut_short = False
         self.best_epoch, self.best_metric = 0, -math.inf
         self.best: dict[str, Tensor] = {}
 
@@ -89,21 +93,33 @@ class Run:
         waited = self.epochs_done - self.best_epoch
         return self.validation is not None and 0 < self.train.patience <= waited
 
-    def epoch(self, on_step: Callable[[int, int], None] | None = None) -> EpochReport:
-        """Pass once over the histories and measure; ``on_step`` hears of how many batches so many are done."""
+    def epoch(self, on_step: Callable[[int, int], None] | None = None, *, ends_at: float = math.inf) -> EpochReport:
+        """Pass once over the histories and measure.
+
+        Parameters
+        ----------
+        on_step
+            Called with the number of batches that are done, and of all.
+        ends_at
+            When to stop in the midst of them, by the monotonic clock; sets ``cut_short``. One step is always taken.
+        """
         self.model.train()
         self.processes.agree(self.offsets.device)
         spans = training_spans(self.offsets, self.encoder.max_len)
         if self.train.epoch_rows:
             spans = drawn(spans, self.train.epoch_rows)
         batches = [spans.take(index) for index in bucketed(spans, self.train.batch_size)]
-        start, rows = time.perf_counter(), int(spans.length_B.sum())
-        total = torch.zeros((), device=self.offsets.device)
+        start = time.perf_counter()
+        total, trained = torch.zeros((), device=self.offsets.device), len(batches)
         with self.processes.apart(self.offsets.device):
             for done, batch in enumerate(batches, start=1):
                 total += self._step(batch)
                 if on_step is not None:
                     on_step(done, len(batches))
+                if self._is_over(ends_at, done):
+                    self.cut_short, trained = done < len(batches), done
+                    break
+        rows = int(torch.stack([batch.length_B.sum() for batch in batches[:trained]]).sum())
         loss = float(self.processes.total(total)) / rows
         seconds = time.perf_counter() - start
         self.epochs_done += 1
@@ -112,6 +128,15 @@ class Run:
                 f"the loss is {loss} in epoch {self.epochs_done}: lower learning_rate or set gradient_norm, such as 1"
             )
         return EpochReport(self.epochs_done, loss, self._measure(), rows / seconds, self.save)
+
+    def _is_over(self, ends_at: float, done: int) -> bool:
+        """Whether time is up. Several processes agree on it, now and then, for asking one another takes time too."""
+        if self.processes.size == 1 or ends_at == math.inf:
+            return time.monotonic() >= ends_at
+        if done % _AGREE_EVERY:
+            return False
+        late = torch.tensor(float(time.monotonic() >= ends_at), device=self.offsets.device)
+        return bool(self.processes.total(late) > 0)
 
     def _step(self, spans: Spans) -> Tensor:
         """Take one step; returns the loss, summed over this process's rows, without waiting for it."""
