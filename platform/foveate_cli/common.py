@@ -22,6 +22,7 @@ from rich.progress import (
     TaskProgressColumn,
     TextColumn,
     TimeElapsedColumn,
+    TimeRemainingColumn,
 )
 from rich.table import Column
 
@@ -233,6 +234,7 @@ def working(label: str, total: int | None = None) -> Iterator[Callable[[str, int
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
+        TimeRemainingColumn(),
     )
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
         task = bar.add_task(label, total=total)
@@ -278,6 +280,7 @@ def telling(indent: str = "") -> Iterator[Teller]:
         BarColumn(bar_width=16),
         TaskProgressColumn(),
         TimeElapsedColumn(),
+        TimeRemainingColumn(),
     )
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
         yield Teller(bar, indent)

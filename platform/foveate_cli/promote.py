@@ -85,9 +85,10 @@ def command(
         raise ConfigError("--twin is for the gate: leave out --no-gate")
     releases = Releases(registry)
     with telling() as say:
-        compare_bundles = None if no_gate else _gate(data, margin, say)
-        entry = releases.promote(bundle, compare_bundles, twin=twin, who=user_at_host(), because=because, say=say)
-    show(entry, releases.current())
+        gate = None if no_gate else _gate(data, margin, say)
+        before = releases.current()
+        entry = releases.promote(bundle, gate, twin=twin, who=user_at_host(), because=because, say=say)
+    show(entry, before, releases.current())
     live = state if is_address(registry) else state or _live(Path(registry), bundle, entry.before)
     path = str(Path(registry) / "current") if not is_address(registry) else str(releases.path(entry.bundle))
     payload = {"action": entry.action, "bundle": entry.bundle, "current": path, "entry": _plain(entry)}
@@ -103,23 +104,26 @@ def command(
         out.print(f"next     foveate serve --bundle {path}{_named(Path(registry), live)}", markup=False)
 
 
-def show(entry: Entry, current: str | None) -> None:
-    """Print what the gate found and what came of it."""
+def show(entry: Entry, before: str | None, current: str | None) -> None:
+    """Print what the gate found and what came of it; ``before`` and ``current`` are what served before and after."""
+    if entry.bundle == before:
+        out.print(f"serves   bundle {before} already: nothing was done", markup=False)
+        return
     if entry.gate is not None:
         for line in verdict_lines(entry.gate):
             out.print(line, markup=False)
-    before = f"in place of {entry.before}" if entry.before else "as the first of its registry"
+    place = f"in place of {entry.before}" if entry.before else "as the first of its registry"
     if entry.action == "refuse":
         serves = f"{current} serves on" if current else "nothing serves yet"
         out.print(f"refused  bundle {entry.bundle}: {serves}", markup=False)
     else:
-        out.print(f"serves   bundle {entry.bundle}, {before}", markup=False)
+        out.print(f"serves   bundle {entry.bundle}, {place}", markup=False)
 
 
 def verdict_lines(verdict: Verdict) -> list[str]:
     """Return what the gate found, in lines."""
     name = "popularity" if verdict.against == "popularity" else f"bundle {verdict.against}"
-    share = "" if verdict.percent is None else f": {verdict.percent:+.1f} % ({verdict.low:+.1f} to {verdict.high:+.1f})"
+    share = f": {verdict.change()}" if verdict.percent is not None else ""
     figures = f"{verdict.new:.4f} against {verdict.old:.4f} of {name}{share}"
     lines = [
         f"judged   on {verdict.viewers:,} viewers of the newest window of {verdict.data}",
@@ -132,10 +136,8 @@ def verdict_lines(verdict: Verdict) -> list[str]:
 
 def _why(verdict: Verdict) -> str:
     if verdict.high is not None and verdict.high < -verdict.margin:
-        return "it is worse by more than the margin"
-    return (
-        "that it is not worse by more than the margin cannot be said: judge on more viewers, or state a wider --margin"
-    )
+        return "all of the interval lies below the margin: the new bundle is worse"
+    return "the interval reaches below the margin: judge on more viewers, or state a wider --margin"
 
 
 def _gate(data: Path | None, margin: float, say: Callable[[str], None]) -> Gate:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Final
 
 from foveate.core.space import Choice, Domain, Space
@@ -16,8 +17,14 @@ from foveate_cluster.resources import Resources
 from foveate_tune.config import SweepConfig
 from foveate_tune.plan import Plan, planned
 
-PILOT_SECONDS: Final = 5.0
-"""How long the settings that the sweep starts from are tried at most, to time them."""
+PILOT_SECONDS: Final = 15.0
+"""How long settings are tried at most, in all, to time them."""
+PILOT_DRAWS: Final = 6
+"""How many different settings are tried: those that a random search begins with."""
+START_SECONDS: Final = 10.0
+"""Of a sweep before its first trial and after its last, on 2 cores."""
+TRIAL_SECONDS: Final = 3.0
+"""Of a trial beside its steps, on 2 cores: its process starts, its checkpoints are written."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +48,7 @@ class Forecast:
     epochs, most_epochs, expected_epochs
         Most of one trial, most of all, and about how many of all with the scheduler.
     epoch_seconds
-        About how long an epoch takes, measured here with the settings that the sweep starts from; None if unknown.
+        About how long an epoch takes at the mean, measured here on some of the settings; None if unknown.
     seconds, cpu_hours, gpu_hours
         What is expected of the whole sweep.
     price
@@ -104,13 +111,13 @@ class Forecast:
     def _estimates(self) -> list[tuple[str, str]]:
         if self.seconds is None or self.epoch_seconds is None:
             return [("time", "not known before it runs")]
-        measured = f"an epoch took about {self.epoch_seconds:.3g} s here with the settings that it starts from"
+        measured = f"an epoch of {PILOT_DRAWS} settings took {self.epoch_seconds:.3g} s here at the mean"
         hours = f"{self.cpu_hours:.3g} CPU hours" + (f" and {self.gpu_hours:.3g} GPU hours" if self.gpu_hours else "")
         price = "" if self.price is None else f", {self.price:.2f} in all"
         return [
             (
                 "time",
-                f"about {_duration(self.seconds)}, an estimate: {measured}; others may take many times as long",
+                f"about {_duration(self.seconds)}, an estimate: {measured}",
             ),
             ("cost", f"about {hours}{price}"),
         ]
@@ -146,9 +153,11 @@ def forecast(
     problem = config.level.prepare(open_dataset(data), config, say)
     plan = planned(config, problem)
     machines = _machines(address, need, config.workers)
-    say("timing an epoch")
-    epoch_seconds = problem.pilot(PILOT_SECONDS, config.cpus)
-    return _forecast(config, plan, machines, epoch_seconds, address=address, cost_per_hour=cost_per_hour)
+    first = problem.first(plan.space)
+    draws = [plan.space.draw_after(first, number, config.seed) for number in range(PILOT_DRAWS)]
+    say(f"timing an epoch of {len(draws)} settings")
+    epochs = problem.pilot(draws, PILOT_SECONDS / len(draws), config.cpus)
+    return _forecast(config, plan, machines, epochs, address=address, cost_per_hour=cost_per_hour)
 
 
 def _machines(address: str | None, need: Resources, workers: int) -> list[Node]:
@@ -162,7 +171,7 @@ def _forecast(
     config: SweepConfig,
     plan: Plan,
     machines: Sequence[Node],
-    epoch_seconds: float | None,
+    epoch_seconds: Sequence[float],
     *,
     address: str | None,
     cost_per_hour: float | None,
@@ -171,7 +180,8 @@ def _forecast(
     fit = sum(node.capacity(config.worker_resources) for node in machines) // config.workers
     at_once = min(fit, config.concurrent, trials)
     each = config.scheduler.expected(epochs)
-    busy = None if epoch_seconds is None else trials * min(each * epoch_seconds, config.max_seconds)
+    trained = [min(each * seconds, config.max_seconds) + TRIAL_SECONDS for seconds in epoch_seconds]
+    busy = trials * fmean(trained) if trained else None
     hours = None if busy is None else busy / 3600 * config.workers
     cpu_hours, gpu_hours = (None, None) if hours is None else (hours * config.cpus, hours * config.gpus)
     priced = gpu_hours if config.gpus else cpu_hours
@@ -193,8 +203,8 @@ def _forecast(
         epochs=epochs,
         most_epochs=trials * epochs,
         expected_epochs=math.ceil(trials * each),
-        epoch_seconds=epoch_seconds,
-        seconds=None if busy is None else busy / at_once,
+        epoch_seconds=fmean(epoch_seconds) if epoch_seconds else None,
+        seconds=None if busy is None else START_SECONDS + busy / at_once,
         cpu_hours=cpu_hours,
         gpu_hours=gpu_hours,
         price=None if cost_per_hour is None or priced is None else priced * cost_per_hour,

@@ -179,9 +179,11 @@ def _train(
     check_free(path)
     check_free(default_state(path))
     replaces = verify(local_copy(parent, verify)).bundle_id if parent else None
+    say("step 1 of 3: a model that has not seen the newest windows, for the figures of the card")
     earlier = fit(dataset, recipe, upto="selection", progress=say, grower=grower, worker_group=worker_group)
-    say("measuring on validation")
+    say("step 2 of 3: its figures on validation")
     metrics = {"validation": figures(earlier, say)}
+    say(f"step 3 of 3: the model that serves, from all before '{upto}'; windows of step 1 are not fitted again")
     fitted = fit(dataset, recipe, upto=upto, progress=say, after=earlier, grower=grower, worker_group=worker_group)
     with _histories(dataset, default_state(path), say):
         return Bundle.save(

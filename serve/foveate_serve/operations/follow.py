@@ -104,8 +104,8 @@ class Follower:
         try:
             new = self._registry.fetched(promoted)
         except BundleError as error:
-            raise ReleaseError(f"bundle {promoted} was promoted and cannot be used: {error}") from error
-        self._say(f"bundle {promoted} was promoted: applying it")
+            raise ReleaseError(f"the registry names bundle {promoted}, which cannot be used: {error}") from error
+        self._say(f"the registry names bundle {promoted}: applying it")
         problem = self._applied(new)
         if problem is None:
             self.serving, self.refused = new, None
