@@ -206,7 +206,13 @@ def _facts(found: Description) -> list[tuple[str, str]]:
         ("interest", ", ".join(found.positive_kinds)),
         ("time", f"{_moment(found.first)} to {_moment(found.last)}" if found.first is not None else "order only"),
         ("sparsity", f"{found.sparsity:.4%} of viewer-item pairs never met"),
+        ("shortcuts", _shortcuts(found)),
     ]
+
+
+def _shortcuts(found: Description) -> str:
+    tied = "" if found.tied is None else f", {found.tied:.1%} share a time with another of their viewer"
+    return f"{found.repeated:.1%} of events repeat a pair{tied}; 'foveate audit --shortcuts DATA' asks for more"
 
 
 def _cleaning(found: Description) -> Table:
