@@ -212,7 +212,7 @@ def _facts(found: Description) -> list[tuple[str, str]]:
 
 def _shortcuts(found: Description) -> str:
     tied = "" if found.tied is None else f", {found.tied:.1%} share a time with another of their viewer"
-    return f"{found.repeated:.1%} of events repeat a pair{tied}; 'foveate audit --shortcuts DATA' asks for more"
+    return f"{found.repeated:.1%} of interest repeats a pair{tied}; 'foveate audit --shortcuts DATA' asks for more"
 
 
 def _cleaning(found: Description) -> Table:

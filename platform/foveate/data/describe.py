@@ -28,9 +28,9 @@ class Description:
     sparsity
         Share of the active viewers' and met items' pairs that never met.
     repeated
-        Share of the events that repeat an earlier pair of viewer and item.
+        Share of the events of interest that repeat an earlier pair of viewer and item.
     tied
-        Share of the dated events that have the time of another one of their viewer; None without times.
+        Share of the dated events of interest that have the time of an earlier one of their viewer; None without times.
     kinds
         Events of each kind.
     undated
@@ -69,6 +69,7 @@ def describe(dataset: Dataset) -> Description:
     pairs = events.select(USER_ID, ITEM_ID).unique()
     sizes = pairs.select(pl.len(), pl.col(USER_ID).n_unique(), pl.col(ITEM_ID).n_unique())
     met, viewers, items = sizes.collect(engine="streaming").row(0)
+    liked = events.filter(pl.col(KIND).cast(pl.String).is_in(manifest.positive_kinds))
     return Description(
         title=dataset.title,
         reader=manifest.reader,
@@ -78,8 +79,8 @@ def describe(dataset: Dataset) -> Description:
         met_items=items,
         pairs=met,
         sparsity=1 - met / max(1, viewers * items),
-        repeated=1 - met / max(1, manifest.rows["events"]),
-        tied=_tied(events),
+        repeated=_repeated(liked.select(USER_ID, ITEM_ID)) or 0.0,
+        tied=_repeated(liked.filter(pl.col(OCCURRED_AT).is_not_null()).select(USER_ID, OCCURRED_AT)),
         kinds={kind: by_kind[kind] for kind in EVENT_KINDS if kind in by_kind},
         undated=int(counted["undated"].sum()),
         first=manifest.first,
@@ -90,8 +91,8 @@ def describe(dataset: Dataset) -> Description:
     )
 
 
-def _tied(events: pl.LazyFrame) -> float | None:
-    dated = events.filter(pl.col(OCCURRED_AT).is_not_null())
-    counts = dated.select(pl.len(), pl.struct(USER_ID, OCCURRED_AT).n_unique().alias("moments"))
-    count, moments = counts.collect(engine="streaming").row(0)
-    return 1 - moments / count if count else None
+def _repeated(rows: pl.LazyFrame) -> float | None:
+    """Return the share of rows that are like an earlier one; None without rows."""
+    counts = rows.select(pl.len(), pl.struct(pl.all()).n_unique().alias("distinct"))
+    count, distinct = counts.collect(engine="streaming").row(0)
+    return 1 - distinct / count if count else None
