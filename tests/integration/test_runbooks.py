@@ -6,7 +6,6 @@ import re
 import shlex
 import shutil
 import signal
-from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -16,8 +15,8 @@ import yaml
 from clusters.book import FENCE, FOLDER, Book, commands, deployed, made_ready, text
 from clusters.nodes import Nodes, nodes
 from clusters.story import until
+from command_line import parse
 from foveate.bundle import Bundle
-from foveate_cli.main import cli
 from foveate_serve.http.keys import Keys
 from foveate_serve.operations.cluster import free_ports
 from foveate_serve.stages import guarded
@@ -33,24 +32,6 @@ def spoken(page: str) -> list[list[str]]:
     prose = FENCE.sub("", text(page))
     found = [shlex.split(one.replace("\n", " ")) for one in re.findall(r"`(foveate [^`]+)`", prose)]
     return [words for words in found if any(word.startswith("--") or "/" in word for word in words)]
-
-
-def parse(words: Sequence[str]) -> None:
-    """Have the real command line read words, without doing what they say.
-
-    Raises
-    ------
-    click.ClickException
-        It does not know them.
-    """
-    command: click.Command = cli
-    context = click.Context(cli, info_name="foveate")
-    rest = list(words)
-    while isinstance(command, click.Group):
-        _, found, rest = command.resolve_command(context, rest)
-        assert found is not None
-        command = found
-    command.make_context(command.name, rest, parent=context)
 
 
 def test_every_page_is_there_and_is_linked() -> None:

@@ -14,6 +14,8 @@ TESTS = ROOT / "tests"
 READERS = {
     "README.md": "unit/test_manifest_promises.py",
     "constraints.txt": "unit/test_images.py",
+    "docs/*": "unit/test_docs.py",
+    "docs/theme/*": "unit/test_docs.py",
     "runbooks/*.md": "clusters/book.py",
     "recipes/*.yaml": "unit/test_recipes.py",
     "docker/Dockerfile*": "unit/test_images.py",
