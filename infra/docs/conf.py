@@ -5,7 +5,9 @@ The sources are the pages of the repository as they stand, so a link between two
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
+
+from pydantic import BaseModel
 
 from foveate import __version__
 
@@ -29,7 +31,7 @@ napoleon_google_docstring = False
 napoleon_use_rtype = False
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"
-python_maximum_signature_line_length = 88
+python_maximum_signature_line_length = 96
 
 html_theme = "furo"
 html_title = "Foveate"
@@ -39,30 +41,45 @@ html_extra_path = ["theme/index.html"]
 html_show_sourcelink = False
 pygments_style, pygments_dark_style = "friendly", "github-dark"
 
-_PAGES = {
-    "Begin": ("quickstart", "demo", "own-data", "python"),
-    "Use": ("models", "sweeps", "serving", "cluster", "operations", "errors"),
-    "Understand": ("architecture", "benchmarks", "glossary", "extending", "api"),
+NAVIGATION = {
+    "Begin": ("docs/quickstart", "docs/demo", "docs/own-data", "docs/python"),
+    "Use": ("docs/models", "docs/sweeps", "docs/serving", "docs/cluster", "docs/operations", "docs/errors"),
+    "Understand": ("docs/architecture", "docs/benchmarks", "docs/glossary", "docs/extending", "docs/api"),
+    "Operate": (
+        "Machines and Kubernetes <infra/README>",
+        "infra/runbooks/*",
+        "A plan for 100 million videos <infra/scale>",
+    ),
+    "Measured": ("Attention <infra/bench/attention_table>", "Diversity <infra/bench/diversity_curve>"),
+    "Project": ("Contributing <CONTRIBUTING>", "Changelog <CHANGELOG>"),
 }
-_ELSEWHERE = {
-    "Operate": ("infra/README", "infra/scale", "infra/runbooks/*"),
-    "Project": ("CONTRIBUTING", "CHANGELOG"),
-}
-_HIDDEN = ("infra/bench/*",)
 
 
 def setup(app: Sphinx) -> None:
-    """Give the first page the navigation, which it does not show on a code host."""
+    """Add the navigation to the first page, which does not show it on a code host, and the fields of messages."""
     app.connect("source-read", _add_navigation)
+    app.connect("autodoc-process-signature", _without_signature)
+    app.connect("autodoc-process-docstring", _with_fields)
 
 
 def _add_navigation(_app: Sphinx, page: str, text: list[str]) -> None:
     if page == root_doc:
-        parts = {title: [f"docs/{name}" for name in names] for title, names in _PAGES.items()}
-        text[0] += "".join(_toctree(title, pages) for title, pages in (parts | _ELSEWHERE).items())
-        text[0] += _toctree("", _HIDDEN)
+        text[0] += "".join(_toctree(title, pages) for title, pages in NAVIGATION.items())
 
 
-def _toctree(title: str, pages: tuple[str, ...] | list[str]) -> str:
-    lines = ["", "```{toctree}", ":hidden:", ":glob:", ":maxdepth: 1", *([f":caption: {title}"] if title else []), ""]
-    return "\n".join([*lines, *pages, "```", ""])
+def _toctree(title: str, pages: tuple[str, ...]) -> str:
+    return "\n".join(["", "```{toctree}", ":hidden:", ":glob:", f":caption: {title}", "", *pages, "```", ""])
+
+
+def _without_signature(_app: Sphinx, _what: str, _name: str, value: object, *_rest: object) -> tuple[str, None] | None:
+    return ("", None) if _is_message(value) else None
+
+
+def _with_fields(_app: Sphinx, _what: str, _name: str, value: object, _options: object, lines: list[str]) -> None:
+    if _is_message(value):
+        described = {name: field.description for name, field in value.model_fields.items()}
+        lines += ["", *(f":param {name}: {text or ''}" for name, text in described.items())]
+
+
+def _is_message(value: object) -> TypeGuard[type[BaseModel]]:
+    return isinstance(value, type) and issubclass(value, BaseModel)

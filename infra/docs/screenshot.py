@@ -16,7 +16,7 @@ from selenium import webdriver
 
 from draw import FOLDER
 
-SIZE: Final = (1200, 1120)
+SIZE: Final = (1200, 1150)
 FIRST: Final = "#leaderboard"
 """What stands at the top of the picture."""
 FLAGS: Final = ("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--force-color-profile=srgb")

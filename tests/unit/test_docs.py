@@ -13,11 +13,15 @@ from pathlib import Path
 import click
 import pytest
 
+import foveate
+import foveate_serve
+import foveate_tune
 from command_line import parse
 from foveate.attention.base import MixerConfig, ScorerConfig
 from foveate.encoder.losses.base import LossConfig
 from foveate.retrieval.base import SourceConfig
 from foveate.slate.base import SlatePolicy
+from foveate_serve import client
 from foveate_serve.http.problems import KINDS
 from foveate_serve.telemetry.names import METRICS
 
@@ -113,9 +117,18 @@ def test_the_pictures_are_those_that_the_command_draws(tmp_path: Path) -> None:
     assert all(f"images/{name}" in pages for name in kept)
 
 
+def test_the_reference_has_the_whole_public_surface() -> None:
+    public = {
+        f"{package.__name__}.{name}" for package in (foveate, foveate_tune, foveate_serve) for name in dir(package)
+    }
+    public |= {f"{client.__name__}.{name}" for name in client.__all__}
+    described = set(re.findall(r"^\.\. auto\w+:: (\S+)", text("docs/api.md"), re.MULTILINE))
+    assert described == public - {"foveate.__version__"}
+
+
 def test_the_site_has_every_page_and_finds_its_own_files() -> None:
     configuration = text("infra/docs/conf.py")
-    assert not [page.stem for page in PAGES[1:] if f'"{page.stem}"' not in configuration]
+    assert not [page.stem for page in PAGES[1:] if f'"docs/{page.stem}"' not in configuration]
     files = [file.name for file in (ROOT / "infra" / "docs" / "theme").iterdir()]
     assert files
     assert all(name in configuration for name in files)
