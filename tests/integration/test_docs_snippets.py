@@ -34,7 +34,7 @@ from foveate_cli.common import LocalPath
 from foveate_cli.main import cli
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-PAGES: Final = ["README.md", *(f"docs/{file.name}" for file in sorted((ROOT / "docs").glob("*.md")))]
+PAGES: Final = ["README.md", "CONTRIBUTING.md", *(f"docs/{file.name}" for file in sorted((ROOT / "docs").glob("*.md")))]
 MARK: Final = re.compile(r"<!-- (not run|parsed): (\S.*) -->\n\Z")
 SERVER: Final = "http://localhost:8000"
 MAKE, CURL = (shutil.which(name) or name for name in ("make", "curl"))
