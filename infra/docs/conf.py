@@ -42,7 +42,7 @@ html_show_sourcelink = False
 pygments_style, pygments_dark_style = "friendly", "github-dark"
 
 NAVIGATION = {
-    "Begin": ("docs/quickstart", "docs/demo", "docs/own-data", "docs/python"),
+    "Begin": ("docs/quickstart", "docs/demo", "docs/own-data", "docs/python", "docs/command-line"),
     "Use": ("docs/models", "docs/sweeps", "docs/serving", "docs/cluster", "docs/operations", "docs/errors"),
     "Understand": ("docs/architecture", "docs/benchmarks", "docs/glossary", "docs/extending", "docs/api"),
     "Operate": (

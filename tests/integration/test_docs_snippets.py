@@ -82,8 +82,8 @@ class Runner:
 
     def parsers(self) -> list[CodeBlockParser]:
         """Return what finds the snippets and runs them."""
-        ways = {"python": self.python, "sh": self.shell, "yaml": self.recipe}
-        return [CodeBlockParser(language, way) for language, way in ways.items()]
+        evaluators = {"python": self.python, "sh": self.shell, "yaml": self.recipe}
+        return [CodeBlockParser(language, one) for language, one in evaluators.items()]
 
     def close(self) -> None:
         """End the server, if a snippet needed one."""
@@ -211,16 +211,23 @@ def test_every_fence_says_what_it_holds_and_no_code_is_only_indented(page: str) 
     assert all(language in ("python", "sh", "yaml") for language in marks), "a mark stands right above a snippet"
 
 
-def test_a_wrong_snippet_is_noticed(tmp_path: Path) -> None:
-    wrong = {
-        "parsed": ["foveate serve --bundel x", "foveate serve --bundle x topolgy=fused", "ls", "make no-such-target"],
-        "": ["foveate recommend --bundle no-such", "make test", "python3 x.py"],
-    }
+@pytest.mark.parametrize(
+    ("kind", "line", "fault"),
+    [
+        ("parsed", "foveate serve --bundel x", "No such option"),
+        ("parsed", "foveate serve --bundle x topolgy=fused", "unknown setting"),
+        ("parsed", "ls", "nothing reads 'ls'"),
+        ("parsed", "make no-such-target", "non-zero exit status"),
+        ("", "foveate recommend --bundle no-such --user 1", "is no bundle"),
+        ("", "make test", "would run the tests"),
+        ("", "python3 x.py", "nothing runs 'python3'"),
+    ],
+)
+def test_a_wrong_snippet_is_noticed(kind: str, line: str, fault: str, tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"{f'<!-- {kind}: why -->' if kind else ''}\n```sh\n{line}\n```\n")
     runner = Runner(tmp_path, lambda bundle, state: ExitStack())
-    for kind, lines in wrong.items():
-        for number, line in enumerate(lines):
-            page = tmp_path / f"{kind}{number}.md"
-            page.write_text(f"{f'<!-- {kind}: why -->' if kind else ''}\n```sh\n{line}\n```\n")
-            [example] = Sybil(parsers=runner.parsers(), path=str(tmp_path)).parse(page).examples()
-            with pytest.raises((click.ClickException, FoveateError, AssertionError, subprocess.CalledProcessError)):
-                example.evaluate()
+    [example] = Sybil(parsers=runner.parsers(), path=str(tmp_path)).parse(page).examples()
+    noticed = (click.ClickException, FoveateError, AssertionError, subprocess.CalledProcessError)
+    with pytest.raises(noticed, match=fault):
+        example.evaluate()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 import pytest
+from click.shell_completion import BashComplete
 
 import foveate
 import foveate_serve
@@ -21,6 +22,7 @@ from foveate.attention.base import MixerConfig, ScorerConfig
 from foveate.encoder.losses.base import LossConfig
 from foveate.retrieval.base import SourceConfig
 from foveate.slate.base import SlatePolicy
+from foveate_cli.main import cli
 from foveate_serve import client
 from foveate_serve.http.problems import KINDS
 from foveate_serve.telemetry.names import METRICS
@@ -54,12 +56,7 @@ def test_the_readme_counts_variants_right() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_the_paths_of_a_page_are_there(page: Path) -> None:
     named = re.findall(r"`((?:platform|serve|tune|tests|infra|docs)/[\w./*-]+)", page.read_text(encoding="utf-8"))
-    assert not [path for path in named if not (ROOT / path).exists() and not page_makes(path)]
-
-
-def page_makes(path: str) -> bool:
-    """Whether a path is that of an example: no file has it, and its folder is there."""
-    return Path(path).stem in ("fading", "newest", "unsafe", "viewer_likes", "clips")
+    assert not [path for path in named if not (ROOT / path).exists()]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -72,6 +69,18 @@ def test_the_command_line_reads_the_commands_in_prose(page: Path) -> None:
         except (click.MissingParameter, click.BadOptionUsage, click.exceptions.NoArgsIsHelpError):
             # Prose leaves out what does not matter there.
             continue
+        except click.exceptions.Exit as end:
+            assert end.exit_code == 0  # --help
+
+
+def test_the_page_of_the_command_line_has_every_verb_and_completion_works() -> None:
+    rows = re.findall(r"^\| (`[a-z].*?) \|", text("docs/command-line.md"), re.MULTILINE)
+    verbs = [verb for row in rows for verb in re.findall(r"`([\w-]+)`", row)]
+    assert sorted(verbs) == cli.list_commands(click.Context(cli))
+    completion = BashComplete(cli, {}, "foveate", "_FOVEATE_COMPLETE")
+    assert "_foveate_completion" in completion.source()
+    assert [one.value for one in completion.get_completions([], "recom")] == ["recommend"]
+    assert "--trials" in [one.value for one in completion.get_completions(["tune"], "--tr")]
 
 
 def test_every_message_is_one_of_the_code() -> None:
