@@ -69,8 +69,9 @@ def test_the_command_line_reads_the_commands_in_prose(page: Path) -> None:
         except (click.MissingParameter, click.BadOptionUsage, click.exceptions.NoArgsIsHelpError):
             # Prose leaves out what does not matter there.
             continue
-        except click.exceptions.Exit as end:
-            assert end.exit_code == 0  # --help
+        except click.exceptions.Exit:
+            # A page of help; a mistake is another exception.
+            continue
 
 
 def test_the_page_of_the_command_line_has_every_verb_and_completion_works() -> None:
