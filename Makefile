@@ -41,6 +41,7 @@ variant: $(STAMP)  ## test one variant alone, in seconds: make variant NAME=gate
 
 soak: $(STAMP)  ## run the tests that take too long for every change
 	$(BIN)/pytest -m soak --timeout 1800 $(ARGS)
+	$(BIN)/python infra/mutants/run.py
 
 check: $(STAMP)  ## lint, types, floors of the house, layout
 	$(BIN)/ruff check .

@@ -32,6 +32,7 @@ READERS = {
     "monitoring/rules/*.test.yaml": "unit/test_monitoring.py",
     "monitoring/dashboards.py": "unit/test_monitoring.py",
     "monitoring/grafana/*.json": "unit/test_monitoring.py",
+    "mutants/*": "unit/test_mutants.py",
 }
 BENCHMARKS = ("bench/*", "bench/lab/*", "*.md")
 """Their Python is read by mypy and ruff in ``make check``; figures and pages, one of them reads or writes."""
