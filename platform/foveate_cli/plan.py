@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich import box
 from rich.markup import escape
 from rich.table import Table
 
@@ -111,17 +110,16 @@ def _costs(path: Path | None, bundles: Sequence[Path]) -> Costs:
 
 
 def _print(rows: Sequence[Line], notes: Sequence[str]) -> None:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("", style="dim", no_wrap=True)
-    table.add_column("what", overflow="fold")
-    table.add_column("figure", justify="right", no_wrap=True)
-    for name in ("unit", "how", "from"):
-        table.add_column(name, overflow="fold")
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(overflow="fold", max_width=26)
+    table.add_column(justify="right", no_wrap=True)
+    for _ in range(2):
+        table.add_column(overflow="fold")
     for about, some in groupby(rows, key=lambda line: line.about):
-        for number, line in enumerate(some):
-            texts = ("" if number else about, line.what, _figure(line.value), line.unit, line.how, line.why)
+        table.add_row(escape(about), style="bold")
+        for line in some:
+            texts = (f"  {line.what}", _figure(line.value), line.unit, ", ".join(filter(None, (line.how, line.why))))
             table.add_row(*map(escape, texts))
-        table.add_section()
     out.print(table)
     for note in notes:
         out.print(note, markup=False)
