@@ -20,7 +20,7 @@ import yaml
 
 from clusters.book import commands
 from clusters.nodes import nodes
-from clusters.story import until
+from clusters.scenario import until
 from foveate.bundle import Bundle, default_state
 from foveate.core.config import from_dict
 from foveate.state.connect import StatePlace, open_impressions, open_viewers

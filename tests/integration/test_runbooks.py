@@ -14,7 +14,7 @@ import yaml
 
 from clusters.book import FENCE, FOLDER, Book, commands, deployed, made_ready, text
 from clusters.nodes import Nodes, nodes
-from clusters.story import until
+from clusters.scenario import until
 from command_line import parse
 from foveate.bundle import Bundle
 from foveate_serve.http.keys import Keys
@@ -90,23 +90,23 @@ def test_the_pages_do_what_they_promise(small_bundle: Bundle, tmp_path: Path) ->
         book.run("restore", "backup")
         book.run("lose-the-store")
         server.send_signal(signal.SIGINT)
-        book.story.over(server, "serve")
+        book.scenario.over(server, "serve")
         shutil.rmtree(tmp_path / "registry")
         said = "".join(book.run("restore", kind) for kind in ("registry", "file", "state", "check"))
         assert small_bundle.bundle_id in said
         assert "cold" not in said
         again = deployed(book, small_bundle, anew=False)
         again.send_signal(signal.SIGINT)
-        book.story.over(again, "serve")
+        book.scenario.over(again, "serve")
 
 
 def a_bundle_is_exchanged_and_taken_back(book: Book, first: Bundle, second: Bundle) -> None:
-    before = set(book.story.replicas())
+    before = set(book.scenario.replicas())
     for page, bundle in (("upgrade", second), ("roll-back", first)):
         book.run(page)
         book.wait_for({bundle.bundle_id})
         assert bundle.bundle_id in book.run(page, "check")
-    assert set(book.story.replicas()) == before
+    assert set(book.scenario.replicas()) == before
 
 
 def keys_are_exchanged(book: Book) -> None:
@@ -120,9 +120,9 @@ def keys_are_exchanged(book: Book) -> None:
 
 
 def nodes_are_lost(book: Book, ground: Nodes) -> None:
-    book.story.lose()
-    book.story.replaced(ingress=1, retriever=1, ranker=1)
-    until(lambda: bool(book.bundles()), 60, lambda: book.story.said("serve"))
+    book.scenario.lose()
+    book.scenario.replaced(ingress=1, retriever=1, ranker=1)
+    until(lambda: bool(book.bundles()), 60, lambda: book.scenario.said("serve"))
     until(lambda: book.well("lose-a-node"), 60, lambda: "the page of a lost node does not end well")
     with ground.without_gcs():
         assert book.status(book.placed["SECRET"]) == 200
