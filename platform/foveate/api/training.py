@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -18,7 +19,10 @@ from foveate.core.progress import Progress
 from foveate.data.dataset import Dataset
 from foveate.data.split import allowed_protocols
 from foveate.data.worker_group import WorkerGroup
+from foveate.evaluation.outcomes import LOGISTIC, TWO_STAGE
+from foveate.evaluation.report import NDCG
 from foveate.evaluation.validation import figures
+from foveate.ranking.blend import LogisticBlend
 from foveate.ranking.growing import Grower
 from foveate.recommend.recipe import Recipe
 from foveate.state.connect import StatePlace, open_viewers, unhurried
@@ -27,7 +31,10 @@ from foveate.state.sqlite.store import SqliteState
 from foveate.storage.files import check_free
 from foveate.storage.folder import Place
 from foveate.storage.transfer import is_address, local_copy, new_folder
-from foveate.training import Upto, fit
+from foveate.training import Fitted, Upto, fit
+
+Figures: TypeAlias = dict[str, dict[str, float]]
+"""Mean metrics by model."""
 
 RecipeLike: TypeAlias = Recipe | Mapping[str, Any] | str | Path | None
 
@@ -53,7 +60,8 @@ def train(
         A dataset, or what :func:`foveate.read` makes one of.
     recipe
         How to train: a :class:`~foveate.recommend.recipe.Recipe`, settings such as ``{"candidates": 200}``, or the path
-        of a YAML file of them. None takes the defaults.
+        of a YAML file of them. None takes the defaults. A ranker that is left at its default gives way to a logistic
+        blend of the sources where that does as well on validation.
     out
         Bundle folder to make, or its address; None takes a temporary folder that goes when the process ends.
     state
@@ -182,7 +190,9 @@ def _train(
     say("step 1 of 3: a model that has not seen the newest windows, for the figures of the card")
     earlier = fit(dataset, recipe, upto="selection", progress=say, grower=grower, worker_group=worker_group)
     say("step 2 of 3: its figures on validation")
-    metrics = {"validation": figures(earlier, say)}
+    rows = figures(earlier, say)
+    if recipe.ranker == Recipe().ranker:
+        recipe, rows = _blend_where_as_good(recipe, earlier, rows, say)
     say(f"step 3 of 3: the model that serves, from all before '{upto}'; windows of step 1 are not fitted again")
     fitted = fit(dataset, recipe, upto=upto, progress=say, after=earlier, grower=grower, worker_group=worker_group)
     with _histories(dataset, default_state(path), say):
@@ -193,12 +203,33 @@ def _train(
             data=dataset.title,
             simulated=dataset.manifest.simulated,
             parent=replaces,
-            metrics=metrics,
+            metrics={"validation": rows},
             sweep=origin,
             seeds=(recipe.seed,),
             upto=upto,
             learned_until=fitted.stage.now,
         )
+
+
+def _blend_where_as_good(recipe: Recipe, fitted: Fitted, rows: Figures, say: Progress) -> tuple[Recipe, Figures]:
+    """Put a logistic blend of the sources in the place of a ranker that does not beat it on validation.
+
+    Parameters
+    ----------
+    recipe
+        Its ranker is the default one: what a user has named stays.
+    fitted, rows
+        What that ranker was fitted on, and the figures of its model.
+    """
+    simpler = replace(recipe, ranker=LogisticBlend())
+    ranker = simpler.ranker.fit(fitted.training, recipe.seed)
+    blended = figures(replace(fitted, model=replace(fitted.model, recipe=simpler, ranker=ranker)), say)
+    ours, theirs = rows[TWO_STAGE][NDCG], blended[TWO_STAGE][NDCG]
+    name = type(recipe.ranker).name
+    if theirs < ours:
+        return recipe, {**rows, LOGISTIC: blended[TWO_STAGE]}
+    say(f"a logistic blend does as well as {name} on validation ({theirs:.4f} against {ours:.4f}): it is shipped")
+    return simpler, {**blended, f"{TWO_STAGE} by {name}": rows[TWO_STAGE]}
 
 
 @contextmanager

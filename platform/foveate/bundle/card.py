@@ -33,7 +33,7 @@ def warning(metrics: Metrics) -> str | None:
     rows = {model: row[_METRIC] for model, row in metrics.get("validation", {}).items() if _METRIC in row}
     if _TWO_STAGE not in rows:
         return None
-    rivals = {model: value for model, value in rows.items() if model not in (_TWO_STAGE, _SLATE)}
+    rivals = {model: value for model, value in rows.items() if not model.startswith((_TWO_STAGE, _SLATE))}
     best = max(rivals, key=lambda model: rivals[model], default=_TWO_STAGE)
     if rivals.get(best, -1.0) < rows[_TWO_STAGE]:
         return None

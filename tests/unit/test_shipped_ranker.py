@@ -1,0 +1,51 @@
+"""A ranker that is left at its default gives way to a blend that does as well on validation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import foveate
+from foveate.api import training
+from foveate.data.dataset import Dataset
+from foveate.ranking.blend import LogisticBlend
+from foveate.recommend.recipe import Recipe
+from foveate.training import Fitted
+
+QUICK: dict[str, Any] = {"sources": ["covisitation", "popularity"], "label_windows": 1, "candidates": 40}
+
+
+@pytest.mark.parametrize(("blend", "shipped"), [(0.3, "logistic"), (0.2, "logistic"), (0.1, "lambdarank")])
+def test_the_better_one_on_validation_is_shipped_and_both_are_shown(
+    blend: float, shipped: str, small_world: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def figures(fitted: Fitted, progress: object) -> dict[str, dict[str, float]]:
+        learned = isinstance(fitted.model.recipe.ranker, LogisticBlend)
+        return {"two-stage": {"ndcg@10": blend if learned else 0.2}, "popularity": {"ndcg@10": 0.05}}
+
+    said: list[str] = []
+    monkeypatch.setattr(training, "figures", figures)
+    bundle = foveate.train(small_world, QUICK, progress=said.append)
+    rows = bundle.manifest.metrics["validation"]
+    assert type(bundle.model.recipe.ranker).name == shipped
+    assert rows["two-stage"]["ndcg@10"] == max(blend, 0.2)
+    assert any("it is shipped" in line for line in said) == (shipped == "logistic")
+    other = "two-stage by lambdarank" if shipped == "logistic" else "logistic blend"
+    assert rows[other]["ndcg@10"] == min(blend, 0.2)
+
+
+def test_a_ranker_that_was_named_stays(small_world: Dataset) -> None:
+    named = {"ranker": {"name": type(Recipe().ranker).name, "trees": 5, "min_rows": 1}}
+    bundle = foveate.train(small_world, {**QUICK, **named})
+    assert type(bundle.model.recipe.ranker).name == type(Recipe().ranker).name
+    assert "logistic blend" not in bundle.manifest.metrics["validation"]
+
+
+def test_really_measured_the_figures_agree_with_what_is_shipped(small_world: Dataset) -> None:
+    bundle = foveate.train(small_world, QUICK)
+    rows = bundle.manifest.metrics["validation"]
+    if isinstance(bundle.model.recipe.ranker, LogisticBlend):
+        assert rows["two-stage"]["ndcg@10"] >= rows["two-stage by lambdarank"]["ndcg@10"]
+    else:
+        assert rows["two-stage"]["ndcg@10"] > rows["logistic blend"]["ndcg@10"]
