@@ -67,6 +67,25 @@ class Limits:
         free = [n - int(self.members[own].any(axis=0).sum()) for own in owners]
         return places <= n and all(places <= f + h for f, h in zip(free, held, strict=True))
 
+    def never_block(self, places: int) -> bool:
+        """Say that, whatever stands in some of ``places``, there is a candidate left for the next one.
+
+        It counts the largest groups that so few items can fill, rule by rule; False says nothing.
+        """
+        n, most = self.members.shape[1], self.most.tolist()
+        left = n - (places - 1)
+        for owner in np.unique(self.owner):
+            rows = np.flatnonzero(self.owner == owner)
+            members_GN, allowed = self.members[rows], most[rows[0]]
+            if allowed < 1:
+                left -= int(members_GN.any(axis=0).sum())
+                continue
+            # What stands further back than a window fills no group any more.
+            standing = min(places, int(self.window[rows[0]])) - 1
+            full = standing * int(members_GN.sum(axis=0).max()) // allowed
+            left -= int(np.sort(members_GN.sum(axis=1))[::-1][:full].sum())
+        return bool(left >= 1)
+
     def by_window(self, places: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
         """Yield the groups of each width, and ``[W, L]`` which of ``places`` each of its windows covers."""
         width_G = np.minimum(self.window, places)
