@@ -131,7 +131,7 @@ def draws(case: Case, count: int) -> Iterator[tuple[tuple[int, ...], np.ndarray]
         yield tuple(answer.chosen.tolist()), answer.odds
 
 
-@pytest.mark.parametrize("count", [50, pytest.param(500, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("count", [100, pytest.param(500, marks=pytest.mark.soak)])
 def test_slates_are_drawn_as_often_as_their_odds_say(pools: Any, count: int) -> None:
     """200 pools of 6 under rules; each draw's logged odds are those of the enumeration."""
     rng = np.random.default_rng(11)
@@ -149,7 +149,7 @@ def test_slates_are_drawn_as_often_as_their_odds_say(pools: Any, count: int) -> 
             assert not (odds >= 1.0).any()
         low += (p := p_value(np.array(list(seen.values())), np.array(list(expected.values())))) <= 0.001
         tried += p < 1.0
-    assert tried >= 190, "most pools should have more than one slate"
+    assert tried >= 150, "most pools should have several slates that are drawn often"
     assert low <= 2
 
 

@@ -57,7 +57,7 @@ class Standing:
     def take(self, position: int) -> None:
         """Put a candidate that may stand there into the next place."""
         if self._full is not None:
-            self._full.take(position, self._open.mask)
+            self._full.take(position)
         self._open.take(position)
         self._may = None
 
@@ -98,14 +98,13 @@ class _FullSlate:
             may_N[list(self._found)] = True
         return may_N
 
-    def take(self, position: int, open_N: NDArray[np.bool_]) -> None:
+    def take(self, position: int) -> None:
         """Go on with a full slate that has a candidate in the next place, one of those that may stand there."""
         if position != self.next:
             rest = self._found.get(position) or _Exchange(self).rest_with(position)
             if rest is None:
                 raise AssertionError(f"position {position} cannot stand in place {self._place}: ask 'may' first")
             self._slate[self._place :] = rest
-        del open_N
         self._found = {}
         self._place += 1
 
@@ -115,7 +114,7 @@ class _Exchange:
 
     def __init__(self, full: _FullSlate) -> None:
         self._members_GN, self._narrow = full._members_GN, full._narrow
-        self._rest = full._slate[full._place :]
+        self._head, self._rest = full._slate[: full._place], full._slate[full._place :]
         slate, place = full._slate, full._place
         own_GL = self._members_GN[:, slate]
         self._own_GR = own_GL[:, place:]
@@ -153,7 +152,7 @@ class _Exchange:
         """
         own_GC = self._members_GN[:, positions]
         apart_CN = own_GC.T @ self._members_GN == 0
-        apart_CN[:, self._rest[1:]] = False
+        apart_CN[:, [*self._head, *self._rest[1:]]] = False
         apart_CN[np.arange(len(positions)), positions] = False
         if self._narrow:
             return self._double_in_place(positions, own_GC, apart_CN)

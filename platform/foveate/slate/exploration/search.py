@@ -101,9 +101,12 @@ class Search:
         self._steps -= 1
         rest = self._open() & among
         is_first = True
-        while rest.bit_count() >= self._places - place and self._steps >= 0:
-            # The bound costs more than going down once.
-            if not is_first and self._room(rest) < self._places - place:
+        while rest and self._steps >= 0:
+            # What was tried here may stand further down where windows count places.
+            left = self._unshown() if self._widths else rest
+            needed = self._places - place
+            # The narrower bound costs more than going down once.
+            if left.bit_count() < needed or (not is_first and self._room(left) < needed):
                 return False
             usual = 1 << self._usual[place]
             first = usual if rest & usual else rest & -rest
@@ -115,13 +118,17 @@ class Search:
             is_first = False
         return False
 
+    def _unshown(self) -> int:
+        shown = 0
+        for number in self._shown:
+            shown |= 1 << number
+        return self._all & ~shown
+
     def _open(self) -> int:
         shut = 0
-        for number in self._shown:
-            shut |= 1 << number
         for group in self._full:
             shut |= self._members[group]
-        return self._all & ~shut
+        return self._unshown() & ~shut
 
     def _room(self, among: int) -> int:
         """Return how many of a set could stand in what is left, by the rule that leaves room for the fewest."""
