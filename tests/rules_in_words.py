@@ -1,4 +1,4 @@
-"""Random rules, and whether a slate keeps one: by the rule's own words, without the arrays that slates are made with."""
+"""Random rules, and whether a slate keeps one by the rule's own words, without the arrays that slates are made with."""
 
 from __future__ import annotations
 

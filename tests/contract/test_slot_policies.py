@@ -77,7 +77,7 @@ def test_an_explored_slate_is_as_long_and_keeps_what_the_policys_own_keeps(
             odds = answer.odds[~np.isnan(answer.odds)]
             assert ((odds > 0) & (odds < 1)).all(), "a place that is certain is not explored"
             assert np.isfinite(pool.relevance[answer.chosen[~np.isnan(answer.odds)]]).all()
-            under = policy.odds(answer.chosen, pool, 8, rules, 1, draw(slot, seed))
+            under = policy.odds(answer.chosen, pool, 8, rules, seed=1, draw=draw(slot, seed))
             np.testing.assert_allclose(np.where(np.isnan(answer.odds), 1.0, answer.odds), under, rtol=1e-12)
             drawn += len(odds)
     assert drawn > 100

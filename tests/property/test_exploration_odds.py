@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,10 +17,12 @@ from foveate.slate.base import SlatePolicy
 from foveate.slate.choose import choose
 from foveate.slate.constraints import UNCONSTRAINED, Constraints
 from foveate.slate.exploration.base import SlotPolicy
+from foveate.slate.exploration.completion import Standing
 from foveate.slate.exploration.config import Budget, SlotDraw
 from foveate.slate.exploration.plackett_luce import PlackettLuce
 from foveate.slate.exploration.uniform_slots import UniformSlots
 from foveate.slate.inputs import SlateInput
+from foveate.slate.limits import Limits
 from foveate.slate.max_sum import MaxSum
 from foveate.slate.mmr import MMR
 from foveate.slate.relevance import Relevance
@@ -96,27 +98,35 @@ class Case:
             yield from self._below((*above, item), chance * own, base, further, allowance - paid)
 
 
-def case_of(pools: Any, seed: int, stated: list[Rule], slot: SlotPolicy, policy: SlatePolicy, share: float | None) -> Case:
+def case_of(pools: Any, seed: int, stated: list[Rule], policy: SlatePolicy, draw: SlotDraw) -> Case:
     rng = np.random.default_rng(seed)
     pool = pools.random(rng, 6, 3, 3, tags=3, spoilt=0.1 if seed % 3 == 0 else 0.0)
-    return Case(pool, Constraints(None, None, tuple(stated)), policy, draw_by(slot, budget=Budget(relevance=share)))
+    return Case(pool, Constraints(None, None, tuple(stated)), policy, draw)
 
 
 @given(
     seed=st.integers(0, 2**32 - 1),
     stated=st.lists(rules, max_size=3),
-    slot=slot_policies,
     policy=st.sampled_from([Relevance(), MMR(strength=0.5), MaxSum(strength=0.4)]),
-    share=st.sampled_from([None, None, 0.3]),
+    draw=st.builds(draw_by, slot_policies, budget=st.builds(Budget, relevance=st.sampled_from([None, None, 0.3]))),
 )
 @settings(max_examples=200, deadline=None, derandomize=True)
 def test_the_odds_of_every_slate_are_those_of_an_enumeration(
-    pools: Any, seed: int, stated: list[Rule], slot: SlotPolicy, policy: SlatePolicy, share: float | None
+    pools: Any, seed: int, stated: list[Rule], policy: SlatePolicy, draw: SlotDraw
 ) -> None:
-    case = case_of(pools, seed, stated, slot, policy, share)
+    case = case_of(pools, seed, stated, policy, draw)
     expected = case.expected()
+    decided = choose(
+        case.pool,
+        3,
+        case.constraints,
+        case.policy.start,
+        1,
+        additive=case.policy.additive,
+        arrange=case.policy.arrange,
+    )
     found = {
-        slate: float(np.prod(case.policy.odds(np.array(slate), case.pool, 3, case.constraints, 1, case.draw)))
+        slate: float(np.prod(decided.odds(np.array(slate), case.draw)))
         for slate in itertools.permutations(range(6), len(next(iter(expected))))
     }
     assert abs(sum(found.values()) - 1.0) < 1e-12
@@ -131,7 +141,7 @@ def draws(case: Case, count: int) -> Iterator[tuple[tuple[int, ...], np.ndarray]
         yield tuple(answer.chosen.tolist()), answer.odds
 
 
-@pytest.mark.parametrize("count", [100, pytest.param(500, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("count", [60, pytest.param(500, marks=pytest.mark.soak)])
 def test_slates_are_drawn_as_often_as_their_odds_say(pools: Any, count: int) -> None:
     """200 pools of 6 under rules; each draw's logged odds are those of the enumeration."""
     rng = np.random.default_rng(11)
@@ -140,7 +150,7 @@ def test_slates_are_drawn_as_often_as_their_odds_say(pools: Any, count: int) -> 
         caps = [AtMost(of="channel", most=1), AtMost(of="category", most=2, window=3), Fresh(least=1, days=8.0)]
         stated = [rule for rule in caps if rng.random() < 0.6]
         slot: SlotPolicy = PlackettLuce(temperature=0.8) if number % 2 else UniformSlots(places=(1, 3), top=4)
-        case = case_of(pools, 3 * number + 1, stated, slot, Relevance(), None)
+        case = case_of(pools, 3 * number + 1, stated, Relevance(), draw_by(slot))
         expected = case.expected()
         seen = dict.fromkeys(expected, 0)
         for slate, odds in draws(case, count):
@@ -149,7 +159,7 @@ def test_slates_are_drawn_as_often_as_their_odds_say(pools: Any, count: int) -> 
             assert not (odds >= 1.0).any()
         low += (p := p_value(np.array(list(seen.values())), np.array(list(expected.values())))) <= 0.001
         tried += p < 1.0
-    assert tried >= 150, "most pools should have several slates that are drawn often"
+    assert tried >= 120, "most pools should have several slates that are drawn often"
     assert low <= 2
 
 
@@ -165,41 +175,33 @@ def p_value(seen: np.ndarray, chance: np.ndarray) -> float:
 
 
 def test_the_sums_of_chosen_less_propensity_stay_within_their_bounds(pools: Any) -> None:
-    """Pools of 200 under caps: each place's sum over requests is a martingale; Freedman's bound at 1e-6 a place."""
-    rng = np.random.default_rng(5)
+    """Pools of 200 under caps: at each place, whether the best that it could show is shown, less its propensity.
+
+    Over requests these sums are a martingale. Source of the bound: Freedman, On tail probabilities for martingales
+    (1975), theorem 1.6; it is passed once in a million.
+    """
+    rng, caps = np.random.default_rng(5), Constraints(2, 4)
     for policy in (PlackettLuce(temperature=0.7), UniformSlots(places=(2, 5), top=10)):
         pool = pools.random(rng, 200, 40, 12)
-        rules = Constraints(2, 4)
-        first: list[tuple[int, float, float]] = []
+        order = np.lexsort((pool.codes, -pool.relevance)).tolist()
+        followed: dict[int, list[tuple[float, float]]] = {}
         for seed in range(400):
-            answer = MMR().select(pool, 5, rules, 0, draw_by(policy, seed))
-            for place, odds in enumerate(answer.odds.tolist()):
-                if not np.isnan(odds):
-                    # Whether one candidate that the place could show, the most likely, is shown.
-                    prefix = answer.chosen[:place].tolist()
-                    first.append(_followed(pool, rules, policy, prefix, answer.chosen, place, seed))
-        for place in {one[0] for one in first}:
-            own = np.array([(hit, chance) for at, hit, chance in first if at == place])
-            variance = float((own[:, 1] * (1 - own[:, 1])).sum())
-            bound = np.sqrt(2 * variance * np.log(2e6)) + np.log(2e6) / 3
-            assert abs((own[:, 0] - own[:, 1]).sum()) <= bound
-            assert variance > 1.0, "the place should be drawn"
-
-
-def _followed(
-    pool: SlateInput, rules: Constraints, policy: SlotPolicy, prefix: list[int], shown: np.ndarray, place: int, seed: int
-) -> tuple[int, float, float]:
-    """Return the place, whether the best candidate that it could show is shown, and by what odds it would be."""
-    draw = draw_by(policy, seed)
-    order = np.lexsort((pool.codes, -pool.relevance))
-    for candidate in order.tolist():
-        if candidate in prefix:
-            continue
-        slate = np.array([*prefix, candidate])
-        chance = float(MMR().odds(slate, pool, 5, rules, 0, draw)[place])
-        if chance > 0:
-            return place, float(shown[place] == candidate), chance
-    raise AssertionError("a place that is drawn has candidates")
+            draw = draw_by(policy, seed)
+            answer = MMR().select(pool, 5, caps, 0, draw)
+            for place in np.flatnonzero(~np.isnan(answer.odds)).tolist():
+                above = answer.chosen[:place].tolist()
+                for best in (item for item in order if item not in above):
+                    slate = np.array([*above, best])
+                    chance = float(MMR().odds(slate, pool, 5, caps, seed=0, draw=draw)[place])
+                    if chance:
+                        followed.setdefault(place, []).append((float(answer.chosen[place] == best), chance))
+                        break
+        assert set(followed) == {place - 1 for place in policy.places or range(1, 6)}
+        for own in followed.values():
+            hit_B, chance_B = np.array(own).T
+            variance, log = float((chance_B * (1 - chance_B)).sum()), np.log(2e6)
+            assert abs((hit_B - chance_B).sum()) <= np.sqrt(2 * variance * log) + log
+            assert variance > 10.0
 
 
 def test_without_rules_the_slate_is_a_draw_of_plackett_and_luce(pools: Any) -> None:
@@ -211,5 +213,40 @@ def test_without_rules_the_slate_is_a_draw_of_plackett_and_luce(pools: Any) -> N
         for item in slate[:-1]:
             chance *= weights[item] / left
             left -= weights[item]
-        found = Relevance().odds(np.array(slate), pool, 4, UNCONSTRAINED, 0, draw)
+        found = Relevance().odds(np.array(slate), pool, 4, UNCONSTRAINED, seed=0, draw=draw)
         assert abs(float(np.prod(found)) - chance) < 1e-12
+
+
+def test_what_may_stand_is_what_a_full_slate_can_go_on_from(pools: Any) -> None:
+    """Places of slates of five from pools of nine, against every way to go on."""
+    refused = []
+
+    @given(seed=st.integers(0, 2**32 - 1), stated=st.lists(rules, min_size=2, max_size=4))
+    @settings(max_examples=200, deadline=None, derandomize=True)
+    def check(seed: int, stated: list[Any]) -> None:
+        rng = np.random.default_rng(seed)
+        pool = pools.random(rng, 9, 2, 2, tags=4)
+        pool = pool.take(np.argsort(pool.codes))
+        hard = tuple(replace(rule, soft=False) for rule in stated)
+        base = Relevance().select(pool, 5, Constraints(None, None, hard), 0).chosen.tolist()
+        standing = Standing(Limits.of(hard, pool, 5), base)
+
+        def fills(slate: list[int]) -> bool:
+            if len(slate) == len(base):
+                return True
+            longer = ([*slate, item] for item in range(9) if item not in slate)
+            return any(fills(one) for one in longer if all(holds(pool, one, rule, 5) for rule in hard))
+
+        shown: list[int] = []
+        for _ in base:
+            may = standing.may()
+            for item in range(9):
+                legal = item not in shown and all(holds(pool, [*shown, item], rule, 5) for rule in hard)
+                assert may[item] == (legal and fills([*shown, item]))
+                refused.append(legal and not may[item])
+            pick = int(rng.choice(np.flatnonzero(may)))
+            standing.take(pick)
+            shown.append(pick)
+
+    check()
+    assert sum(refused) > 50, "some choices should block the rest"

@@ -21,6 +21,7 @@ from foveate.slate.rules.from_category import FromCategory
 from foveate.slate.rules.small_channel import SmallChannel
 from rules_in_words import holds, rules
 
+
 def longest(pool: SlateInput, places: int, hard: Sequence[Rule], soft: Sequence[Rule], size: int) -> int:
     """By trying every order of every choice; what breaks a rule cannot be mended by going on."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 import zlib
@@ -16,22 +17,18 @@ import pytest
 
 from foveate.bundle import Bundle, default_state
 from foveate.core.config import from_dict, to_dict
-from foveate.core.errors import StateError
-from foveate.core.messages import RecommendRequest, SlateItem
+from foveate.core.errors import NotFoundError, StateError
+from foveate.core.messages import RecommendRequest, RequestContext, Slate, SlateItem
 from foveate.recommend.explain.ranking import EXPLORATION
 from foveate.recommend.pipeline import LocalStages, make_context, recommend, recommend_many
 from foveate.replay.served import replay
 from foveate.slate.exploration.base import SlotPolicy
-from foveate.slate.exploration.completion import Standing
 from foveate.slate.exploration.config import Exploration
-from foveate.slate.limits import Limits
-from foveate.slate.relevance import Relevance
 from foveate.state.base import ServedRequest
 from foveate.state.record import pack, unpack
 from foveate.state.sqlite.impressions import SqliteImpressions
 from foveate.state.sqlite.store import SqliteState
 from foveate_serve.config import ServeConfig
-from rules_in_words import holds
 
 NOW = 1_742_169_600_000_000
 MOMENT = "2025-03-17T00:00:00Z"
@@ -72,8 +69,6 @@ def record_of(state: Path, request_id: str) -> ServedRequest:
 
 def kept(api: httpx.Client, state: Path, request_id: str) -> ServedRequest:
     """Read a record once it is written: the writer has done so when a later slate of its own is there."""
-    from foveate.core.errors import NotFoundError
-
     while True:
         try:
             return record_of(state, request_id)
@@ -81,9 +76,7 @@ def kept(api: httpx.Client, state: Path, request_id: str) -> ServedRequest:
             ask(api, surface="trending")
 
 
-def test_a_place_that_is_not_drawn_has_no_propensity_and_never_one(
-    api: httpx.Client, state: Path, viewer: str
-) -> None:
+def test_a_place_that_is_not_drawn_has_no_propensity_and_never_one(api: httpx.Client, state: Path, viewer: str) -> None:
     answer = ask(api, user_id=viewer)
     assert answer["explored"] == [2, 4]
     for item in answer["items"]:
@@ -168,8 +161,6 @@ def test_what_is_drawn_is_explained_by_that(api: httpx.Client, small_api: httpx.
 
 
 def test_many_at_once_draw_what_each_draws_alone(small_bundle: Bundle, state: Path) -> None:
-    import asyncio
-
     exploration = from_dict(Exploration, {"policy": {"name": "plackett_luce", "temperature": 0.3}})
     with SqliteState(state, create=False) as viewers:
         requests = [RecommendRequest(user, k=6, now=NOW) for user in viewers.users(8)]
@@ -214,9 +205,7 @@ def test_a_record_of_a_foveate_without_propensities_is_read(small_bundle: Bundle
         unpack(bytes([4]) + packed[1:])
 
 
-def _empty(context: Any) -> Any:
-    from foveate.core.messages import Slate
-
+def _empty(context: RequestContext) -> Slate:
     return Slate(context.request_id, "u", "b", "mmr-1", "f", ())
 
 
@@ -231,44 +220,3 @@ def _as_format_2(packed: bytes) -> bytes:
     del record["request"]["seed_drawn"]
     text = json.dumps(record).encode()
     return bytes([2]) + zlib.compress(len(text).to_bytes(4, "little") + text + content[4 + length :])
-
-
-def test_what_may_stand_is_what_a_full_slate_can_go_on_from(pools: Any) -> None:
-    """Places of slates of five from pools of nine, against every way to go on."""
-    from hypothesis import given, settings
-    from hypothesis import strategies as st
-
-    from foveate.slate.constraints import Constraints
-    from rules_in_words import rules
-
-    refused = []
-
-    @given(seed=st.integers(0, 2**32 - 1), stated=st.lists(rules, min_size=2, max_size=4))
-    @settings(max_examples=200, deadline=None, derandomize=True)
-    def check(seed: int, stated: list[Any]) -> None:
-        rng = np.random.default_rng(seed)
-        pool = pools.random(rng, 9, 2, 2, tags=4)
-        pool = pool.take(np.argsort(pool.codes))
-        hard = tuple(replace(rule, soft=False) for rule in stated)
-        base = Relevance().select(pool, 5, Constraints(None, None, hard), 0).chosen.tolist()
-        standing = Standing(Limits.of(hard, pool, 5), base)
-
-        def fills(slate: list[int]) -> bool:
-            if len(slate) == len(base):
-                return True
-            longer = ([*slate, item] for item in range(9) if item not in slate)
-            return any(fills(one) for one in longer if all(holds(pool, one, rule, 5) for rule in hard))
-
-        shown: list[int] = []
-        for _ in base:
-            may = standing.may()
-            for item in range(9):
-                legal = item not in shown and all(holds(pool, [*shown, item], rule, 5) for rule in hard)
-                assert may[item] == (legal and fills([*shown, item]))
-                refused.append(legal and not may[item])
-            pick = int(rng.choice(np.flatnonzero(may)))
-            standing.take(pick)
-            shown.append(pick)
-
-    check()
-    assert sum(refused) > 50, "some choices should block the rest"

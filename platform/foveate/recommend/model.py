@@ -127,7 +127,7 @@ class Model:
         return [Ranked(*parts) for parts in zip(queries, candidates, matrices, scores, strict=True)]
 
     def select(self, ranked: Ranked, size: int, seed: int, draw: SlotDraw | None = None) -> Chosen:
-        """Choose a slate of up to ``size`` under the recipe's policy and constraints, explored where there is a draw."""
+        """Choose a slate of up to ``size`` under the recipe's policy and constraints, explored by ``draw``."""
         selection = self.recipe.policy.select(self.slate_input(ranked), size, self.recipe.constraints, seed, draw)
         chosen = selection.chosen
         return Chosen(ranked.candidates.items[chosen], ranked.scores[chosen], chosen, selection)

@@ -52,6 +52,7 @@ class SlatePolicy(Variant):
         ranked: SlateInput,
         size: int,
         constraints: Constraints,
+        *,
         seed: int,
         draw: SlotDraw,
     ) -> NDArray[np.float64]:

@@ -113,7 +113,7 @@ class Decided:
             Positions in ``ranked``, in slate order.
         """
         own = np.argsort(self.order)[shown].tolist()
-        return odds_of(own, self.pool, self.picks, self.limits, draw, draw.places(len(self.picks)))
+        return odds_of(own, self.pool, self.picks, self.limits, draw, places=draw.places(len(self.picks)))
 
 
 class _Chooser:

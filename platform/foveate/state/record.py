@@ -2,8 +2,9 @@
 
 The first byte is the format. Format 3 is a zlib stream of the length of a JSON text (4 bytes, little-endian), the text,
 and the features of all items: float32, those of one column side by side, and of the numbers first all their first
-bytes, then all second ones, and so on, which packs to about half. Format 2 has no slot policies and propensities. Records of the Redis store were a zlib stream
-of a JSON text alone before; they begin with the byte that begins such a stream.
+bytes, then all second ones, and so on, which packs to about half. Format 2 is the same without the items' slot policies
+and propensities. Records of the Redis store were a zlib stream of a JSON text alone before; they begin with the byte
+that begins such a stream.
 """
 
 from __future__ import annotations

@@ -59,9 +59,7 @@ def in_retrieval(
     return WhyNot(item_id, names.title(code), "not_retrieved", sentence, source_ranks=places)
 
 
-def judge(
-    model: Model, ranked: Ranked, chosen: Chosen, item_id: str, *, size: int, context: RequestContext
-) -> WhyNot:
+def judge(model: Model, ranked: Ranked, chosen: Chosen, item_id: str, *, size: int, context: RequestContext) -> WhyNot:
     """Say what ranker, policy and rules made of a candidate.
 
     Parameters

@@ -49,10 +49,8 @@ class Standing:
 
     def first(self, positions: Sequence[int]) -> int | None:
         """Return the first of some candidates that may stand in the next place; None where none may."""
-        if self._full is not None and positions and positions[0] == self._full.next:
-            return positions[0]
-        may_N = self.may() if positions else None
-        return next((one for one in positions if may_N is not None and may_N[one]), None)
+        open_N = self._open.mask
+        return next((one for one in positions if open_N[one] and (self._full is None or self._full.can(one))), None)
 
     def take(self, position: int) -> None:
         """Put a candidate that may stand there into the next place."""
@@ -73,12 +71,8 @@ class _FullSlate:
         self._limits = limits
         self._slate = list(slate)
         self._place = 0
+        self._exchange: _Exchange | None = None
         self._found: dict[int, list[int]] = {}
-
-    @property
-    def next(self) -> int:
-        """What the next place holds."""
-        return self._slate[self._place]
 
     @cached_property
     def _search(self) -> Search:
@@ -86,27 +80,38 @@ class _FullSlate:
 
     def may(self, open_N: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """``[N]``: which of the open candidates leave the rest of the slate to be filled."""
-        exchange = _Exchange(self)
+        exchange = self._exchanged()
         may_N = open_N & exchange.single_N
         undecided = np.flatnonzero(open_N & ~may_N)
         if len(undecided):
             may_N[undecided] = exchange.double(undecided)[0]
             undecided = undecided[~may_N[undecided]]
-        self._found = {}
         if len(undecided):
-            self._found = self._search.fill(undecided.tolist(), self._slate, self._place)
+            self._found |= self._search.fill(undecided.tolist(), self._slate, self._place)
             may_N[list(self._found)] = True
         return may_N
 
+    def can(self, position: int) -> bool:
+        """Say whether one open candidate leaves the rest of the slate to be filled."""
+        if position == self._slate[self._place] or position in self._found or self._exchanged().rest_with(position):
+            return True
+        self._found |= self._search.fill([position], self._slate, self._place)
+        return position in self._found
+
     def take(self, position: int) -> None:
         """Go on with a full slate that has a candidate in the next place, one of those that may stand there."""
-        if position != self.next:
-            rest = self._found.get(position) or _Exchange(self).rest_with(position)
+        if position != self._slate[self._place]:
+            rest = self._found.get(position) or self._exchanged().rest_with(position)
             if rest is None:
                 raise AssertionError(f"position {position} cannot stand in place {self._place}: ask 'may' first")
             self._slate[self._place :] = rest
-        self._found = {}
+        self._found, self._exchange = {}, None
         self._place += 1
+
+    def _exchanged(self) -> _Exchange:
+        if self._exchange is None:
+            self._exchange = _Exchange(self)
+        return self._exchange
 
 
 class _Exchange:
@@ -163,7 +168,9 @@ class _Exchange:
         free_CP = (left_PG * self._tight_G) @ own_GC == 0
         can_C = apart_CN.any(axis=1) & free_CP.any(axis=0)
         pair_C = free_CP.argmax(axis=0) if len(first_P) else np.zeros(len(positions), dtype=np.int64)
-        gone_C2 = np.stack([first_P[pair_C], second_P[pair_C]], axis=1) if len(first_P) else np.zeros((len(positions), 2))
+        gone_C2 = (
+            np.stack([first_P[pair_C], second_P[pair_C]], axis=1) if len(first_P) else np.zeros((len(positions), 2))
+        )
         return can_C, gone_C2.astype(np.int64), apart_CN.argmax(axis=1)
 
     def rest_with(self, position: int) -> list[int] | None:

@@ -73,6 +73,7 @@ def odds_of(
     slate: Sequence[int],
     limits: Limits,
     draw: SlotDraw,
+    *,
     places: frozenset[int],
 ) -> NDArray[np.float64]:
     """Return ``[K]`` the odds by which :func:`explore` shows each place of ``shown`` given the places above.

@@ -36,7 +36,9 @@ class Search:
         self._order: list[int] = np.argsort(limits.members.sum(axis=0), kind="stable").tolist()
         self._number_of = {position: number for number, position in enumerate(self._order)}
         members_GN = limits.members[:, self._order]
-        self._groups = [np.flatnonzero(own_G).tolist() for own_G in members_GN.T]
+        number_M, group_M = np.nonzero(members_GN.T)
+        parts = np.split(group_M, np.searchsorted(number_M, np.arange(1, n)))
+        self._groups: list[list[int]] = [part.tolist() for part in parts]
         self._members: list[int] = [_bits(own_N) for own_N in members_GN]
         self._most: list[int] = limits.most.tolist()
         self._window: list[int] = limits.window.tolist()
@@ -45,10 +47,10 @@ class Search:
         kinds: dict[bytes, int] = {}
         for number, key in enumerate(keys):
             kinds[key] = kinds.get(key, 0) | 1 << number
-        self._kind = [kinds[key] for key in keys]
+        self._kind: list[int] = [kinds[key] for key in keys]
         owners = [np.flatnonzero(limits.owner == owner) for owner in np.unique(limits.owner)]
         self._rules = [(groups.tolist(), _bits(np.asarray(members_GN[groups].any(axis=0)))) for groups in owners]
-        self._all = (1 << n) - 1
+        self._all: int = (1 << n) - 1
         self._usual: list[int] = []
         self._count = [0] * len(self._most)
         self._full = {group for group, most in enumerate(self._most) if most < 1}
@@ -125,7 +127,7 @@ class Search:
         return self._all & ~shown
 
     def _open(self) -> int:
-        shut = 0
+        shut: int = 0
         for group in self._full:
             shut |= self._members[group]
         return self._unshown() & ~shut
