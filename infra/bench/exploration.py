@@ -32,7 +32,7 @@ from lab.serving_world import SLATE, World, serving_world
 
 CLIENTS = 32
 GOAL = 0.95
-EXPLORATION = from_dict(Exploration, {"policy": {"name": "plackett_luce"}, "budget": {"places": 0.5}})
+EXPLORATION = from_dict(Exploration, {"policy": {"name": "plackett_luce"}, "budget": {"places": 0.3}})
 
 
 @contextmanager

@@ -73,7 +73,7 @@ class Limits:
         It counts the largest groups that so few items can fill, rule by rule; False says nothing.
         """
         n, most = self.members.shape[1], self.most.tolist()
-        left = n - (places - 1)
+        left, size_G = n - (places - 1), np.count_nonzero(self.members, axis=1)
         for owner in np.unique(self.owner):
             rows = np.flatnonzero(self.owner == owner)
             members_GN, allowed = self.members[rows], most[rows[0]]
@@ -82,8 +82,8 @@ class Limits:
                 continue
             # What stands further back than a window fills no group any more.
             standing = min(places, int(self.window[rows[0]])) - 1
-            full = standing * int(members_GN.sum(axis=0).max()) // allowed
-            left -= int(np.sort(members_GN.sum(axis=1))[::-1][:full].sum())
+            full = standing * int(np.count_nonzero(members_GN, axis=0).max()) // allowed
+            left -= int(np.sort(size_G[rows])[::-1][:full].sum())
         return bool(left >= 1)
 
     def by_window(self, places: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:

@@ -104,14 +104,14 @@ class SlotDraw:
 
         Parts of a place are drawn. Source: Raghavan and Thompson, Randomized rounding (1987), section 1.
         """
-        traffic, rest = uniform(self.seed, _REQUEST, np.arange(2, dtype=np.int32)).tolist()
+        traffic, rest = uniform(self.seed, [_REQUEST], np.arange(2, dtype=np.int32))[0].tolist()
         if traffic >= self.budget.traffic:
             return frozenset()
         named = np.array([place - 1 for place in self.policy.places or range(1, count + 1)], dtype=np.int32)
         named = named[named < count]
         most = floor(self.budget.places * count + rest)
         if most < len(named):
-            named = named[np.argsort(uniform(self.seed, _ORDER, named))[:most]]
+            named = named[np.argsort(uniform(self.seed, [_ORDER], named)[0])[:most]]
         return frozenset(named.tolist())
 
 

@@ -11,7 +11,7 @@ Shapes: ``N`` candidates, ``M`` of them that a place is drawn from, ``K`` places
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,15 +22,17 @@ from foveate.slate.exploration.noise import gumbel
 from foveate.slate.inputs import SlateInput, by_relevance
 from foveate.slate.limits import Limits
 
+_NOBODY: Final = np.empty(0, dtype=np.int64)
+_NOTHING: Final = np.empty(0)
 
-@dataclass(frozen=True)
-class _Place:
+
+class _Place(NamedTuple):
     """What a place shows without exploration, and ``[M]`` what it may show with it, empty where it is not explored."""
 
     usual: int
-    positions: NDArray[np.int64]
-    logits: NDArray[np.float64]
-    odds: NDArray[np.float64]
+    positions: NDArray[np.int64] = _NOBODY
+    logits: NDArray[np.float64] = _NOTHING
+    odds: NDArray[np.float64] = _NOTHING
 
 
 def explore(
@@ -56,12 +58,15 @@ def explore(
     """
     odds_K = np.full(len(slate), np.nan)
     walk = _Walk(ranked, slate, limits, draw, places)
+    explored = sorted(places)
+    noise = dict(
+        zip(explored, gumbel(draw.seed, [draw.before + place for place in explored], ranked.codes), strict=True)
+    )
     for place in range(len(slate)):
         options = walk.options()
         pick = options.usual
         if len(options.positions):
-            noise_M = gumbel(draw.seed, draw.before + place, ranked.codes[options.positions])
-            drawn = int((options.logits + noise_M).argmax())
+            drawn = int((options.logits + noise[place][options.positions]).argmax())
             pick, odds_K[place] = int(options.positions[drawn]), options.odds[drawn]
         walk.take(pick, options)
     return walk.picks, odds_K
@@ -104,44 +109,35 @@ class _Walk:
     ) -> None:
         self.picks: list[int] = []
         self._relevance_N = ranked.relevance.astype(np.float64)
+        self._finite_N = np.isfinite(self._relevance_N)
         self._order_N = by_relevance(ranked)
-        self._finite_N = np.isfinite(ranked.relevance)
+        # What is not finite comes last, and is never drawn.
+        self._finite = int(self._finite_N.sum())
         self._waiting = list(slate)
         self._standing = Standing(limits, slate)
         self._policy, self._places = draw.policy, places
-        finite = self._relevance_N[self._finite_N]
-        span = float(np.ptp(finite)) if len(finite) else 0.0
-        self._left = np.inf if draw.budget.relevance is None else draw.budget.relevance * span
+        self._left = np.inf
+        if draw.budget.relevance is not None and self._finite:
+            self._left = draw.budget.relevance * float(np.ptp(self._relevance_N[self._finite_N]))
 
     def options(self) -> _Place:
         """Return what the next place may show."""
         usual = self._standing.first(self._waiting)
-        explored = len(self.picks) in self._places
-        ordered = self._ordered() if explored or usual is None else self._order_N
         if usual is None:
-            usual = int(ordered[0])
-        nothing, none = np.empty(0, dtype=np.int64), np.empty(0)
-        if not explored:
-            return _Place(usual, nothing, none, none)
-        best = ordered[: self._policy.top]
-        # What is not finite comes last, and is never drawn.
-        best = best[self._finite_N[best]]
-        if self._finite_N[usual]:
-            best = best[self._relevance_N[best] >= self._relevance_N[usual] - self._left]
-        if len(best) < 2:
-            return _Place(usual, nothing, none, none)
-        logits_M = self._policy.logits(self._relevance_N[best])
+            usual = int(self._order_N[self._standing.may()[self._order_N].argmax()])
+        if len(self.picks) not in self._places:
+            return _Place(usual)
+        likely_N = self._order_N[: self._finite]
+        best_M = likely_N[self._standing.may()[likely_N]][: self._policy.top]
+        if self._left < np.inf and self._finite_N[usual]:
+            best_M = best_M[self._relevance_N[best_M] >= self._relevance_N[usual] - self._left]
+        if len(best_M) < 2:
+            return _Place(usual)
+        logits_M = self._policy.logits(self._relevance_N[best_M])
         weights_M = np.exp(logits_M - logits_M.max())
         odds_M = weights_M / weights_M.sum()
-        if odds_M.max() >= 1.0:
-            # By rounding nothing else can come out: nothing is drawn.
-            return _Place(usual, nothing, none, none)
-        return _Place(usual, best, logits_M, odds_M)
-
-    def _ordered(self) -> NDArray[np.int64]:
-        """Return the candidates that may stand in the next place, the most relevant first."""
-        may_N = self._standing.may()
-        return self._order_N[may_N[self._order_N]]
+        # Where by rounding nothing else can come out nothing is drawn.
+        return _Place(usual, best_M, logits_M, odds_M) if odds_M.max() < 1.0 else _Place(usual)
 
     def take(self, position: int, options: _Place) -> None:
         """Show a candidate in the next place."""
