@@ -31,7 +31,7 @@ from foveate.slate.exploration.plackett_luce import PlackettLuce
 from foveate.slate.inputs import SlateInput
 from foveate.slate.relevance import Relevance
 
-VIEWERS, CANDIDATES, PLACES = 20, 8, 3
+VIEWERS, CANDIDATES, PLACES = 12, 8, 3
 RULES = Constraints(max_per_channel=1, max_per_category=None)
 SERVED, OTHER = PlackettLuce(temperature=1.5), PlackettLuce(temperature=0.7)
 
@@ -88,7 +88,7 @@ def make_world(seed: int = 0, viewers: int = VIEWERS) -> World:
     )
     # The mean of many draws of the world's own, place by place: it says a chance only by what is clicked.
     clicks = np.zeros((viewers, CANDIDATES, PLACES))
-    tries = 4000
+    tries = 2000
     for place in range(PLACES):
         shown = np.full((viewers * CANDIDATES, PLACES), -1)
         shown[:, place] = items.ravel()

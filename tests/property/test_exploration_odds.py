@@ -110,7 +110,7 @@ def case_of(pools: Any, seed: int, stated: list[Rule], policy: SlatePolicy, draw
     policy=st.sampled_from([Relevance(), MMR(strength=0.5), MaxSum(strength=0.4)]),
     draw=st.builds(draw_by, slot_policies, budget=st.builds(Budget, relevance=st.sampled_from([None, None, 0.3]))),
 )
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=100, deadline=None, derandomize=True)
 def test_the_odds_of_every_slate_are_those_of_an_enumeration(
     pools: Any, seed: int, stated: list[Rule], policy: SlatePolicy, draw: SlotDraw
 ) -> None:

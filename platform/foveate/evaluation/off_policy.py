@@ -2,8 +2,8 @@
 
 A place of the log counts as often as the other policy shows it more: by the odds of all places down to it under the
 other policy, over those under the policy that was served. Rewards of a place may depend on the places above it, and not
-on those below. Both policies must be able to show what the other one shows: where the served one could not, nothing in
-the log says what would have come of it.
+on those below. The served policy must be able to show whatever the other one shows: where it could not, nothing in the
+log says what would have come of it.
 
 Shapes: ``B`` slates, ``K`` places.
 """
@@ -99,7 +99,7 @@ def self_normalised(rewards: Doubles, weights: Doubles, level: float = LEVEL) ->
     """Estimate by inverse propensities over the sum of the weights: a little bias for less variance.
 
     Sources: Owen, section 9.2 (the estimate and the variance of a ratio); Swaminathan and Joachims, The self-normalized
-    estimator for counterfactual learning (NIPS 2015), section 4. Parameters and errors are those of :func:`ips`.
+    estimator for counterfactual learning (NIPS 2015), section 5. Parameters and errors are those of :func:`ips`.
     """
     _check(rewards, weights)
     mean_K = weights.mean(axis=0)

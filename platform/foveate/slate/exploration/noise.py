@@ -2,7 +2,7 @@
 
 So a slate that is made again draws the same, and leaving a rule or a candidate out changes no other candidate's noise.
 Source: the finaliser of SplitMix64, Steele, Lea and Flood, Fast splittable pseudorandom number generators (OOPSLA
-2014), section 3.
+2014), its function "mix64variant13".
 """
 
 from __future__ import annotations
