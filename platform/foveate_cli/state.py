@@ -39,7 +39,7 @@ def create(*, place: str) -> None:
     'foveate train', 'promote' and 'serve' do so by themselves. Where nothing of these runs beside the file, as on a
     node of a cluster, this does: replicas make no store.
     """
-    from foveate.state.opening import check_state, without_password  # noqa: PLC0415 - numpy costs time
+    from foveate.state.connect import check_state, without_password  # noqa: PLC0415 - numpy costs time
 
     check_state(place)
     out.print(f"state    {without_password(place)}", markup=False)
@@ -118,7 +118,7 @@ def restore(*, source: Path, target: str, json_path: Path | None) -> None:
 def _report(copied: Copied, done: str, target: str, json_path: Path | None) -> None:
     """Print what was copied, and end with status 1 where the target lacks some of it."""
     from foveate.core.config import to_dict  # noqa: PLC0415 - as above
-    from foveate.state.opening import without_password  # noqa: PLC0415 - as above
+    from foveate.state.connect import without_password  # noqa: PLC0415 - as above
 
     out.print(f"{done} {_counted(copied)}; {copied.new_events:,} of the events are new there", markup=False)
     write_json(json_path, to_dict(copied))

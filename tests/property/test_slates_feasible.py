@@ -22,17 +22,17 @@ from foveate.slate.rules.small_channel import SmallChannel
 from rules_in_words import holds, rules
 
 
-def longest(pool: SlateInput, places: int, hard: Sequence[Rule], soft: Sequence[Rule], size: int) -> int:
+def longest(pool: SlateInput, slots: int, hard: Sequence[Rule], soft: Sequence[Rule], size: int) -> int:
     """By trying every order of every choice; what breaks a rule cannot be mended by going on."""
 
     def extend(slate: list[int]) -> int:
         best = len(slate)
         for item in range(len(pool)):
             longer = [*slate, item]
-            if best == places:
+            if best == slots:
                 return best
             if item not in slate and all(
-                holds(pool, longer, rule, n) for group, n in ((hard, size), (soft, places)) for rule in group
+                holds(pool, longer, rule, n) for group, n in ((hard, size), (soft, slots)) for rule in group
             ):
                 best = max(best, extend(longer))
         return best

@@ -43,7 +43,7 @@ def greedy(
         last = still.best(np.where(sunk, _SUNK, worth_N) if any_sunk else worth_N)
         if last is None:
             break
-        still.take(last)
+        still.remove(last)
         chosen.append(last)
     return chosen
 
@@ -76,7 +76,7 @@ class Open:
         """``[N]``: which may."""
         return np.asarray(self._against_N == 0)
 
-    def take(self, position: int) -> None:
+    def remove(self, position: int) -> None:
         """Put a candidate into the next place."""
         self._against_N[position] += 1
         self._bar_N[position] = _CLOSED

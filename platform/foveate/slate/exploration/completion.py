@@ -56,7 +56,7 @@ class Standing:
         """Put a candidate that may stand there into the next place."""
         if self._full is not None:
             self._full.take(position)
-        self._open.take(position)
+        self._open.remove(position)
         self._may = None
 
 
