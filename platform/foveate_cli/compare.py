@@ -50,6 +50,8 @@ def command(
 
 def show(report: VerdictReport) -> None:
     """Print what each came to, and what the winner is against each rival."""
+    from foveate_tune.results.verdict import only_epochs_differ  # noqa: PLC0415 - as above
+
     shown = report.to_json()
     facts = f"{shown['data']['title']} · {shown['protocol']}, test window, {shown['viewers']:,} viewers"
     title = f"{facts} · seeds {', '.join(map(str, report.seeds))}"
@@ -70,6 +72,12 @@ def show(report: VerdictReport) -> None:
     for standing, result in zip(report.standings[1:], report.comparisons, strict=True):
         gain, share = result.difference.absolute, result.difference.percent
         figures = f"{gain.mean:+.4f} ({gain.low:+.4f} to {gain.high:+.4f}), {share.mean:+.1f} %, p {result.p:.3f}"
-        than = "from" if result.verdict == "not distinguishable" else "than"
-        out.print(f"{report.trial} is {result.verdict} {than} {standing.contender.name}: {figures}", markup=False)
+        rival = standing.contender
+        if result.verdict == "no verdict":
+            out.print(f"one seed gives no verdict of {report.trial} and {rival.name}: {figures}", markup=False)
+        else:
+            than = "from" if result.verdict == "not distinguishable" else "than"
+            out.print(f"{report.trial} is {result.verdict} {than} {rival.name}: {figures}", markup=False)
+        if only_epochs_differ(report.standings[0].contender, rival):
+            out.print(f"{report.trial} is {rival.name} but for its epochs", markup=False)
     out.print(f"by {shown['rule']}", markup=False)

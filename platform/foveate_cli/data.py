@@ -102,7 +102,7 @@ def _reader(name: str | None, path: Path, config: Path | None, overrides: Sequen
     return find_reader(path, {str(key).partition(".")[0] for key in keys})
 
 
-@command.command(short_help="Make up a world of viewers and videos.")
+@command.command(short_help="Simulate a world of viewers and videos.")
 @makes("Dataset folder to make, or its address; it must not hold anything yet.")
 @click.option("--viewers", type=click.IntRange(min=2), help="How many viewers.")
 @click.option("--items", type=click.IntRange(min=2), help="How many videos.")
@@ -121,7 +121,7 @@ def simulate(
     overrides: tuple[str, ...],
     json_path: Path | None,
 ) -> None:
-    """Make up a world of viewers and videos, and write what they did as a dataset that says it is simulated."""
+    """Simulate a world of viewers and videos, and write what they did as a dataset that says it is simulated."""
     from foveate.data.world.config import SimulateConfig  # noqa: PLC0415 - as above
     from foveate.data.world.simulate import simulate_dataset  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""``foveate demo``: the whole road in one command, from a raw log to slates over HTTP."""
+"""``foveate demo``: all of it in one command, from a raw log to slates over HTTP."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class DemoRun:
         out.print(f"   [dim]{name}: {self.seconds[name]:.1f} s[/dim]")
 
 
-@click.command(short_help="The whole road in one command.")
+@click.command(short_help="Simulate, sweep, train, serve and ask.")
 @click.option("--data", type=click.Path(path_type=Path), help="Raw log to import; left out, a world is simulated.")
 @click.option("--reader", help="How to read it, such as kuairand: see 'foveate variants readers'.")
 @click.option("--viewers", type=click.IntRange(min=2), help="Viewers of the simulated world. [default: 2000]")

@@ -113,11 +113,15 @@ def command(
 
 def show(bundle: Bundle, place: str | None = None, then: Sequence[str] = ()) -> None:
     """Print what was made, what it is worth, and the commands that come next."""
+    from foveate.bundle.card import warning  # noqa: PLC0415 - torch costs seconds that --help is spared
+
     manifest, path = bundle.manifest, place or str(bundle.path)
     out.print(f"bundle      {bundle.bundle_id} in {path}, trained on {manifest.data}", markup=False)
     for model, row in sorted(manifest.metrics["validation"].items(), key=lambda pair: -pair[1].get("ndcg@10", 0.0)):
         figures = ", ".join(f"{name} {row[name]:.4f}" for name in ("ndcg@10", "recall@10") if name in row)
         out.print(f"validation  {model:<18} {figures}", markup=False)
+    if (said := warning(manifest.metrics)) is not None:
+        out.print(f"warning     {said}", markup=False)
     out.print(f"card        {path}/card.md", markup=False)
     for line in then or [f"foveate serve --bundle {path}"]:
         out.print(f"next        {line}", markup=False)

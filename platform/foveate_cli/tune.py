@@ -92,7 +92,7 @@ def command(
     wheel: Path | None,
     **short: Any,
 ) -> None:
-    """Sweep attention mixers, scorers and settings with Ray Tune, and crown the best on validation.
+    """Sweep attention mixers, scorers and settings with Ray Tune, and choose the best on validation.
 
     KEY=VALUE sets anything of the config, such as search.mixers=[gated] scheduler.grace_epochs=3 scheduler=none
     search.settings.encoder.width=[32,64,128] recipe.protocol=leave-one-out sources.attention.train.batch_size=256.

@@ -170,7 +170,7 @@ class Setting:
     bundles: Mapping[str, int]
     """Id of each bundle, with how many videos it has."""
     simulated: bool = False
-    """Whether the bundles were trained on a made-up world."""
+    """Whether the bundles were trained on a simulated world."""
 
 
 @dataclass(frozen=True)

@@ -106,7 +106,7 @@ def _check_in_time(load: Load, own: list[Part], way: Way) -> None:
 def _notes(load: Load, costs: Costs, prices: Prices) -> tuple[str, ...]:
     setting = costs.setting
     sizes = ", ".join(f"{items:,}" for items in sorted(setting.bundles.values()))
-    world = " of a made-up world" if setting.simulated else ""
+    world = " of a simulated world" if setting.simulated else ""
     misfit = max(line.misfit for line in costs.stages.values())
     notes = [
         f"measured on {setting.machine}, {setting.cores} cores, {setting.date}, on bundles of {sizes} videos{world};"

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from foveate.evaluation.paired import paired
+from foveate.retrieval.attention import Attention
+from foveate_tune.results.verdict import Contender, only_epochs_differ
 
 SEEDS, VIEWERS = 3, 400
 
@@ -45,6 +49,22 @@ def test_the_same_is_not_distinguishable_from_itself() -> None:
     assert result.verdict == "not distinguishable"
     assert result.difference.absolute.mean == 0
     assert result.p > 0.5
+
+
+def test_one_seed_gives_no_verdict() -> None:
+    a, b = (values(mean, viewer=0.1, training=0.0, seed=8)[:1] for mean in (0.5, 0.1))
+    result = paired(a, b, seed=0)
+    assert result.difference.absolute.low > 0
+    assert result.verdict == "no verdict"
+
+
+def test_a_contender_that_is_another_but_for_its_epochs_is_known() -> None:
+    default = Attention()
+    longer = dataclasses.replace(default, train=dataclasses.replace(default.train, epochs=99, threads=2))
+    wider = dataclasses.replace(default, encoder=dataclasses.replace(default.encoder, width=128))
+    winner = Contender("winner", longer, "a trial")
+    assert only_epochs_differ(winner, Contender("default", default, "shipped"))
+    assert not only_epochs_differ(winner, Contender("wider", wider, "shipped"))
 
 
 def test_a_resampling_depends_on_its_seed_alone() -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import logging
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -63,3 +66,14 @@ def test_quiet_prints_no_progress_and_verbose_the_log(
         err.print("step 1 of 2")
     assert ("step 1" in shown.get()) == progress
     assert logging.getLogger("foveate.bundle").isEnabledFor(logging.DEBUG) == logs
+
+
+def test_help_says_of_every_verb_what_its_command_says_and_imports_none() -> None:
+    code = "import sys; from foveate_cli.main import cli; cli(['--help'], standalone_mode=False); print([*sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"torch", "polars", "ray", "foveate_cli.tune"} & set(ast.literal_eval(done.stdout.splitlines()[-1]))
+    context = click.Context(cli)
+    for name in cli.list_commands(context):  # type: ignore[attr-defined] # click.command hides that it is a group
+        command = cli.get_command(context, name)  # type: ignore[attr-defined]
+        [row] = [line for line in done.stdout.splitlines() if line.split()[:1] == [name]]
+        assert command.short_help.startswith(row.split(maxsplit=1)[1])

@@ -28,7 +28,7 @@ def sweep(
     address: str | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> SweepResult:
-    """Try encoders on a dataset, and crown the best on validation.
+    """Try encoders on a dataset, and choose the best on validation.
 
     Parameters
     ----------

@@ -97,7 +97,7 @@ def simulate(
     seed: int = 0,
     out: str | Path | None = None,
 ) -> Dataset:
-    """Make up a world of viewers and videos; everything that comes of it says that it is simulated.
+    """Simulate a world of viewers and videos; everything that comes of it says that it is simulated.
 
     Parameters
     ----------

@@ -102,7 +102,7 @@ def shortcuts(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> list[Shortcuts]:
-    """Measure what shortcuts foretell, and what a default encoder does.
+    """Measure what shortcuts predict, and what a default encoder does.
 
     The shortcuts are a walk over transitions, the popularity of seven days, and co-visitation: see their own files in
     :mod:`foveate.retrieval` for sources.

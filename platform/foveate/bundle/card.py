@@ -22,8 +22,25 @@ _WHAT_LIES_WHERE = """\
 
 No viewer's history is in here, and no pickle. The folder never changes: with one byte altered it is refused."""
 
+_METRIC, _TWO_STAGE, _SLATE = "ndcg@10", "two-stage", "slate"
+
 VIEWERS_ASKED = "viewers"
 """The figure that says how many viewers the others were measured on."""
+
+
+def warning(metrics: Metrics) -> str | None:
+    """Return what to know where a source or the blend does as well as the two stages on validation; None elsewhere."""
+    rows = {model: row[_METRIC] for model, row in metrics.get("validation", {}).items() if _METRIC in row}
+    if _TWO_STAGE not in rows:
+        return None
+    rivals = {model: value for model, value in rows.items() if model not in (_TWO_STAGE, _SLATE)}
+    best = max(rivals, key=lambda model: rivals[model], default=_TWO_STAGE)
+    if rivals.get(best, -1.0) < rows[_TWO_STAGE]:
+        return None
+    return (
+        f"two-stage does not beat {best} on validation: {_METRIC} {rows[_TWO_STAGE]:.4f} against {rivals[best]:.4f}. "
+        "Train the encoder for longer, label from more windows, or serve the simpler model"
+    )
 
 
 def card(manifest: Manifest, model: Model) -> str:
@@ -37,6 +54,8 @@ def _sections(manifest: Manifest, model: Model) -> Iterator[str]:
     if manifest.simulated:
         yield "> **Simulated.** Its data come from a simulated world: its figures say nothing about real viewers."
     yield "## What was measured\n\n" + _metrics(manifest.metrics)
+    if (said := warning(manifest.metrics)) is not None:
+        yield f"> **Warning.** {said[0].upper()}{said[1:]}."
     yield "## How it chooses\n\n" + _choice(manifest, model)
     yield "## Where it comes from\n\n" + _origin(manifest)
     yield "## What lies where\n\n" + _WHAT_LIES_WHERE

@@ -82,7 +82,7 @@ class Events(Once):
 class Facts:
     """What is known of each positive interaction beside its item and time, as it stood when the viewer's next one came.
 
-    So nothing in it lies in the future of the interaction that is to be foretold from it.
+    So nothing in it lies in the future of the interaction that is to be predicted from it.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Cutting a log into windows: what may be learned from, and what must then be foretold.
+"""Cutting a log into windows: what may be learned from, and what must then be predicted.
 
 Every stage holds the events before its cut and the targets after it; no stage sees its own targets or a later
 stage's. ``leave-one-out`` cuts each viewer's own order, ``time`` cuts everyone's clock at the same moment.
@@ -110,7 +110,7 @@ class Targets:
 
 @dataclass(frozen=True)
 class Stage:
-    """One cut: learn from ``history``, foretell ``targets``.
+    """One cut: learn from ``history``, predict ``targets``.
 
     ``now`` is the moment of the cut in UTC microseconds, ``until`` the end of the targets' window; both are
     ``NO_TIME`` where the clock is order only. ``after`` is what was done in the window beside, where labels need it.

@@ -16,7 +16,7 @@ from foveate.core.metrics import RESAMPLES, Difference, Floats, Interval, mid_ra
 from foveate.evaluation.panel import Panel
 from foveate.retrieval.base import CandidateSource
 
-Verdict: TypeAlias = Literal["better", "not distinguishable", "worse"]
+Verdict: TypeAlias = Literal["better", "not distinguishable", "worse", "no verdict"]
 
 SLATE_SIZE: Final = 10
 LEVEL: Final = 0.95
@@ -50,7 +50,9 @@ class Paired:
 
     @property
     def verdict(self) -> Verdict:
-        """What the interval says."""
+        """What the interval says; one seed gives no verdict, for it tells nothing of the chance of training."""
+        if len(self.by_seed) < 2:
+            return "no verdict"
         if self.difference.absolute.low > 0:
             return "better"
         return "worse" if self.difference.absolute.high < 0 else "not distinguishable"

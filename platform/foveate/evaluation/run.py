@@ -49,7 +49,7 @@ def evaluate(
     Parameters
     ----------
     dataset
-        What to learn from and to foretell.
+        What to learn from and to predict.
     recipe
         How to train; its protocol and seed give way to the next two arguments. Not read where a bundle is given.
     protocol

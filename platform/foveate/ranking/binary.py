@@ -1,4 +1,4 @@
-"""A ranker that foretells whether a candidate will be liked, each by itself."""
+"""A ranker that predicts whether a candidate will be liked, each by itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A ranker of several labels: one model foretells each, and a blend of what they say orders the candidates."""
+"""A ranker of several labels: one model predicts each, and a blend of what they say orders the candidates."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _FILE = "weights.json"
 class MultiLabel(Boosting):
     """A model for each signal that the recipe's labels weigh, blended by those weights.
 
-    Each foretells the log-odds of its signal by cross-entropy, where a signal between 0 and 1 (how long was watched) is
+    Each predicts the log-odds of its signal by cross-entropy, where a signal between 0 and 1 (how long was watched) is
     the share of times that it happens. The score is the weighted sum of the log-odds: a product of odds, each to the
     power of its weight, so that a rare signal has as much say as a frequent one of the same weight. A signal that never
     happened has no model; one that weighs less than 0, such as ``hide``, lowers the score of what is likely to get it.

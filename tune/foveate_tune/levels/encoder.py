@@ -1,4 +1,4 @@
-"""The encoder alone: attention, scorer, loss, width, judged by how well it foretells the selection's window."""
+"""The encoder alone: attention, scorer, loss, width, judged by how well it predicts the selection's window."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ class EncoderProblem(Problem):
 
     @property
     def _targets(self) -> NDArray[np.int32]:
-        """``[U]``: each viewer's item to foretell, ``-1`` for none."""
+        """``[U]``: each viewer's item to predict, ``-1`` for none."""
         assert self.context.validation is not None  # noqa: S101 - prepare() gives it
         return self.context.validation
 

@@ -72,7 +72,7 @@ def _notices(sweep: SweepRecord) -> Iterable[str]:
             " it was broken off; what follows may change."
         )
     if simulated(sweep):
-        yield "The data are simulated: figures say how well a made-up world is learned, not how real viewers choose."
+        yield "The data are simulated: figures say how well a simulated world is learned, not how real viewers choose."
 
 
 def _section(picture: Picture, panel: Panel) -> str:

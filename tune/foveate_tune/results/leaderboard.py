@@ -84,7 +84,7 @@ class SweepResult(Tabular):
 
     @property
     def beats_popularity(self) -> bool:
-        """Whether the winner foretells better than popularity does."""
+        """Whether the winner predicts better than popularity does."""
         return self.first.gain(self.winning.metrics) > self.first.gain(self.popularity)
 
     @property

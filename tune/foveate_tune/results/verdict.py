@@ -100,7 +100,6 @@ class VerdictReport:
 
     def to_json(self) -> dict[str, Any]:
         """Return what ``verdict.json`` holds; a figure that cannot be known is null."""
-        rivals = [standing.contender.name for standing in self.standings[1:]]
         return {
             "sweep": self.sweep,
             "trial": self.trial,
@@ -112,14 +111,15 @@ class VerdictReport:
             "contenders": [_standing_json(standing) for standing in self.standings],
             "comparisons": [
                 {
-                    "against": name,
+                    "against": rival.contender.name,
                     "verdict": result.verdict,
+                    "only_epochs_differ": only_epochs_differ(self.standings[0].contender, rival.contender),
                     "difference": _numbers(result.difference.absolute),
                     "percent": _numbers(result.difference.percent),
                     "p": result.p,
                     "by_seed": list(result.by_seed),
                 }
-                for name, result in zip(rivals, self.comparisons, strict=True)
+                for rival, result in zip(self.standings[1:], self.comparisons, strict=True)
             ],
         }
 
@@ -179,6 +179,12 @@ def compare_sweep(
     report = VerdictReport(winner.sweep_id, winner.trial, facts, chosen, tuple(standings), comparisons)
     Folder.at(sweep).write(VERDICT, json.dumps(report.to_json(), indent=2, allow_nan=False) + "\n")
     return report
+
+
+def only_epochs_differ(one: Contender, other: Contender) -> bool:
+    """Whether two contenders are the same encoder, trained alike but for the number of epochs."""
+    train = dataclasses.replace(other.source.train, epochs=one.source.train.epochs, threads=one.source.train.threads)
+    return dataclasses.replace(other.source, train=train) == one.source
 
 
 def _of_sweep(sweep: Place, dataset: Dataset, base: Recipe, pick: str | None = None) -> Contender:

@@ -11,7 +11,7 @@ from foveate.encoder.auxiliaries.base import Auxiliary, AuxiliaryConfig, PairPre
 
 
 class LikeTask(Auxiliary):
-    """Cross-entropy between whether the next item was liked and what is foretold."""
+    """Cross-entropy between whether the next item was liked and what is predicted."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

@@ -11,7 +11,7 @@ from foveate.encoder.auxiliaries.base import Auxiliary, AuxiliaryConfig, PairPre
 
 
 class WatchTimeTask(Auxiliary):
-    """Cross-entropy between the watched share of the next item, at most all of it, and what is foretold.
+    """Cross-entropy between the watched share of the next item, at most all of it, and what is predicted.
 
     A share stands for a coin that falls so often: the best answer is the expected share.
     """

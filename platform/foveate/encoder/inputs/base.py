@@ -118,7 +118,7 @@ class Bag:
 
 
 class ItemInputConfig(InputConfig):
-    """Base of inputs that are added to the vector of each item, in the history and as what is foretold."""
+    """Base of inputs that are added to the vector of each item, in the history and as what is predicted."""
 
     def facts(self, catalog: Catalog) -> Bag:
         """Return what the catalogue says of each item."""
