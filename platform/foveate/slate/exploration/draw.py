@@ -22,17 +22,17 @@ from foveate.slate.exploration.noise import gumbel
 from foveate.slate.inputs import SlateInput, by_relevance
 from foveate.slate.limits import Limits
 
-_NOBODY: Final = np.empty(0, dtype=np.int64)
-_NOTHING: Final = np.empty(0)
+_NO_POSITIONS: Final = np.empty(0, dtype=np.int64)
+_NO_ODDS: Final = np.empty(0)
 
 
 class _Place(NamedTuple):
     """What a place shows without exploration, and ``[M]`` what it may show with it, empty where it is not explored."""
 
     usual: int
-    positions: NDArray[np.int64] = _NOBODY
-    logits: NDArray[np.float64] = _NOTHING
-    odds: NDArray[np.float64] = _NOTHING
+    positions: NDArray[np.int64] = _NO_POSITIONS
+    logits: NDArray[np.float64] = _NO_ODDS
+    odds: NDArray[np.float64] = _NO_ODDS
 
 
 def explore(
