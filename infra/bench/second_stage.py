@@ -1,9 +1,10 @@
 """The second stage of one request on one core: ranking 200 candidates with all features, and choosing the slate.
 
-Slates are chosen from made-up candidates by every policy, without rules, under the default caps with two rules more,
-and under rules that hardly any slate can keep. Ranking asks a model that was trained on a made-up world, or a bundle,
-for 200 candidates of one viewer after the other. Every figure is the median over many requests, after a warm-up, of the
-time that the thread itself was at work, so that other processes count as little as can be.
+Slates are chosen from made-up candidates by every policy, without rules, under the default caps, under those with two
+rules more, and under rules that hardly any slate can keep; those of the default policy are explored by every slot
+policy as well. Ranking asks a model that was trained on a made-up world, or a bundle, for 200 candidates of one viewer
+after the other. Every figure is the median over many requests, after a warm-up, of the time that the thread itself was
+at work, so that other processes count as little as can be.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ from foveate.recommend.model import Model
 from foveate.recommend.recipe import Recipe
 from foveate.slate.base import SlatePolicy
 from foveate.slate.constraints import UNCONSTRAINED, Constraints
+from foveate.slate.exploration.base import SlotPolicy
+from foveate.slate.exploration.config import Budget, SlotDraw
 from foveate.slate.inputs import SlateInput
 from foveate.slate.rules.at_most import AtMost
 from foveate.slate.rules.fresh import Fresh
@@ -71,6 +74,7 @@ def hardly(slots: int) -> Constraints:
 
 CASES = (
     Case("select_20_of_200", 200, 20, UNCONSTRAINED),
+    Case("select_20_of_200_with_caps", 200, 20, Constraints()),
     Case("select_20_of_200_with_rules", 200, 20, WITH_RULES),
     Case("select_20_of_200_hardly", 200, 20, hardly(20)),
     Case("select_50_of_500", 500, 50, UNCONSTRAINED),
@@ -115,7 +119,7 @@ def timed(calls: Sequence[Callable[[], object]], warm_up: int = 5) -> list[float
 
 
 def select_times(requests: int) -> dict[str, dict[str, list[float]]]:
-    """Return milliseconds by case and policy."""
+    """Return milliseconds by case and policy; a slot policy explores the slates of the default policy."""
     found: dict[str, dict[str, list[float]]] = {}
     for case in CASES:
         rng = np.random.default_rng(0)
@@ -124,6 +128,13 @@ def select_times(requests: int) -> dict[str, dict[str, list[float]]]:
         for name, cls in SlatePolicy.variants.items():
             policy = cls()
             calls = [partial(policy.select, one, case.slots, case.rules, 0) for one in pools]
+            found[case.name][name] = timed(calls)
+        for name, slot in SlotPolicy.variants.items():
+            draws = [SlotDraw(slot(), Budget(), "", seed) for seed in range(requests)]
+            calls = [
+                partial(Recipe().policy.select, one, case.slots, case.rules, 0, draw)
+                for one, draw in zip(pools, draws, strict=True)
+            ]
             found[case.name][name] = timed(calls)
     return found
 
@@ -164,7 +175,7 @@ def rank_times(model: Model, queries: Sequence[Query], requests: int) -> list[fl
 
 
 def show(selected: dict[str, dict[str, list[float]]], ranked: list[float]) -> None:
-    names = list(SlatePolicy.variants)
+    names = [*SlatePolicy.variants, *SlotPolicy.variants]
     print("median ms".ljust(30) + "".join(f"{name:>18s}" for name in names))
     for case, times in selected.items():
         print(case.ljust(30) + "".join(f"{statistics.median(times[name]):18.3f}" for name in names))

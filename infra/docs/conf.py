@@ -43,7 +43,15 @@ pygments_style, pygments_dark_style = "friendly", "github-dark"
 
 NAVIGATION = {
     "Begin": ("docs/quickstart", "docs/demo", "docs/own-data", "docs/python", "docs/command-line"),
-    "Use": ("docs/models", "docs/sweeps", "docs/serving", "docs/cluster", "docs/operations", "docs/errors"),
+    "Use": (
+        "docs/models",
+        "docs/sweeps",
+        "docs/serving",
+        "docs/exploration",
+        "docs/cluster",
+        "docs/operations",
+        "docs/errors",
+    ),
     "Understand": ("docs/architecture", "docs/benchmarks", "docs/glossary", "docs/extending", "docs/api"),
     "Operate": (
         "Machines and Kubernetes <infra/README>",

@@ -33,6 +33,7 @@ KINDS = {
     "rankers": "foveate.ranking.base:RankerConfig",
     "orders": "foveate.slate.orders.base:ListOrder",
     "policies": "foveate.slate.base:SlatePolicy",
+    "slot_policies": "foveate.slate.exploration.base:SlotPolicy",
     "rules": "foveate.slate.rules.base:Rule",
     "surfaces": "foveate.recommend.surfaces.base:Surface",
     "readers": "foveate.data.readers.base:Reader",
@@ -44,7 +45,13 @@ KINDS = {
 }
 """Where each registry's base class stands; a registry is read only when it is asked for."""
 
-_ONE = {"loss": "losses", "index": "indexes", "policy": "policies", "auxiliary": "auxiliaries"}
+_ONE = {
+    "loss": "losses",
+    "index": "indexes",
+    "policy": "policies",
+    "slot_policy": "slot_policies",
+    "auxiliary": "auxiliaries",
+}
 """Singulars that are more than the plural without its s."""
 
 

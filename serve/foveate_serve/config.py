@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
 from foveate.core.errors import ConfigError
+from foveate.slate.exploration.config import Exploration
 from foveate_cluster.resources import check_custom
 from foveate_serve.names import INGRESS, RANKER, RETRIEVER, SHADOW, shard_name
 
@@ -202,6 +203,8 @@ class ServeConfig:
         Seconds to wait until every replica is ready.
     ingress, retriever, ranker
         Sizes of the deployments; the ranker also chooses the slate. ``fused`` has the ingress alone.
+    exploration
+        Which places of slates are drawn, by what odds, and how much that may take; by default none are.
     shards
         How the encoder's items are shared out, where they are too many for one process; with ``split`` alone.
     shadow
@@ -224,6 +227,7 @@ class ServeConfig:
     ingress: DeploymentConfig = field(default_factory=DeploymentConfig)
     retriever: DeploymentConfig = field(default_factory=DeploymentConfig)
     ranker: DeploymentConfig = field(default_factory=DeploymentConfig)
+    exploration: Exploration = field(default_factory=Exploration)
     shards: ShardsConfig = field(default_factory=ShardsConfig)
     shadow: ShadowConfig = field(default_factory=ShadowConfig)
     access: AccessConfig = field(default_factory=AccessConfig)

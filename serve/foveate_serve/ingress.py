@@ -173,7 +173,7 @@ class Ingress:
 
     def _attempts(self, request: RecommendRequest) -> _Attempts:
         allowed = min(self.config.deadline_ms, request.deadline_ms or self.config.deadline_ms)
-        return _Attempts(self._slots, request, monotonic() + allowed / 1000)
+        return _Attempts(self._slots, request, monotonic() + allowed / 1000, self.config.exploration.text)
 
     @contextmanager
     def _attempt(
@@ -227,12 +227,15 @@ class _Attempts:
     ----------
     give_up
         From when on nothing is tried any more, in seconds of a clock that nobody sets.
+    exploration
+        What is explored, for the requests' contexts.
     """
 
-    def __init__(self, slots: BundleSlots, request: RecommendRequest, give_up: float) -> None:
+    def __init__(self, slots: BundleSlots, request: RecommendRequest, give_up: float, exploration: str) -> None:
         self._slots = slots
         self._request = request
         self._give_up = give_up
+        self._exploration = exploration
         self._left: deque[Bundle] = deque(slots.held)
 
     def __aiter__(self) -> _Attempts:
@@ -247,7 +250,10 @@ class _Attempts:
         if seconds <= 0 or not self._left:
             raise StopAsyncIteration
         bundle, budget = self._left.popleft(), round(seconds * 1e6)
-        return bundle, make_context(self._request, bundle.bundle_id, clock=utc_micros, budget=budget), seconds
+        context = make_context(
+            self._request, bundle.bundle_id, clock=utc_micros, budget=budget, exploration=self._exploration
+        )
+        return bundle, context, seconds
 
 
 def _none_held() -> BundleNotHeldError:

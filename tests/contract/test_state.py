@@ -57,7 +57,7 @@ def served(request_id: str = "r1", user: str = "u") -> ServedRequest:
     context = RequestContext(request_id, 5, "b1", 9, "home", 7, filters)
     items = (
         SlateItem("x", 0, 0.1, ("attention", "popularity"), np.array([1.5, np.nan, -2], dtype=np.float32)),
-        SlateItem("y\u0000é", 1, -3.25, (), np.array([], dtype=np.float32)),
+        SlateItem("y\u0000é", 1, -3.25, (), np.array([], dtype=np.float32), "uniform_slots-1", 1 / 3),
     )
     return ServedRequest(
         request, context, Slate(request_id, user, "b1", "mmr-1", "f1", items, ("freshness",), 0.25, 42)

@@ -82,6 +82,8 @@ class RecommendRequest:
     related_to: str | None = None
     diversity: float | None = None
     deadline_ms: int | None = None
+    seed_drawn: bool = False
+    """Whether ``seed`` is one that a server drew for an earlier page, and not the choice of who asks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,10 @@ class RequestContext:
     filters: Filters
     trace: str = ""
     """The span of this request for other processes, as a W3C ``traceparent``; empty where nothing traces it."""
+    exploration: str = ""
+    """What is explored, as ``Exploration.text`` writes it; empty where nothing is."""
+    seed_drawn: bool = True
+    """Whether a server drew ``seed``: only then has what was drawn by it a probability."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,13 +201,25 @@ class Ranked:
 
 @dataclass(frozen=True, slots=True)
 class SlateItem:
-    """One place of a slate and where it came from."""
+    """One place of a slate and where it came from.
+
+    Parameters
+    ----------
+    policy
+        The slot policy that drew the item, with its settings, such as ``plackett_luce-1f0c9a2b``; None where the place
+        was not explored.
+    propensity
+        The probability that the item had at this place given the places above; None where the place was not explored,
+        or the request named its seed.
+    """
 
     item_id: str
     position: int
     score: float
     sources: tuple[str, ...]
     features: NDArray[np.float32]
+    policy: str | None = None
+    propensity: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +243,11 @@ class Slate:
     relevance_paid: float | None = None
     state_version: int = 0
     degraded: tuple[str, ...] = ()
+
+    @property
+    def explored(self) -> tuple[int, ...]:
+        """The positions that were drawn."""
+        return tuple(item.position for item in self.items if item.policy is not None)
 
     def is_cold(self, request: RecommendRequest) -> bool:
         """Whether nothing was known of who made the request: no stored history, and none sent along."""

@@ -25,6 +25,7 @@ from foveate.recommend.recipe import Recipe
 from foveate.retrieval.base import CandidateSource
 from foveate.retrieval.merge import gather
 from foveate.retrieval.sparse import unit_rows
+from foveate.slate.exploration.config import SlotDraw
 from foveate.slate.inputs import LateInput, Selection, SlateInput
 from foveate.slate.orders.base import Listed
 
@@ -125,9 +126,9 @@ class Model:
         scores = score_each(self.ranker, matrices)
         return [Ranked(*parts) for parts in zip(queries, candidates, matrices, scores, strict=True)]
 
-    def select(self, ranked: Ranked, size: int, seed: int) -> Chosen:
-        """Choose a slate of up to ``size`` under the recipe's policy and constraints."""
-        selection = self.recipe.policy.select(self.slate_input(ranked), size, self.recipe.constraints, seed)
+    def select(self, ranked: Ranked, size: int, seed: int, draw: SlotDraw | None = None) -> Chosen:
+        """Choose a slate of up to ``size`` under the recipe's policy and constraints, explored by ``draw``."""
+        selection = self.recipe.policy.select(self.slate_input(ranked), size, self.recipe.constraints, seed, draw)
         chosen = selection.chosen
         return Chosen(ranked.candidates.items[chosen], ranked.scores[chosen], chosen, selection)
 

@@ -18,6 +18,7 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import compress
+from math import isnan
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 import numpy as np
@@ -37,6 +38,7 @@ from foveate.recommend.model import Chosen, Model
 from foveate.recommend.recipe import Recipe
 from foveate.recommend.surfaces.base import Surface, surface_of
 from foveate.retrieval.merge import gather
+from foveate.slate.exploration.config import draw_of
 from foveate.state.base import ViewerState
 
 Requests: TypeAlias = Sequence[RecommendRequest]
@@ -52,7 +54,9 @@ class Observer(Protocol[N_co]):
     It goes to where the ranker is, and what it notes comes back: features and scores of all candidates stay there.
     """
 
-    def answered(self, model: Model, ranked: Ranked, chosen: Chosen, request: RecommendRequest, seed: int) -> N_co:
+    def answered(
+        self, model: Model, ranked: Ranked, chosen: Chosen, request: RecommendRequest, context: RequestContext
+    ) -> N_co:
         """Note what is of interest.
 
         Parameters
@@ -140,6 +144,7 @@ def make_context(
     clock: Callable[[], int],
     budget: int = 1_000_000,
     request_id: str | None = None,
+    exploration: str = "",
 ) -> RequestContext:
     """Pin what a request leaves open: the moment, the seed, the bundle, the deadline.
 
@@ -151,6 +156,8 @@ def make_context(
         Microseconds until an answer is of no use, counted on the clock, not from the request's own ``now``.
     request_id
         Name of the request; None makes one.
+    exploration
+        What is explored, as ``Exploration.text`` writes it; empty for nothing.
     """
     time = clock()
     return RequestContext(
@@ -161,6 +168,8 @@ def make_context(
         surface=request.surface,
         seed=secrets.randbits(31) if request.seed is None else request.seed,
         filters=request.filters,
+        exploration=exploration,
+        seed_drawn=request.seed is None or request.seed_drawn,
     )
 
 
@@ -272,7 +281,7 @@ def select(model: Model, requests: Requests, ranked: Sequence[Ranked], contexts:
 def choose(model: Model, requests: Requests, ranked: Sequence[Ranked], contexts: Contexts) -> list[Chosen]:
     """Choose each request's slate as :func:`select` does, in codes and with what was decided."""
     rows = zip(requests, ranked, contexts, strict=True)
-    return [view(model, request, context).select(own, request.k, context.seed) for request, own, context in rows]
+    return [_chosen(view(model, request, context), request, own, context) for request, own, context in rows]
 
 
 def observed(
@@ -288,7 +297,7 @@ def observed(
     [ranked] = rank(model, [query], [candidates], [context])
     viewed = view(model, request, context)
     chosen, slate = _selected(viewed, request, ranked, context)
-    return slate, observer.answered(viewed, ranked, chosen, request, context.seed)
+    return slate, observer.answered(viewed, ranked, chosen, request, context)
 
 
 def view(model: Model, request: RecommendRequest, context: RequestContext) -> Model:
@@ -336,18 +345,23 @@ def _by_surface(contexts: Contexts) -> list[tuple[Surface, list[int]]]:
     return [(surface_of(name), own) for name, own in rows.items()]
 
 
+def _chosen(model: Model, request: RecommendRequest, ranked: Ranked, context: RequestContext) -> Chosen:
+    return model.select(ranked, request.k, context.seed, surface_of(context.surface).draw(context))
+
+
 def _selected(model: Model, request: RecommendRequest, ranked: Ranked, context: RequestContext) -> tuple[Chosen, Slate]:
-    chosen, candidates = model.select(ranked, request.k, context.seed), ranked.candidates
+    chosen, candidates = _chosen(model, request, ranked, context), ranked.candidates
     rows = zip(
         model.catalog.items.decode(chosen.items),
         ranked.scores[chosen.positions].tolist(),
         candidates.offered[chosen.positions].tolist(),
         ranked.features.values[chosen.positions],
+        _drawn(chosen, context),
         strict=True,
     )
     items = tuple(
-        SlateItem(item_id, position, score, tuple(compress(candidates.sources, offered)), features.copy())
-        for position, (item_id, score, offered, features) in enumerate(rows)
+        SlateItem(item_id, position, score, tuple(compress(candidates.sources, offered)), features.copy(), *drawn)
+        for position, (item_id, score, offered, features, drawn) in enumerate(rows)
     )
     return chosen, Slate(
         request_id=context.request_id,
@@ -359,3 +373,14 @@ def _selected(model: Model, request: RecommendRequest, ranked: Ranked, context: 
         relaxed=chosen.selection.relaxed,
         relevance_paid=chosen.selection.relevance_paid,
     )
+
+
+def _drawn(chosen: Chosen, context: RequestContext) -> list[tuple[str | None, float | None]]:
+    """Return each item's slot policy and propensity, None for what was not drawn.
+
+    A seed that who asks has named is no draw: what comes of it has no propensity.
+    """
+    draw, odds = draw_of(context), chosen.selection.odds.tolist()
+    if draw is None:
+        return [(None, None)] * len(odds)
+    return [(None, None) if isnan(one) else (draw.policy_id, one if context.seed_drawn else None) for one in odds]

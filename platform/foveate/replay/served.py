@@ -117,6 +117,10 @@ def _item_differences(was: SlateItem, now: SlateItem, names: Sequence[str], tole
         return
     if was.sources != now.sources:
         yield Difference("sources", was.position, _listed(was.sources), _listed(now.sources))
+    if was.policy != now.policy:
+        yield Difference("policy", was.position, was.policy, now.policy)
+    elif not _close(_number(was.propensity), _number(now.propensity), tolerance):
+        yield Difference("propensity", was.position, was.propensity, now.propensity)
     # A score is kept as float32.
     if not _close(np.float32(was.score), np.float32(now.score), tolerance):
         yield Difference("score", was.position, _plain(was.score), _plain(now.score))
@@ -130,6 +134,10 @@ def _item_differences(was: SlateItem, now: SlateItem, names: Sequence[str], tole
 
 def _close(was: ArrayLike, now: ArrayLike, tolerance: float) -> NDArray[np.bool_]:
     return np.asarray(np.isclose(now, was, rtol=tolerance, atol=tolerance, equal_nan=True))
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
 
 
 def _listed(names: tuple[str, ...]) -> str:

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from foveate.core.errors import ConfigError
 from foveate.core.registry import Registry, Variant
 from foveate.core.space import Space, Uniform
-from foveate.slate.choose import choose
+from foveate.slate.choose import Decided, choose
 from foveate.slate.constraints import Constraints
+from foveate.slate.exploration.config import SlotDraw
 from foveate.slate.inputs import Selection, SlateInput, Worth, unit_range
 
 
@@ -24,7 +25,14 @@ class SlatePolicy(Variant):
 
     variants: ClassVar[Registry[SlatePolicy]]
 
-    def select(self, ranked: SlateInput, size: int, constraints: Constraints, seed: int) -> Selection:
+    def select(
+        self,
+        ranked: SlateInput,
+        size: int,
+        constraints: Constraints,
+        seed: int,
+        draw: SlotDraw | None = None,
+    ) -> Selection:
         """Choose up to ``size`` candidates: exactly ``size`` where the constraints allow it, else the most they do.
 
         Parameters
@@ -33,7 +41,33 @@ class SlatePolicy(Variant):
             The candidates, in any order: the slate does not depend on it.
         seed
             Of whatever is random.
+        draw
+            What explores the slate; None leaves it as the policy has it.
         """
+        return self._decided(ranked, size, constraints, seed).selection(draw)
+
+    def odds(
+        self,
+        shown: NDArray[np.int64],
+        ranked: SlateInput,
+        size: int,
+        constraints: Constraints,
+        *,
+        seed: int,
+        draw: SlotDraw,
+    ) -> NDArray[np.float64]:
+        """Return ``[K]`` by what odds :meth:`select` shows each place of a slate, given the places above.
+
+        A place that is not drawn has odds of 1 for what it shows and 0 for all else, and below odds of 0 all are 0.
+
+        Parameters
+        ----------
+        shown
+            ``[K]`` positions in the input, in slate order.
+        """
+        return self._decided(ranked, size, constraints, seed).odds(shown, draw)
+
+    def _decided(self, ranked: SlateInput, size: int, constraints: Constraints, seed: int) -> Decided:
         return choose(ranked, size, constraints, self.start, seed, additive=self.additive, arrange=self.arrange)
 
     @property

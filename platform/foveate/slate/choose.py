@@ -6,12 +6,15 @@ Shapes: ``N`` candidates.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from dataclasses import dataclass
+from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from foveate.slate.constraints import Constraints
+from foveate.slate.exploration.config import SlotDraw
+from foveate.slate.exploration.draw import explore, odds_of
 from foveate.slate.greedy import greedy
 from foveate.slate.inputs import Selection, SlateInput, Worth, describe, penalised, unit_range
 from foveate.slate.limits import Limits
@@ -31,7 +34,7 @@ def choose(
     *,
     additive: bool = False,
     arrange: Callable[[SlateInput], Worth | None] | None = None,
-) -> Selection:
+) -> Decided:
     """Choose up to ``size`` candidates by worth, ties by item code, never breaking a hard rule.
 
     Soft rules are given up from the last one on, and only where no slate of the same length is found that keeps them.
@@ -55,10 +58,62 @@ def choose(
     chooser = _Chooser(pool, size, [rule.drawn(seed) for rule in constraints.hard], start, seed, additive=additive)
     soft = [rule.drawn(seed) for rule in constraints.soft]
     chosen, relaxed = chooser.under(soft)
+    kept = soft[: len(soft) - len(relaxed)]
     worth = arrange(pool) if arrange else None
     if worth is not None:
-        chosen = chooser.arranged(chosen, worth, soft[: len(soft) - len(relaxed)])
-    return describe(ranked, order_N[np.array(chosen, dtype=np.int64)], size, relaxed)
+        chosen = chooser.arranged(chosen, worth, kept)
+    return Decided(ranked, size, order_N, pool, chosen, relaxed, partial(chooser.limits, kept, len(chosen)))
+
+
+@dataclass(frozen=True)
+class Decided:
+    """The slate of a policy, before anything is drawn.
+
+    Parameters
+    ----------
+    ranked, size
+        What it was chosen from, and how many places were asked for.
+    order, pool
+        ``[N]`` positions in ``ranked`` by code, and the candidates so, with the relevance that policies see.
+    picks
+        Positions in ``pool``, in slate order.
+    relaxed
+        Labels of the soft rules that had to go.
+    make_limits
+        Makes what the slate keeps; it is worked out where something is drawn.
+    """
+
+    ranked: SlateInput
+    size: int
+    order: NDArray[np.int64]
+    pool: SlateInput
+    picks: list[int]
+    relaxed: tuple[str, ...]
+    make_limits: Callable[[], Limits]
+
+    @cached_property
+    def limits(self) -> Limits:
+        """What the slate keeps, as arrays over ``pool``."""
+        return self.make_limits()
+
+    def selection(self, draw: SlotDraw | None) -> Selection:
+        """Return the slate, explored by a draw if there is one."""
+        picks, odds_K = self.picks, np.full(len(self.picks), np.nan)
+        places = draw.places(len(picks)) if draw else frozenset()
+        if draw and places:
+            picks, odds_K = explore(self.pool, picks, self.limits, draw, places)
+        return describe(self.ranked, self.order[np.array(picks, dtype=np.int64)], self.size, self.relaxed, odds_K)
+
+    def odds(self, shown: NDArray[np.int64], draw: SlotDraw) -> NDArray[np.float64]:
+        """Return ``[K]`` by what odds each place shows what it does in ``shown``, given the places above.
+
+        Parameters
+        ----------
+        shown
+            Positions in ``ranked``, in slate order.
+        """
+        own = np.argsort(self.order)[shown].tolist()
+        return odds_of(own, self.pool, self.picks, self.limits, draw, places=draw.places(len(self.picks)))
 
 
 class _Chooser:
@@ -89,7 +144,7 @@ class _Chooser:
             return picks, ()
         if not soft:
             return self._longest(picks), ()
-        longest = self._longest(self._greedy(self._limits((), self._slots), self._slots))
+        longest = self._longest(self._greedy(self.limits((), self._slots), self._slots))
         for kept in range(len(soft), 0, -1):
             picks = self._full(soft[:kept], len(longest))
             if len(picks) == len(longest):
@@ -98,13 +153,13 @@ class _Chooser:
 
     def arranged(self, picks: list[int], worth: Worth, soft: Sequence[Rule]) -> list[int]:
         """Return the picks with the worthiest first, as far as the hard and these soft rules let it stand there."""
-        limits = self._limits(soft, len(picks))
+        limits = self.limits(soft, len(picks))
         ordered = greedy(limits, worth, self._sunk_N, len(picks), np.array(picks, dtype=np.int64))
         return ordered if len(ordered) == len(picks) else picks
 
     def _longest(self, picks: list[int]) -> list[int]:
         """Return the longest slate under the hard rules; ``picks`` is one to start from."""
-        limits = self._limits((), self._slots)
+        limits = self.limits((), self._slots)
         # What can be filled can be filled less far: halve what is open between what was found and what was not.
         beyond = self._slots + 1
         while beyond - len(picks) > 1:
@@ -115,7 +170,7 @@ class _Chooser:
 
     def _full(self, soft: Sequence[Rule], slots: int) -> list[int]:
         """Return a slate of ``slots`` under the hard and these soft rules, or a shorter one where none is found."""
-        limits = self._limits(soft, slots)
+        limits = self.limits(soft, slots)
         picks = self._greedy(limits, slots)
         if len(picks) == slots and not (self._additive and self._is_poor(picks)):
             return picks
@@ -133,7 +188,8 @@ class _Chooser:
         scaled_N = 0.5 + 0.5 * unit_range(self._start(self._ranked)(None))
         return np.where(self._sunk_N, np.float32(0.0), scaled_N).astype(np.float32)
 
-    def _limits(self, soft: Sequence[Rule], slots: int) -> Limits:
+    def limits(self, soft: Sequence[Rule], slots: int) -> Limits:
+        """Return the hard and these soft rules of a slate of ``slots``, as arrays."""
         return Limits.stack([*self._hard, *(rule.groups(self._ranked, slots) for rule in soft)], len(self._ranked))
 
     def _greedy(self, limits: Limits, slots: int, among: NDArray[np.int64] | None = None) -> list[int]:

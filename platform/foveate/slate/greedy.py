@@ -34,7 +34,7 @@ def greedy(
     among
         Choose only from these positions; None takes all.
     """
-    still = _Open(limits, len(sunk), among)
+    still = Open(limits, len(sunk), among)
     any_sunk = bool(sunk.any())
     chosen: list[int] = []
     last: int | None = None
@@ -48,10 +48,10 @@ def greedy(
     return chosen
 
 
-class _Open:
-    """Which candidates may stand in the next place."""
+class Open:
+    """Which candidates may stand in the next place, by what stands before it."""
 
-    def __init__(self, limits: Limits, n: int, among: NDArray[np.int64] | None) -> None:
+    def __init__(self, limits: Limits, n: int, among: NDArray[np.int64] | None = None) -> None:
         self._limits = limits
         # How many reasons there are against each candidate.
         self._against_N = np.zeros(n, dtype=np.int32)
@@ -67,10 +67,17 @@ class _Open:
         self._bar_N = np.where(self._against_N == 0, np.float32(0.0), _CLOSED)
 
     def best(self, worth_N: NDArray[np.float32]) -> int | None:
+        """Return the worthiest, None where none may."""
         position = int((worth_N + self._bar_N).argmax())
         return position if self._against_N[position] == 0 else None
 
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        """``[N]``: which may."""
+        return np.asarray(self._against_N == 0)
+
     def remove(self, position: int) -> None:
+        """Put a candidate into the next place."""
         self._against_N[position] += 1
         self._bar_N[position] = _CLOSED
         turned = False

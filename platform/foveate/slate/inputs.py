@@ -127,15 +127,25 @@ class Selection:
     relevance_paid
         Mean relevance of the slate without policy and constraints less that of this one, over their finite scores:
         at strength 0, what the constraints cost.
+    odds
+        ``[K]`` float64: for an item that was drawn, the probability that it had at its place given the places above;
+        NaN where the policy chose.
     """
 
     chosen: NDArray[np.int64]
     displaced: NDArray[np.int64]
     relaxed: tuple[str, ...]
     relevance_paid: float
+    odds: NDArray[np.float64]
 
 
-def describe(ranked: SlateInput, chosen: NDArray[np.int64], size: int, relaxed: tuple[str, ...]) -> Selection:
+def describe(
+    ranked: SlateInput,
+    chosen: NDArray[np.int64],
+    size: int,
+    relaxed: tuple[str, ...],
+    odds: NDArray[np.float64],
+) -> Selection:
     """Compare a slate with what pure relevance would have shown in ``size`` places."""
     top = by_relevance(ranked)[:size]
     shown_N = np.zeros(len(ranked), dtype=bool)
@@ -145,6 +155,7 @@ def describe(ranked: SlateInput, chosen: NDArray[np.int64], size: int, relaxed: 
         displaced=top[~shown_N[top]],
         relaxed=relaxed,
         relevance_paid=_mean_relevance(ranked, top) - _mean_relevance(ranked, chosen),
+        odds=odds,
     )
 
 

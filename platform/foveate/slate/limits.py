@@ -67,6 +67,25 @@ class Limits:
         free = [n - int(self.members[own].any(axis=0).sum()) for own in owners]
         return slots <= n and all(slots <= f + h for f, h in zip(free, held, strict=True))
 
+    def never_block(self, slots: int) -> bool:
+        """Say that, whatever stands in some of ``slots``, there is a candidate left for the next one.
+
+        It counts the largest groups that so few items can fill, rule by rule; False says nothing.
+        """
+        n, most = self.members.shape[1], self.most.tolist()
+        left, size_G = n - (slots - 1), np.count_nonzero(self.members, axis=1)
+        for owner in np.unique(self.owner):
+            rows = np.flatnonzero(self.owner == owner)
+            members_GN, allowed = self.members[rows], most[rows[0]]
+            if allowed < 1:
+                left -= int(members_GN.any(axis=0).sum())
+                continue
+            # What stands further back than a window fills no group any more.
+            standing = min(slots, int(self.window[rows[0]])) - 1
+            full = standing * int(np.count_nonzero(members_GN, axis=0).max()) // allowed
+            left -= int(np.sort(size_G[rows])[::-1][:full].sum())
+        return bool(left >= 1)
+
     def by_window(self, slots: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
         """Yield the groups of each width, and ``[W, L]`` which of ``slots`` each of its windows covers."""
         width_G = np.minimum(self.window, slots)

@@ -1,9 +1,10 @@
 """A served request as bytes: what both stores keep of what viewers were shown.
 
-The first byte is the format. Format 2 is a zlib stream of the length of a JSON text (4 bytes, little-endian), the text,
+The first byte is the format. Format 3 is a zlib stream of the length of a JSON text (4 bytes, little-endian), the text,
 and the features of all items: float32, those of one column side by side, and of the numbers first all their first
-bytes, then all second ones, and so on, which packs to about half. Records of the Redis store were a zlib stream of a
-JSON text alone before; they begin with the byte that begins such a stream.
+bytes, then all second ones, and so on, which packs to about half. Format 2 is the same without the items' slot policies
+and propensities. Records of the Redis store were a zlib stream of a JSON text alone before; they begin with the byte
+that begins such a stream.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from foveate.core.errors import StateError
 from foveate.core.messages import RecommendRequest, RequestContext, Slate, SlateItem
 from foveate.state.base import ServedRequest
 
-FORMAT: Final = 2
+FORMAT: Final = 3
+_WITHOUT_ODDS: Final = 2
 _ZLIB: Final = 0x78
 _LENGTH: Final = struct.Struct("<I")
 _LEVEL: Final = 1
@@ -55,7 +57,10 @@ def pack_plain(
         "request": request,
         "context": context,
         "slate": slate,
-        "items": [(one.item_id, one.position, float(one.score), one.sources, len(one.features)) for one in items],
+        "items": [
+            (one.item_id, one.position, float(one.score), one.sources, one.policy, one.propensity, len(one.features))
+            for one in items
+        ],
     }
     text = json.dumps(record, separators=(",", ":")).encode()
     content = _LENGTH.pack(len(text)) + text + _shuffled([one.features for one in items])
@@ -73,7 +78,7 @@ def unpack(packed: bytes) -> ServedRequest:
     try:
         if packed[0] == _ZLIB:
             return _unpacked_text(json.loads(zlib.decompress(packed)))
-        if packed[0] != FORMAT:
+        if packed[0] not in (_WITHOUT_ODDS, FORMAT):
             raise StateError(f"a record of what was shown is of format {packed[0]}, this Foveate reads {FORMAT}")
         content = zlib.decompress(packed[1:])
         start = _LENGTH.size + _LENGTH.unpack_from(content)[0]
@@ -82,8 +87,8 @@ def unpack(packed: bytes) -> ServedRequest:
     except (ValueError, IndexError, zlib.error, struct.error) as error:
         raise StateError(f"a record of what was shown is damaged: {error}") from error
     items = [
-        SlateItem(item_id, position, score, tuple(sources), own)
-        for (item_id, position, score, sources, _), own in zip(record["items"], features, strict=True)
+        SlateItem(item_id, position, score, tuple(sources), own, *(odds or (None, None)))
+        for (item_id, position, score, sources, *odds, _), own in zip(record["items"], features, strict=True)
     ]
     return _served_of(record, items)
 

@@ -27,8 +27,8 @@ from foveate.data.catalog import Catalog
 MOST_SHOWN: Final = 1000
 """Items that all pages together show, at most: a cursor grows with them."""
 
-_MAY_CHANGE: Final = ("k", "deadline_ms")
-"""What each page may ask anew."""
+_MAY_CHANGE: Final = ("k", "deadline_ms", "seed_drawn")
+"""What each page may ask anew, and what a server says of it."""
 _VERSION: Final = 2
 _DIGEST: Final = 16
 _LAST: Final = 7_289_654_400_000_000
@@ -74,7 +74,8 @@ def resume(request: RecommendRequest, cursor: str | None, secret: bytes = b"") -
         return request
     page = _read(request, cursor, secret)
     filters = replace(request.filters, shown_before=tuple(page.shown.tolist()))
-    return replace(request, now=page.now, seed=page.seed, filters=filters)
+    drawn = request.seed is None
+    return replace(request, now=page.now, seed=page.seed, seed_drawn=drawn, filters=filters)
 
 
 def next_cursor(

@@ -143,6 +143,8 @@ class ServedStages:
         self, request: RecommendRequest, query: Query, candidates: Candidates, context: RequestContext
     ) -> Slate:
         ranked = by_retrieval(query, candidates)
+        # The odds are made for the ranker's scores.
+        context = replace(context, exploration="")
         [slate] = await asyncio.to_thread(select, self._model, [request], [ranked], [context])
         return slate
 

@@ -63,12 +63,14 @@ def in_retrieval(
     return WhyNot(item_id, names.title(code), "not_retrieved", sentence, source_ranks=ranks_by_source)
 
 
-def in_ranking(model: Model, ranked: Ranked, chosen: Chosen, item_id: str, *, size: int, seed: int) -> WhyNot:
+def in_ranking(
+    model: Model, ranked: Ranked, chosen: Chosen, item_id: str, *, size: int, context: RequestContext
+) -> WhyNot:
     """Say what ranker, policy and rules made of a candidate.
 
     Parameters
     ----------
-    size, seed
+    size, context
         With which the slate was chosen.
     """
     code, names = model.catalog.items.code(item_id), Names(model.catalog)
@@ -81,7 +83,7 @@ def in_ranking(model: Model, ranked: Ranked, chosen: Chosen, item_id: str, *, si
         return replace(fact, where="shown", sentence=shown(said, place), position=place)
     if row not in chosen.selection.displaced:
         return replace(fact, sentence=ranked_below(said, rank, count, size))
-    reasons = Reasons(model, ranked, size, seed)
+    reasons = Reasons(model, ranked, size, context)
     by, other = reasons.of(row, shown=False), reasons.instead(row, chosen.positions)
     taker = None if other is None else int(ranked.candidates.items[other])
     there = None if taker is None else names.said(taker)

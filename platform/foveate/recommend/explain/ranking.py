@@ -12,11 +12,13 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from foveate.core.messages import Ranked
+from foveate.core.messages import Ranked, RequestContext
 from foveate.ranking.base import best_first
 from foveate.recommend.model import Chosen, Model
+from foveate.recommend.surfaces.base import surface_of
 from foveate.slate.base import SlatePolicy
 from foveate.slate.constraints import UNCONSTRAINED, Constraints
+from foveate.slate.exploration.config import SlotDraw
 from foveate.slate.relevance import Relevance
 
 LARGEST = 5
@@ -24,6 +26,7 @@ LARGEST = 5
 
 ALL_RULES = "the rules together"
 BOTH = "the policy and the rules together"
+EXPLORATION = "exploration"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +55,20 @@ class RankingExplanation:
     moved_by: tuple[str, ...]
 
 
-def explain_ranking(model: Model, ranked: Ranked, chosen: Chosen, size: int, seed: int) -> list[RankingExplanation]:
+def explain_ranking(
+    model: Model, ranked: Ranked, chosen: Chosen, size: int, context: RequestContext
+) -> list[RankingExplanation]:
     """Say what features, policy and rules made of each item of a slate.
 
     Parameters
     ----------
-    size, seed
+    size, context
         With which the slate was chosen.
     """
     rows = chosen.positions
     added_KF = _added(model, ranked, rows)
     rank_N = ranks(ranked)
-    reasons = Reasons(model, ranked, size, seed)
+    reasons = Reasons(model, ranked, size, context)
     return [
         RankingExplanation(
             int(row),
@@ -95,15 +100,16 @@ class Reasons:
 
     Parameters
     ----------
-    size, seed
+    size, context
         With which the slate was chosen.
     """
 
-    def __init__(self, model: Model, ranked: Ranked, size: int, seed: int) -> None:
+    def __init__(self, model: Model, ranked: Ranked, size: int, context: RequestContext) -> None:
         self._model = model
         self._ranked = ranked
         self._size = size
-        self._seed = seed
+        self._seed = context.seed
+        self._draw = surface_of(context.surface).draw(context)
 
     def of(self, row: int, *, shown: bool) -> tuple[str, ...]:
         """Return what put a candidate into the slate, or if it is not ``shown`` what kept it out."""
@@ -124,14 +130,18 @@ class Reasons:
 
     @cached_property
     def _without(self) -> list[list[tuple[str, NDArray[np.int64]]]]:
-        """What is chosen without each rule, without any, and without the policy: a narrow reason before a wide one."""
+        """What is chosen without exploration, each rule, any rule, and the policy: a narrow reason before a wide one.
+
+        The others are drawn as the slate was: what a candidate draws at a place does not depend on other candidates.
+        """
         policy, constraints = self._model.recipe.policy, self._model.recipe.constraints
         pool = self._model.slate_input(self._ranked)
 
-        def chosen(by: SlatePolicy, under: Constraints) -> NDArray[np.int64]:
-            return by.select(pool, self._size, under, self._seed).chosen
+        def chosen(by: SlatePolicy, under: Constraints, draw: SlotDraw | None = self._draw) -> NDArray[np.int64]:
+            return by.select(pool, self._size, under, self._seed, draw).chosen
 
         return [
+            [(EXPLORATION, chosen(policy, constraints, None))] if self._draw else [],
             [(label, chosen(policy, fewer)) for label, fewer in _without_each(constraints)],
             [(ALL_RULES, chosen(policy, UNCONSTRAINED))],
             [(f"the policy '{type(policy).name}'", chosen(Relevance(), constraints))],

@@ -41,10 +41,10 @@ class Weighing:
     """Notes what features, policy and rules made of each item of the slate."""
 
     def answered(
-        self, model: Model, ranked: Ranked, chosen: Chosen, request: RecommendRequest, seed: int
+        self, model: Model, ranked: Ranked, chosen: Chosen, request: RecommendRequest, context: RequestContext
     ) -> list[RankingExplanation]:
         """Return one entry an item of the slate."""
-        return explain_ranking(model, ranked, chosen, request.k, seed)
+        return explain_ranking(model, ranked, chosen, request.k, context)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +54,12 @@ class Following:
     item_id: str
 
     def answered(
-        self, model: Model, ranked: Ranked, chosen: Chosen, request: RecommendRequest, seed: int
+        self, model: Model, ranked: Ranked, chosen: Chosen, request: RecommendRequest, context: RequestContext
     ) -> WhyNot | None:
         """Return what ranker, policy and rules made of the item; None where it was no candidate."""
         if model.catalog.items.code(self.item_id) not in ranked.candidates.items:
             return None
-        return in_ranking(model, ranked, chosen, self.item_id, size=request.k, seed=seed)
+        return in_ranking(model, ranked, chosen, self.item_id, size=request.k, context=context)
 
 
 class ExplainStages(Stages, Protocol):

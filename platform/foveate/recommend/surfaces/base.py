@@ -22,6 +22,7 @@ from foveate.recommend.recipe import Recipe
 from foveate.retrieval.base import CandidateSource
 from foveate.slate.base import SlatePolicy
 from foveate.slate.constraints import Constraints
+from foveate.slate.exploration.config import SlotDraw, draw_of
 from foveate.slate.orders.base import ListOrder
 
 FAVOURITES = ("recent_popularity", "popularity")
@@ -122,6 +123,10 @@ class Surface(Variant):
         if request.diversity is None:
             return recipe.policy
         return _with_strength(recipe.policy, request.diversity)
+
+    def draw(self, context: RequestContext) -> SlotDraw | None:
+        """Return what explores a request's slate; None where nothing does, as where no ranker orders."""
+        return draw_of(context) if self.ranked else None
 
     def rank(self, model: Model, queries: Sequence[Query], candidates: Sequence[Candidates]) -> list[Ranked]:
         """Score every candidate."""

@@ -36,6 +36,14 @@ class SlateItemOut(Reply):
     )
     source: str | None = Field(description="The first of 'sources'.")
     sources: list[str] = Field(description="The candidate sources that had it among their best, in the recipe's order.")
+    policy: str | None = Field(
+        default=None, description="The slot policy that drew the item, with its settings; null where none did."
+    )
+    propensity: float | None = Field(
+        default=None,
+        description="The probability that the item had at its place given the places above; null where the place was "
+        "not explored, and where the request named its seed.",
+    )
     title: str | None
     channel_id: str | None
     explanation: ExplanationOut | None = Field(default=None, description="Where 'explain' or the surface asked for it.")
@@ -58,6 +66,7 @@ class SlateOut(Reply):
         description="What stood in for a stage that was lost or slow, and 'coverage_0.67' where that share of the "
         "catalogue is all that could be searched; empty if all was well."
     )
+    explored: list[int] = Field(default=[], description="The places that were drawn, by their 'rank'.")
     relaxed: list[str] = Field(description="Soft rules that were given up, in that order.")
     relevance_paid: float | None = Field(description="Mean score given up for diversity and constraints.")
     took_ms: float = Field(description="Milliseconds from the parsed request to this answer, on the server.")

@@ -1,0 +1,129 @@
+"""What is explored, how much of it, and what one request draws."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from math import floor
+from typing import Final
+
+import numpy as np
+
+from foveate.core.config import from_dict, to_dict
+from foveate.core.errors import ConfigError
+from foveate.core.messages import RequestContext
+from foveate.slate.exploration.base import SlotPolicy
+from foveate.slate.exploration.noise import uniform
+
+_REQUEST: Final = 1 << 32
+"""The stream of what is drawn for a whole request; those below it are places."""
+_ORDER: Final = _REQUEST + 1
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What exploration may take.
+
+    Parameters
+    ----------
+    traffic
+        Share of requests whose slates are explored.
+    places
+        Share of a slate's places that are explored, on average over requests; which ones is drawn among those that the
+        slot policy names.
+    relevance
+        Most that the explored places of a slate give up together, as a share of the span between the best and the worst
+        candidate's relevance; null for no bound. A place gives up what the item that would stand there without
+        exploration has more than the one that is drawn.
+    """
+
+    traffic: float = 1.0
+    places: float = 1.0
+    relevance: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("traffic", "places"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ConfigError(f"{name} must lie between 0 and 1, got {getattr(self, name)}")
+        if self.relevance is not None and not 0.0 <= self.relevance < float("inf"):
+            raise ConfigError(f"relevance must be 0 or more, or null for no bound, got {self.relevance}")
+
+
+@dataclass(frozen=True)
+class Exploration:
+    """How slates are explored.
+
+    Parameters
+    ----------
+    policy
+        Draws places; null for none.
+    budget
+        What that may take.
+    """
+
+    policy: SlotPolicy | None = None
+    budget: Budget = field(default_factory=Budget)
+
+    @cached_property
+    def policy_id(self) -> str:
+        """The slot policy with all settings that its odds depend on, such as ``uniform_slots-1f0c9a2b``; or empty."""
+        if self.policy is None:
+            return ""
+        return f"{type(self.policy).name}-{hashlib.sha256(self.text.encode()).hexdigest()[:8]}"
+
+    @cached_property
+    def text(self) -> str:
+        """The settings as they go through a request, empty where nothing is explored."""
+        return "" if self.policy is None else json.dumps(to_dict(self), sort_keys=True)
+
+
+@dataclass(frozen=True)
+class SlotDraw:
+    """What decides the explored places of one slate.
+
+    Parameters
+    ----------
+    policy, budget, policy_id
+        As :class:`Exploration` has them.
+    seed
+        Of the request.
+    before
+        How many items earlier pages of the slate have: their noise is not used again.
+    """
+
+    policy: SlotPolicy
+    budget: Budget
+    policy_id: str
+    seed: int
+    before: int = 0
+
+    def places(self, count: int) -> frozenset[int]:
+        """Return which of ``count`` places are explored, from 0; it depends on no candidate.
+
+        Parts of a place are drawn. Source: Raghavan and Thompson, Randomized rounding (1987), section 1.
+        """
+        traffic, rest = uniform(self.seed, [_REQUEST], np.arange(2, dtype=np.int32))[0].tolist()
+        if traffic >= self.budget.traffic:
+            return frozenset()
+        named = np.array([place - 1 for place in self.policy.places or range(1, count + 1)], dtype=np.int32)
+        named = named[named < count]
+        most = floor(self.budget.places * count + rest)
+        if most < len(named):
+            named = named[np.argsort(uniform(self.seed, [_ORDER], named)[0])[:most]]
+        return frozenset(named.tolist())
+
+
+def draw_of(context: RequestContext) -> SlotDraw | None:
+    """Return what a request draws, None where nothing is explored."""
+    exploration = _read(context.exploration)
+    if exploration.policy is None:
+        return None
+    before = len(context.filters.shown_before)
+    return SlotDraw(exploration.policy, exploration.budget, exploration.policy_id, context.seed, before)
+
+
+@lru_cache(maxsize=8)
+def _read(text: str) -> Exploration:
+    return from_dict(Exploration, json.loads(text)) if text else Exploration()
