@@ -134,6 +134,10 @@ def checkerboard() -> Checkerboard:
     return Checkerboard(histories, Catalog(frame.with_columns(blanks)), walks[:, -1].copy())
 
 
+_UNKNOWN = ("age_days", "channel_standing", "safety", "duration")
+"""Facts of candidates that may be NaN."""
+
+
 class Pools:
     """Candidates of a slate, from few facts or from none."""
 
@@ -146,7 +150,7 @@ class Pools:
         blank: dict[str, Any] = {
             **{name: np.zeros(shape, dtype=np.float32) for name, shape in shapes.items()},
             **{name: np.full(n, -1, dtype=np.int32) for name in ("channel", "category")},
-            **{name: np.full(n, np.nan, dtype=np.float32) for name in ("age_days", "channel_standing", "safety")},
+            **{name: np.full(n, np.nan, dtype=np.float32) for name in _UNKNOWN},
             "codes": np.arange(n, dtype=np.int32),
             "relevance": np.empty(n, dtype=np.float32),
         }
@@ -178,6 +182,7 @@ class Pools:
             age_days=np.where(rng.random(n) < 0.1, np.nan, rng.uniform(0, 20, n)),
             channel_standing=rng.random(n),
             safety=np.where(rng.random(n) < 0.1, np.nan, rng.random(n)),
+            duration=np.where(rng.random(n) < 0.1, np.nan, rng.uniform(10, 3600, n)),
         )
 
 

@@ -118,6 +118,7 @@ def _pool(score: NDArray[np.float32], codes: NDArray[np.int64], channel: NDArray
         age_days=unknown,
         channel_standing=unknown,
         safety=unknown,
+        duration=unknown,
         channels=Vocabulary(f"channel {code}" for code in range(int(channel.max()) + 1)),
     )
 

@@ -102,6 +102,7 @@ def pool(rng: np.random.Generator, case: Case) -> SlateInput:
         age_days=rng.uniform(0.0, 20.0, n).astype(np.float32),
         channel_standing=rng.random(n).astype(np.float32),
         safety=np.full(n, np.nan, dtype=np.float32),
+        duration=np.full(n, np.nan, dtype=np.float32),
         channels=Vocabulary(f"channel {code}" for code in range(channels)),
     )
 

@@ -166,8 +166,8 @@ def _gain(evaluation: Evaluation, against: str) -> str:
 
 def _signed(difference: Difference) -> str:
     percent, absolute = difference.percent, difference.absolute
-    share = f"{percent.mean:+.1f} % ({percent.low:+.1f} to {percent.high:+.1f})"
-    return f"{share}, {absolute.mean:+.4f} ({absolute.low:+.4f} to {absolute.high:+.4f})"
+    share = f"{percent.mean:+.1f} % ({percent.low:+.1f} to {percent.high:+.1f}), " if isfinite(percent.mean) else ""
+    return f"{share}{absolute.mean:+.4f} ({absolute.low:+.4f} to {absolute.high:+.4f})"
 
 
 def _caps_line(evaluation: Evaluation) -> str:

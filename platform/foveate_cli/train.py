@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 Upto = Literal["test", "all"]
 
 
+_ENOUGH = 50
+"""Viewers of a validation from which on its figures tell something."""
+
+
 @click.command(short_help="Train a model and write its bundle.")
 @reads("--data", "dataset", "Dataset folder.")
 @makes("Bundle folder to make, or its address; it must not hold anything yet.")
@@ -113,10 +117,13 @@ def command(
 
 def show(bundle: Bundle, place: str | None = None, then: Sequence[str] = ()) -> None:
     """Print what was made, what it is worth, and the commands that come next."""
-    from foveate.bundle.card import warning  # noqa: PLC0415 - torch costs seconds that --help is spared
+    from foveate.bundle.card import VIEWERS_ASKED, warning  # noqa: PLC0415 - torch costs seconds that --help is spared
 
     manifest, path = bundle.manifest, place or str(bundle.path)
     out.print(f"bundle      {bundle.bundle_id} in {path}, trained on {manifest.data}", markup=False)
+    asked = int(max((row.get(VIEWERS_ASKED, 0.0) for row in manifest.metrics["validation"].values()), default=0))
+    few = f": too few to judge by, {_ENOUGH} or more tell something" if asked < _ENOUGH else ""
+    out.print(f"validation  of {asked:,} viewers{few}", markup=False)
     for model, row in sorted(manifest.metrics["validation"].items(), key=lambda pair: -pair[1].get("ndcg@10", 0.0)):
         figures = ", ".join(f"{name} {row[name]:.4f}" for name in ("ndcg@10", "recall@10") if name in row)
         out.print(f"validation  {model:<18} {figures}", markup=False)

@@ -84,6 +84,7 @@ FIXTURES: dict[str, Callable[[Path], Path]] = {
 def imported(request: pytest.FixtureRequest, tmp_path: Path) -> Dataset:
     raw = tmp_path / "raw"
     raw.mkdir()
+    assert request.param in FIXTURES, f"add a function that writes a small log for '{request.param}' to FIXTURES above"
     path = FIXTURES[request.param](raw)
     return import_dataset(Reader.variants[request.param](), path, tmp_path / "out")
 

@@ -19,7 +19,7 @@ from foveate.data.rows import Rows
 from foveate.data.schema import ITEMS
 from foveate.recommend.pipeline import LocalStages, make_context, recommend
 from foveate.slate.constraints import Constraints
-from foveate.slate.inputs import SlateInput
+from foveate.slate.inputs import LateInput, SlateInput
 from foveate.slate.rules.from_category import FromCategory
 from foveate.state.sqlite.store import SqliteState
 from foveate_serve.http.answers import slate_out
@@ -146,3 +146,10 @@ def test_what_was_relaxed_and_paid_reaches_the_answer(small_bundle: Bundle) -> N
     shown = model.catalog.shown([item.item_id for item in slate.items])
     answer = slate_out(request, context, slate, shown)
     assert (answer.relaxed, answer.relevance_paid) == ([rule.label], slate.relevance_paid)
+
+
+def test_a_fact_that_is_not_made_is_missed_at_once(small_bundle: Bundle) -> None:
+    pool = pool_of(small_bundle, small_bundle.model.query(history_of(small_bundle), Filters(), NOW))
+    assert len(pool.duration) == len(pool)
+    with pytest.raises(TypeError, match="duration, tags"):
+        LateInput({name: make for name, make in pool._fields().items() if name not in ("duration", "tags")})

@@ -152,6 +152,7 @@ class Model:
                 "age_days": lambda: catalog.age_days(items, query.now),
                 "channel_standing": lambda: catalog.channel_standing[items],
                 "safety": lambda: catalog.safety[items],
+                "duration": lambda: catalog.duration[items],
                 "channels": lambda: catalog.channels,
             }
         )

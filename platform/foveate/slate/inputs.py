@@ -20,7 +20,7 @@ Worth: TypeAlias = Callable[[int | None], NDArray[np.float32]]
 
 _ROWS = (
     *("relevance", "vectors", "channel", "category", "codes"),
-    *("categories", "tags", "age_days", "channel_standing", "safety"),
+    *("categories", "tags", "age_days", "channel_standing", "safety", "duration"),
 )
 
 
@@ -54,6 +54,8 @@ class SlateInput:
         ``[N]`` float32: the share of all channels that hold fewer items than the item's, NaN for an unknown channel.
     safety
         ``[N]`` float32 from 0 to 1: how harmless each item is, NaN where unknown.
+    duration
+        ``[N]`` float32 seconds, NaN where unknown.
     channels
         The ids behind the codes of ``channel``.
     """
@@ -70,6 +72,7 @@ class SlateInput:
     age_days: NDArray[np.float32]
     channel_standing: NDArray[np.float32]
     safety: NDArray[np.float32]
+    duration: NDArray[np.float32]
     channels: Vocabulary
 
     def __len__(self) -> int:
@@ -90,6 +93,9 @@ class SlateInput:
         return getattr(self, name)[positions]
 
 
+_NAMES = frozenset(field.name for field in fields(SlateInput))
+
+
 class LateInput(SlateInput):
     """Candidates of which each fact is worked out when it is first asked for: most policies ask for few.
 
@@ -97,9 +103,16 @@ class LateInput(SlateInput):
     ----------
     make
         Gives each field of :class:`SlateInput`, by its name.
+
+    Raises
+    ------
+    TypeError
+        A field is missing.
     """
 
     def __init__(self, make: Mapping[str, Callable[[], Any]]) -> None:
+        if missing := _NAMES - make.keys():
+            raise TypeError(f"{type(self).__name__} needs a way to make {', '.join(sorted(missing))}")
         object.__setattr__(self, "_make", make)
 
     def __getattr__(self, name: str) -> Any:
