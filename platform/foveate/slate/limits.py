@@ -82,7 +82,7 @@ class Limits:
                 continue
             # What stands further back than a window fills no group any more.
             standing = min(slots, int(self.window[rows[0]])) - 1
-            full = standing * int(np.count_nonzero(members_GN, axis=0).max()) // allowed
+            full = standing * int(np.count_nonzero(members_GN, axis=0).max(initial=0)) // allowed
             left -= int(np.sort(size_G[rows])[::-1][:full].sum())
         return bool(left >= 1)
 
