@@ -11,7 +11,7 @@ from foveate.core.config import to_dict
 from foveate.core.messages import RecommendRequest, RequestContext, Slate, SlateItem
 from foveate.recommend.explain import ItemExplanation, SlateExplanation, WhyNot
 from foveate.recommend.surfaces.base import Surface
-from foveate.state.sqlite.impressions import impression_id
+from foveate.state.base import impression_id
 from foveate_serve.bundles.slots import Status
 from foveate_serve.http.problems import without_paths
 from foveate_serve.http.schemas.base import from_micros

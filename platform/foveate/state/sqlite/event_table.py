@@ -19,7 +19,7 @@ _EQUAL: Final = "equal_before"
 _HASH: Final = 16
 """Characters of a log's hash in an id: enough among the logs of one viewer."""
 
-COLUMNS: Final = (USER_ID, ITEM_ID, KIND, VALUE, OCCURRED_AT, EVENT_ID, "impression_id", "text")
+COLUMNS: Final = (USER_ID, ITEM_ID, KIND, VALUE, OCCURRED_AT, EVENT_ID, "impression_id", "text", "request_id")
 """Of the rows, in the order of the fields of :class:`~foveate.state.base.ViewerEvent`."""
 
 
@@ -67,6 +67,7 @@ def event_rows(events: pl.DataFrame | pl.LazyFrame, source: str = "", most: int 
         pl.coalesce(EVENT_ID, _named(source)),
         pl.col("impression_id").cast(pl.String),
         pl.col("text").cast(pl.String),
+        pl.col("request_id").cast(pl.String),
     )
     if EVENT_ID in columns:
         rows = rows.unique([USER_ID, EVENT_ID], keep="first", maintain_order=True)
