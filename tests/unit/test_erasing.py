@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -9,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from click.testing import CliRunner, Result
 
 import foveate
 from foveate.bundle import default_state
 from foveate.bundle.manifest import Manifest
 from foveate.core.config import from_dict, to_dict
-from foveate.core.errors import RequestError
+from foveate.core.errors import NotFoundError, RequestError
 from foveate.data.served.chain import read_chain
 from foveate.served_log.erase import Certificate
 from foveate.served_log.export import LOCK
@@ -24,6 +26,8 @@ from foveate.storage.files import locked
 from served_world import NOW, SECOND, bytes_of, killed_at_each_step, rows, shown
 
 if TYPE_CHECKING:
+    from click import Command
+
     from lab.stores import Redis
 
 ERIKA = "erika-mustermann"
@@ -215,3 +219,37 @@ def test_a_server_of_redis_that_does_not_write_its_files_anew_is_told_of(redis_s
         assert "run BGREWRITEAOF and BGSAVE there, or erase again" in certificate.stores[0].remainder
         client.execute_command("ACL", "SETUSER", "default", "+bgrewriteaof")
         assert foveate.erase_viewer(address, ERIKA).done
+
+
+def test_the_verbs_export_erase_and_keep_the_certificate(tmp_path: Path) -> None:
+    from foveate_cli.log import command as log
+    from foveate_cli.state import command as state
+
+    def run(command: Command, *words: object) -> Result:
+        return CliRunner().invoke(command, [str(word) for word in words])
+
+    path, out = tmp_path / "state.sqlite", tmp_path / "log"
+    with open_viewers(path) as viewers, open_impressions(path) as impressions:
+        live(viewers, impressions)
+        told = run(log, "export", "--state", path, "--out", out)
+        assert told.exit_code == 0, told.output
+        assert "4 impressions of 3 requests and 3 events (3 of them joined) are new, in 2 parts" in told.output
+        name = viewers.exports()[0].name
+        assert run(log, "list", "--state", path).output.split() == [name, str(out)]
+        erased = run(state, "erase", path, ERIKA, "--certificate", tmp_path / "certificate.json")
+        assert erased.exit_code == 0, erased.output
+        assert "erased   2 events and 2 served requests (1 anonymous)" in erased.output
+        assert "export   5 rows" in erased.output
+        certificate = from_dict(Certificate, json.loads((tmp_path / "certificate.json").read_text()))
+        assert certificate.is_signed(viewers.secret())
+        kept = run(state, "certificates", path).output.splitlines()
+        assert [json.loads(line) for line in kept] == [to_dict(certificate)]
+        with locked(out / LOCK):
+            again = run(state, "erase", path, ERIKA)
+            assert again.exit_code == 1
+            assert "left to do: an export is under way" in again.output
+        assert run(log, "drop", "--state", path, name).exit_code == 0
+        assert isinstance(run(log, "drop", "--state", path, name).exception, NotFoundError)
+    for wrong in ("yesterday", "2026-03-17T18:00"):
+        since = run(log, "export", "--state", path, "--out", out, "--since", wrong)
+        assert isinstance(since.exception, RequestError)

@@ -212,7 +212,7 @@ def erase_from(
     known = [first for first in firsts if first is not None]
     had_any = bool(known) or any(one.rows for one in exports)
     nonce = secrets.token_hex(16)
-    return Certificate(
+    certificate = Certificate(
         erasure_id=erased.erasure_id,
         nonce=nonce,
         viewer=_digest(nonce, user_id),
@@ -221,6 +221,8 @@ def erase_from(
         exports=exports,
         bundles=tuple(_traces(bundles, min(known, default=None))) if had_any else (),
     ).signed(secret)
+    viewers.keep_certificate(certificate.erasure_id, json.dumps(to_dict(certificate)))
+    return certificate
 
 
 def _store(place: str, erased: Erased) -> StoreErasure:

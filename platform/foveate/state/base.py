@@ -195,6 +195,14 @@ class ViewerStore(ViewerState, Protocol):
         """Say that an export has followed an erasure."""
         ...
 
+    def keep_certificate(self, erasure_id: str, certificate: str) -> None:
+        """Keep what came of an erasure, a text that does not name the viewer."""
+        ...
+
+    def certificates(self) -> Mapping[str, str]:
+        """Return the certificates by the ids of erasures."""
+        ...
+
     def kept(self) -> Iterator[Sequence[KeptEvent]]:
         """Yield every event in parts that memory can hold, each viewer's in the order of arrival."""
         ...

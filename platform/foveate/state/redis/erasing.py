@@ -21,7 +21,7 @@ TOMBSTONES: Final = "tombstones"
 """A hash of the moments of erasures, by the keyed digests of viewers; see :mod:`foveate.state.erasure`."""
 _STORE: Final = "store"
 """A hash of the store's own id and secret."""
-_REWRITE_S: Final = 10.0
+_REWRITE_S: Final = 5.0
 """Seconds that are waited for the server's files to be written anew."""
 _UNDER_WAY: Final = ("aof_rewrite_in_progress", "aof_rewrite_scheduled", "rdb_bgsave_in_progress")
 _OCCURRED, _RECEIVED, _IMPRESSION, _REQUEST = 5, 6, 7, 9

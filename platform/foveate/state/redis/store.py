@@ -30,6 +30,7 @@ from foveate.state.sqlite.event_table import event_rows
 
 _VERSION: Final = "version"
 _IMPORTS: Final = "imports"
+_CERTIFICATES: Final = "certificates"
 
 _VIEWERS: Final = 64
 """Viewers whose events are copied in one go."""
@@ -235,6 +236,17 @@ class RedisState(RedisStore):
         """Say that an export has followed an erasure."""
         exports.followed(self._server, erasure_id, export)
         erasing.wipe(self._server)
+
+    def keep_certificate(self, erasure_id: str, certificate: str) -> None:
+        """Keep what came of an erasure."""
+        with self._server.asked() as client:
+            client.hset(self._server.key(_CERTIFICATES), erasure_id, certificate)
+
+    def certificates(self) -> dict[str, str]:
+        """Return the certificates by the ids of erasures."""
+        with self._server.asked() as client:
+            found = client.hgetall(self._server.key(_CERTIFICATES))
+        return {_text(name): _text(content) for name, content in found.items()}
 
     def users(self, limit: int) -> list[str]:
         """Return the ids of up to ``limit`` viewers, in the order of their ids; which ones, the server chooses."""

@@ -80,6 +80,9 @@ _TOMBSTONES: Final = """
 CREATE TABLE tombstones (viewer TEXT PRIMARY KEY, erased_at INTEGER NOT NULL) STRICT, WITHOUT ROWID
 """
 # Keyed digests of erased viewers; see foveate.state.erasure.
+_CERTIFICATES: Final = """
+CREATE TABLE certificates (erasure_id TEXT PRIMARY KEY, content TEXT NOT NULL) STRICT, WITHOUT ROWID
+"""
 _SINCE_6: Final = (
     "ALTER TABLE events ADD COLUMN request_id TEXT",
     # Empty for an export that was registered without a place: nothing is to be erased there.
@@ -89,6 +92,7 @@ _SINCE_6: Final = (
     "UPDATE store SET secret = lower(hex(randomblob(32)))",
     _ERASURES,
     _TOMBSTONES,
+    _CERTIFICATES,
 )
 """What version 6 brought; a new file is one of version 5 with it."""
 _STORE: Final = """

@@ -154,6 +154,15 @@ class SqliteState(SqliteStore):
         """Say that an export has followed an erasure."""
         erasing.followed(self._database, erasure_id, export)
 
+    def keep_certificate(self, erasure_id: str, certificate: str) -> None:
+        """Keep what came of an erasure."""
+        with self._database.write() as connection:
+            connection.execute("INSERT OR REPLACE INTO certificates VALUES (?, ?)", (erasure_id, certificate))
+
+    def certificates(self) -> dict[str, str]:
+        """Return the certificates by the ids of erasures."""
+        return dict(self._database.rows("SELECT erasure_id, content FROM certificates"))
+
     def users(self, limit: int) -> list[str]:
         """Return the ids of up to ``limit`` viewers, in the order of their ids."""
         rows = self._database.rows("SELECT DISTINCT user_id FROM events ORDER BY user_id LIMIT ?", (limit,))
