@@ -1,9 +1,9 @@
 """Acknowledged means stored, once: writers append events with unique ids while they, and the store, are killed.
 
-Each of eight writers is a process. It notes every acknowledgement before it goes on, and one that is killed begins again
-where its notes end, with the same ids. At random moments one of them is killed with -9, or the Redis server, which starts
-again from its disk ('appendonly yes', 'appendfsync always'). In the end each acknowledged event must be stored, and none
-twice.
+Each of eight writers is a process. It notes every acknowledgement before it goes on, and one that is killed begins
+again where its notes end, with the same ids. At random moments one of them is killed with -9, or the Redis server,
+which starts again from its disk ('appendonly yes', 'appendfsync always'). In the end each acknowledged event must be
+stored, and none twice.
 """
 
 from __future__ import annotations

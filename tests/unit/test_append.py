@@ -16,6 +16,7 @@ from foveate.data.importing.stream import read_events
 from foveate.data.signals import Signals
 from foveate.state.base import ViewerEvent
 from foveate.state.opening import open_impressions, open_viewers
+from foveate.state.seeding import seed
 from served_world import NOW, SECOND, Traffic, bytes_of, shown
 
 HEAD = "user_id,item_id,occurred_at,watch\n"
@@ -171,6 +172,26 @@ def test_two_exports_of_one_store_that_overlap_are_added_once(tmp_path: Path) ->
     assert grown.manifest.rows["impressions"] == 12 * 4
     assert grown.manifest.rows["events"] == len(traffic.events)
     assert grown.manifest.growth[1].known > 0
+
+
+@pytest.mark.parametrize("timed", [True, False])
+def test_what_a_store_was_seeded_with_from_the_dataset_is_not_added_to_it(tmp_path: Path, timed: bool) -> None:
+    store, data = tmp_path / "state.sqlite", tmp_path / "data"
+    rows = [f"{user},{item}" + (f",{time},{watch}" if timed else "") for user, item, time, watch in [*EARLY, EARLY[0]]]
+    (tmp_path / "base.csv").write_text("\n".join([HEAD.strip() if timed else "user_id,item_id", *rows]))
+    base = foveate.append(data, tmp_path / "base.csv")
+    assert not base.manifest.own_event_ids
+    with open_viewers(store) as viewers:
+        seed(viewers, base)
+        viewers.append([ViewerEvent("ann", "a", "like", event_id="new")])
+    assert foveate.export_log(store, tmp_path / "log", settle_s=0).events == base.manifest.rows["events"] + 1
+    grown = foveate.append(data, tmp_path / "log")
+    assert grown.manifest.rows["events"] == base.manifest.rows["events"] + 1
+    assert dict(grown.manifest.growth[1].rows) == {"impressions": 0, "events": 1}
+    # And the other way round: seeded anew, the store gets nothing of what came from it.
+    with open_viewers(store) as viewers:
+        assert seed(viewers, grown).new == 0
+        assert seed(viewers, grown).known
 
 
 def test_an_erased_viewer_goes_from_the_dataset_with_the_next_append(tmp_path: Path) -> None:

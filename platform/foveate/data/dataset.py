@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -65,6 +65,8 @@ class Growth:
         How many more were there before, and so did not come.
     reader, source
         What read them, and what the source calls itself.
+    own_event_ids
+        As in :class:`Manifest`, of the events that came.
     taken
         SHA-256 of the source's files that were read, where it tells them.
     cleaning
@@ -79,6 +81,7 @@ class Growth:
     known: int = 0
     reader: str = ""
     source: str = ""
+    own_event_ids: bool = False
     taken: tuple[str, ...] = ()
     cleaning: tuple[StepReport, ...] = ()
 
@@ -161,6 +164,18 @@ class Dataset(Tabular):
         """Return how many rows each table holds."""
         rows = self.manifest.rows
         return pl.DataFrame({"table": list(rows), "rows": list(rows.values())})
+
+    def histories(self) -> Iterator[tuple[str, pl.LazyFrame, bool]]:
+        """Yield the events as they came: the dataset's hash then, the events, and whether their ids are their own."""
+        manifest = self.manifest
+        if not manifest.growth or self.path is None:
+            yield manifest.content_hash, self.events, manifest.own_event_ids
+            return
+        there = log_parts(manifest.growth)
+        for one in manifest.growth:
+            files = [self.path / part for part in one.parts if part in there and part.startswith("events/")]
+            if files:
+                yield one.content_hash, pl.scan_parquet(files, schema=TABLES["events"]), one.own_event_ids
 
     def log(self) -> InteractionLog:
         """Read the interactions view into memory."""

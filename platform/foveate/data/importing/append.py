@@ -21,7 +21,18 @@ from foveate.data.dataset import MANIFEST, Dataset, Growth, Manifest, grown_hash
 from foveate.data.importing.run import Progress, import_dataset, import_source
 from foveate.data.raw.files import plain_files
 from foveate.data.readers.base import Reader, Source
-from foveate.data.schema import EVENT_ID, EVENTS, IMPRESSIONS, ITEM_ID, KIND, OCCURRED_AT, ORDER, USER_ID
+from foveate.data.schema import (
+    EVENT_ID,
+    EVENTS,
+    HASH_LENGTH,
+    IMPRESSIONS,
+    ITEM_ID,
+    KIND,
+    OCCURRED_AT,
+    OF_A_LOG,
+    ORDER,
+    USER_ID,
+)
 from foveate.storage.files import locked, sha256_of, write_durably
 from foveate.storage.folder import Place
 
@@ -103,11 +114,12 @@ class _Append:
                 removed=removed,
                 reader=self.reader.name,
                 source=self.source.name,
+                own_event_ids=new.manifest.own_event_ids,
                 taken=own,
                 cleaning=new.manifest.cleaning,
             )
             left = {table: scan_parts(self.folder, (*kept, one), table) for table in _LONG}
-            one = self._with_parts(one, new, left, staged, len(growth))
+            one = self._with_parts(one, growth, new, left, staged)
             self._write_tables(new, left, removed)
         return self._finish((*kept, one), own_ids=new.manifest.own_event_ids)
 
@@ -118,7 +130,7 @@ class _Append:
         return [one for one in named if not set(one.taken) <= there]
 
     def _with_parts(
-        self, one: Growth, new: Dataset, left: dict[str, pl.LazyFrame], staged: Path, number: int
+        self, one: Growth, before: Sequence[Growth], new: Dataset, left: dict[str, pl.LazyFrame], staged: Path
     ) -> Growth:
         """Write what is new and was not known, part by part: each viewer lies whole in one."""
         parts: dict[str, str] = {}
@@ -131,13 +143,15 @@ class _Append:
             for file in sorted((staged / table).glob("*.parquet")):
                 found = pl.read_parquet(file)
                 fresh = _not_known(found, left[table], _key(table, own))
+                if table == "events" and own:
+                    fresh = _not_seeded(fresh, left[table], [growth.content_hash for growth in before])
                 known += found.height - fresh.height
                 if not fresh.height:
                     continue
                 fresh = _behind(fresh, left[table]).with_columns(
                     (pl.lit(mark) + pl.col(name)).alias(name) for name in named
                 )
-                target = self.folder / table / f"{number:04d}" / file.name
+                target = self.folder / table / f"{len(before):04d}" / file.name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 fresh.select(pl.col(name).cast(dtype) for name, dtype in schema.items()).write_parquet(target)
                 parts[target.relative_to(self.folder).as_posix()] = sha256_of(target)
@@ -191,6 +205,7 @@ def _begun(dataset: Dataset) -> Growth:
         parts={file.relative_to(folder).as_posix(): sha256_of(file) for file in files},
         rows={table: manifest.rows[table] for table in _LONG},
         reader=manifest.reader,
+        own_event_ids=manifest.own_event_ids,
     )
 
 
@@ -210,6 +225,18 @@ def _not_known(found: pl.DataFrame, left: pl.LazyFrame, key: Sequence[str]) -> p
     wanted = found.lazy().select(key).unique()
     there = left.select(key).join(wanted, on=list(key), how="semi").collect(engine="streaming")
     return found.join(there, on=list(key), how="anti", maintain_order="left")
+
+
+def _not_seeded(fresh: pl.DataFrame, left: pl.LazyFrame, hashes: Sequence[str]) -> pl.DataFrame:
+    """Leave out what the store was seeded with from this very dataset, where that had no ids of its own."""
+    named = fresh.filter(pl.col(EVENT_ID).str.starts_with(OF_A_LOG))
+    if not named.height:
+        return fresh
+    starts = [f"{OF_A_LOG}{one[:HASH_LENGTH]}:" for one in hashes]
+    own = pl.any_horizontal(pl.col(EVENT_ID).str.starts_with(start) for start in starts)
+    new = _not_known(named.filter(~own), left, _key("events", own=False))
+    known = named.join(new, on=[USER_ID, EVENT_ID], how="anti")
+    return fresh.join(known, on=[USER_ID, EVENT_ID], how="anti", maintain_order="left")
 
 
 def _behind(fresh: pl.DataFrame, left: pl.LazyFrame) -> pl.DataFrame:
