@@ -11,6 +11,7 @@ import argparse
 import json
 import random
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -29,6 +30,8 @@ from foveate_serve.client import Client, EventIn, EventsIn, RecommendIn, SlateOu
 from lab.stores import Redis, redis_program
 
 CLIENTS = 8
+ROUND_S = 20.0
+"""Seconds; an export a round is one every twenty seconds."""
 KINDS = ("click", "watch", "like")
 _RECIPE = {"sources": ["covisitation", "item_knn", "popularity"], "candidates": 60, "label_windows": 1}
 _EXPORT = "import sys, foveate; foveate.export_log(sys.argv[1], sys.argv[2])"
@@ -125,6 +128,34 @@ def compare(dataset: foveate.Dataset, clients: list[Noted], state: str) -> dict[
     return found
 
 
+def throughput(url: str, users: list[str], state: str, out: Path, rounds: int) -> float:
+    """Return slates a second with an export beside them, of those without: medians of rounds that take turns."""
+    found: dict[bool, list[float]] = {False: [], True: []}
+    for number in range(2 * rounds):
+        beside = bool(number % 2)
+        process = subprocess.Popen([sys.executable, "-c", _EXPORT, state, str(out)]) if beside else None
+        noted = [Noted() for _ in range(CLIENTS)]
+        end = time.perf_counter() + ROUND_S
+        threads = [threading.Thread(target=ask_until, args=(url, users, end, one)) for one in noted]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        found[beside].append(sum(len(one.slates) for one in noted) / ROUND_S)
+        if process is not None:
+            process.wait()
+    print(f"slates a second: without {found[False]}, with an export a round {found[True]}")
+    return statistics.median(found[True]) / statistics.median(found[False])
+
+
+def ask_until(url: str, users: list[str], end: float, noted: Noted) -> None:
+    """Ask for slates until a moment of the clock that nobody sets."""
+    draw = random.Random(0)
+    with Client(url, timeout_s=30) as server:
+        while time.perf_counter() < end:
+            noted.slates.append(server.recommend(RecommendIn(user_id=draw.choice(users), k=10)))
+
+
 @contextmanager
 def stores(kind: str, folder: Path) -> Iterator[str]:
     """Yield a store of that kind."""
@@ -143,7 +174,7 @@ def stores(kind: str, folder: Path) -> Iterator[str]:
         server.kill()
 
 
-def run(kind: str, requests: int, kills: int, folder: Path) -> None:
+def run(kind: str, requests: int, kills: int, rounds: int, folder: Path) -> None:
     """Have one kind of store served, exported and compared, and print what came of it."""
     data = foveate.simulate(viewers=300, items=400, days=14, out=folder / "world")
     bundle = foveate.train(data, _RECIPE, out=folder / "bundle", upto="all")
@@ -170,11 +201,14 @@ def run(kind: str, requests: int, kills: int, folder: Path) -> None:
             seconds = time.perf_counter() - started
             done.set()
             exporter.join()
-        foveate.export_log(state, folder / "log")
-        again = foveate.export_log(state, folder / "log")
-        grown = foveate.append(folder / "data", folder / "log", reader="served")
-        whole = foveate.export_log(state, folder / "other")
-        overlapping = foveate.append(folder / "data", folder / "other", reader="served")
+            foveate.export_log(state, folder / "log")
+            again = foveate.export_log(state, folder / "log")
+            grown = foveate.append(folder / "data", folder / "log", reader="served")
+            whole = foveate.export_log(state, folder / "other")
+            overlapping = foveate.append(folder / "data", folder / "other", reader="served")
+            if rounds:
+                beside = throughput(url, users, state, folder / "beside", rounds)
+                print(f"ratio {kind}_throughput_with_exports {beside:.3f} goal >= 0.95")
         found = compare(grown, clients, state)
     asked, told = sum(len(one.slates) for one in clients), sum(len(one.events) for one in clients)
     seeded = began.events
@@ -193,11 +227,12 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=10_000)
     parser.add_argument("--kills", type=int, default=10, help="exports that are killed")
     parser.add_argument("--stores", nargs="+", choices=("sqlite", "redis"), default=["sqlite", "redis"])
+    parser.add_argument("--rounds", type=int, default=5, help="of each kind, of the measure of throughput; 0 for none")
     options = parser.parse_args()
     for kind in options.stores:
         folder = Path(tempfile.mkdtemp(dir="/tmp"))
         try:
-            run(kind, options.requests, options.kills, folder)
+            run(kind, options.requests, options.kills, options.rounds, folder)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
