@@ -21,6 +21,7 @@ from foveate.state.base import ServedRequest, ViewerEvent, impression_id, utc_mi
 from foveate.state.opening import open_impressions, open_viewers
 from foveate.training import fit, fit_model
 from foveate.training.served_rows import served_training_set
+from foveate_tune.config import SweepConfig
 
 SETTINGS: dict[str, Any] = {
     "sources": ["covisitation", "popularity"],
@@ -123,6 +124,9 @@ def test_what_cannot_be_learned_from_is_said(grown: Dataset, small_world: Datase
         fit(grown, from_dict(Recipe, {**served, "sources": ["popularity"]}), upto="all")
     with pytest.raises(ConfigError, match="needs protocol=time"):
         from_dict(Recipe, {**served, "protocol": "leave-one-out"})
+    sweep = from_dict(SweepConfig, {"level": "slate", "recipe": {"ranker_rows": "served"}})
+    with pytest.raises(ConfigError, match="ranker_rows=retrieved"):
+        sweep.level.prepare(grown, sweep, print)
     until = (grown.manifest.last or 0) + 1
     with pytest.raises(TrainingError, match="nothing that was served was liked"):
         served_training_set(

@@ -118,7 +118,7 @@ def test_a_forgotten_viewer_leaves_no_byte(tmp_path: Path) -> None:
         sink.write([ServedRequest(RecommendRequest("erika-mustermann"), context, slate)])
         last = state.history("u").version
         erased = state.erase("erika-mustermann")
-        assert (erased.events, erased.requests, erased.wiped) == (1, 1, True)
+        assert (erased.events, erased.requests, state.wipe()) == (1, 1, "")
         assert state.history("erika-mustermann").item_ids == ()
         assert state.history("u").version == last
         state.append([ViewerEvent("u", "b", "click")])

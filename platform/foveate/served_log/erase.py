@@ -33,7 +33,7 @@ _LATER: Final = "the next 'foveate log export' into it follows the erasure first
 
 @dataclass(frozen=True)
 class StoreErasure:
-    """What was erased from one store; see :class:`foveate.state.base.Erased`."""
+    """What was erased from one store, and whether its bytes are gone; see :class:`foveate.state.base.Erased`."""
 
     place: str
     events: int
@@ -195,20 +195,23 @@ def erase_from(
     # A viewer whose id is still needed for an export that was away has been erased from the store already.
     erased = viewers.erase(user_id)
     bundles = impressions.bundles()
-    stores = [_store(without_password(place), erased)]
+    stores: list[StoreErasure] = []
     firsts = [erased.first]
     for file in _beside(bundles.values(), place):
         try:
             with open_viewers(file, create=False) as others:
                 found = others.erase(user_id)
+                remainder = others.wipe()
         except FoveateError as error:
             stores.append(StoreErasure(str(file), 0, 0, 0, wiped=False, remainder=f"{error}: mend it, and erase again"))
             continue
-        if found.events or found.requests:
-            stores.append(_store(str(file), found))
+        if found.events or found.requests or remainder:
+            stores.append(_store(str(file), found, remainder))
             firsts.append(found.first)
     secret, now = viewers.secret(), clock()
     exports = tuple(_follow(viewers, export, secret, now) for export in viewers.exports() if export.folder)
+    # Last, for the store needs the viewer's id until its exports have followed.
+    stores.insert(0, _store(without_password(place), erased, viewers.wipe()))
     known = [first for first in firsts if first is not None]
     had_any = bool(known) or any(one.rows for one in exports)
     nonce = secrets.token_hex(16)
@@ -225,8 +228,8 @@ def erase_from(
     return certificate
 
 
-def _store(place: str, erased: Erased) -> StoreErasure:
-    return StoreErasure(place, erased.events, erased.requests, erased.sessions, erased.wiped, erased.remainder)
+def _store(place: str, erased: Erased, remainder: str) -> StoreErasure:
+    return StoreErasure(place, erased.events, erased.requests, erased.sessions, not remainder, remainder)
 
 
 def _beside(bundles: Iterable[Path], place: StatePlace) -> Iterator[Path]:

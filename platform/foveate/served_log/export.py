@@ -182,6 +182,8 @@ class _Run:
             follow(self.folder, erasures, self.names, secret, self.clock())
         for erasure_id, _ in erasures:
             self.viewers.followed(erasure_id, self.head.name)
+        if erasures:
+            self.viewers.wipe()
         return len(erasures)
 
     def export(self, since: int | None, say: Progress) -> Exported:

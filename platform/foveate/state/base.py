@@ -95,8 +95,6 @@ class Erased:
         How many there were.
     sessions
         Anonymous requests among ``requests``: the viewer's events named them.
-    wiped
-        Whether the bytes are gone from the disk. Where they are not, they go as ``remainder`` says.
     first
         When the first of it happened or was shown, UTC microseconds; None where there was nothing, or no time.
     """
@@ -105,9 +103,7 @@ class Erased:
     events: int
     requests: int
     sessions: int
-    wiped: bool
     first: int | None = None
-    remainder: str = ""
 
 
 class ViewerState(Protocol):
@@ -183,7 +179,14 @@ class ViewerStore(ViewerState, Protocol):
         """Erase a viewer: what they did and were shown, and the anonymous requests that their events name.
 
         All of it goes in one step, and with the same step every registered export is noted to be rewritten. What was
-        on its way into the store then is not kept either. Doing it again wipes what could not be wiped before.
+        on its way into the store then is not kept either. The bytes may stay on the disk until :meth:`wipe`.
+        """
+        ...
+
+    def wipe(self) -> str:
+        """Have the disk hold nothing of what was erased; returns when it will where it cannot now, else nothing.
+
+        A viewer's id is held for as long as an export has not followed.
         """
         ...
 

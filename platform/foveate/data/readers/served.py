@@ -35,7 +35,7 @@ _INTEREST: Final = (LONG_VIEW, "like", "click", WATCH, RATE)
 
 
 @dataclass(frozen=True)
-class Exported:
+class AsExported:
     """Takes a column as it was exported: it has its type already."""
 
     about: str = "as served"
@@ -46,7 +46,7 @@ class Exported:
         return Parsed(raw)
 
 
-_AS_IT_IS: Final = Exported()
+_AS_IT_IS: Final = AsExported()
 _OURS: Final[dict[Table, dict[str, str]]] = {
     "impressions": {
         USER_ID: USER_ID,

@@ -59,26 +59,17 @@ def erase(server: Server, user_id: str, now: int) -> Erased:
     gone = int(answered[0]) - bool(rows)
     moments = [row[_RECEIVED] if row[_OCCURRED] is None else row[_OCCURRED] for row in rows]
     moments += [int(score) for _, score in kept]
-    wiped, remainder = wipe(server)
-    return Erased(
-        erasure_id, len(rows), gone, len(sessions), wiped, first=min(moments, default=None), remainder=remainder
-    )
+    return Erased(erasure_id, len(rows), gone, len(sessions), min(moments, default=None))
 
 
-def wipe(server: Server) -> tuple[bool, str]:
-    """Have the server write its files anew, so that they hold nothing that was erased.
-
-    Returns
-    -------
-    wiped, remainder
-        Whether that is done; and where it is not, when it will be.
-    """
+def wipe(server: Server) -> str:
+    """Have the server write its files anew; see :meth:`foveate.state.base.ViewerStore.wipe`."""
     with server.asked() as client:
         try:
             return _rewritten(client)
         except redis.ResponseError as error:
             # It may not be ours to ask for, or one is under way that began before the erasure.
-            return False, (
+            return (
                 "the server's files keep the bytes until they are written anew, which it refused to do now"
                 f" ({error}): run BGREWRITEAOF and BGSAVE there, or erase again"
             )
@@ -113,7 +104,7 @@ def _sessions(server: Server, client: Any, rows: list[list[Any]]) -> list[str]:
     return [name for name, one in zip(names, packed, strict=True) if one and not unpack(one).slate.user_id]
 
 
-def _rewritten(client: Any) -> tuple[bool, str]:
+def _rewritten(client: Any) -> str:
     with_log = bool(client.info("persistence").get("aof_enabled"))
     snapshots = bool(client.config_get("save").get("save"))
     until = time.monotonic() + _REWRITE_S
@@ -123,6 +114,6 @@ def _rewritten(client: Any) -> tuple[bool, str]:
         start()
         while any(client.info("persistence").get(name) for name in _UNDER_WAY):
             if time.monotonic() > until:
-                return False, "the server is writing its files anew: they hold the bytes until it has done so"
+                return "the server is writing its files anew: they hold the bytes until it has done so"
             time.sleep(0.02)
-    return True, ""
+    return ""

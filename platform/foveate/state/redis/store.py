@@ -215,7 +215,7 @@ class RedisState(RedisStore):
         ]
 
     def erase(self, user_id: str) -> Erased:
-        """Erase a viewer from the server, impressions included, and have its files written anew.
+        """Erase a viewer from the server, impressions included; :meth:`wipe` has its files written anew.
 
         Raises
         ------
@@ -235,7 +235,10 @@ class RedisState(RedisStore):
     def followed(self, erasure_id: str, export: str) -> None:
         """Say that an export has followed an erasure."""
         exports.followed(self._server, erasure_id, export)
-        erasing.wipe(self._server)
+
+    def wipe(self) -> str:
+        """Have the server write its files anew without what was erased; returns when it will have, else nothing."""
+        return erasing.wipe(self._server)
 
     def keep_certificate(self, erasure_id: str, certificate: str) -> None:
         """Keep what came of an erasure."""

@@ -45,10 +45,7 @@ def erase(database: Database, user_id: str, now: int) -> Erased:
             (viewer_digest(secret_of(connection), user_id), now),
         )
         connection.execute("UPDATE store SET wipe = 1")
-    wiped = database.wipe()
-    return Erased(
-        erasure_id, events, requests + sessions, sessions, wiped, first=first, remainder="" if wiped else _REMAINDER
-    )
+    return Erased(erasure_id, events, requests + sessions, sessions, first)
 
 
 def followed(database: Database, erasure_id: str, export: str) -> None:
@@ -56,7 +53,11 @@ def followed(database: Database, erasure_id: str, export: str) -> None:
     with database.write() as connection:
         connection.execute("DELETE FROM erasures WHERE erasure_id = ? AND export = ?", (erasure_id, export))
         connection.execute("UPDATE store SET wipe = 1")
-    database.wipe()
+
+
+def wipe(database: Database) -> str:
+    """Wipe what was erased from the log; see :meth:`foveate.state.base.ViewerStore.wipe`."""
+    return "" if database.wipe() else _REMAINDER
 
 
 def not_erased(

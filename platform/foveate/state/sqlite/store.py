@@ -134,7 +134,7 @@ class SqliteState(SqliteStore):
             connection.execute("INSERT OR IGNORE INTO imports VALUES (?, ?, ?)", (content_hash, events, self._clock()))
 
     def erase(self, user_id: str) -> Erased:
-        """Erase a viewer from the file, impressions included, and wipe their bytes unless somebody reads from its log.
+        """Erase a viewer from the file, impressions included; :meth:`wipe` cuts its log back, which has the bytes too.
 
         Raises
         ------
@@ -145,6 +145,10 @@ class SqliteState(SqliteStore):
         """
         check_erasable(user_id)
         return erasing.erase(self._database, user_id, self._clock())
+
+    def wipe(self) -> str:
+        """Wipe what was erased, unless somebody reads from the file's log; returns when it will be, else nothing."""
+        return erasing.wipe(self._database)
 
     def pending(self, export: str) -> list[tuple[str, str]]:
         """Return the erasures that an export has not followed, each with its viewer's id."""
