@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import foveate
-from foveate.core.errors import ConfigError, NotFoundError, OutputExistsError, ReaderError
+from foveate.core.errors import ConfigError, NotFoundError, OutputExistsError, ReaderError, StorageError
 from foveate.data.served.chain import CHAIN, read_chain
 from foveate.served_log.export import Exported
 from foveate.state.base import ImpressionStore, ViewerEvent, ViewerStore
@@ -204,3 +205,22 @@ def test_a_folder_of_something_else_or_an_altered_chain_is_refused(tmp_path: Pat
     first.write_bytes(first.read_bytes().replace(b'"export"', b'"erasure"'))
     with pytest.raises(ReaderError, match=r"000002\.json' does not follow"):
         export(store, out)
+
+
+def test_a_disk_that_fails_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = str(tmp_path / "s")
+    with open_viewers(store) as viewers:
+        viewers.append([ViewerEvent("u", "a", "click")])
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "no matter")
+
+    monkeypatch.setattr("foveate.served_log.export.write_durably", full)
+    with pytest.raises(StorageError, match="log' cannot be written: No space left on device"):
+        export(store, tmp_path / "log")
+    monkeypatch.undo()
+    monkeypatch.setattr("foveate.data.served.chain.write_durably", full)
+    with pytest.raises(StorageError, match="No space left on device"):
+        export(store, tmp_path / "log")
+    monkeypatch.undo()
+    assert export(store, tmp_path / "log").events == 1

@@ -20,8 +20,8 @@ from foveate.bundle import default_state
 from foveate.bundle.manifest import read_manifest
 from foveate.core.config import to_dict
 from foveate.core.errors import FoveateError
-from foveate.data.served.chain import HEAD, read_chain, read_head
-from foveate.served_log.export import LOCK, check_signed
+from foveate.data.served.chain import HEAD, read_head
+from foveate.served_log.export import LOCK
 from foveate.served_log.following import follow
 from foveate.served_log.pseudonyms import Pseudonyms
 from foveate.state.base import Erased, Export, ImpressionStore, ViewerStore, utc_micros
@@ -250,7 +250,6 @@ def _follow(viewers: ViewerStore, export: Export, secret: bytes, now: int) -> Ex
         with locked(folder / LOCK, wait=False):
             if read_head(folder).name != export.name:
                 raise FileNotFoundError(f"'{folder}' is another export now")
-            check_signed(folder, read_chain(folder), secret)
             erasures = list(viewers.pending(export.name))
             link, rows = follow(folder, erasures, names, secret, now)
     except BlockingIOError:

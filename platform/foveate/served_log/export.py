@@ -10,20 +10,21 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from foveate.core.config import to_dict
-from foveate.core.errors import ConfigError, ReaderError
+from foveate.core.errors import ConfigError, StorageError
 from foveate.core.progress import Progress
 from foveate.data.served.chain import (
     CHAIN,
     HEAD,
     Head,
     Link,
+    check_signed,
     commit,
     read_chain,
     read_head,
@@ -45,6 +46,7 @@ from foveate.state.base import (
 )
 from foveate.state.opening import StatePlace, open_impressions, open_viewers, unhurried
 from foveate.storage.files import check_free, locked, sync_folder, write_durably
+from foveate.storage.folder import reason
 from foveate.storage.transfer import is_address
 
 LOCK: Final = ".lock"
@@ -143,7 +145,7 @@ def export_log(
         raise ConfigError(f"out '{out}': a served log is written on a disk, where erased parts can be written anew")
     folder, place = Path(out), unhurried(state)
     names = None if pseudonyms is None else Pseudonyms.read(Path(pseudonyms))
-    with ExitStack() as opened:
+    with ExitStack() as opened, _naming(folder):
         viewers = opened.enter_context(open_viewers(place, create=False))
         viewers.prepare()
         impressions = opened.enter_context(open_impressions(place, create=False))
@@ -233,20 +235,13 @@ class _Run:
             writer.add("events", kept.received_at, _event_row(kept, known, joined_by, self.names))
 
 
-def check_signed(folder: Path, links: list[Link], secret: bytes) -> None:
-    """See that changes of a served log were made with this store.
-
-    Raises
-    ------
-    ReaderError
-        One was not.
-    """
-    for link in links:
-        if not link.is_signed(secret):
-            raise ReaderError(
-                f"change {link.number} of '{folder}' is not signed by this store: it was made with another one, or"
-                " altered; export into a folder of its own"
-            )
+@contextmanager
+def _naming(folder: Path) -> Iterator[None]:
+    """Say where it was that the disk failed."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"'{folder}' cannot be written: {reason(error)}") from error
 
 
 def _head(folder: Path, names: Pseudonyms | None) -> Head:

@@ -9,7 +9,7 @@ import polars as pl
 
 from foveate.core.grouped import in_parts
 from foveate.data.schema import USER_ID
-from foveate.data.served.chain import Link, Part, commit, parts_of, read_chain, remove_strays
+from foveate.data.served.chain import Link, Part, check_signed, commit, parts_of, read_chain, remove_strays
 from foveate.data.served.columns import COLUMNS
 from foveate.served_log.parts import PartWriter
 from foveate.served_log.pseudonyms import Pseudonyms
@@ -42,11 +42,12 @@ def follow(
     Raises
     ------
     ReaderError
-        The chain is damaged.
+        The chain is damaged, or was not made with this store.
     StorageError
         The disk is full.
     """
     links = read_chain(folder)
+    check_signed(folder, links, secret)
     remove_strays(folder, links)
     parts = parts_of(links)
     viewers = [user_id if names is None else names.of(user_id) for _, user_id in erasures]

@@ -17,6 +17,7 @@ from typing import Any, Final
 import polars as pl
 
 from foveate.core.config import to_dict
+from foveate.core.errors import StorageError
 from foveate.data.dataset import MANIFEST, Dataset, Growth, Manifest, grown_hash, log_parts, open_dataset, scan_parts
 from foveate.data.importing.run import Progress, import_dataset, import_source
 from foveate.data.raw.files import plain_files
@@ -34,7 +35,7 @@ from foveate.data.schema import (
     USER_ID,
 )
 from foveate.storage.files import locked, sha256_of, write_durably
-from foveate.storage.folder import Place
+from foveate.storage.folder import Place, reason
 
 _LOCK: Final = ".append.lock"
 _SHOWN_ID: Final = "impression_id"
@@ -64,6 +65,8 @@ def append_dataset(
     ------
     DataError
         The log cannot be read, or the dataset is damaged.
+    StorageError
+        The disk is full, or the folder cannot be written.
     """
     with plain_files(path) as plain:
         if not (folder / MANIFEST).exists():
@@ -71,8 +74,12 @@ def append_dataset(
             made = import_dataset(reader, plain, folder, progress, now=now)
             first = replace(_begun(made), source=source.name, taken=_digests(source))
             return _written(folder, replace(made.manifest, growth=(first,)))
-        with locked(folder / _LOCK, progress):
-            return _Append(open_dataset(folder), folder, reader, reader.read(plain)).run(progress, now)
+        source = reader.read(plain)
+        try:
+            with locked(folder / _LOCK, progress):
+                return _Append(open_dataset(folder), folder, reader, source).run(progress, now)
+        except OSError as error:
+            raise StorageError(f"'{folder}' cannot be written: {reason(error)}") from error
 
 
 @dataclass

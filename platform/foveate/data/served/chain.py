@@ -158,6 +158,22 @@ def read_chain(folder: Path) -> list[Link]:
     return links
 
 
+def check_signed(folder: Path, links: Sequence[Link], secret: bytes) -> None:
+    """See that changes of a served log were made with this store.
+
+    Raises
+    ------
+    ReaderError
+        One was not.
+    """
+    for link in links:
+        if not link.is_signed(secret):
+            raise ReaderError(
+                f"change {link.number} of '{folder}' is not signed by this store: it was made with another one, or"
+                " altered; export into a folder of its own"
+            )
+
+
 def parts_of(links: Sequence[Link]) -> list[Part]:
     """Return the parts that are there after these changes, in the order in which they came."""
     parts: dict[str, Part] = {}

@@ -14,7 +14,7 @@ from foveate.state.base import Erased, request_of
 from foveate.state.erasure import viewer_digest
 from foveate.state.record import unpack
 from foveate.state.redis.connection import Server
-from foveate.state.redis.exports import REQUEST, REQUESTS, SHOWN, exports, note_pending
+from foveate.state.redis.exports import PLACES, REQUEST, REQUESTS, SHOWN, note_pending
 from foveate.state.redis.schema import EVENTS, IDS
 
 TOMBSTONES: Final = "tombstones"
@@ -31,17 +31,17 @@ _OCCURRED, _RECEIVED, _IMPRESSION, _REQUEST = 5, 6, 7, 9
 def erase(server: Server, user_id: str, now: int) -> Erased:
     """Erase a viewer; see :meth:`foveate.state.base.ViewerStore.erase`."""
     erasure_id = uuid.uuid4().hex
-    known = [export.name for export in exports(server) if export.folder]
     digest = viewer_digest(secret_of(server), user_id)
     events, ids, shown = (server.key(name, user_id) for name in (EVENTS, IDS, SHOWN))
     with server.asked() as client, client.pipeline(transaction=True) as asked:
         while True:
             try:
                 # What comes in between would be missed: then it is read again.
-                asked.watch(events, shown)
+                asked.watch(events, shown, server.key(PLACES))
                 rows = json.loads(b"[" + b",".join(asked.lrange(events, 0, -1)) + b"]")
                 kept = asked.zrange(shown, 0, -1, withscores=True)
                 sessions = _sessions(server, asked, rows)
+                known = [export.decode() for export in asked.hkeys(server.key(PLACES))]
                 names = [name.decode() for name, _ in kept] + sessions
                 asked.multi()
                 asked.delete(*(server.key(REQUEST, name) for name in names), events)

@@ -22,7 +22,8 @@ REQUESTS_READ: Final = "exported_requests"
 REQUEST: Final = "request"
 REQUESTS: Final = "requests"
 SHOWN: Final = "shown"
-_PLACES: Final = "export_places"
+PLACES: Final = "export_places"
+"""A hash of where each export lies."""
 _PENDING: Final = "erasures"
 _PAGE: Final = 200
 _ABOVE_ALL: Final = 1 << 62
@@ -47,7 +48,7 @@ def register_export(server: Server, export: Export) -> None:
     """Keep where an export lies, and hold back what it has not read."""
     with server.asked() as client:
         with client.pipeline(transaction=True) as asked:
-            asked.hset(server.key(_PLACES), export.name, json.dumps([export.folder, export.key_file]))
+            asked.hset(server.key(PLACES), export.name, json.dumps([export.folder, export.key_file]))
             asked.hsetnx(server.key(EVENTS_READ), export.name, 0)
             asked.hsetnx(server.key(REQUESTS_READ), export.name, 0)
             asked.execute()
@@ -68,7 +69,7 @@ def register_export(server: Server, export: Export) -> None:
 def exports(server: Server) -> list[Export]:
     """Return the exports, by name."""
     with server.asked() as client:
-        found = client.hgetall(server.key(_PLACES))
+        found = client.hgetall(server.key(PLACES))
     return [Export(name.decode(), *json.loads(place)) for name, place in sorted(found.items())]
 
 
@@ -76,7 +77,7 @@ def drop_export(server: Server, name: str) -> None:
     """Forget an export; raises NotFoundError where there is none of that name."""
     before = _requests_read(server)
     with server.asked() as client, client.pipeline(transaction=True) as asked:
-        asked.hdel(server.key(_PLACES), name)
+        asked.hdel(server.key(PLACES), name)
         asked.hdel(server.key(EVENTS_READ), name)
         asked.hdel(server.key(REQUESTS_READ), name)
         asked.delete(server.key(_PENDING, name))
