@@ -197,11 +197,13 @@ def test_the_file_of_viewers_beside_a_bundle_is_a_store_too(tmp_path: Path) -> N
         live(viewers, impressions)
         impressions.remember_bundle("b1", tmp_path / "bundle")
         beside.append([ViewerEvent(ERIKA, "a", "click"), ViewerEvent("u", "a", "click")])
+        foveate.export_log(default_state(tmp_path / "bundle"), tmp_path / "log", settle_s=0)
         certificate = foveate.erase_viewer(tmp_path / "live", ERIKA)
         assert [(Path(one.place).name, one.events) for one in certificate.stores] == [
             ("live", 2),
             ("bundle.state.sqlite", 1),
         ]
+        assert [one.rows for one in certificate.exports] == [1]
         nothing_left(tmp_path)
         assert beside.users(9) == ["u"]
 

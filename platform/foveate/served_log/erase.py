@@ -195,12 +195,15 @@ def erase_from(
     # A viewer whose id is still needed for an export that was away has been erased from the store already.
     erased = viewers.erase(user_id)
     bundles = impressions.bundles()
+    secret, now = viewers.secret(), clock()
     stores: list[StoreErasure] = []
+    exports: list[ExportErasure] = []
     firsts = [erased.first]
     for file in _beside(bundles.values(), place):
         try:
             with open_viewers(file, create=False) as others:
                 found = others.erase(user_id)
+                exports += _followed(others, now)
                 remainder = others.wipe()
         except FoveateError as error:
             stores.append(StoreErasure(str(file), 0, 0, 0, wiped=False, remainder=f"{error}: mend it, and erase again"))
@@ -208,8 +211,7 @@ def erase_from(
         if found.events or found.requests or remainder:
             stores.append(_store(str(file), found, remainder))
             firsts.append(found.first)
-    secret, now = viewers.secret(), clock()
-    exports = tuple(_follow(viewers, export, secret, now) for export in viewers.exports() if export.folder)
+    exports = [*_followed(viewers, now), *exports]
     # Last, for the store needs the viewer's id until its exports have followed.
     stores.insert(0, _store(without_password(place), erased, viewers.wipe()))
     known = [first for first in firsts if first is not None]
@@ -221,7 +223,7 @@ def erase_from(
         viewer=_digest(nonce, user_id),
         erased_at=now,
         stores=tuple(stores),
-        exports=exports,
+        exports=tuple(exports),
         bundles=tuple(_traces(bundles, min(known, default=None))) if had_any else (),
     ).signed(secret)
     viewers.keep_certificate(certificate.erasure_id, json.dumps(to_dict(certificate)))
@@ -238,6 +240,12 @@ def _beside(bundles: Iterable[Path], place: StatePlace) -> Iterator[Path]:
     for file in sorted({default_state(bundle) for bundle in bundles}):
         if file.is_file() and not (own is not None and own.exists() and file.samefile(own)):
             yield file
+
+
+def _followed(viewers: ViewerStore, now: int) -> list[ExportErasure]:
+    """Have every export of a store follow."""
+    secret = viewers.secret()
+    return [_follow(viewers, export, secret, now) for export in viewers.exports() if export.folder]
 
 
 def _follow(viewers: ViewerStore, export: Export, secret: bytes, now: int) -> ExportErasure:
