@@ -198,11 +198,11 @@ class _Run:
         self._tell(events, requests)
         until = self.viewers.version()
         writer = PartWriter(self.folder, len(links) + 1)
+        joiner = Joiner(self.impressions)
         for shown in self.impressions.since(requests):
             requests = shown[-1].sequence if shown else requests
-            self._shown([one for one in shown if since is None or one.kept_at >= since], writer)
+            self._shown([one for one in shown if since is None or one.kept_at >= since], writer, joiner)
             say(f"read {self.counts['requests']:,} requests")
-        joiner = Joiner(self.impressions)
         for part in self.viewers.since(events, until):
             self._followed([one for one in part if since is None or one.received_at >= since], writer, joiner)
             say(f"read {self.counts['events']:,} events")
@@ -220,8 +220,9 @@ class _Run:
         self.viewers.move_export(self.head.name, events)
         self.impressions.move_export(self.head.name, requests)
 
-    def _shown(self, requests: list[KeptRequest], writer: PartWriter) -> None:
+    def _shown(self, requests: list[KeptRequest], writer: PartWriter, joiner: Joiner) -> None:
         for kept in requests:
+            joiner.remember(kept.served)
             self.counts["requests"] += 1
             for row in _shown_rows(kept, self.names):
                 self.counts["impressions"] += 1

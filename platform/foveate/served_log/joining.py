@@ -56,6 +56,10 @@ class Joiner:
         self._requests: OrderedDict[str, Showing | None] = OrderedDict()
         self._viewers: OrderedDict[str, Sequence[Showing]] = OrderedDict()
 
+    def remember(self, served: ServedRequest) -> None:
+        """Take note of a request that was read already."""
+        _remembered(self._requests, served.slate.request_id, lambda _: Showing.of(served), _REQUESTS)
+
     def join(self, kept: KeptEvent) -> tuple[str | None, str | None]:
         """Return the id of the impression that an event answers and what told it; None and None where none is known."""
         event = kept.event
