@@ -13,7 +13,7 @@ UV := $(shell command -v uv 2>/dev/null)
 MAKE_VENV = $(if $(UV),$(UV) venv --quiet --allow-existing --python $(PYTHON),$(PYTHON) -m venv) $(VENV)
 PIP_INSTALL = $(if $(UV),$(UV) pip install --quiet --python $(BIN)/python,$(BIN)/pip install --quiet --disable-pip-version-check)
 
-.PHONY: help install demo test variant soak check bench clean
+.PHONY: help install demo test variant soak check docs pictures bench clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -41,6 +41,7 @@ variant: $(STAMP)  ## test one variant alone, in seconds: make variant NAME=gate
 
 soak: $(STAMP)  ## run the tests that take too long for every change
 	$(BIN)/pytest -m soak --timeout 1800 $(ARGS)
+	$(BIN)/python infra/mutants/run.py
 
 check: $(STAMP)  ## lint, types, floors of the house, layout
 	$(BIN)/ruff check .
@@ -48,6 +49,13 @@ check: $(STAMP)  ## lint, types, floors of the house, layout
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest -q tests/unit/test_layout.py
+
+docs: $(STAMP)  ## build the site of the documents in build/docs; a broken link fails
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --fresh-env -c infra/docs . build/docs
+
+pictures: $(STAMP)  ## draw the pictures of the documents and take their screenshot anew; needs Chromium
+	$(BIN)/python infra/docs/draw.py
+	$(BIN)/python infra/docs/screenshot.py
 
 bench: $(STAMP)  ## run every benchmark and print its ratios
 	@for file in infra/bench/[a-z]*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done

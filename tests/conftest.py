@@ -18,7 +18,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from numpy.typing import NDArray
 
 from clusters.redis_server import running
@@ -42,7 +42,7 @@ from lab.stores import Redis
 if TYPE_CHECKING:
     import httpx
 
-    from foveate.state.opening import StatePlace
+    from foveate.state.connect import StatePlace
     from foveate_serve.config import ServeConfig
     from foveate_tune.results.leaderboard import SweepResult
 
@@ -53,6 +53,8 @@ torch.set_num_threads(1)
 
 # How long an example takes, or the drawing of one, says how busy the machine is and nothing of what is tested.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+_PHASES = set(Phase) - {Phase.shrink, Phase.explain}
+settings.register_profile("no-shrink", settings.get_profile("unhurried"), phases=_PHASES)
 settings.load_profile("unhurried")
 
 

@@ -108,13 +108,13 @@ def measured(variant: Variant, trial: Trial) -> Row:
     """Train one variant and measure it."""
     done = 0
 
-    def told(report: EpochReport) -> bool:
+    def report_epoch(report: EpochReport) -> bool:
         nonlocal done
         done = report.epoch
         return not trial.seconds or time.perf_counter() - started < trial.seconds
 
     started = time.perf_counter()
-    encoder = train_encoder(variant.encoder, trial.source.train, trial.training, on_epoch=told)
+    encoder = train_encoder(variant.encoder, trial.source.train, trial.training, on_epoch=report_epoch)
     every = sum(parameter.numel() for parameter in encoder.model.parameters())
     row = Row(
         mixer=variant.mixer,
@@ -134,12 +134,12 @@ def timed(row: Row, variant: Variant, trial: Trial) -> Row:
     """Return the row with both speeds measured, on a training of a few seconds."""
     speeds: list[float] = []
 
-    def told(report: EpochReport) -> bool:
+    def report_epoch(report: EpochReport) -> bool:
         speeds.append(report.rows_per_second)
         return True
 
     brief = replace(trial.source.train, epochs=TIMED_EPOCHS, epoch_rows=TIMED_ROWS)
-    encoder = train_encoder(variant.encoder, brief, trial.training, on_epoch=told)
+    encoder = train_encoder(variant.encoder, brief, trial.training, on_epoch=report_epoch)
     return replace(row, rows_per_second=statistics.median(speeds[1:]), request_ms=request_ms(encoder, trial))
 
 
@@ -187,8 +187,10 @@ def fill_in(trial: Trial, options: argparse.Namespace) -> None:
         key = trial.key(variant)
         row, note = _kept_or_measured(variant, trial, rows.get(key), again=options.again)
         rows[key] = row
-        told = f"NDCG@10 {row.metrics['ndcg@10']:.4f}, {row.rows_per_second:,.0f} rows/s, {row.request_ms:.2f} ms"
-        print(f"{number}/{len(wanted)} {row.mixer} x {row.matched}: {told}{note}", flush=True)
+        report_epoch = (
+            f"NDCG@10 {row.metrics['ndcg@10']:.4f}, {row.rows_per_second:,.0f} rows/s, {row.request_ms:.2f} ms"
+        )
+        print(f"{number}/{len(wanted)} {row.mixer} x {row.matched}: {report_epoch}{note}", flush=True)
         payload = {"popularity": popular, "rows": [asdict(row) for row in rows.values()]}
         write(options.json, json.dumps(payload, indent=1) + "\n")
         write(options.out, table(list(rows.values()), popular, about(trial, popular), options.command))

@@ -65,7 +65,7 @@ class Compared:
 
 
 @dataclass(frozen=True)
-class Told:
+class Load:
     """What came of one load, and how many cores it and others kept busy meanwhile."""
 
     answers: Answers
@@ -78,19 +78,19 @@ class Told:
         return own.per_second, own.percentile(50), own.percentile(99), 1e3 * self.ours / own.per_second
 
 
-def watched(load: Coroutine[Any, Any, Answers]) -> Told:
+def watched(load: Coroutine[Any, Any, Answers]) -> Load:
     """Let a load run, and see what else was at work on this machine."""
     before, machine, own, began = descendants(os.getpid()), machine_busy(), time.process_time(), time.perf_counter()
     answers = asyncio.run(load)
     ours = sum(busy(before, descendants(os.getpid())).values()) + time.process_time() - own
     took = time.perf_counter() - began
-    return Told(answers, ours / took, max(0.0, machine_busy() - machine - ours) / took)
+    return Load(answers, ours / took, max(0.0, machine_busy() - machine - ours) / took)
 
 
-def ask_all(world: World, config: ServeConfig, rounds: int, seconds: float) -> tuple[dict[str, Told], float, float]:
+def ask_all(world: World, config: ServeConfig, rounds: int, seconds: float) -> tuple[dict[str, Load], float, float]:
     """Ask a server of one replica a core; also the seconds that this process takes for a request, and the peak."""
     asks = [json.dumps({"user_id": user, "k": SLATE}).encode() for user in world.users]
-    found: dict[str, list[Told]] = {}
+    found: dict[str, list[Load]] = {}
     with start(world.bundle, world.state, config, progress=print) as base:
         url = f"{base}/v1/recommend"
         asyncio.run(closed(url, asks, 8, seconds / 2))
@@ -111,7 +111,7 @@ def _name(clients: int) -> str:
     return "1 client" if clients == 1 else f"{clients} clients"
 
 
-def _middle(some: Sequence[Told]) -> Told:
+def _middle(some: Sequence[Load]) -> Load:
     """Return the round in the middle by its throughput."""
     return sorted(some, key=lambda one: one.answers.per_second)[len(some) // 2]
 
@@ -141,8 +141,10 @@ def compare(costs: Costs, world: World, options: argparse.Namespace) -> tuple[li
     arrivals: list[Arrivals] = [Closed(clients) for clients in CLIENTS]
     arrivals += [Steady(share * peak) for share in SHARES]
     rows = []
-    for (name, told), coming in zip(answers.items(), arrivals, strict=True):
-        rows.append(Compared(name, told.figures, foretold(costs, coming, config, client_s), told.others))
+    for (name, measured_load), coming in zip(answers.items(), arrivals, strict=True):
+        rows.append(
+            Compared(name, measured_load.figures, foretold(costs, coming, config, client_s), measured_load.others)
+        )
     return rows, client_s
 
 

@@ -1,10 +1,10 @@
-"""What unlikeness within slates costs: every policy along its strength, on real logs.
+"""What dissimilarity within slates costs: every policy along its strength, on real logs.
 
 For each set one model is fitted by its published recipe up to a window, the selection's unless told, and ranks every
 viewer's candidates once; both are kept in a folder, so that a second run takes only the curves. Then each policy makes
-slates of ten (--places), without rules, at each strength, and is told by what two items are alike as --likeness says.
-A curve is the change of NDCG@10 against that of unlikeness by vector (the mean of 1 less the cosine over the pairs of a
-slate), both in per cent of the ranker's own order of as many places. Longer slates are told by the NDCG of all their
+slates of ten (--slots), without rules, at each strength, and is told by what two items are alike as --likeness says.
+A curve is the change of NDCG@10 against that of dissimilarity by vector (mean of 1 less the cosine over a slate's
+pairs), both in per cent of the ranker's own order of as many places. Longer slates are told by the NDCG of all their
 places too, for NDCG@10 does not see what stands below. What a policy reaches at a loss of 1 % is read off the upper
 hull of its points, which mixing two strengths attains, and so is what MMR reaches at the same NDCG.
 """
@@ -29,10 +29,10 @@ from foveate.slate.constraints import UNCONSTRAINED
 from foveate.slate.relevance import Relevance
 from lab.ranked import READERS, RankedWindow, open_set, ranked_window, recipe_of
 
-PLACES = 10
+SLATE_SIZE = 10
 STRENGTHS = (0.02, 0.04, 0.07, 0.1, 0.14, 0.17, 0.2, 0.23, 0.27, 0.35, 0.45, 0.6)
 LOSS, GAIN = 1.0, 15.0
-"""Per cent of NDCG@10 that may be lost, and of unlikeness that must be gained for it."""
+"""Per cent of NDCG@10 that may be lost, and of dissimilarity that must be gained for it."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Measured:
-    """``[B]`` NDCG@10 and of all places, and mean unlikeness."""
+    """``[B]`` NDCG@10 and of all places, and mean dissimilarity."""
 
     ndcg_B: Floats
     deep_B: Floats
@@ -69,8 +69,8 @@ class Measured:
 class Curves:
     """The slates of one set and what they are measured by."""
 
-    def __init__(self, name: str, window: RankedWindow, vectors_ID: NDArray[np.float32], places: int) -> None:
-        self.name, self._window, self._vectors_ID, self._places = name, window, vectors_ID, places
+    def __init__(self, name: str, window: RankedWindow, vectors_ID: NDArray[np.float32], slots: int) -> None:
+        self.name, self._window, self._vectors_ID, self._slots = name, window, vectors_ID, slots
         self._pools = [window.model.slate_input(one) for one in window.ranked]
         self.plain = self._measure(Relevance())
 
@@ -94,23 +94,23 @@ class Curves:
 
     def _measure(self, policy: SlatePolicy) -> Measured:
         panel = self._window.panel
-        lists_BK = np.full((len(self._pools), self._places), -1, dtype=np.int32)
+        lists_BK = np.full((len(self._pools), self._slots), -1, dtype=np.int32)
         for row, pool in enumerate(self._pools):
-            chosen = policy.select(pool, self._places, UNCONSTRAINED, 0).chosen
+            chosen = policy.select(pool, self._slots, UNCONSTRAINED, 0).chosen
             lists_BK[row, : len(chosen)] = pool.codes[chosen]
         found_TK = panel.targets[:, None] == lists_BK[panel.viewer_of_target()]
         ranks_T = np.where(found_TK.any(axis=1), found_TK.argmax(axis=1), np.inf)
         categories = self._window.model.catalog.categories
         return Measured(
-            ndcg_B=metrics.multi_ndcg_at(ranks_T, panel.offsets, PLACES),
-            deep_B=metrics.multi_ndcg_at(ranks_T, panel.offsets, self._places),
+            ndcg_B=metrics.multi_ndcg_at(ranks_T, panel.offsets, SLATE_SIZE),
+            deep_B=metrics.multi_ndcg_at(ranks_T, panel.offsets, self._slots),
             by_vector=float(np.nanmean(metrics.ild_by_vector(lists_BK, self._vectors_ID))),
             by_category=float(np.nanmean(metrics.ild_by_category(lists_BK, categories))),
         )
 
 
 def gain_at(points: Sequence[Point], loss: float) -> float:
-    """Return the most unlikeness, in per cent, that mixing two strengths (or none) gains for a loss of NDCG."""
+    """Return the most dissimilarity, in per cent, that mixing two strengths (or none) gains for a loss of NDCG."""
     known = [(0.0, 0.0), *((-point.ndcg_change, point.by_vector_change) for point in points)]
     best = max((gain for own, gain in known if own <= loss), default=0.0)
     for below, low in known:
@@ -127,14 +127,14 @@ def policies(names: Sequence[str]) -> list[type[DiversityPolicy]]:
 
 def curves(name: str, options: argparse.Namespace, say: Callable[[str], None]) -> list[Point]:
     """Measure every policy on one set."""
-    places = dict(one.split("=", 1) for one in options.data)
-    dataset = open_set(name, Path(places[name]) if name in places else None)
+    folders = dict(one.split("=", 1) for one in options.data)
+    dataset = open_set(name, Path(folders[name]) if name in folders else None)
     recipe = recipe_of(name, options.override)
     window = ranked_window(dataset, recipe, options.window, options.cache, say)
     learned = window.model.learned
     assert learned is not None, "the recipe has no source that learns vectors"
     model = replace(window.model, recipe=replace(window.model.recipe, likeness=options.likeness))
-    own = Curves(name, replace(window, model=model), learned, options.places)
+    own = Curves(name, replace(window, model=model), learned, options.slots)
     say(f"{len(window.ranked):,} viewers; NDCG@10 {np.nanmean(own.plain.ndcg_B):.4f}, unlike {own.plain.by_vector:.3f}")
     points = []
     for cls in policies(options.policy):
@@ -142,7 +142,7 @@ def curves(name: str, options: argparse.Namespace, say: Callable[[str], None]) -
             point = own.point(from_dict(cls, {"strength": strength}))
             points.append(point)
             bounds = f"({point.ndcg_low:+.1f} to {point.ndcg_high:+.1f})"
-            deep = f", NDCG@{options.places} {point.deep_change:+5.2f} %" if options.places != PLACES else ""
+            deep = f", NDCG@{options.slots} {point.deep_change:+5.2f} %" if options.slots != SLATE_SIZE else ""
             say(
                 f"{point.policy:17s} {strength:4.2f}: NDCG@10 {point.ndcg_change:+5.2f} % {bounds:17s} unlike by vector"
                 f" {point.by_vector_change:+6.1f} %, by category {point.by_category:.3f}{deep}"
@@ -165,10 +165,10 @@ def goals(points: Sequence[Point]) -> list[tuple[str, float, float]]:
     return figures
 
 
-_PAGE = """# What unlikeness within slates costs
+_PAGE = """# What dissimilarity within slates costs
 
 Written by `python infra/bench/diversity_curve.py --window {window} --table PAGE`, one seed; both columns are changes
-against the ranker's own order, `likeness: {likeness}`, slates of {places} without rules. What is read off at a loss of
+against the ranker's own order, `likeness: {likeness}`, slates of {slots} without rules. What is read off at a loss of
 {loss:g} % is on the upper hull of a policy's points, which mixing two strengths attains.
 """
 _HEAD = "| policy | strength | NDCG@10 (95 % interval) | unlike by vector |\n| --- | ---: | ---: | ---: |"
@@ -176,8 +176,8 @@ _HEAD = "| policy | strength | NDCG@10 (95 % interval) | unlike by vector |\n| -
 
 def table(points: Sequence[Point], options: argparse.Namespace) -> str:
     """Return every point as Markdown, set by set."""
-    told = _PAGE.format(window=options.window, likeness=options.likeness, places=options.places, loss=LOSS)
-    parts = [told]
+    page = _PAGE.format(window=options.window, likeness=options.likeness, slots=options.slots, loss=LOSS)
+    parts = [page]
     for name in dict.fromkeys(point.data for point in points):
         own = [point for point in points if point.data == name]
         names = dict.fromkeys(point.policy for point in own)
@@ -199,7 +199,7 @@ def main() -> None:
     parser.add_argument("--data", nargs="*", default=[], metavar="SET=DIR", help="dataset folders, imported already")
     parser.add_argument("--window", choices=["selection", "test"], default="selection", help="whose viewers are asked")
     parser.add_argument("--likeness", choices=["learned", "facts", "both"], default="learned", help="as recipes say it")
-    parser.add_argument("--places", type=int, default=PLACES, help="of a slate, 10 or more")
+    parser.add_argument("--slots", type=int, default=SLATE_SIZE, help="of a slate, 10 or more")
     parser.add_argument("--policy", nargs="*", default=[], help="these policies only")
     parser.add_argument("--strength", nargs="*", type=float, default=[], help="these strengths only")
     parser.add_argument("--override", nargs="*", default=[], metavar="KEY=VALUE", help="settings of the recipes")

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from foveate.core.errors import StateError
 from foveate.state.base import ViewerEvent
-from foveate.state.opening import open_viewers, without_limits
+from foveate.state.connect import open_viewers, without_limits
 from lab.stores import Redis, redis_program
 
 WRITERS = 8

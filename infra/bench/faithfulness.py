@@ -37,8 +37,8 @@ from foveate.evaluation.panel import panel_of
 from foveate.recommend.explain.history import NAMED, faithfulness
 from foveate.recommend.recipe import Recipe
 from foveate.retrieval.attention import Attention
+from foveate.retrieval.attribution import without
 from foveate.retrieval.base import CandidateSource, top_k
-from foveate.retrieval.carried import without
 
 LEAST = 10
 """Items that a history must hold."""
@@ -63,7 +63,7 @@ class Falls:
     named: float
     recent: float
     random: float
-    looked: float
+    attended: float
     best: float
     same: bool
     faithful: float
@@ -92,18 +92,20 @@ def measure(source: CandidateSource, queries: Sequence[Query], seed: int, *, sea
     found = []
     for query in queries:
         item = rng.choice(top_k(source.scores([query])[0], query.exclude, SHOWN), 1)
-        carried = source.carried(query, item)
-        named = carried.items[np.argsort(-carried.drops[0], kind="stable")[:NAMED]]
-        looks = source.looked(query)
-        looked = carried.items[:NAMED] if looks is None else carried.items[np.argsort(-looks, kind="stable")[:NAMED]]
-        recent, random = carried.items[:NAMED], rng.choice(carried.items, NAMED, replace=False)
-        taken = [named, recent, random, looked]
+        attribution = source.attribute(query, item)
+        named = attribution.items[np.argsort(-attribution.drops[0], kind="stable")[:NAMED]]
+        looks = source.attention_weights(query)
+        attended = (
+            attribution.items[:NAMED] if looks is None else attribution.items[np.argsort(-looks, kind="stable")[:NAMED]]
+        )
+        recent, random = attribution.items[:NAMED], rng.choice(attribution.items, NAMED, replace=False)
+        taken = [named, recent, random, attended]
         scores = source.scores_of([query, *(without(query, gone) for gone in taken)], item)[:, 0]
         [[faithful]] = faithfulness(source, query, item, [[named]])
         assert faithful is not None
         same = set(named.tolist()) == set(recent.tolist())
-        falls = dict(zip(("named", "recent", "random", "looked"), (scores[0] - scores[1:]).tolist(), strict=True))
-        best = _best(source, query, item, carried.items) if search else float("nan")
+        falls = dict(zip(("named", "recent", "random", "attended"), (scores[0] - scores[1:]).tolist(), strict=True))
+        best = _best(source, query, item, attribution.items) if search else float("nan")
         found.append(Falls(**falls, best=best, same=same, faithful=faithful))
     return found
 
@@ -123,9 +125,9 @@ def timed(source: CandidateSource, queries: Sequence[Query]) -> float:
     for query in queries:
         items = top_k(source.scores([query])[0], query.exclude, SHOWN)
         start = time.perf_counter()
-        carried = source.carried(query, items)
-        order_NH = np.argsort(-carried.drops, axis=1, kind="stable")[:, :NAMED]
-        faithfulness(source, query, items, [[carried.items[order_H]] for order_H in order_NH])
+        attribution = source.attribute(query, items)
+        order_NH = np.argsort(-attribution.drops, axis=1, kind="stable")[:, :NAMED]
+        faithfulness(source, query, items, [[attribution.items[order_H]] for order_H in order_NH])
         spent.append(1000 * (time.perf_counter() - start))
     return statistics.median(spent)
 
@@ -136,21 +138,21 @@ def ratios(falls: Sequence[Falls]) -> dict[str, float]:
     def column(name: str) -> NDArray[np.float64]:
         return np.array([getattr(fall, name) for fall in falls], dtype=np.float64)
 
-    named, recent, random, looked, best = map(column, ("named", "recent", "random", "looked", "best"))
-    moved, tried = ~column("same").astype(bool), np.isfinite(best)
+    named, recent, random, attended, best = map(column, ("named", "recent", "random", "attended", "best"))
+    moved, searched_rows = ~column("same").astype(bool), np.isfinite(best)
     searched = {
-        "best_over_recent_of_the_searched": float(np.mean((best > recent)[tried])),
-        "named_over_recent_of_the_searched": float(np.mean((moved & (named > recent))[tried])),
-        "searched": float(np.mean(tried)),
+        "best_over_recent_of_the_searched": float(np.mean((best > recent)[searched_rows])),
+        "named_over_recent_of_the_searched": float(np.mean((moved & (named > recent))[searched_rows])),
+        "searched": float(np.mean(searched_rows)),
     }
     return {
-        **(searched if tried.any() else {}),
+        **(searched if searched_rows.any() else {}),
         "named_over_recent": float(np.mean(moved & (named > recent))),
         "named_over_random": float(np.mean(named > random)),
         "named_over_recent_where_they_differ": float(np.mean((named > recent)[moved])),
         "named_are_the_recent": float(np.mean(~moved)),
-        "attention_over_recent": float(np.mean(looked > recent)),
-        "attention_over_random": float(np.mean(looked > random)),
+        "attention_over_recent": float(np.mean(attended > recent)),
+        "attention_over_random": float(np.mean(attended > random)),
         "mean_faithfulness": float(column("faithful").mean()),
     }
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from foveate.bundle import Bundle
-from foveate.state.opening import open_viewers
+from foveate.state.connect import open_viewers
 from lab.served import CONFIG, SETTINGS, Served, UnavailableError, copied
 from lab.serving_world import World, serving_world
 from lab.steady import Steady, summary

@@ -23,7 +23,10 @@ from lab.frozen import Frozen, frozen
 from lab.ranked import open_set, recipe_of
 
 ALL = "all features"
-BAND = {"sources": "the sources' scores, ranks and z-scores", "remarks": "the sources' remarks"}
+BAND = {
+    "sources": "the sources' scores, ranks and z-scores",
+    "source_features": "what sources say of candidates beside their scores",
+}
 
 
 @dataclass(frozen=True)
@@ -63,8 +66,8 @@ def scores_of(
 
 
 def line(name: str, columns: int, own_SB: Floats, all_SB: Floats) -> Line:
-    told: Paired = paired(own_SB, all_SB, seed=0)
-    absolute, percent = told.difference.absolute, told.difference.percent
+    compared: Paired = paired(own_SB, all_SB, seed=0)
+    absolute, percent = compared.difference.absolute, compared.difference.percent
     return Line(
         without=name,
         columns=columns,
@@ -75,11 +78,11 @@ def line(name: str, columns: int, own_SB: Floats, all_SB: Floats) -> Line:
         percent=percent.mean,
         percent_low=percent.low,
         percent_high=percent.high,
-        verdict=told.verdict,
+        verdict=compared.verdict,
     )
 
 
-def table(lines: Sequence[Line], ndcg: float, told: str) -> str:
+def table(lines: Sequence[Line], ndcg: float, heading: str) -> str:
     """Return the markdown, what is missed most first."""
     head = [
         "| without | columns | NDCG@10 | against all features | in per cent | |",
@@ -91,7 +94,7 @@ def table(lines: Sequence[Line], ndcg: float, told: str) -> str:
         f"{one.percent:+.1f} ({one.percent_low:+.1f} to {one.percent_high:+.1f}) | {one.verdict} |"
         for one in sorted(lines, key=lambda one: one.change)
     ]
-    return "\n".join([told, "", *head, *rows]) + "\n"
+    return "\n".join([heading, "", *head, *rows]) + "\n"
 
 
 def main() -> None:
@@ -107,8 +110,8 @@ def main() -> None:
     options = parser.parse_args()
     start = time.perf_counter()
 
-    def say(news: str) -> None:
-        print(f"{time.perf_counter() - start:5.0f} s  {news}", flush=True)
+    def say(text: str) -> None:
+        print(f"{time.perf_counter() - start:5.0f} s  {text}", flush=True)
 
     dataset, recipe = open_set(options.recipe, options.data), recipe_of(options.recipe, options.override)
     seeds = [
@@ -122,13 +125,13 @@ def main() -> None:
     left_out = parts(seeds[0], options.each)
     scores = scores_of(seeds, list(left_out), options.each, fit)
     lines = [line(name, len(columns), scores[name], scores[ALL]) for name, columns in left_out.items()]
-    told = (
+    heading = (
         f"{dataset.title}, {options.window} window, {seeds[0].viewers:,} viewers, {len(seeds)} seeds, recipe "
         f"`{options.recipe}`{''.join(f' {one}' for one in options.override)}."
     )
-    print("\n" + table(lines, float(scores[ALL].mean()), told))
+    print("\n" + table(lines, float(scores[ALL].mean()), heading))
     if options.json:
-        result = {"told": told, "ndcg": float(scores[ALL].mean()), "without": [asdict(one) for one in lines]}
+        result = {"told": heading, "ndcg": float(scores[ALL].mean()), "without": [asdict(one) for one in lines]}
         options.json.write_text(json.dumps(result, indent=2) + "\n")
 
 

@@ -72,29 +72,30 @@ def gauc(auc_B: Floats, weight_B: Floats) -> float:
 def lines_of(by_model: Mapping[str, NDArray[np.floating]], shown: Shown, seed: int) -> list[Line]:
     """Measure every model against the ranker on the same viewers, resampled in pairs."""
     found = {name: aucs(scores, shown) for name, scores in by_model.items()}
-    told_B = np.isfinite(found[OURS])
-    weight_B = np.diff(shown.lists())[told_B].astype(np.float64)
-    ours_B = found[OURS][told_B]
+    scored_B = np.isfinite(found[OURS])
+    weight_B = np.diff(shown.lists())[scored_B].astype(np.float64)
+    ours_B = found[OURS][scored_B]
     rng = np.random.default_rng(seed)
     drawn_RB = rng.integers(0, len(ours_B), size=(RESAMPLES, len(ours_B)))
     out = []
     for name, all_B in found.items():
-        gap_B = (ours_B - all_B[told_B]) * weight_B
+        gap_B = (ours_B - all_B[scored_B]) * weight_B
         gaps = gap_B[drawn_RB].sum(axis=1) / weight_B[drawn_RB].sum(axis=1)
         low, high = np.percentile(gaps, [2.5, 97.5])
         above = float(gap_B.sum() / weight_B.sum())
-        out.append(Line(name, gauc(all_B[told_B], weight_B), above, float(low), float(high)))
+        out.append(Line(name, gauc(all_B[scored_B], weight_B), above, float(low), float(high)))
     return out
 
 
-def table(lines: list[Line], told: str) -> str:
+def table(lines: list[Line], heading: str) -> str:
     rows = [
         f"| {one.model} | {one.gauc:.4f} | "
         + (" |" if one.model == OURS else f"{one.above:+.4f} ({one.low:+.4f} to {one.high:+.4f}) |")
         for one in sorted(lines, key=lambda one: -one.gauc)
     ]
     return (
-        "\n".join([told, "", "| model | GAUC | the ranker lies above it by |", "| --- | ---: | ---: |", *rows]) + "\n"
+        "\n".join([heading, "", "| model | GAUC | the ranker lies above it by |", "| --- | ---: | ---: |", *rows])
+        + "\n"
     )
 
 
@@ -146,12 +147,12 @@ def measured(options: argparse.Namespace, say: Callable[[str], None]) -> tuple[l
     }
     lines = lines_of(by_model, shown, recipe.seed)
     both = int(np.isfinite(aucs(by_model[OURS], shown)).sum())
-    told = (
+    heading = (
         f"{dataset.title}: {options.kind} among {len(shown.item):,} logged impressions of the {options.window} window; "
         f"{both:,} viewers did both. Ranker `{type(config).name}`, learning from {len(training.labels):,} impressions"
         f"{''.join(f', {one}' for one in options.override)}."
     )
-    return lines, told
+    return lines, heading
 
 
 def main() -> None:
@@ -167,18 +168,18 @@ def main() -> None:
     options = parser.parse_args()
     start = time.perf_counter()
 
-    def say(news: str) -> None:
-        print(f"{time.perf_counter() - start:5.0f} s  {news}", flush=True)
+    def say(text: str) -> None:
+        print(f"{time.perf_counter() - start:5.0f} s  {text}", flush=True)
 
-    lines, told = measured(options, say)
-    print("\n" + table(lines, told))
+    lines, heading = measured(options, say)
+    print("\n" + table(lines, heading))
     ratios = [
         {"name": f"gauc_above_{one.model.replace(', ', '_').replace(' ', '_')}", "value": one.low, "goal": ">= 0"}
         for one in lines
         if one.model != OURS
     ]
     if options.json:
-        result = {"told": told, "ratios": ratios, "rows": [asdict(one) for one in lines]}
+        result = {"told": heading, "ratios": ratios, "rows": [asdict(one) for one in lines]}
         options.json.write_text(json.dumps(result, indent=2) + "\n")
     for one in ratios:
         print(f"ratio {one['name']} {one['value']:.4f} goal >= 0")

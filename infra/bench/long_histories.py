@@ -49,7 +49,7 @@ class Step:
         shorter_B = torch.arange(viewers) % 2 * (length // 8)
         self.valid_BL = torch.arange(length) >= shorter_B[:, None]
 
-    def take(self) -> float:
+    def run_once(self) -> float:
         """Return the seconds that it took."""
         start = time.perf_counter()
         undated = torch.full(self.valid_BL.shape, NO_TIME)
@@ -65,11 +65,11 @@ def timed(points: list[Point], viewers: int, rounds: int) -> dict[Point, list[fl
     """Return each point's seconds, round by round."""
     steps = {point: Step(point, viewers) for point in points}
     for step in steps.values():
-        step.take()
+        step.run_once()
     seconds: dict[Point, list[float]] = {point: [] for point in points}
     for number in range(1, rounds + 1):
         for point, step in steps.items():
-            seconds[point].append(step.take())
+            seconds[point].append(step.run_once())
         print(f"round {number} of {rounds}: {sum(own[-1] for own in seconds.values()):.1f} s", flush=True)
     return seconds
 
@@ -121,7 +121,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     if options.point:
-        Step((options.point[0], int(options.point[1])), options.viewers).take()
+        Step((options.point[0], int(options.point[1])), options.viewers).run_once()
         print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
         return
     if any(longer != 2 * shorter for shorter, longer in itertools.pairwise(options.lengths)):

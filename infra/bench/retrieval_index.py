@@ -54,20 +54,20 @@ def mixture(options: argparse.Namespace) -> tuple[Vectors, Vectors, list[Codes]]
 
     def near(count: int) -> Vectors:
         noise = rng.standard_normal((count, options.width), dtype=np.float32)
-        return np.asarray(centres[rng.integers(0, CLUSTERS, count)] + np.float32(options.spread) * noise)
+        return np.asarray(centres[rng.integers(0, CLUSTERS, count)] + np.float32(options.cluster_std) * noise)
 
     items, viewers = near(options.items), near(options.viewers)
     met = [np.sort(rng.choice(options.items, SEEN, replace=False)).astype(np.int32) for _ in range(options.viewers)]
     return items, viewers, met
 
 
-def timed(ways: Sequence[Callable[[int], object]], requests: int, warm_up: int = 3) -> list[list[float]]:
+def timed(calls: Sequence[Callable[[int], object]], requests: int, warm_up: int = 3) -> list[list[float]]:
     """Return the milliseconds that the thread was at work in each request, all ways in turn."""
-    out: list[list[float]] = [[] for _ in ways]
+    out: list[list[float]] = [[] for _ in calls]
     for request in [*range(warm_up), *range(requests)]:
-        for way, own in zip(ways, out, strict=True):
+        for call, own in zip(calls, out, strict=True):
             start = time.thread_time()
-            way(request)
+            call(request)
             own.append(1000.0 * (time.thread_time() - start))
     return [own[warm_up:] for own in out]
 
@@ -119,7 +119,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the result here")
     parser.add_argument("--items", type=int, default=1_000_000)
     parser.add_argument("--width", type=int, default=64)
-    parser.add_argument("--spread", type=float, default=0.5, help="deviation within a cluster; the centres' own is 1")
+    parser.add_argument("--cluster-std", type=float, default=0.5, help="the centres' own is 1")
     parser.add_argument("--viewers", type=int, default=50, help="requests of each kind that are timed")
     parser.add_argument("--k", type=int, default=200)
     options = parser.parse_args()

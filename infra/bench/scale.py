@@ -84,16 +84,16 @@ def measured(costs: Costs) -> list[str]:
 
 def compared(path: Path) -> list[str]:
     """Return the table of the simulator beside the server."""
-    told = json.loads(path.read_text(encoding="utf-8"))
+    figures = json.loads(path.read_text(encoding="utf-8"))
     rows = [
-        f"On {told['setting']['machine']}, {told['setting']['date']}; others kept at most "
-        f"{max(row['others'] for row in told['rows']):.2f} cores busy meanwhile.",
+        f"On {figures['setting']['machine']}, {figures['setting']['date']}; others kept at most "
+        f"{max(row['others'] for row in figures['rows']):.2f} cores busy meanwhile.",
         "",
         "| load | requests/s, measured | simulated | apart | p50 ms, measured | simulated | apart "
         "| ms of a core, measured | simulated | apart |",
         "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
-    for row in told["rows"]:
+    for row in figures["rows"]:
         cells = []
         for was, is_now in (
             pair for at, pair in enumerate(zip(row["measured"], row["simulated"], strict=True)) if at != 2
@@ -106,7 +106,7 @@ def compared(path: Path) -> list[str]:
 def planned(cases: Sequence[Case]) -> list[str]:
     """Return the plans side by side; a line that one of them lacks stays empty there."""
     rows = [f"| | figure | {' | '.join(case.name for case in cases)} | how |", f"|---|---|{'---:|' * len(cases)}---|"]
-    found = [{(line.about, line.what): line for line in case.plan.lines} for case in cases]
+    found = [{(line.about, line.what): line for line in case.plan.rows} for case in cases]
     for about, what in dict.fromkeys(key for own in found for key in own):
         own = [one.get((about, what)) for one in found]
         some = next(line for line in own if line is not None)
@@ -153,7 +153,7 @@ def breaks(case: Case) -> list[str]:
     """Return where parts give out, those first that are farthest from holding."""
     load = case.plan.load
     asked = {"requests/s": load.qps, "videos": float(load.items)}
-    limits = [line for line in case.plan.lines if line.about == "gives out at"]
+    limits = [line for line in case.plan.rows if line.about == "gives out at"]
     limits.sort(key=lambda line: line.value / asked[line.unit])
     rows = ["| part | gives out at | of what is asked | why | how |", "|---|---:|---:|---|---|"]
     for line in limits:

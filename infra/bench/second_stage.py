@@ -59,14 +59,14 @@ class Case:
 
     name: str
     candidates: int
-    places: int
+    slots: int
     rules: Constraints
 
 
-def hardly(places: int) -> Constraints:
-    """Rules that a slate of ``places`` can just keep, or just not."""
-    floors = (Fresh(least=places // 2, soft=True), SmallChannel(quantile=0.3, least=places // 3, soft=True))
-    return Constraints(2, places // 5, (AtMost(of="tag", most=places // 4, soft=True), *floors))
+def hardly(slots: int) -> Constraints:
+    """Rules that a slate of ``slots`` can just keep, or just not."""
+    floors = (Fresh(least=slots // 2, soft=True), SmallChannel(quantile=0.3, least=slots // 3, soft=True))
+    return Constraints(2, slots // 5, (AtMost(of="tag", most=slots // 4, soft=True), *floors))
 
 
 CASES = (
@@ -82,7 +82,7 @@ CASES = (
 def pool(rng: np.random.Generator, case: Case) -> SlateInput:
     """Return made-up candidates; where rules hardly can be kept, of half as many channels as there are places."""
     n = case.candidates
-    channels, categories, tags = (case.places // 2, 5, 8) if case.name.endswith("hardly") else (60, 15, 20)
+    channels, categories, tags = (case.slots // 2, 5, 8) if case.name.endswith("hardly") else (60, 15, 20)
     category = rng.integers(0, categories, n)
     vectors = rng.normal(size=(n, WIDTH))
     return SlateInput(
@@ -123,7 +123,7 @@ def select_times(requests: int) -> dict[str, dict[str, list[float]]]:
         found[case.name] = {}
         for name, cls in SlatePolicy.variants.items():
             policy = cls()
-            calls = [partial(policy.select, one, case.places, case.rules, 0) for one in pools]
+            calls = [partial(policy.select, one, case.slots, case.rules, 0) for one in pools]
             found[case.name][name] = timed(calls)
     return found
 
@@ -146,7 +146,7 @@ def given_model(bundle: Path, data: Path) -> tuple[Model, Sequence[Query]]:
 def rank_times(model: Model, queries: Sequence[Query], requests: int) -> list[float]:
     """Return milliseconds of ranking 200 candidates with made-up scores of the model's sources."""
     rng, names = np.random.default_rng(0), tuple(source.name for source in model.sources)
-    remarks = model.recipe.remark_names
+    source_features = model.recipe.source_feature_names
     calls = []
     for row in range(requests):
         query = queries[row % len(queries)]
@@ -156,8 +156,8 @@ def rank_times(model: Model, queries: Sequence[Query], requests: int) -> list[fl
             sources=names,
             scores=rng.normal(size=(CANDIDATES, len(names))).astype(np.float32),
             offered=rng.random((CANDIDATES, len(names))) < 0.4,
-            remark_names=remarks,
-            remarks=np.zeros((CANDIDATES, len(remarks)), dtype=np.float32),
+            source_feature_names=source_features,
+            source_features=np.zeros((CANDIDATES, len(source_features)), dtype=np.float32),
         )
         calls.append(partial(model.rank, [query], [candidates]))
     return timed(calls)

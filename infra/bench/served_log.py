@@ -25,7 +25,7 @@ from pathlib import Path
 import foveate
 import foveate_serve
 from foveate.api.training import seed_state
-from foveate.state.opening import open_impressions, without_limits
+from foveate.state.connect import open_impressions, without_limits
 from foveate_serve.client import Client, EventIn, EventsIn, RecommendIn, SlateOut
 from lab.stores import Redis, redis_program
 

@@ -65,7 +65,7 @@ class Contestant:
     loaded: list[Answers] = field(default_factory=list)
     """At 70 % of its peak, arrivals at a constant rate."""
     failed: int = 0
-    around: list[float] = field(default_factory=list)
+    before_and_after: list[float] = field(default_factory=list)
     """Its peak right before and right after it is asked far too much: a machine has better and worse minutes."""
     overloaded: Answers | None = None
     """At three times the first of these."""
@@ -107,12 +107,12 @@ def compete(contestants: Sequence[Contestant], asks: Sequence[bytes], rounds: in
 
 def overload(one: Contestant, asks: Sequence[bytes], seconds: float) -> None:
     """Ask far more than can be answered, and then see whether all is well again."""
-    one.around.append(asyncio.run(closed(one.url, asks, CLIENTS, seconds / 3)).per_second)
-    one.overloaded = asyncio.run(opened(one.url, asks, 3 * one.around[0], seconds))
+    one.before_and_after.append(asyncio.run(closed(one.url, asks, CLIENTS, seconds / 3)).per_second)
+    one.overloaded = asyncio.run(opened(one.url, asks, 3 * one.before_and_after[0], seconds))
     time.sleep(5.0)
-    one.afterwards = asyncio.run(opened(one.url, asks, 0.5 * one.around[0], 5.0))
-    one.around.append(asyncio.run(closed(one.url, asks, CLIENTS, seconds / 3)).per_second)
-    before, after = one.around
+    one.afterwards = asyncio.run(opened(one.url, asks, 0.5 * one.before_and_after[0], 5.0))
+    one.before_and_after.append(asyncio.run(closed(one.url, asks, CLIENTS, seconds / 3)).per_second)
+    before, after = one.before_and_after
     print(
         f"{one.name} at 3 times its peak ({before:.0f} requests/s before, {after:.0f} after): "
         f"{one.overloaded.statuses}, afterwards {one.afterwards.statuses}",
@@ -208,7 +208,8 @@ def ratios(found: Mapping[str, Contestant], world: World) -> dict[str, float]:
         "split, p50 of one client over its empty graph's and 1.3 times the stages' own": split.alone / allowed,
         "wait of an idle batcher, ms": idle_wait_ms(),
         "mean batch of a replica, 16 clients each": mean_batch(world, CLIENTS // 2),
-        "goodput at 3 times the peak load, over the peak": fused.overloaded.per_second / statistics.fmean(fused.around),
+        "goodput at 3 times the peak load, over the peak": fused.overloaded.per_second
+        / statistics.fmean(fused.before_and_after),
         "failed in the seconds after it": float(sum(bad)),
     }
 

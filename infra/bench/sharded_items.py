@@ -32,7 +32,7 @@ from foveate.encoder.training.run import Run
 from foveate.encoder.training.settings import TrainConfig
 from foveate.encoder.training.train import kept_memory
 
-WAYS = ("whole", "sharded")
+MODES = ("whole", "sharded")
 WARM = 5
 """Steps that are not counted."""
 EVENTS = 31
@@ -56,7 +56,7 @@ def member(options: argparse.Namespace) -> dict[str, Any]:
     rows = (options.steps + WARM) * train.batch_size
     walks = rng.integers(0, options.items, (-(-rows // (EVENTS - 1)), EVENTS)).astype(np.int32)
     histories = Histories.of(list(walks), options.items)
-    context = FitContext(histories, Catalog(pl.DataFrame(schema=ITEMS)), NO_TIME, shard_items=options.way == "sharded")
+    context = FitContext(histories, Catalog(pl.DataFrame(schema=ITEMS)), NO_TIME, shard_items=options.mode == "sharded")
     ends: list[float] = []
 
     def on_step(done: int, batches: int) -> None:
@@ -75,20 +75,20 @@ def member(options: argparse.Namespace) -> dict[str, Any]:
     return {"bytes": held(run), "seconds": statistics.median(took), "steps": len(took), "loss": report.loss}
 
 
-def team(way: str, options: argparse.Namespace) -> list[dict[str, Any]]:
+def run_workers(mode: str, options: argparse.Namespace) -> list[dict[str, Any]]:
     """Train by fresh processes that hold the item vectors one way; returns what each of them tells."""
     with tempfile.TemporaryDirectory() as scratch:
-        command = [sys.executable, __file__, "--way", way, "--meet", str(Path(scratch) / "meet")]
+        command = [sys.executable, __file__, "--mode", mode, "--meet", str(Path(scratch) / "meet")]
         for name in ("items", "width", "size", "steps"):
             command += [f"--{name}", str(getattr(options, name))]
         started = [
             subprocess.Popen([*command, "--rank", str(rank)], stdout=subprocess.PIPE, text=True)
             for rank in range(options.size)
         ]
-        told = [process.communicate()[0] for process in started]
+        outputs = [process.communicate()[0] for process in started]
     if any(process.returncode for process in started):
         raise SystemExit("a process of the team failed")
-    return [json.loads(one) for one in told]
+    return [json.loads(one) for one in outputs]
 
 
 def main() -> None:
@@ -98,19 +98,19 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=64, help="of the vectors")
     parser.add_argument("--size", type=int, default=2, help="how many processes train together")
     parser.add_argument("--steps", type=int, default=20, help="steps of 1,024 rows that are timed")
-    parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
+    parser.add_argument("--mode", choices=MODES, help=argparse.SUPPRESS)
     parser.add_argument("--meet", help=argparse.SUPPRESS)
     parser.add_argument("--rank", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.way:
+    if options.mode:
         print(json.dumps(member(options)))
         return
-    runs = {way: team(way, options) for way in WAYS}
+    runs = {mode: run_workers(mode, options) for mode in MODES}
     print(f"{options.items:,} items of width {options.width}, {options.size} processes [simulated]")
-    for way, processes in runs.items():
+    for mode, processes in runs.items():
         for rank, one in enumerate(processes):
             print(
-                f"{way:8s} process {rank + 1}: {one['bytes']:>15,} bytes, {one['seconds']:.3f} s a step, "
+                f"{mode:8s} process {rank + 1}: {one['bytes']:>15,} bytes, {one['seconds']:.3f} s a step, "
                 f"median of {one['steps']}, loss {one['loss']:.4f}"
             )
     share = max(one["bytes"] for one in runs["sharded"]) / runs["whole"][0]["bytes"]

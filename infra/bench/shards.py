@@ -38,7 +38,7 @@ from foveate_cluster.edges import environment
 from foveate_cluster.ray_cluster import ray_cluster, usable_cpus
 from foveate_serve.names import shard_name
 from foveate_serve.stages.guarded import Guarded
-from foveate_serve.stages.peers import RemoteSearcher
+from foveate_serve.stages.remote import RemoteSearcher
 from foveate_serve.stages.scatter import Gathered, Scatter
 from foveate_serve.stages.searcher import Wanted
 from foveate_serve.stages.sharded import SEARCH_SHARE
@@ -55,7 +55,7 @@ CHECKED = 50
 
 
 @dataclass(frozen=True)
-class Ground:
+class Setup:
     """Both ways of retrieving, and who asks."""
 
     whole: Shard
@@ -101,14 +101,14 @@ class Agreement:
     within_tolerance: int = 0
     asked: int = 0
 
-    def note(self, ground: Ground, row: int, expected: Found, codes: Codes) -> None:
+    def note(self, setup: Setup, row: int, expected: Found, codes: Codes) -> None:
         self.asked += 1
         same = np.array_equal(expected.codes, codes)
         self.same_codes += same
         # Rounding may let two items change places whose scores are as good as alike.
         self.within_tolerance += same or (
             len(codes) == len(expected.codes)
-            and np.allclose(ground.scores(row, codes), expected.scores, rtol=TOLERANCE, atol=TOLERANCE)
+            and np.allclose(setup.scores(row, codes), expected.scores, rtol=TOLERANCE, atol=TOLERANCE)
         )
 
 
@@ -120,23 +120,23 @@ class Timed:
     shared: list[float] = field(default_factory=list)
 
 
-async def compete(ground: Ground, requests: int, warm_up: int = 20) -> tuple[Timed, Agreement]:
+async def compete(setup: Setup, requests: int, warm_up: int = 20) -> tuple[Timed, Agreement]:
     """Ask both ways in turn."""
-    timed, agreement, scatter = Timed(), Agreement(), ground.scatter()
+    timed, agreement, scatter = Timed(), Agreement(), setup.scatter()
     for number in range(-warm_up, requests):
-        row = number % len(ground.viewers)
+        row = number % len(setup.viewers)
         began = time.perf_counter()
-        expected = ground.alone(row)
+        expected = setup.alone(row)
         between = time.perf_counter()
-        gathered = await ground.shared(scatter, row, PATIENCE_S)
+        gathered = await setup.shared(scatter, row, PATIENCE_S)
         ended = time.perf_counter()
         if number >= 0:
             timed.whole.append(1e3 * (between - began))
             timed.shared.append(1e3 * (ended - between))
-            agreement.note(ground, row, expected, gathered.codes if gathered.seen == 1 else gathered.codes[:0])
+            agreement.note(setup, row, expected, gathered.codes if gathered.seen == 1 else gathered.codes[:0])
         if number >= 0 and not (number + 1) % 100:
-            told = f"whole {statistics.median(timed.whole):.1f} ms, shards {statistics.median(timed.shared):.1f} ms"
-            print(f"{number + 1} requests: {told}", flush=True)
+            line = f"whole {statistics.median(timed.whole):.1f} ms, shards {statistics.median(timed.shared):.1f} ms"
+            print(f"{number + 1} requests: {line}", flush=True)
     return timed, agreement
 
 
@@ -155,20 +155,20 @@ class Trouble:
     back_after_s: float
 
 
-async def lose_one(ground: Ground, number: int) -> Trouble:
+async def lose_one(setup: Setup, number: int) -> Trouble:
     """Kill a shard's process and go on asking, within the share of a request's time, until it is back."""
-    scatter, rng = ground.scatter(), np.random.default_rng(1)
-    pid, _ = await ground.handles[number].process.remote()
-    lost = runs(ground.items, len(ground.handles))[number]
+    scatter, rng = setup.scatter(), np.random.default_rng(1)
+    pid, _ = await setup.handles[number].process.remote()
+    lost = runs(setup.items, len(setup.handles))[number]
     os.kill(pid, signal.SIGKILL)
     began = time.monotonic()
     took: list[float] = []
     seen: list[float] = []
     partial: list[tuple[int, Codes]] = []
     while time.monotonic() < began + LOST_S or (seen[-1] < 1 and time.monotonic() < began + BACK_S):
-        row = int(rng.integers(len(ground.viewers)))
+        row = int(rng.integers(len(setup.viewers)))
         asked = time.perf_counter()
-        gathered = await ground.shared(scatter, row, SEARCH_SHARE * DEADLINE_S)
+        gathered = await setup.shared(scatter, row, SEARCH_SHARE * DEADLINE_S)
         took.append(1e3 * (time.perf_counter() - asked))
         seen.append(round(gathered.seen, 2))
         if gathered.seen < 1:
@@ -176,25 +176,25 @@ async def lose_one(ground: Ground, number: int) -> Trouble:
             partial.append((row, gathered.codes))
     agreement = Agreement()
     for row, codes in partial[:CHECKED]:
-        shut = np.union1d(ground.met[row], np.arange(lost.start, lost.stop)).astype(np.int32)
-        agreement.note(ground, row, ground.alone(row, shut), codes)
+        shut = np.union1d(setup.met[row], np.arange(lost.start, lost.stop)).astype(np.int32)
+        agreement.note(setup, row, setup.alone(row, shut), codes)
     shares = tuple(sorted(set(seen)))
     return Trouble(len(took), max(took), shares, agreement, len(partial), back if partial else 0.0)
 
 
-async def measured(ground: Ground, requests: int) -> tuple[Timed, Agreement, Trouble, Agreement, list[int]]:
-    memory = [(await one.process.remote())[1] for one in ground.handles]
-    timed, agreement = await compete(ground, requests)
-    trouble = await lose_one(ground, 1)
-    _, after = await compete(ground, 50, warm_up=5)
+async def measured(setup: Setup, requests: int) -> tuple[Timed, Agreement, Trouble, Agreement, list[int]]:
+    memory = [(await one.process.remote())[1] for one in setup.handles]
+    timed, agreement = await compete(setup, requests)
+    trouble = await lose_one(setup, 1)
+    _, after = await compete(setup, 50, warm_up=5)
     return timed, agreement, trouble, after, memory
 
 
 def serving(folder: Path, work: Callable[[Sequence[DeploymentHandle[Any]]], Awaitable[Any]]) -> Any:
     """Serve the shards for as long as the work takes."""
-    here = os.pathsep.join([str(Path(__file__).resolve().parent), os.environ.get("PYTHONPATH", "")])
+    path = os.pathsep.join([str(Path(__file__).resolve().parent), os.environ.get("PYTHONPATH", "")])
     with (
-        environment({"PYTHONPATH": here, "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1"}),
+        environment({"PYTHONPATH": path, "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1"}),
         ray_cluster(None, least_cpus=2),
     ):
         serve.start(proxy_location="Disabled", logging_config={"enable_access_log": False})
@@ -244,7 +244,7 @@ def main() -> None:
         retriever = own_memory() - before - alone
 
         async def work(handles: Sequence[DeploymentHandle[Any]]) -> Any:
-            return await measured(Ground(whole, handles, viewers, met, manifest.bundle_id), options.queries)
+            return await measured(Setup(whole, handles, viewers, met, manifest.bundle_id), options.queries)
 
         timed, agreement, trouble, after, memory = serving(Path(scratch), work)
     print(f"load {os.getloadavg()[0]:.1f}\n\n{page(timed, memory, alone, retriever)}\n")

@@ -91,11 +91,11 @@ def one_process(options: argparse.Namespace) -> None:
     Histories.of([np.zeros(2, np.int32)], 1)
     before, start = resident(), time.perf_counter()
     if options.side == "train":
-        told = train(options.data, options.rank, options.size, options.meet, options.epoch_rows)
+        results = train(options.data, options.rank, options.size, options.meet, options.epoch_rows)
     else:
-        told = {"events": {"whole": read_whole, "stream": read_stream}[options.side](options.data)}
+        results = {"events": {"whole": read_whole, "stream": read_stream}[options.side](options.data)}
     took = {"seconds": time.perf_counter() - start, "mib": peak() - before, "before_mib": before}
-    print(json.dumps({**told, **took}))
+    print(json.dumps({**results, **took}))
 
 
 def started(data: Path, side: str, *more: str) -> subprocess.Popen[str]:
@@ -104,16 +104,16 @@ def started(data: Path, side: str, *more: str) -> subprocess.Popen[str]:
 
 
 def answers(processes: Sequence[subprocess.Popen[str]]) -> list[dict[str, Any]]:
-    told = []
+    results = []
     for process in processes:
         out, _ = process.communicate()
         if process.returncode:
             raise SystemExit(f"a process ended with status {process.returncode}")
-        told.append(json.loads(out))
-    return told
+        results.append(json.loads(out))
+    return results
 
 
-def team(data: Path, size: int, scratch: Path, rows: int) -> list[dict[str, Any]]:
+def run_workers(data: Path, size: int, scratch: Path, rows: int) -> list[dict[str, Any]]:
     """Train by so many processes; returns what each took."""
     meet = Path(tempfile.mkdtemp(dir=scratch)) / "meet"
     more = ("--meet", str(meet), "--size", str(size), "--epoch-rows", str(rows))
@@ -152,7 +152,7 @@ def main() -> None:
             runs[side] = answers([started(data, side)])
             show(f"read {side}", runs[side][0])
         for size in options.sizes:
-            runs[f"train {size}"] = team(data, size, Path(scratch), options.epoch_rows)
+            runs[f"train {size}"] = run_workers(data, size, Path(scratch), options.epoch_rows)
             for rank, one in enumerate(runs[f"train {size}"]):
                 show(f"train, process {rank + 1} of {size}", one)
     first, last = (max(one["mib"] for one in runs[f"train {size}"]) for size in (options.sizes[0], options.sizes[-1]))

@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -74,7 +75,9 @@ class Idling(Problem):
     def check(self, draw: Draw) -> None:
         return None
 
-    def run(self, draw: Draw, report: Report, *, steps: int, cpus: int, resume: Path | None = None) -> None:
+    def run(
+        self, draw: Draw, report: Report, *, steps: int, cpus: int, seconds: float = inf, resume: Path | None = None
+    ) -> None:
         for step in range(1, steps + 1):
             report(
                 step, {METRIC: draw["worth"] * step}, lambda folder: (folder / "nothing.bin").write_bytes(b"0" * 4096)

@@ -26,7 +26,7 @@ from foveate.data.readers.base import Reader
 from foveate_tune.config import SweepConfig
 from foveate_tune.report.page import write_report
 from foveate_tune.results.leaderboard import SweepResult
-from foveate_tune.results.verdict import DEFAULT, judge
+from foveate_tune.results.verdict import DEFAULT, compare_sweep
 from foveate_tune.run import run_sweep
 from lab.held_out import real_data
 
@@ -44,8 +44,8 @@ def swept(config: SweepConfig, data: Path, out: Path, name: str) -> SweepResult:
     print(f"\n{name}: {config.trials} trials of {config.epochs} epochs at most", flush=True)
     result = run_sweep(config, data, out, progress=print)
     pairs = {(row.settings["encoder.mixer"], row.settings["encoder.scorer"]) for row in result.trials}
-    told = f"{trained(result)} epochs of {len(result.trials)} trials, {len(pairs)} pairs of mixer and scorer"
-    print(f"{name}: {told}, {result.seconds:.0f} s; {result.winner} {result.winning.metrics}", flush=True)
+    summary = f"{trained(result)} epochs of {len(result.trials)} trials, {len(pairs)} pairs of mixer and scorer"
+    print(f"{name}: {summary}, {result.seconds:.0f} s; {result.winner} {result.winning.metrics}", flush=True)
     return result
 
 
@@ -69,7 +69,7 @@ def compare(config: SweepConfig, data: Path, out: Path, seeds: int) -> None:
     pairs = {(row.settings["encoder.mixer"], row.settings["encoder.scorer"]) for row in tuned.trials}
     if len(pairs) < PAIRS:
         print(f"NOTE: the sweep tried {len(pairs)} pairs of mixer and scorer, {PAIRS} were asked for")
-    report = judge(out / "sweep", data, [DEFAULT, str(out / "random")], seeds=seeds, say=print)
+    report = compare_sweep(out / "sweep", data, [DEFAULT, str(out / "random")], seeds=seeds, say=print)
     for standing in report.standings:
         contender, mean = standing.contender, standing.mean
         found = f"found with {contender.searched_epochs} epochs, trained for {contender.source.train.epochs}"

@@ -89,9 +89,9 @@ class Side:
         line = self.process.stdout.readline()
         if not line:
             raise SystemExit(f"{self.name} ended early:\n{self.log.read_text()[-2000:]}")
-        told = json.loads(line)
-        metrics = self._measured() or {name: told[name] for name in ("ndcg@10", "recall@10")}
-        point = Point(told["epoch"], self.seconds + told["seconds"], told["rows"] / told["seconds"], metrics)
+        epoch = json.loads(line)
+        metrics = self._measured() or {name: epoch[name] for name in ("ndcg@10", "recall@10")}
+        point = Point(epoch["epoch"], self.seconds + epoch["seconds"], epoch["rows"] / epoch["seconds"], metrics)
         self.points.append(point)
         print(
             f"{self.name:9s} epoch {point.epoch:3d}  {point.seconds:7.1f} s  {point.rows_per_second:9,.0f} rows/s  "
@@ -180,17 +180,17 @@ def foveate_settings(context: FitContext, threads: int, overrides: Sequence[str]
 
 def figures(ours: Side, theirs: Side) -> list[tuple[str, float, float]]:
     """Return name, value and goal of each ratio; the quality ratios are the smallest at any epoch and at any time."""
-    told = [("train_vs_rectools_rows", ours.speed() / theirs.speed(), SPEED_GOAL)]
+    ratios = [("train_vs_rectools_rows", ours.speed() / theirs.speed(), SPEED_GOAL)]
     pairs = zip(ours.points, theirs.points, strict=False)
     at_epochs = [a.metrics["ndcg@10"] / b.metrics["ndcg@10"] for a, b in pairs]
-    told.append(("train_vs_rectools_ndcg_by_epoch", min(at_epochs), QUALITY_GOAL))
+    ratios.append(("train_vs_rectools_ndcg_by_epoch", min(at_epochs), QUALITY_GOAL))
     end = min(ours.seconds, theirs.seconds)
     changes = [FROM_SECONDS, *(point.seconds for side in (ours, theirs) for point in side.points)]
     times = [time for time in changes if FROM_SECONDS <= time <= end and theirs.at(time)]
     if times:
         by_time = min(ours.at(time) / theirs.at(time) for time in times)
-        told.append(("train_vs_rectools_ndcg_by_time", by_time, QUALITY_GOAL))
-    return told
+        ratios.append(("train_vs_rectools_ndcg_by_time", by_time, QUALITY_GOAL))
+    return ratios
 
 
 def prepared(parquet: Path, scratch: Path, viewers: int) -> tuple[Path, FitContext]:
@@ -241,13 +241,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=options.scratch) as scratch:
         ours, theirs = sides(options, Path(scratch), parquet)
         race((ours, theirs), 60 * options.minutes, options.epochs)
-    told = figures(ours, theirs)
+    ratios = figures(ours, theirs)
     if options.json:
-        goals = [{"name": name, "value": value, "goal": f">= {goal:g}"} for name, value, goal in told]
+        goals = [{"name": name, "value": value, "goal": f">= {goal:g}"} for name, value, goal in ratios]
         points = {side.name: [asdict(point) for point in side.points] for side in (ours, theirs)}
         facts = {"torch": torch.__version__, "threads": options.threads, "commands": [ours.command, theirs.command]}
         options.json.write_text(json.dumps({"ratios": goals, "points": points, **facts}, indent=2) + "\n")
-    for name, value, goal in told:
+    for name, value, goal in ratios:
         print(f"ratio {name} {value:.2f} goal >= {goal:g}")
 
 

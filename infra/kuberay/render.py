@@ -24,8 +24,8 @@ _HEAD: Final = "# Made by infra/kuberay/render.py from foveate.yaml; do not chan
 
 def state_of(overlay: Path) -> str:
     """Return where an overlay has viewers' state: a literal of its ConfigMap, which the follower reads too."""
-    told = load_yaml(overlay / "kustomization.yaml")
-    literals = [one for made in told["configMapGenerator"] for one in made.get("literals", [])]
+    customization = load_yaml(overlay / "kustomization.yaml")
+    literals = [one for made in customization["configMapGenerator"] for one in made.get("literals", [])]
     [place] = [value for name, _, value in (one.partition("=") for one in literals) if name == "state"]
     return str(place)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -62,7 +63,7 @@ def command(
 ) -> None:
     """Tell what a bundle does to viewers and creators, and what more diversity would change and cost.
 
-    How popular what is shown is beside what viewers like, how places are dealt to channels and videos, how far slates
+    How popular what is shown is beside what viewers like, how slots spread over channels and videos, how far slates
     stray from each group's mix of categories, and how all that moves with the strength of diversity.
 
     With --shortcuts DATA no bundle is needed: a walk over transitions, the popularity of seven days and co-visitation
@@ -124,10 +125,13 @@ def _show_shortcuts(data: Path, viewers: int, json_path: Path | None) -> None:
 def show(answer: Audit) -> None:
     """Print what moves along the strength, the groups, and who is shown."""
     stamp = " [simulated]" if answer.simulated else ""
-    title = f"bundle {answer.bundle} on {answer.data}{stamp}: slates of {answer.places} for {answer.viewers:,} viewers"
+    title = (
+        f"bundle {answer.bundle} on {answer.data}{stamp}: slates of {answer.slate_size} for {answer.viewers:,} viewers"
+    )
     out.print(escape(title))
     out.print(f"rules: {', '.join(answer.rules) or 'none'}", markup=False)
     out.print(_price(answer))
+    out.print("cost: mean score given up for diversity and rules", markup=False)
     out.print(_fairness(answer))
     out.print(_groups(answer))
     if answer.decile_items:
@@ -137,8 +141,8 @@ def show(answer: Audit) -> None:
 
 
 def _price(answer: Audit) -> Table:
-    heads = ("NDCG@10", "change", "unlike by category", "by vector", "price")
-    table = _by_strength(f"what the strength of {answer.policy} costs and buys", heads)
+    heads = ("NDCG@10", "change", "diversity by category", "by vector", "cost")
+    table = _by_strength(f"accuracy and diversity within slates, by the strength of {answer.policy}", heads)
     for point in answer.points:
         cells = [
             _number(point.everyone.ndcg, ".4f"),
@@ -150,21 +154,23 @@ def _price(answer: Audit) -> Table:
 
 
 def _fairness(answer: Audit) -> Table:
-    heads = ("coverage", "Gini", "popularity lift", "off the mix", "small channels")
-    table = _by_strength("who and what is shown", heads)
+    heads = ["coverage", "Gini", "popularity lift", "miscalib."]
+    if answer.decile_items:
+        heads.append("small channels")
+    table = _by_strength("exposure of videos and channels", heads)
     for point in answer.points:
         small = sum(point.deciles[: len(point.deciles) // 2]) if point.deciles else float("nan")
         cells = [
             *(_number(value, ".3f") for value in (point.coverage, point.gini)),
             _number(100 * point.everyone.lift, "+.0f", " %"),
             _number(point.everyone.miscalibration, ".3f"),
-            _number(100 * small, ".1f", " %"),
+            *([_number(100 * small, ".1f", " %")] if answer.decile_items else []),
         ]
         _add(table, answer, point, cells)
     return table
 
 
-def _by_strength(title: str, heads: tuple[str, ...]) -> Table:
+def _by_strength(title: str, heads: Sequence[str]) -> Table:
     table = _table(title)
     for head in ("strength", *heads):
         table.add_column(head, justify="right", no_wrap=True)
@@ -178,7 +184,7 @@ def _add(table: Table, answer: Audit, point: Point, cells: list[str]) -> None:
 def _groups(answer: Audit) -> Table:
     table = _table(f"groups of viewers at strength {answer.own.strength:g}")
     table.add_column("group", no_wrap=True)
-    for head in ("viewers", "NDCG\n@10", "popularity\nliked", "shown", "lift", "off the\nmix"):
+    for head in ("viewers", "NDCG\n@10", "popularity\nliked", "shown", "lift", "mis-\ncalib."):
         table.add_column(head, justify="right", no_wrap=True)
     for kind, groups in answer.own.groups.items():
         for name, group in groups.items():

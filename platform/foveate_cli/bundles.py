@@ -74,7 +74,7 @@ def _gate(entry: Entry) -> str:
     gate = entry.gate
     if gate is None:
         return "not asked"
-    share = "" if gate.percent is None else f" {gate.percent:+.1f} % ({gate.low:+.1f} to {gate.high:+.1f}),"
+    share = f" {gate.change()}," if gate.percent is not None else ""
     return f"{gate.metric} against {gate.against}:{share} margin {gate.margin:g} %, {gate.viewers:,} viewers"
 
 

@@ -1,4 +1,4 @@
-"""What the verbs share: options, configs, output, and news of long work."""
+"""Options, configs, output and progress, shared by all verbs."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from rich.progress import (
     TaskProgressColumn,
     TextColumn,
     TimeElapsedColumn,
+    TimeRemainingColumn,
 )
 from rich.table import Column
 
@@ -39,7 +40,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 out = Console(highlight=False, soft_wrap=True)
 """Where results go: standard output."""
-news = Console(stderr=True, highlight=False)
+err = Console(stderr=True, highlight=False)
 """Where progress goes: standard error, so that a pipe carries results alone."""
 
 
@@ -53,7 +54,7 @@ def place(name: str, help_text: str) -> Callable[[F], F]:
     return click.option(name, metavar="FOLDER_OR_ADDRESS", help=help_text)
 
 
-class Brought(click.ParamType[Path]):
+class LocalPath(click.ParamType[Path]):
     """The folder of a dataset or a bundle; one at an address such as ``s3://`` is brought here and checked."""
 
     name = "folder_or_address"
@@ -79,7 +80,7 @@ class Brought(click.ParamType[Path]):
 
 def reads(name: str, what: Literal["dataset", "bundle"], help_text: str, *, required: bool = True) -> Callable[[F], F]:
     """Add an option that takes a dataset's or a bundle's folder or address, such as ``--data``."""
-    return click.option(name, type=Brought(what), required=required, help=help_text)
+    return click.option(name, type=LocalPath(what), required=required, help=help_text)
 
 
 def makes(help_text: str) -> Callable[[F], F]:
@@ -199,7 +200,7 @@ def usual_protocol(data: Path, key: str = "protocol") -> Mapping[str, str]:
     # Where the data lies on a cluster alone, the cluster reads it.
     if not (data / MANIFEST).exists() or open_dataset(data).manifest.first is not None:
         return {}
-    news.print(ORDER_ONLY, markup=False, soft_wrap=True)
+    err.print(ORDER_ONLY, markup=False, soft_wrap=True)
     return {key: "leave-one-out"}
 
 
@@ -233,8 +234,9 @@ def working(label: str, total: int | None = None) -> Iterator[Callable[[str, int
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
+        TimeRemainingColumn(),
     )
-    with Progress(*columns, console=news, transient=True, disable=not news.is_terminal) as bar:
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
         task = bar.add_task(label, total=total)
 
         def advance(note: str = "", steps: int = 1) -> None:
@@ -256,8 +258,8 @@ class Teller:
         """Tell one line."""
         self._newest = f"{self._indent}{line}"
         self._bar.update(self._task, description=self._newest)
-        if not news.is_terminal:
-            news.print(self._newest, markup=False, soft_wrap=True)
+        if not err.is_terminal:
+            err.print(self._newest, markup=False, soft_wrap=True)
 
     def step(self, done: float, total: float) -> None:
         """Show how far the work at hand has come."""
@@ -278,6 +280,7 @@ def telling(indent: str = "") -> Iterator[Teller]:
         BarColumn(bar_width=16),
         TaskProgressColumn(),
         TimeElapsedColumn(),
+        TimeRemainingColumn(),
     )
-    with Progress(*columns, console=news, transient=True, disable=not news.is_terminal) as bar:
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
         yield Teller(bar, indent)

@@ -40,21 +40,21 @@ def command(
 
     The window is opened for this: settings that are changed after reading it are no longer chosen on validation alone.
     """
-    from foveate_tune.results.verdict import judge  # noqa: PLC0415 - torch costs seconds that --help is spared
+    from foveate_tune.results.verdict import compare_sweep  # noqa: PLC0415 - torch costs seconds that --help is spared
 
     with telling() as say:
-        report = judge(sweep, data, against, seeds=seeds, pick=pick, say=say)
+        report = compare_sweep(sweep, data, against, seeds=seeds, pick=pick, say=say)
     show(report)
     write_json(json_path, report.to_json())
 
 
 def show(report: VerdictReport) -> None:
     """Print what each came to, and what the winner is against each rival."""
-    told = report.to_json()
-    facts = f"{told['data']['title']} · {told['protocol']}, test window, {told['viewers']:,} viewers"
+    shown = report.to_json()
+    facts = f"{shown['data']['title']} · {shown['protocol']}, test window, {shown['viewers']:,} viewers"
     title = f"{facts} · seeds {', '.join(map(str, report.seeds))}"
     table = Table(title=escape(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("encoder", told["metric"], "by seed", "epochs", "searched"):
+    for name in ("encoder", shown["metric"], "by seed", "epochs", "searched"):
         table.add_column(name, justify="left" if name == "encoder" else "right")
     for standing in report.standings:
         contender, mean = standing.contender, standing.mean
@@ -72,4 +72,4 @@ def show(report: VerdictReport) -> None:
         figures = f"{gain.mean:+.4f} ({gain.low:+.4f} to {gain.high:+.4f}), {share.mean:+.1f} %, p {result.p:.3f}"
         than = "from" if result.verdict == "not distinguishable" else "than"
         out.print(f"{report.trial} is {result.verdict} {than} {standing.contender.name}: {figures}", markup=False)
-    out.print(f"by {told['rule']}", markup=False)
+    out.print(f"by {shown['rule']}", markup=False)

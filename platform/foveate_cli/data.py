@@ -19,8 +19,8 @@ from foveate.data.describe import Description, describe
 from foveate.data.readers.base import Reader
 from foveate.data.readers.detect import find_reader
 from foveate.data.readers.table import TableReader
-from foveate.storage.transfer import is_address, making
-from foveate_cli.common import Brought, config_options, json_option, makes, out, read_config, working, write_json
+from foveate.storage.transfer import is_address, new_folder
+from foveate_cli.common import LocalPath, config_options, json_option, makes, out, read_config, working, write_json
 from foveate_cli.import_report import show_source
 
 if TYPE_CHECKING:
@@ -62,9 +62,9 @@ def import_(
         if dry_run:
             _preview(preview(settings, plain), settings.name, json_path)
             return
-        with making(str(out)) as place:
+        with new_folder(str(out)) as place:
             with working(f"importing {path}") as advance:
-                dataset = import_dataset(settings, plain, place, _news(advance))
+                dataset = import_dataset(settings, plain, place, _err(advance))
             _report(dataset, json_path, out)
 
 
@@ -92,7 +92,7 @@ def append_(*, data: str, words: tuple[str, ...], config: Path | None, json_path
     with plain_files(path) as plain:
         settings = read_config(_reader(reader, plain, config, overrides), config, overrides)
         with working(f"reading {path}") as advance:
-            dataset = append_dataset(settings, plain, Path(data), _news(advance))
+            dataset = append_dataset(settings, plain, Path(data), _err(advance))
     _report(dataset, json_path, data)
 
 
@@ -156,21 +156,21 @@ def simulate(
     named = {"viewers": viewers, "items": items, "days": days, "seed": seed}
     options = tuple(f"{name}={value}" for name, value in named.items() if value is not None)
     settings = read_config(SimulateConfig, config, (*overrides, *options))
-    with making(out) as place:
+    with new_folder(out) as place:
         with working("simulating", settings.viewers) as advance:
             dataset = simulate_dataset(settings, place, advance)
         _report(dataset, json_path, out)
 
 
 @command.command("describe", short_help="Say what a dataset holds.")
-@click.argument("data", type=Brought("dataset"))
+@click.argument("data", type=LocalPath("dataset"))
 @json_option
 def describe_(data: Path, json_path: Path | None) -> None:
     """Say what the dataset folder DATA holds, and what cleaning did to it."""
     _report(open_dataset(data), json_path)
 
 
-def _news(advance: Callable[[str, int], None]) -> Callable[[str], None]:
+def _err(advance: Callable[[str, int], None]) -> Callable[[str], None]:
     return lambda note: advance(note, 0)
 
 
@@ -234,7 +234,13 @@ def _facts(found: Description) -> list[tuple[str, str]]:
         ("interest", ", ".join(found.positive_kinds)),
         ("time", f"{_moment(found.first)} to {_moment(found.last)}" if found.first is not None else "order only"),
         ("sparsity", f"{found.sparsity:.4%} of viewer-item pairs never met"),
+        ("shortcuts", _shortcuts(found)),
     ]
+
+
+def _shortcuts(found: Description) -> str:
+    tied = "" if found.tied is None else f", {found.tied:.1%} share a time with another of their viewer"
+    return f"{found.repeated:.1%} of interest repeats a pair{tied}; 'foveate audit --shortcuts DATA' asks for more"
 
 
 def _cleaning(found: Description) -> Table:

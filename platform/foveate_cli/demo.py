@@ -23,8 +23,8 @@ from foveate.data.dataset import Dataset
 from foveate.data.schema import USER_ID
 from foveate_cli.common import (
     config_options,
+    err,
     json_option,
-    news,
     out,
     read_config,
     telling,
@@ -50,7 +50,7 @@ JUDGES, LABELLED = 2000, 2000
 
 
 @dataclass
-class Story:
+class DemoRun:
     """What the demo did: printed as it happens, and kept for ``--json``.
 
     ``seconds`` holds each phase's wall time; ``requests`` each question with its answer over HTTP and its milliseconds.
@@ -62,7 +62,7 @@ class Story:
     requests: list[dict[str, Any]] = field(default_factory=list)
 
     @contextmanager
-    def chapter(self, name: str, title: str) -> Iterator[None]:
+    def step(self, name: str, title: str) -> Iterator[None]:
         """Announce a phase and time it."""
         out.print(f"\n[bold]{len(self.seconds) + 1}. {title}[/bold]")
         started = time.perf_counter()
@@ -108,20 +108,20 @@ def command(
     if data is not None and size:
         raise ConfigError(f"--{next(iter(size))} is of a simulated world: leave it out with --data")
     settings = read_config(SweepConfig, config, overrides, base=_short_sweep())
-    story = Story(folder or Path("runs") / f"demo-{datetime.now().astimezone():%Y%m%d-%H%M%S}")
+    demo_run = DemoRun(folder or Path("runs") / f"demo-{datetime.now().astimezone():%Y%m%d-%H%M%S}")
     with stoppable(), ExitStack() as serving:
-        dataset = _watch_log(story, data, reader, size)
-        if usual := usual_protocol(story.folder / "data", "recipe.protocol"):
+        dataset = _watch_log(demo_run, data, reader, size)
+        if usual := usual_protocol(demo_run.folder / "data", "recipe.protocol"):
             settings = read_config(SweepConfig, config, overrides, base=_short_sweep(), usual=usual)
-        _sweep(story, settings)
-        bundle = _train(story, dataset)
-        with story.chapter("serve", "Ray Serve deploys it: ingress, retriever, ranker with slate"):
-            started = start(story.folder / "bundle", config=ServeConfig(port=port), progress=_say)
+        _sweep(demo_run, settings)
+        bundle = _train(demo_run, dataset)
+        with demo_run.step("serve", "Ray Serve deploys it: ingress, retriever, ranker with slate"):
+            started = start(demo_run.folder / "bundle", config=ServeConfig(port=port), progress=_say)
             url = serving.enter_context(started)
         serving.enter_context(stoppable())
-        with story.chapter("ask", f"three viewers and a stranger ask {url}"):
-            _ask(story, url, dataset)
-        _finish(story, dataset, bundle, json_path)
+        with demo_run.step("ask", f"three viewers and a stranger ask {url}"):
+            _ask(demo_run, url, dataset)
+        _finish(demo_run, dataset, bundle, json_path)
         if not once:
             out.print(f"\nserving at {url} (try {url}/docs); Ctrl-C stops", markup=False)
             with suppress(KeyboardInterrupt):
@@ -147,19 +147,19 @@ def _short_sweep() -> SweepConfig:
     return SweepConfig(recipe=replace(recipe, sources=sources), search=search)
 
 
-def _watch_log(story: Story, data: Path | None, reader: str | None, size: dict[str, int]) -> Dataset:
-    target = story.folder / "data"
+def _watch_log(demo_run: DemoRun, data: Path | None, reader: str | None, size: dict[str, int]) -> Dataset:
+    target = demo_run.folder / "data"
     if data is None or reader is None:
         from foveate.data.world.config import SimulateConfig  # noqa: PLC0415
         from foveate.data.world.simulate import simulate_dataset  # noqa: PLC0415
 
-        with story.chapter("data", "a simulated world of viewers and videos"):
+        with demo_run.step("data", "a simulated world of viewers and videos"):
             dataset = simulate_dataset(from_dict(SimulateConfig, size), target)
     else:
         from foveate.data.importing.run import import_dataset  # noqa: PLC0415
         from foveate.data.readers.base import Reader  # noqa: PLC0415
 
-        with story.chapter("data", f"the log at {data}, cleaned"):
+        with demo_run.step("data", f"the log at {data}, cleaned"):
             dataset = import_dataset(read_config(Reader.variants[reader], None, ()), data, target, _say)
     rows = dataset.manifest.rows
     counts = ", ".join(f"{rows[name]:,} {name}" for name in ("viewers", "items", "impressions", "events"))
@@ -167,49 +167,49 @@ def _watch_log(story: Story, data: Path | None, reader: str | None, size: dict[s
     return dataset
 
 
-def _sweep(story: Story, settings: SweepConfig) -> SweepResult:
+def _sweep(demo_run: DemoRun, settings: SweepConfig) -> SweepResult:
     from foveate_cli.tune import show  # noqa: PLC0415
     from foveate_tune.run import run_sweep  # noqa: PLC0415
 
-    data, target = story.folder / "data", story.folder / "sweep"
-    with story.chapter("sweep", f"Ray Tune sweeps {settings.trials} attention variants, judged on validation alone"):
+    data, target = demo_run.folder / "data", demo_run.folder / "sweep"
+    with demo_run.step("sweep", f"Ray Tune sweeps {settings.trials} attention variants, judged on validation alone"):
         with following() as say:
             result = run_sweep(replace(settings, data=data), data, target, progress=say)
         show(result, data, target)
     if not result.beats_popularity:
         raise TrainingError("the sweep's winner does not beat popularity on validation: give it more epochs=N")
-    story.facts["sweep"] = result.to_json()
+    demo_run.facts["sweep"] = result.to_json()
     return result
 
 
-def _train(story: Story, dataset: Dataset) -> Bundle:
+def _train(demo_run: DemoRun, dataset: Dataset) -> Bundle:
     from foveate.api.training import train  # noqa: PLC0415
     from foveate_cluster.workers import grower_of, worker_group_of  # noqa: PLC0415
     from foveate_tune.results.pick import read_pick  # noqa: PLC0415
 
-    with story.chapter("train", "the winner retrieves, a LightGBM re-ranker learns on a later window"):
-        picked, target = read_pick(story.folder / "sweep"), story.folder / "bundle"
+    with demo_run.step("train", "the winner retrieves, a LightGBM re-ranker learns on a later window"):
+        picked, target = read_pick(demo_run.folder / "sweep"), demo_run.folder / "bundle"
         workers: dict[str, Any] = {
             "grower": grower_of(picked.recipe.ranker),
-            "worker_group": worker_group_of(picked.recipe.train, story.folder.resolve()),
+            "worker_group": worker_group_of(picked.recipe.train, demo_run.folder.resolve()),
         }
         with telling(indent="   ") as say:
             bundle = train(dataset, picked.recipe, out=target, origin=picked.origin, progress=say, **workers)
-        out.print(f"   bundle {bundle.bundle_id}; its card is {story.folder / 'bundle' / 'card.md'}", markup=False)
+        out.print(f"   bundle {bundle.bundle_id}; its card is {demo_run.folder / 'bundle' / 'card.md'}", markup=False)
     return bundle
 
 
-def _ask(story: Story, url: str, dataset: Dataset) -> None:
+def _ask(demo_run: DemoRun, url: str, dataset: Dataset) -> None:
     """Ask for busy viewers and a stranger; then let the first like something, and ask again."""
     with httpx.Client(base_url=url, timeout=30.0) as client:
         for user_id in [*_busy_viewers(dataset), "a stranger"]:
-            answer = _request(story, client, {"user_id": user_id, "k": SLATE})
+            answer = _request(demo_run, client, {"user_id": user_id, "k": SLATE})
             _show(answer, f"for {user_id}" + (", who is new here" if answer["cold"] else ""))
-        first = story.requests[0]["answer"]
+        first = demo_run.requests[0]["answer"]
         liked = first["items"][0]
         event = {"user_id": first["user_id"], "item_id": liked["item_id"], "kind": dataset.manifest.positive_kinds[0]}
         client.post("/v1/events", json={"events": [event]}).raise_for_status()
-        answer = _request(story, client, {"user_id": first["user_id"], "k": SLATE})
+        answer = _request(demo_run, client, {"user_id": first["user_id"], "k": SLATE})
         _show(answer, f"for {first['user_id']} again, who has just watched {_name(liked)}")
 
 
@@ -218,13 +218,13 @@ def _busy_viewers(dataset: Dataset) -> list[str]:
     return counts.head(VIEWERS_ASKED).collect()[USER_ID].to_list()
 
 
-def _request(story: Story, client: httpx.Client, body: dict[str, Any]) -> dict[str, Any]:
+def _request(demo_run: DemoRun, client: httpx.Client, body: dict[str, Any]) -> dict[str, Any]:
     started = time.perf_counter()
     response = client.post("/v1/recommend", json=body)
     milliseconds = (time.perf_counter() - started) * 1e3
     response.raise_for_status()
     answer: dict[str, Any] = response.json()
-    story.requests.append({"request": body, "answer": answer, "milliseconds": round(milliseconds, 2)})
+    demo_run.requests.append({"request": body, "answer": answer, "milliseconds": round(milliseconds, 2)})
     return answer
 
 
@@ -244,26 +244,26 @@ def _name(item: dict[str, Any]) -> str:
     return str(item["title"] or item["item_id"])
 
 
-def _finish(story: Story, dataset: Dataset, bundle: Bundle, json_path: Path | None) -> None:
-    answered = sorted(request["milliseconds"] for request in story.requests)
+def _finish(demo_run: DemoRun, dataset: Dataset, bundle: Bundle, json_path: Path | None) -> None:
+    answered = sorted(request["milliseconds"] for request in demo_run.requests)
     times = f"{answered[0]:.0f} to {answered[-1]:.0f} ms each"
-    first = story.requests[0]["answer"]["request_id"]
-    out.print(f"\n{len(answered)} slates in {times}; all of it took {sum(story.seconds.values()):.0f} s")
-    out.print(f"everything is in {story.folder}", markup=False)
-    out.print(f"make a slate again: foveate replay {first} --bundle {story.folder / 'bundle'}", markup=False)
+    first = demo_run.requests[0]["answer"]["request_id"]
+    out.print(f"\n{len(answered)} slates in {times}; all of it took {sum(demo_run.seconds.values()):.0f} s")
+    out.print(f"everything is in {demo_run.folder}", markup=False)
+    out.print(f"make a slate again: foveate replay {first} --bundle {demo_run.folder / 'bundle'}", markup=False)
     write_json(
         json_path,
         {
-            "folder": str(story.folder),
+            "folder": str(demo_run.folder),
             "data": dataset.title,
             "simulated": dataset.manifest.simulated,
             "bundle_id": bundle.bundle_id,
-            "seconds": story.seconds,
-            **story.facts,
-            "requests": story.requests,
+            "seconds": demo_run.seconds,
+            **demo_run.facts,
+            "requests": demo_run.requests,
         },
     )
 
 
 def _say(line: str) -> None:
-    news.print(f"   {line}", markup=False, style="dim", soft_wrap=True)
+    err.print(f"   {line}", markup=False, style="dim", soft_wrap=True)

@@ -176,8 +176,8 @@ def _caps_line(evaluation: Evaluation) -> str:
         return f"no constraints are set{_stamp(evaluation)}"
     kept = "no slate breaks one" if not caps.broken else f"{caps.broken:,} slates BREAK one: please report it"
     yielded = f"; soft ones yielded in {100 * caps.relaxed:.0f} %" if caps.relaxed else ""
-    told = f"{', '.join(caps.rules)}; {kept}{yielded}"
-    return f"constraints bound in {100 * caps.bound:.0f} % of slates ({told}){_stamp(evaluation)}"
+    details = f"{', '.join(caps.rules)}; {kept}{yielded}"
+    return f"constraints bound in {100 * caps.bound:.0f} % of slates ({details}){_stamp(evaluation)}"
 
 
 def _stamp(evaluation: Evaluation) -> str:

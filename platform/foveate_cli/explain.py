@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict
 from pathlib import Path
-from textwrap import shorten
+from textwrap import fill, shorten
 from typing import Any
 
 import click
@@ -13,6 +13,7 @@ import click
 from foveate_cli.common import json_option, out, reads, seed_option, state_option, write_json
 
 _TITLE = 48
+_INDENT = " " * 5
 
 
 @click.command(short_help="Why each item of a slate stands in it.")
@@ -37,7 +38,7 @@ def command(
 ) -> None:
     """Say why each item of a viewer's slate stands in it.
 
-    For each: what of the history carried it and how far that is to be believed, what its features add to its score, and
+    For each: the items of the history that raised its score and how faithful that is, what its features add, and
     what policy and rules made of its rank.
 
     Faithfulness: of as many items drawn at random from the history, how often taking them out lowers the score less
@@ -53,12 +54,12 @@ def command(
     for item in items:
         _print(asdict(item))
     if not items:
-        out.print("Nothing is left to recommend: everything was seen, or is not yet available.")
+        out.print("The slate is empty; 'foveate recommend' says why.")
     explanation, context = answer.explanation, answer.context
     head = {"user_id": user_id, "bundle_id": explanation.bundle_id, "simulated": answer.simulated}
-    told = [finite(asdict(item)) for item in items]
+    answers = [finite(asdict(item)) for item in items]
     pinned = {"state_version": explanation.state_version, "now": context.now, "seed": context.seed}
-    write_json(json_path, {**head, **pinned, "items": told})
+    write_json(json_path, {**head, **pinned, "items": answers})
 
 
 def finite(value: Any) -> Any:
@@ -71,11 +72,13 @@ def finite(value: Any) -> Any:
 
 
 def _print(item: dict[str, Any]) -> None:
-    _line(f"{item['position'] + 1:3d}  {_called(item)}  (score {item['score']:.3f}, rank {item['rank']})", indent="\n")
+    out.print(
+        f"\n{item['position'] + 1:3d}  {_called(item)}  (score {item['score']:.3f}, rank {item['rank']})", markup=False
+    )
     _line(item["sentence"])
     if item["history"]:
         parts = [f"{_called(one)} {one['share']:.0%}" for one in item["history"][:5]]
-        _line(f"carried by, as {item['carried_by']} scores it: {', '.join(parts)}{_faith(item['faithfulness'])}")
+        _line(f"share of its score by {item['carried_by']}: {', '.join(parts)}{_faith(item['faithfulness'])}")
     if item["attention"]:
         parts = [f"{_called(one)} {one['share']:.0%}" for one in item["attention"]]
         _line(f"attention looked at: {', '.join(parts)}{_faith(item['attention_faithfulness'])}")
@@ -83,8 +86,8 @@ def _print(item: dict[str, Any]) -> None:
     _line(f"score: {', '.join(parts)}, others {item['others']:+.3f}, base {item['base']:+.3f}")
 
 
-def _line(text: str, indent: str = "     ") -> None:
-    out.print(f"{indent}{text}", markup=False)
+def _line(text: str) -> None:
+    out.print(fill(text, out.width, initial_indent=_INDENT, subsequent_indent=_INDENT), markup=False)
 
 
 def _called(one: dict[str, Any]) -> str:

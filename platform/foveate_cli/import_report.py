@@ -1,4 +1,4 @@
-"""What an import did with the files, as the command line shows it."""
+"""The report of an import, as the command line shows it."""
 
 from __future__ import annotations
 

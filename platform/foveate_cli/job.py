@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from foveate_cli.common import before_joining, news, out
+from foveate_cli.common import before_joining, err, out
 from foveate_cli.stopping import stoppable
 
 _DASHBOARD = "http://127.0.0.1:8265"
@@ -66,11 +66,11 @@ def submit(words: Sequence[str], address: str, wheel: Path | None) -> str:
     from foveate_tune import submit as handing  # noqa: PLC0415 - as above
 
     jobs = Jobs(address)
-    news.print("packing Foveate's code")
+    err.print("packing Foveate's code")
     job = handing.submit(jobs, words, wheel=wheel, width=shutil.get_terminal_size().columns)
     with _detaching(job, jobs.address):
         # What it promises of Ctrl-C holds from here on.
-        news.print(f"job {job} is on the cluster; Ctrl-C leaves it there", markup=False)
+        err.print(f"job {job} is on the cluster; Ctrl-C leaves it there", markup=False)
         jobs.follow(job, _print)
     return job
 
@@ -82,9 +82,9 @@ def _detaching(job: str, address: str) -> Iterator[None]:
         with stoppable():
             yield
     except KeyboardInterrupt:
-        news.print(f"{job} goes on without you:", markup=False)
+        err.print(f"{job} goes on without you:", markup=False)
         for verb in ("follow", "stop"):
-            news.print(f"  foveate job {verb} {job}{where}", markup=False, soft_wrap=True)
+            err.print(f"  foveate job {verb} {job}{where}", markup=False, soft_wrap=True)
         raise
 
 

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.measure import Measurement
 from rich.table import Table
 
-from foveate_cli.common import json_option, news, out, write_json
+from foveate_cli.common import err, json_option, out, write_json
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -74,7 +74,7 @@ def add(
         return more, (made, shown)
 
     key, secret = Keys.change(path, edit)
-    news.print(f"key {key.key_id} for {name} is in {path}; keep what follows, it is not shown again", markup=False)
+    err.print(f"key {key.key_id} for {name} is in {path}; keep what follows, it is not shown again", markup=False)
     out.print(secret, markup=False)
     bound = {"viewer": viewer, "sessions": sessions}
     write_json(json_path, {"key_id": key.key_id, "name": name, "scopes": list(key.scopes), "rate": rate, **bound})
@@ -105,8 +105,8 @@ def list_(*, path: Path, json_path: Path | None) -> None:
         # In a pipe nothing is cut off.
         table.width = Measurement.get(out, out.options.update(max_width=_PAPER), table).maximum
     out.print(table)
-    told = ("key_id", "name", "scopes", "rate", "created_at", "revoked_at", "viewer", "sessions")
-    write_json(json_path, [{name: getattr(key, name) for name in told} for key in keys])
+    columns = ("key_id", "name", "scopes", "rate", "created_at", "revoked_at", "viewer", "sessions")
+    write_json(json_path, [{name: getattr(key, name) for name in columns} for key in keys])
 
 
 @command.command("revoke", short_help="Close a key for good.")

@@ -86,11 +86,11 @@ class Board:
             return ""
         over, running = self._over(), self._running()
         waiting = max(0, self._plan.trials - len(self._trials))
-        told = [f"{len(over)} of {self._plan.trials} trials over, {len(running)} running, {waiting} to come"]
+        parts = [f"{len(over)} of {self._plan.trials} trials over, {len(running)} running, {waiting} to come"]
         if (leader := self._leader()) is not None:
-            told.append(f"best {self._plan.first.text(_best(leader))} ({leader.name})")
-        told.append(f"{_clock(self._clock() - self._began)} so far, {self.left()}")
-        return " · ".join(told)
+            parts.append(f"best {self._plan.first.text(_best(leader))} ({leader.name})")
+        parts.append(f"{_clock(self._clock() - self._began)} so far, {self.left()}")
+        return " · ".join(parts)
 
     def left(self) -> str:
         """Say how long the rest will take: the epochs to come, at the pace of those that were, on the slots there are.
@@ -151,7 +151,7 @@ def _clock(seconds: float) -> str:
 @contextmanager
 def following() -> Iterator[Callable[[str], None]]:
     """Yield what a sweep's news go to: a moving table on a terminal, lines elsewhere."""
-    console = common.news
+    console = common.err
     if not console.is_terminal:
         yield lambda line: console.print(line, markup=False, soft_wrap=True)
         return

@@ -66,7 +66,7 @@ def export(*, state: str, target: Path, since: str | None, pseudonyms: Path | No
 def list_(*, state: str, json_path: Path | None) -> None:
     """List the exports of a store, each with its folder: what they have not read is not dropped."""
     from foveate.core.config import to_dict  # noqa: PLC0415 - as above
-    from foveate.state.opening import open_viewers, unhurried  # noqa: PLC0415
+    from foveate.state.connect import open_viewers, unhurried  # noqa: PLC0415
 
     with open_viewers(unhurried(state), create=False) as viewers:
         found = list(viewers.exports())
@@ -83,7 +83,7 @@ def drop(*, state: str, name: str) -> None:
 
     Erasures do not reach its folder from then on: remove it, or see to that yourself.
     """
-    from foveate.state.opening import open_viewers, unhurried  # noqa: PLC0415 - as above
+    from foveate.state.connect import open_viewers, unhurried  # noqa: PLC0415 - as above
 
     with open_viewers(unhurried(state), create=False) as viewers:
         viewers.drop_export(name)

@@ -13,8 +13,9 @@ import foveate_cli
 from foveate import __version__
 from foveate.core.errors import FoveateError
 from foveate_cli.stopping import Terminated
+from foveate_cli.verbosity import add_common_options
 
-_NOT_VERBS = frozenset({"main", "common", "import_report", "live", "nearby", "stopping", "__main__"})
+_NOT_VERBS = frozenset({"main", "common", "import_report", "live", "nearby", "stopping", "verbosity", "__main__"})
 
 
 class Verbs(click.Group):
@@ -31,7 +32,7 @@ class Verbs(click.Group):
         if cmd_name not in self.list_commands(ctx):
             return None
         command: click.Command = importlib.import_module(f"foveate_cli.{cmd_name.replace('-', '_')}").command
-        return command
+        return add_common_options(command)
 
 
 @click.command(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich import box
 from rich.markup import escape
 from rich.table import Table
 
@@ -82,15 +81,15 @@ def command(
     table = read_prices(prices)
     if gpu:
         table.gpu(gpu)
-    known = _costs(costs, bundles)
-    made = plan(load, known, table)
-    lines = made.lines
+    measured = _costs(costs, bundles)
+    made = plan(load, measured, table)
+    rows = made.rows
     if simulated:
-        from foveate_capacity.simulated import tried  # noqa: PLC0415
+        from foveate_capacity.simulated import simulated_rows  # noqa: PLC0415
 
-        lines = (*lines, *tried(made, known, seed))
-    _print(lines, made.notes)
-    write_json(json_path, {"load": vars(load), **made.to_json(), "lines": [vars(line) for line in lines]})
+        rows = (*rows, *simulated_rows(made, measured, seed))
+    _print(rows, made.notes)
+    write_json(json_path, {"load": vars(load), **made.to_json(), "lines": [vars(line) for line in rows]})
 
 
 def _costs(path: Path | None, bundles: Sequence[Path]) -> Costs:
@@ -110,18 +109,17 @@ def _costs(path: Path | None, bundles: Sequence[Path]) -> Costs:
     return found
 
 
-def _print(lines: Sequence[Line], notes: Sequence[str]) -> None:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("", style="dim", no_wrap=True)
-    table.add_column("what", overflow="fold")
-    table.add_column("figure", justify="right", no_wrap=True)
-    for name in ("unit", "how", "from"):
-        table.add_column(name, overflow="fold")
-    for about, some in groupby(lines, key=lambda line: line.about):
-        for number, line in enumerate(some):
-            texts = ("" if number else about, line.what, _figure(line.value), line.unit, line.how, line.why)
+def _print(rows: Sequence[Line], notes: Sequence[str]) -> None:
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(overflow="fold", max_width=26)
+    table.add_column(justify="right", no_wrap=True)
+    for _ in range(2):
+        table.add_column(overflow="fold")
+    for about, some in groupby(rows, key=lambda line: line.about):
+        table.add_row(escape(about), style="bold")
+        for line in some:
+            texts = (f"  {line.what}", _figure(line.value), line.unit, ", ".join(filter(None, (line.how, line.why))))
             table.add_row(*map(escape, texts))
-        table.add_section()
     out.print(table)
     for note in notes:
         out.print(note, markup=False)

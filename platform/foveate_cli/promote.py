@@ -9,9 +9,9 @@ import click
 
 from foveate.core.errors import ConfigError, FoveateError
 from foveate.data.dataset import open_dataset
-from foveate.storage.transfer import is_address, settled
+from foveate.storage.transfer import absolute, is_address
 from foveate_cli.common import (
-    Brought,
+    LocalPath,
     json_option,
     out,
     reads,
@@ -25,12 +25,12 @@ from foveate_cli.common import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from foveate.releases import Entry, Judge, Verdict
-    from foveate.state.opening import StatePlace
+    from foveate.releases import Entry, Gate, Verdict
+    from foveate.state.connect import StatePlace
 
 
 @click.command(short_help="Let a bundle serve, if the gate agrees.")
-@click.argument("bundle", type=Brought("bundle"))
+@click.argument("bundle", type=LocalPath("bundle"))
 @reads("--data", "dataset", "Dataset folder whose newest window decides; not needed with --no-gate.", required=False)
 @registry_option
 @click.option(
@@ -76,7 +76,7 @@ def command(
     Exit status: 0 it serves; 1 the gate refused it, and the old one serves on; 2 it could not be judged.
     """
     from foveate.releases import Releases  # noqa: PLC0415 - torch costs seconds that --help is spared
-    from foveate.state.opening import without_password  # noqa: PLC0415 - as above
+    from foveate.state.connect import without_password  # noqa: PLC0415 - as above
 
     if state is not None:
         # What is no address is refused before anything is promoted.
@@ -85,9 +85,10 @@ def command(
         raise ConfigError("--twin is for the gate: leave out --no-gate")
     releases = Releases(registry)
     with telling() as say:
-        judge = None if no_gate else _gate(data, margin, say)
-        entry = releases.promote(bundle, judge, twin=twin, who=user_at_host(), because=because, say=say)
-    show(entry, releases.current())
+        gate = None if no_gate else _gate(data, margin, say)
+        before = releases.current()
+        entry = releases.promote(bundle, gate, twin=twin, who=user_at_host(), because=because, say=say)
+    show(entry, before, releases.current())
     live = state if is_address(registry) else state or _live(Path(registry), bundle, entry.before)
     path = str(Path(registry) / "current") if not is_address(registry) else str(releases.path(entry.bundle))
     payload = {"action": entry.action, "bundle": entry.bundle, "current": path, "entry": _plain(entry)}
@@ -97,29 +98,32 @@ def command(
     if live is not None:
         _add_histories(bundle, live)
     if is_address(registry):
-        told = without_password(live) if live else "redis://HOST:PORT/DB"
-        out.print(f"next     foveate serve --follow {registry} --state {told}", markup=False)
+        state_address = without_password(live) if live else "redis://HOST:PORT/DB"
+        out.print(f"next     foveate serve --follow {registry} --state {state_address}", markup=False)
     else:
         out.print(f"next     foveate serve --bundle {path}{_named(Path(registry), live)}", markup=False)
 
 
-def show(entry: Entry, current: str | None) -> None:
-    """Print what the gate found and what came of it."""
+def show(entry: Entry, before: str | None, current: str | None) -> None:
+    """Print what the gate found and what came of it; ``before`` and ``current`` are what served before and after."""
+    if entry.bundle == before:
+        out.print(f"serves   bundle {before} already: nothing was done", markup=False)
+        return
     if entry.gate is not None:
         for line in verdict_lines(entry.gate):
             out.print(line, markup=False)
-    before = f"in place of {entry.before}" if entry.before else "as the first of its registry"
+    place = f"in place of {entry.before}" if entry.before else "as the first of its registry"
     if entry.action == "refuse":
         serves = f"{current} serves on" if current else "nothing serves yet"
         out.print(f"refused  bundle {entry.bundle}: {serves}", markup=False)
     else:
-        out.print(f"serves   bundle {entry.bundle}, {before}", markup=False)
+        out.print(f"serves   bundle {entry.bundle}, {place}", markup=False)
 
 
 def verdict_lines(verdict: Verdict) -> list[str]:
     """Return what the gate found, in lines."""
     name = "popularity" if verdict.against == "popularity" else f"bundle {verdict.against}"
-    share = "" if verdict.percent is None else f": {verdict.percent:+.1f} % ({verdict.low:+.1f} to {verdict.high:+.1f})"
+    share = f": {verdict.change()}" if verdict.percent is not None else ""
     figures = f"{verdict.new:.4f} against {verdict.old:.4f} of {name}{share}"
     lines = [
         f"judged   on {verdict.viewers:,} viewers of the newest window of {verdict.data}",
@@ -132,25 +136,23 @@ def verdict_lines(verdict: Verdict) -> list[str]:
 
 def _why(verdict: Verdict) -> str:
     if verdict.high is not None and verdict.high < -verdict.margin:
-        return "it is worse by more than the margin"
-    return (
-        "that it is not worse by more than the margin cannot be said: judge on more viewers, or state a wider --margin"
-    )
+        return "all of the interval lies below the margin: the new bundle is worse"
+    return "the interval reaches below the margin: judge on more viewers, or state a wider --margin"
 
 
-def _gate(data: Path | None, margin: float, say: Callable[[str], None]) -> Judge:
-    from foveate.evaluation.gate import judge  # noqa: PLC0415 - as above
+def _gate(data: Path | None, margin: float, say: Callable[[str], None]) -> Gate:
+    from foveate.evaluation.gate import compare_bundles  # noqa: PLC0415 - as above
 
     if data is None:
         raise ConfigError("which data is the bundle to be judged on? name it with --data, or promote with --no-gate")
     dataset = open_dataset(data)
-    return lambda new, old: judge(dataset, new, old, margin=margin, say=say)
+    return lambda new, old: compare_bundles(dataset, new, old, margin=margin, say=say)
 
 
 def _live(registry: Path, bundle: Path, before: str | None) -> StatePlace:
     """Return the store that the registry's server uses, or will use."""
     from foveate.releases.live import state_to_promote  # noqa: PLC0415 - as above
-    from foveate.state.opening import file_of  # noqa: PLC0415 - as above
+    from foveate.state.connect import file_of  # noqa: PLC0415 - as above
 
     live = state_to_promote(registry, bundle)
     file = file_of(live)
@@ -164,7 +166,7 @@ def _add_histories(bundle: Path, live: StatePlace) -> None:
     """Add the events beside a bundle to the live store; where that fails, the bundle serves all the same."""
     from foveate.bundle import default_state  # noqa: PLC0415 - as above
     from foveate.releases.live import add_histories  # noqa: PLC0415 - as above
-    from foveate.state.opening import without_password  # noqa: PLC0415 - as above
+    from foveate.state.connect import without_password  # noqa: PLC0415 - as above
 
     shown = without_password(live)
     try:
@@ -181,9 +183,9 @@ def _add_histories(bundle: Path, live: StatePlace) -> None:
 def _named(registry: Path, live: StatePlace | None) -> str:
     """Return the option that names the live store, where serving would take another one by itself."""
     from foveate.releases.live import state_to_serve  # noqa: PLC0415 - as above
-    from foveate.state.opening import without_password  # noqa: PLC0415 - as above
+    from foveate.state.connect import without_password  # noqa: PLC0415 - as above
 
-    usual = live is None or settled(live) == settled(state_to_serve(registry))
+    usual = live is None or absolute(live) == absolute(state_to_serve(registry))
     return "" if usual or live is None else f" --state {without_password(live)}"
 
 

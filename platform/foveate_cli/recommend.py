@@ -18,6 +18,10 @@ from foveate.api.recommender import load
 from foveate.core.errors import RequestError
 from foveate_cli.common import json_option, out, reads, seed_option, state_option, write_json
 
+_COLUMNS = {"title": "title", "item": "item_id", "channel": "channel_id"}
+"""Columns of the table, each with its key; one that is empty in all rows is left out."""
+
+_WIDE = 120
 _SOURCES_WIDTH = 13
 _NUMBERS_WIDTH = 24  # place, score, and what lies between the columns
 _LEAST_TITLE = 12
@@ -86,17 +90,25 @@ def _print(answer: Recommendations) -> None:
     title = escape(f"{answer.context.surface.capitalize()} for {who}, by bundle {slate.bundle_id}{stamp}")
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("#", justify="right", no_wrap=True)
-    for name in ("title", "item", "channel"):
+    columns = {name: key for name, key in _COLUMNS.items() if any(row[key] for row in rows)}
+    for name in columns:
         table.add_column(name, no_wrap=True)
     table.add_column("score", justify="right", no_wrap=True)
-    table.add_column("from", min_width=_SOURCES_WIDTH)
+    table.add_column("from", min_width=_SOURCES_WIDTH, no_wrap=out.width < _WIDE)
     room = _room_for_titles(rows)
     for row in rows:
-        texts = (shorten(row["title"] or "", room, placeholder="…"), row["item_id"], row["channel_id"] or "")
-        table.add_row(str(row["position"] + 1), *map(escape, texts), f"{row['score']:.3f}", ", ".join(row["sources"]))
-    out.print(table)
-    if not rows:
-        out.print("Nothing is left to recommend: everything was seen, or is not yet available.")
+        row["title"] = shorten(row["title"] or "", room, placeholder="…")
+        texts = [row[key] or "" for key in columns.values()]
+        table.add_row(str(row["position"] + 1), *map(escape, texts), f"{row['score']:.3f}", _from(row["sources"]))
+    if rows:
+        out.print(table)
+    else:
+        out.print(answer.note, markup=False)
+
+
+def _from(sources: list[str]) -> str:
+    """Return the sources that offered an item: all where there is room, else one and how many others."""
+    return ", ".join(sources) if out.width >= _WIDE or len(sources) < 2 else f"{sources[0]} +{len(sources) - 1}"
 
 
 def _room_for_titles(rows: list[dict[str, Any]]) -> int:

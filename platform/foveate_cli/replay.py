@@ -11,7 +11,7 @@ from foveate.bundle import Bundle
 from foveate.core.errors import NotFoundError, StateError
 from foveate.releases.live import state_of
 from foveate.replay.served import Replay, replay
-from foveate.state.opening import StatePlace, open_impressions, open_viewers
+from foveate.state.connect import StatePlace, open_impressions, open_viewers
 from foveate_cli.common import json_option, out, reads, state_option, write_json
 
 
@@ -44,8 +44,8 @@ def command(request_id: str, state: str | None, bundle: Path | None, json_path: 
 def _find_state(request_id: str, bundle: Path | None) -> StatePlace:
     if bundle is not None:
         return state_of(bundle)
-    here = Path()
-    for path in sorted([*here.glob("*.state.sqlite"), *here.glob("*/*.state.sqlite")]):
+    local = Path()
+    for path in sorted([*local.glob("*.state.sqlite"), *local.glob("*/*.state.sqlite")]):
         try:
             with open_impressions(path, create=False) as impressions:
                 impressions.read(request_id)

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from foveate.core.config import to_dict
-from foveate_cli.common import json_option, news, out, registry_option, user_at_host, write_json
+from foveate_cli.common import err, json_option, out, registry_option, user_at_host, write_json
 
 
 @click.command(short_help="Let the bundle before serve again.")
@@ -29,4 +29,4 @@ def command(*, registry: str, to: str | None, because: str, json_path: Path | No
 
 
 def _say(line: str) -> None:
-    news.print(line, markup=False, soft_wrap=True)
+    err.print(line, markup=False, soft_wrap=True)

@@ -14,8 +14,8 @@ from foveate.core.errors import ConfigError, ReleaseError
 from foveate_cli.common import (
     address_option,
     config_options,
+    err,
     folder,
-    news,
     out,
     place,
     read_config,
@@ -25,7 +25,7 @@ from foveate_cli.nearby import known
 from foveate_cli.stopping import stoppable
 
 if TYPE_CHECKING:
-    from foveate.state.opening import StatePlace
+    from foveate.state.connect import StatePlace
     from foveate_serve.operations.running import Running
 
 
@@ -131,4 +131,4 @@ def _tell(running: Running, follow: str | None) -> None:
 
 
 def _say(line: str) -> None:
-    news.print(line, markup=False, style="dim", soft_wrap=True)
+    err.print(line, markup=False, style="dim", soft_wrap=True)

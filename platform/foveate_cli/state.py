@@ -40,7 +40,7 @@ def create(*, place: str) -> None:
     'foveate train', 'promote' and 'serve' do so by themselves. Where nothing of these runs beside the file, as on a
     node of a cluster, this does: replicas make no store.
     """
-    from foveate.state.opening import check_state, without_password  # noqa: PLC0415 - numpy costs time
+    from foveate.state.connect import check_state, without_password  # noqa: PLC0415 - numpy costs time
 
     check_state(place)
     out.print(f"state    {without_password(place)}", markup=False)
@@ -160,7 +160,7 @@ def erase(*, place: str, viewer: str, certificate: Path | None, json_path: Path 
 @click.argument("place", metavar="STATE")
 def certificates(*, place: str) -> None:
     """Print the certificates of all erasures from STATE, one JSON object a line."""
-    from foveate.state.opening import open_viewers, unhurried  # noqa: PLC0415 - as above
+    from foveate.state.connect import open_viewers, unhurried  # noqa: PLC0415 - as above
 
     with open_viewers(unhurried(place), create=False) as viewers:
         for content in viewers.certificates().values():
@@ -174,7 +174,7 @@ def _left(remainder: str) -> str:
 def _report(copied: Copied, done: str, target: str, json_path: Path | None) -> None:
     """Print what was copied, and end with status 1 where the target lacks some of it."""
     from foveate.core.config import to_dict  # noqa: PLC0415 - as above
-    from foveate.state.opening import without_password  # noqa: PLC0415 - as above
+    from foveate.state.connect import without_password  # noqa: PLC0415 - as above
 
     out.print(f"{done} {_counted(copied)}; {copied.new_events:,} of the events are new there", markup=False)
     write_json(json_path, to_dict(copied))

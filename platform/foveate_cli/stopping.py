@@ -1,4 +1,4 @@
-"""How a verb that stays up is ended: by Ctrl-C, and by SIGTERM."""
+"""Signals that end a verb which stays up: Ctrl-C and SIGTERM."""
 
 from __future__ import annotations
 

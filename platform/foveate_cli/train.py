@@ -83,12 +83,12 @@ def command(
     With --address the data and the bundle must be the same folders on every node; without it they may be at addresses
     such as s3://BUCKET/BUNDLE.
     """
-    from foveate.api.training import check_places, train  # noqa: PLC0415 - torch costs seconds that --help is spared
+    from foveate.api.training import check_targets, train  # noqa: PLC0415 - torch costs seconds that --help is spared
 
     # "from" is a word of Python's own.
     sweep = other["from"]
     recipe, origin = _recipe(data, sweep, config, overrides, pick)
-    _check_places(out, state, address)
+    _check_targets(out, state, address)
     with telling() as say:
         if address is None:
             worker_group = worker_group_of(recipe.train, None if is_address(out) else Path(out).parent.resolve())
@@ -100,9 +100,9 @@ def command(
             from foveate_cluster.training import train_on_cluster  # noqa: PLC0415 - Ray starts slowly
 
             say(f"training on the cluster at {address}")
-            check_places(out, state)
-            places: dict[str, Any] = {"out": Path(out), "state": state, "parent": parent, "address": address}
-            bundle = train_on_cluster(data, recipe, upto=upto, origin=origin, progress=say, **places)
+            check_targets(out, state)
+            paths: dict[str, Any] = {"out": Path(out), "state": state, "parent": parent, "address": address}
+            bundle = train_on_cluster(data, recipe, upto=upto, origin=origin, progress=say, **paths)
         if sweep is not None:
             from foveate_tune.tracking.base import keep_bundle  # noqa: PLC0415 - Ray starts slowly
 
@@ -123,7 +123,7 @@ def show(bundle: Bundle, place: str | None = None, then: Sequence[str] = ()) -> 
         out.print(f"next        {line}", markup=False)
 
 
-def _check_places(out: str, state: str | None, address: str | None) -> None:
+def _check_targets(out: str, state: str | None, address: str | None) -> None:
     """Say before the training what would fail after it."""
     if is_address(out) and address is not None:
         raise ConfigError(f"--out '{out}': with --address, name a folder that every node sees")
@@ -134,7 +134,7 @@ def _check_places(out: str, state: str | None, address: str | None) -> None:
 def _next(made: str, data: Path, state: str | None, parent: Path | None) -> list[str]:
     """Return the commands that serve the bundle with the histories that are live: those of what it replaces, if any."""
     from foveate.bundle import default_state, registry_of  # noqa: PLC0415
-    from foveate.state.opening import without_password  # noqa: PLC0415
+    from foveate.state.connect import without_password  # noqa: PLC0415
 
     if state is not None:
         return [f"foveate serve --bundle {made} --state {without_password(state)}"]

@@ -19,9 +19,9 @@ from foveate.core.errors import ConfigError, StorageError
 from foveate_cli.common import (
     address_option,
     config_options,
+    err,
     folder,
     json_option,
-    news,
     out,
     place,
     read_config,
@@ -188,10 +188,10 @@ def _forecast(
 
     if sweep is not None:
         Folder.at(sweep).check_free()
-    told = forecast(settings, data, address=address, cost_per_hour=cost_per_hour, progress=_say)
-    for label, text in told.lines():
+    estimate = forecast(settings, data, address=address, cost_per_hour=cost_per_hour, progress=_say)
+    for label, text in estimate.lines():
         out.print(f"{label:9} {text}", markup=False)
-    write_json(json_path, told.to_json())
+    write_json(json_path, estimate.to_json())
 
 
 def _resume(sweep: str, data: Path | None, address: str | None, json_path: Path | None) -> None:
@@ -269,4 +269,4 @@ def _table(result: SweepResult, width: int) -> Table:
 
 
 def _say(line: str) -> None:
-    news.print(line, markup=False, soft_wrap=True)
+    err.print(line, markup=False, soft_wrap=True)

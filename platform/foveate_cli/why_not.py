@@ -50,10 +50,10 @@ def command(
     with load(bundle, state=state) as model:
         found = model.why_not(user_id, item_id, k=size, filters=filters, seed=seed)
     answer, context = found.answer, found.context
-    told = {field.name: getattr(answer, field.name) for field in fields(answer)}
+    shown = {field.name: getattr(answer, field.name) for field in fields(answer)}
     head = {"user_id": user_id, "bundle_id": context.bundle_id, "simulated": found.simulated}
     ranks = {"source_ranks": dict(answer.source_ranks)}
-    write_json(json_path, finite({**head, **told, **ranks, "now": context.now, "seed": context.seed}))
+    write_json(json_path, finite({**head, **shown, **ranks, "now": context.now, "seed": context.seed}))
     if answer.where == "unknown":
         raise NotFoundError(f"{answer.sentence} Check the id, or name the bundle that knows it.")
     out.print(answer.sentence, markup=False)

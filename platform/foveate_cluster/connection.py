@@ -35,7 +35,7 @@ class Node:
     gpus: float
     custom: Mapping[str, float] = field(default_factory=dict)
 
-    def places(self, need: Resources) -> int:
+    def capacity(self, need: Resources) -> int:
         """Return how many pieces of work fit at once; each has its share of one GPU to itself."""
         by_cpu = [int(self.cpus // need.cpus)] if need.cpus else []
         by_gpu = [int(self.gpus) * int(1 / need.gpus + 1e-9)] if need.gpus else []
@@ -107,7 +107,7 @@ def check_nodes(need: Resources, workers: int, machines: Sequence[Node], where: 
     ConfigError
         They have too few CPUs or GPUs; the message says how many there are.
     """
-    found = sum(machine.places(need) for machine in machines)
+    found = sum(machine.capacity(need) for machine in machines)
     if found >= workers:
         return
     asked = need.in_words(workers)
@@ -136,8 +136,8 @@ def check_room(need: Resources, workers: int, setting: str) -> None:
         As said; the message tells for how many there is room.
     """
     # A task on the cluster, such as a training that was sent there, keeps its own CPU while it waits.
-    here = ray.get_runtime_context()
-    room = sum(node.places(need) for node in nodes(busy=here.get_node_id() if here.get_task_id() else None))
+    runtime = ray.get_runtime_context()
+    room = sum(node.capacity(need) for node in nodes(busy=runtime.get_node_id() if runtime.get_task_id() else None))
     if room < workers:
         raise ConfigError(
             f"{setting}: {workers} workers of {need.in_words()} each, but the cluster has room for {room}: "

@@ -18,14 +18,14 @@ from ray.train.torch import TorchTrainer
 from foveate.core.errors import ConfigError, TrainingError
 from foveate.data.events import Histories
 from foveate.data.fitting import FitContext
-from foveate.data.worker_group import Work, WorkerGroupConfig, dealt
+from foveate.data.worker_group import Work, WorkerGroupConfig, partition
 from foveate_cluster.connection import check_room, quiet
 from foveate_cluster.ray_cluster import ray_cluster
 from foveate_cluster.remote import Refused, error_of, guarded, relayed
 from foveate_cluster.resources import Resources
-from foveate_cluster.worker_group import begun, is_first, report, team_of, why_failed
+from foveate_cluster.worker_group import begun, is_first, report, scaling_config_of, why_failed
 
-_NEWS_SECONDS: Final = 0.5
+_REPORT_SECONDS: Final = 0.5
 
 
 @dataclass(frozen=True)
@@ -59,19 +59,19 @@ class RayWorkerGroup:
         config = self.config
         need = Resources(config.cpus, config.gpus, config.resources)
         # What each reads for itself it is not sent.
-        hands = [_nothing(context)] if context.log else dealt(context.histories, config.workers)
+        parts = [_nothing(context)] if context.log else partition(context.histories, config.workers)
         shared = replace(context, worker_group=None, progress=None, shared=True, shard_items=config.shard_items)
         with (
             # One that is started here gives no more than this machine has: every worker is a process with torch in it.
             ray_cluster(None),
             quiet(),
             _scratch(self.place) as storage,
-            relayed(context.progress) as (told, drain),
+            relayed(context.progress) as (reporting, drain),
         ):
             check_room(need, config.workers, "train.workers")
             loop = {
                 "work": work,
-                "shares": [ray.put(replace(shared, histories=hand, **told)) for hand in hands],
+                "shares": [ray.put(replace(shared, histories=part, **reporting)) for part in parts],
             }
             with _drained(drain):
                 answer = self._fit(loop, need, storage)
@@ -84,7 +84,7 @@ class RayWorkerGroup:
             _member,
             train_loop_config=dict(loop),
             # What they share out is memory: of a GPU each has its own, but of a node those that lie on it have one.
-            scaling_config=team_of(self.config.workers, need, apart=not need.gpus),
+            scaling_config=scaling_config_of(self.config.workers, need, apart=not need.gpus),
             run_config=train.RunConfig(
                 storage_path=str(storage),
                 failure_config=train.FailureConfig(max_failures=self.config.retries),
@@ -102,17 +102,17 @@ class RayWorkerGroup:
 
 def _member(loop: Mapping[str, Any]) -> Any:
     """Train beside the others on the viewers of this worker; what the first one returns is what is kept."""
-    hand, hands = train.get_context().get_world_rank(), train.get_context().get_world_size()
+    part, parts = train.get_context().get_world_rank(), train.get_context().get_world_size()
     shares = loop["shares"]
-    context: FitContext = ray.get(shares[hand % len(shares)])
+    context: FitContext = ray.get(shares[part % len(shares)])
     if context.log is not None:
-        context = replace(context, histories=context.log.histories(context.catalog, hand, hands))
-    lie_on = _nodes(hands)
+        context = replace(context, histories=context.log.histories(context.catalog, part, parts))
+    n_nodes = _nodes(parts)
     if not is_first():
         # All have the same news.
         context = replace(context, progress=None)
     elif context.progress is not None:
-        context.progress(f"{hands} workers train together on {lie_on} node{'s' * (lie_on > 1)}")
+        context.progress(f"{parts} workers train together on {n_nodes} node{'s' * (n_nodes > 1)}")
     with begun() as folder:
         made = guarded(loop["work"], (context, _keep, folder), {})
     # What the others return would be sent too, and nobody would read it.
@@ -161,7 +161,7 @@ def _drained(drain: Callable[[], None]) -> Iterator[None]:
     over = threading.Event()
 
     def follow() -> None:
-        while not over.wait(_NEWS_SECONDS):
+        while not over.wait(_REPORT_SECONDS):
             drain()
 
     thread = threading.Thread(target=follow, daemon=True)

@@ -17,7 +17,7 @@ from foveate.ranking.growing import Parameters, Rows, grow, text_of
 from foveate_cluster.connection import check_room, quiet
 from foveate_cluster.ray_cluster import ray_cluster
 from foveate_cluster.resources import Resources
-from foveate_cluster.worker_group import team_of, why_failed
+from foveate_cluster.worker_group import scaling_config_of, why_failed
 
 _JOINTLY: Mapping[str, Any] = {"tree_learner": "data", "pre_partition": True}
 """Every process builds the histograms of its own rows; their sums decide each split, so all grow the same trees."""
@@ -41,18 +41,18 @@ class OverRay:
         TrainingError
             A worker failed.
         """
-        hands = rows.dealt(workers)
+        parts = rows.partition(workers)
         need = Resources(cpus=max(int(one.get("num_threads", 1)) for one in members))
         with ray_cluster(None, least_cpus=workers * need.cpus), quiet(), tempfile.TemporaryDirectory() as scratch:
             check_room(need, workers, "ranker.workers")
             trainer = LightGBMTrainer(
                 _member,  # type: ignore[arg-type] # Ray knows loops that return nothing, though it keeps what they do
                 train_loop_config={
-                    "hands": [ray.put(hand) for hand in hands],
+                    "parts": [ray.put(part) for part in parts],
                     "members": [{**one, **_JOINTLY} for one in members],
                     "trees": trees,
                 },
-                scaling_config=team_of(workers, need),
+                scaling_config=scaling_config_of(workers, need),
                 run_config=train.RunConfig(storage_path=scratch),
             )
             try:
@@ -67,7 +67,7 @@ class OverRay:
 
 def _member(loop: dict[str, Any]) -> list[str]:
     """Grow trees beside the others from this worker's queries; the first worker's texts are those that are kept."""
-    rows: Rows = ray.get(loop["hands"][train.get_context().get_world_rank()])
+    rows: Rows = ray.get(loop["parts"][train.get_context().get_world_rank()])
     network = get_network_params()
     grown: list[lgb.Booster] = []
     for parameters in loop["members"]:

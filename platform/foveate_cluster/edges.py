@@ -33,6 +33,6 @@ def prepare_to_join() -> None:
     what the user has set stays.
     """
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    told = {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & set(os.environ)
-    if told or (Path.home() / ".ray" / "auth_token").exists():
+    set_by_user = {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & set(os.environ)
+    if set_by_user or (Path.home() / ".ray" / "auth_token").exists():
         os.environ.setdefault("RAY_AUTH_MODE", "token")

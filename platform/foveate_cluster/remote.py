@@ -61,8 +61,8 @@ def run_on_cluster(
     need = need or Resources()
     with cluster(address, need):
         task: Any = ray.remote(guarded).options(num_cpus=need.cpus, num_gpus=need.gpus, max_retries=0)
-        with relayed(progress) as (told, drain):
-            running = task.remote(function, args, kwargs | told)
+        with relayed(progress) as (reporting, drain):
+            running = task.remote(function, args, kwargs | reporting)
             answer: T | Refused = _awaited(running, drain)
     if isinstance(answer, Refused):
         raise error_of(answer)

@@ -1,4 +1,4 @@
-"""What a piece of work takes of a cluster: CPUs, GPUs, and resources that the cluster names itself."""
+"""Resources of a cluster that a piece of work takes: CPUs, GPUs, and the cluster's own."""
 
 from __future__ import annotations
 

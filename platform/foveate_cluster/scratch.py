@@ -32,7 +32,7 @@ def scratch_folder(prefix: str, parent: Path, in_use: Callable[[Path], bool] | N
     in_use
         Whether a folder whose owner is dead is used by another process still, or has no known owner; None says no.
     """
-    _sweep(prefix, parent, in_use or _by_nobody)
+    _sweep(prefix, parent, in_use or _unused)
     folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
     try:
         with (folder / OWNER).open("w") as lock:
@@ -63,6 +63,6 @@ def _is_dead(folder: Path, changed_at: float) -> bool:
     return True
 
 
-def _by_nobody(folder: Path) -> bool:
+def _unused(folder: Path) -> bool:
     del folder
     return False

@@ -10,7 +10,7 @@ from foveate.api.training import seed_state, train
 from foveate.bundle import Bundle
 from foveate.data.dataset import open_dataset
 from foveate.recommend.recipe import Recipe
-from foveate.state.opening import StatePlace
+from foveate.state.connect import StatePlace
 from foveate.storage.files import check_free
 from foveate.training import Upto
 from foveate_cluster.remote import run_on_cluster

@@ -15,8 +15,8 @@ from foveate_cluster.resources import Resources
 _LONGEST_REASON: Final = 200
 
 
-def team_of(workers: int, need: Resources, *, apart: bool = False) -> train.ScalingConfig:
-    """Return a team of so many workers that take ``need`` each.
+def scaling_config_of(workers: int, need: Resources, *, apart: bool = False) -> train.ScalingConfig:
+    """Return a scaling config of so many workers that take ``need`` each.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What serving costs, as it was measured: seconds of one core by stage, bytes of memory, bytes on the wire.
+"""Measured costs of serving: seconds of one core by stage, bytes of memory, bytes on the wire.
 
 A costs file is YAML; :mod:`foveate_capacity.measure` writes it and the plan and the simulator read it.
 """

@@ -1,4 +1,4 @@
-"""What a bundle takes of memory, by what a process loads of it, and what a viewer takes of the store."""
+"""Memory of a bundle, by what a process loads of it, and of a viewer in the store."""
 
 from __future__ import annotations
 

@@ -83,8 +83,8 @@ def measure(paths: Sequence[Path], effort: Effort | None = None, progress: Progr
     for bundle in bundles:
         say(f"timing the stages over {len(bundle.model.catalog):,} videos")
         timed.append(_timed(bundle, effort.stages_s))
-    stages = _lines(point for one in timed for point in one.stages)
-    sources = _lines(point for one in timed for point in one.sources)
+    stages = _growth_lines(point for one in timed for point in one.stages)
+    sources = _growth_lines(point for one in timed for point in one.sources)
     first, largest = bundles[0], max(bundles, key=lambda one: len(one.model.catalog))
     fused = _served(first, "fused", effort, say)
     split = _served(first, "split", effort, say) if effort.split else None
@@ -145,7 +145,7 @@ def _body(request: RecommendRequest) -> dict[str, Any]:
     return {"surface": request.surface, "history": past, "k": request.k}
 
 
-def _lines(points: Iterable[Point]) -> dict[str, Line]:
+def _growth_lines(points: Iterable[Point]) -> dict[str, Line]:
     own: dict[str, list[Point]] = {}
     for point in points:
         own.setdefault(point.stage, []).append(point)
@@ -166,10 +166,10 @@ def _setting(bundles: Sequence[Bundle]) -> Setting:
 
 def _processor() -> str:
     try:
-        told = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+        content = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
         return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in told.splitlines() if line.startswith("model name")]
+    names = [line.partition(":")[2].strip() for line in content.splitlines() if line.startswith("model name")]
     return names[0] if names else platform.machine()
 
 
@@ -223,7 +223,7 @@ def _fitted(points: Sequence[Point], *, growing: bool) -> Line:
 
 
 _CLUSTERS: Final = 1000
-_SPREAD: Final = 0.5
+_CLUSTER_STD: Final = 0.5
 """Deviation within a cluster beside that of their centres, as trained encoders lay items out: never white noise."""
 _VIEWERS: Final = 60
 _FOUND: Final = 200
@@ -237,7 +237,7 @@ def measure_lookup(width: int, items: int, recall: float) -> Lookup:
 
     def near(count: int) -> NDArray[np.float32]:
         noise = rng.standard_normal((count, width), dtype=np.float32)
-        return np.asarray(centres[rng.integers(0, _CLUSTERS, count)] + np.float32(_SPREAD) * noise)
+        return np.asarray(centres[rng.integers(0, _CLUSTERS, count)] + np.float32(_CLUSTER_STD) * noise)
 
     item_ID, viewer_BD = near(items), near(_VIEWERS)
     with threadpool_limits(1):

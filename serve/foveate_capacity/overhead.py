@@ -1,4 +1,4 @@
-"""What stands around the stages, measured on a server that is started for it: ingress, proxy, hops, and bytes."""
+"""Costs around the stages, measured on a server that is started for it: ingress, proxy, hops, and bytes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from foveate_serve.stages.writer import GATHER_S
 _WARM_UP: Final = 100
 _PROXY, _OTHERS = "haproxy", "others"
 _HEALTH: Final = "/health/live"
-_TOLD_S: Final = 60.0
+_REPORTED_S: Final = 60.0
 _SETTLE_S: Final = 2.0
 """After a start Ray has things to do that it does only once."""
 
@@ -92,8 +92,8 @@ def server_costs(
 
     def written(share: Share) -> float:
         # What is answered while impressions gather is handed over and written together.
-        together = 1 + int(1e3 * GATHER_S / share.milliseconds)
-        return (stages[RECORD].seconds(together, items) + alone(HANDOVER)) / together
+        batch = 1 + int(1e3 * GATHER_S / share.milliseconds)
+        return (stages[RECORD].seconds(batch, items) + alone(HANDOVER)) / batch
 
     # Hydrating, retrieving and ranking are handed to a thread each, and so is writing.
     own = alone("hydrate", "retrieve", "rank", "select") + 3 * alone(HANDOVER) + written(slates)
@@ -123,7 +123,7 @@ def _parts(running: Running) -> dict[int, str]:
     ServingError
         Serve does not tell, though the server answers.
     """
-    give_up = time.monotonic() + _TOLD_S
+    give_up = time.monotonic() + _REPORTED_S
     while time.monotonic() < give_up:
         deployments = running.application()["deployments"]
         replicas = [(one, name) for name, own in deployments.items() for one in own.get("replicas", ())]
@@ -131,7 +131,9 @@ def _parts(running: Running) -> dict[int, str]:
         if replicas and all(one.get("pid") for one, _ in replicas):
             return {int(one["pid"]): name for one, name in replicas}
         time.sleep(POLL_S)
-    raise ServingError(f"Serve does not say which processes answer, {_TOLD_S:g} seconds after they do: measure again")
+    raise ServingError(
+        f"Serve does not say which processes answer, {_REPORTED_S:g} seconds after they do: measure again"
+    )
 
 
 def _share(

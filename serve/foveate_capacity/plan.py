@@ -37,7 +37,7 @@ class Plan:
         Parts that the videos' vectors are cut into; 0 for none.
     search_s
         Seconds that a shard takes for a batch and for each request in it; None without shards.
-    lines
+    rows
         All figures.
     notes
         What they rest on.
@@ -49,18 +49,18 @@ class Plan:
     replicas: Mapping[str, int]
     shards: int
     search_s: tuple[float, float] | None
-    lines: tuple[Line, ...]
+    rows: tuple[Line, ...]
     notes: tuple[str, ...]
 
     @property
     def monthly(self) -> float:
         """The cost a month, in the price table's currency."""
-        return next(line.value for line in self.lines if line.what == "cost")
+        return next(line.value for line in self.rows if line.what == "cost")
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""
         return {
-            "lines": [vars(line) for line in self.lines],
+            "lines": [vars(line) for line in self.rows],
             "parts": [vars(part) for part in self.parts],
             "notes": list(self.notes),
         }
@@ -80,7 +80,7 @@ def plan(load: Load, costs: Costs, prices: Prices) -> Plan:
     groups = worker_groups(costs, own, load, way)
     units = [Unit(group.name, group.count(load), group.memory(costs, load.items) / GIB) for group in groups]
     fleet = fleet_of(units, prices)
-    lines = (
+    rows = (
         *_work(load, costs, own, groups, way),
         *limits(load, costs, prices, exact=way.exact),
         *_machines(load, costs, units, fleet, way),
@@ -88,7 +88,7 @@ def plan(load: Load, costs: Costs, prices: Prices) -> Plan:
         _cost(fleet, way, prices),
     )
     replicas = {unit.name: unit.count for unit in units}
-    return Plan(load, tuple(own), fleet, replicas, way.shards, way.search_s, lines, _notes(load, costs, prices))
+    return Plan(load, tuple(own), fleet, replicas, way.shards, way.search_s, rows, _notes(load, costs, prices))
 
 
 def _check_in_time(load: Load, own: list[Part], way: Way) -> None:
@@ -115,15 +115,15 @@ def _notes(load: Load, costs: Costs, prices: Prices) -> tuple[str, ...]:
         f"prices of {prices.date}, assumed: {'; '.join(prices.assumed.values())}",
     ]
     if load.items > costs.items:
-        known = "growth as measured, drawn out" if costs.grows else "one size was measured: all costs taken to grow"
-        notes.append(f"{load.items / costs.items:,.0f} times the largest catalogue that was measured: {known}")
+        growth = "growth as measured, drawn out" if costs.grows else "one size was measured: all costs taken to grow"
+        notes.append(f"{load.items / costs.items:,.0f} times the largest catalogue that was measured: {growth}")
     return tuple(notes)
 
 
 def _work(load: Load, costs: Costs, own: list[Part], groups: Sequence[WorkerGroup], way: Way) -> list[Line]:
     how: How = "calculated" if load.items > costs.items else "measured"
-    lines = [Line("a request", part.name, 1e3 * part.full_s, "ms of a core", how, "in a full batch") for part in own]
-    lines += [
+    rows = [Line("a request", part.name, 1e3 * part.full_s, "ms of a core", how, "in a full batch") for part in own]
+    rows += [
         Line(
             "a request",
             f"one {group.name} replica",
@@ -136,31 +136,31 @@ def _work(load: Load, costs: Costs, own: list[Part], groups: Sequence[WorkerGrou
     ]
     if load.gpu:
         on = f"{load.gpu}, by its bandwidth"
-        lines.append(Line("a request", "a batch of 32", 1e3 * way.alone_s, "ms of a GPU", "calculated", on))
-    return lines
+        rows.append(Line("a request", "a batch of 32", 1e3 * way.alone_s, "ms of a GPU", "calculated", on))
+    return rows
 
 
 def _machines(load: Load, costs: Costs, units: list[Unit], fleet: Fleet, way: Way) -> list[Line]:
     memory, about = costs.memory, "machines"
     vectors = memory.width * FLOAT
     rest = load.items * max(0.0, memory.per_item["all"] - vectors) / GIB
-    lines = [
+    rows = [
         Line(about, "item vectors", load.items * vectors / GIB, "GiB", "calculated", "items x width x 4 bytes"),
         Line(about, "all else of a bundle", rest, "GiB", "calculated", "bytes a video, as measured"),
     ]
     if way.shards:
         index = shard_bytes(load.items, memory.width) / BUNDLES / GIB
-        lines.append(Line(about, "index", index, "GiB", "calculated", "whole vectors and their codes"))
-        lines.append(Line(about, "shards of the items", way.shards, "", "calculated", "of both bundles that are held"))
+        rows.append(Line(about, "index", index, "GiB", "calculated", "whole vectors and their codes"))
+        rows.append(Line(about, "shards of the items", way.shards, "", "calculated", "of both bundles that are held"))
     for unit in units:
         why = f"{unit.memory_gib:.1f} GiB each, with two bundles"
-        lines.append(Line(about, f"{unit.name} replicas", unit.count, "", "calculated", why))
+        rows.append(Line(about, f"{unit.name} replicas", unit.count, "", "calculated", why))
     for group in fleet.groups:
         why = f"{group.each} each, one node spare"
-        lines.append(Line(about, f"nodes for {group.unit}", group.nodes, group.kind, "calculated", why))
+        rows.append(Line(about, f"nodes for {group.unit}", group.nodes, group.kind, "calculated", why))
     spare = "one group of shards spare" if way.gpus else ""
-    lines.append(Line(about, "GPUs", way.gpus, load.gpu, "calculated", spare))
-    return lines
+    rows.append(Line(about, "GPUs", way.gpus, load.gpu, "calculated", spare))
+    return rows
 
 
 def _store(load: Load, costs: Costs, way: Way) -> list[Line]:

@@ -1,4 +1,4 @@
-"""What machines are assumed to hold and to cost: a YAML file, which a user may replace."""
+"""Sizes and prices of machines: a YAML file, which a user may replace."""
 
 from __future__ import annotations
 
@@ -71,8 +71,8 @@ class Prices:
             The table does not have it.
         """
         if kind not in self.gpus:
-            known = ", ".join(self.gpus) or "none"
-            raise ConfigError(f"--gpu '{kind}' is not in the price table. Known: {known}; --prices FILE brings others.")
+            kinds = ", ".join(self.gpus) or "none"
+            raise ConfigError(f"--gpu '{kind}' is not in the price table. Known: {kinds}; --prices FILE brings others.")
         return self.gpus[kind]
 
 

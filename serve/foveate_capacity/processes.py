@@ -1,4 +1,4 @@
-"""How busy the processes of a server are, read from Linux's ``/proc``."""
+"""CPU time of a server's processes, read from Linux's ``/proc``."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ def busy(before: Mapping[int, Process], after: Mapping[int, Process]) -> dict[in
 
 def machine_busy() -> float:
     """Return the seconds of cores that this machine has worked since its start, for whomever, its own host included."""
-    told = [int(ticks) for ticks in (_PROC / "stat").read_text(encoding="ascii").splitlines()[0].split()[1:9]]
-    idle = told[3] + told[4]
-    return (sum(told) - idle) / _TICK
+    fields = [int(ticks) for ticks in (_PROC / "stat").read_text(encoding="ascii").splitlines()[0].split()[1:9]]
+    idle = fields[3] + fields[4]
+    return (sum(fields) - idle) / _TICK
 
 
 def resident(pid: int) -> int:
@@ -65,9 +65,9 @@ def _processes() -> Iterator[Process]:
         if not folder.name.isdigit():
             continue
         try:
-            told = (folder / "stat").read_text(encoding="utf-8", errors="replace")
+            content = (folder / "stat").read_text(encoding="utf-8", errors="replace")
         except OSError:
             continue  # it has just ended
-        name = told[told.index("(") + 1 : told.rindex(")")]
-        rest = told[told.rindex(")") + 2 :].split()
+        name = content[content.index("(") + 1 : content.rindex(")")]
+        rest = content[content.rindex(")") + 2 :].split()
         yield Process(int(folder.name), int(rest[1]), name, (int(rest[11]) + int(rest[12])) / _TICK)

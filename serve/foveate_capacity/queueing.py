@@ -1,4 +1,4 @@
-"""What a plan is asked for, and what it is made of: figures that say how they came about."""
+"""The load that a plan is made for, and the figures of a plan with their origin."""
 
 from __future__ import annotations
 

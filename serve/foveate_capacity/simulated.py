@@ -60,11 +60,11 @@ def scenario_of(plan: Plan, costs: Costs, *, lost: bool = False, seed: int = 0) 
     )
 
 
-def tried(plan: Plan, costs: Costs, seed: int = 0) -> tuple[Line, ...]:
+def simulated_rows(plan: Plan, costs: Costs, seed: int = 0) -> tuple[Line, ...]:
     """Simulate a cell of the plan, and the same cell without the spare nodes."""
     return (
-        *_lines("", simulate(scenario_of(plan, costs, seed=seed))),
-        *_lines(", one node lost", simulate(scenario_of(plan, costs, lost=True, seed=seed))),
+        *_rows("", simulate(scenario_of(plan, costs, seed=seed))),
+        *_rows(", one node lost", simulate(scenario_of(plan, costs, lost=True, seed=seed))),
     )
 
 
@@ -79,7 +79,7 @@ def _timing(plan: Plan, costs: Costs) -> Timing:
     return replace(timing, stages={**timing.stages, _RETRIEVE: less, _SEARCH: plan.search_s})
 
 
-def _lines(when: str, result: Result) -> tuple[Line, ...]:
+def _rows(when: str, result: Result) -> tuple[Line, ...]:
     about = f"simulated{when}"
     lost = result.turned_away + result.failed
     stage, busiest = max(result.stages.items(), key=lambda one: one[1].utilisation)

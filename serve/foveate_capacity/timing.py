@@ -82,10 +82,10 @@ def time_stages(bundle: Bundle, asked: Asked, seconds: float) -> Timed:
         bench = _Bench(bundle, asked, sink)
         share = seconds / len(BATCHES) / 2
         stages = [point for size in BATCHES for point in bench.whole(size, share)]
-        recorded = size_of(kept) / bench.turn
+        recorded = size_of(kept) / bench.offset
         sources = [point for size in BATCHES for point in bench.alone(size, share / 2)]
-        carried = bench.carried(64)
-    return Timed((*stages, *_handovers(seconds / 12)), tuple(sources), *carried, recorded)
+        transfer_bytes = bench.transfer_bytes(64)
+    return Timed((*stages, *_handovers(seconds / 12)), tuple(sources), *transfer_bytes, recorded)
 
 
 class _Watch:
@@ -109,19 +109,19 @@ class _Bench:
         self.model, self.bundle_id, self.items = bundle.model, bundle.bundle_id, len(bundle.model.catalog)
         self.asked = asked
         self.sink = sink
-        self.turn = 0
+        self.offset = 0
 
     def batch(self, size: int) -> tuple[list[RecommendRequest], list[RequestContext]]:
         """Return the next requests, each with a context of its own."""
-        rows = [(self.turn + row) % len(self.asked.requests) for row in range(size)]
-        self.turn += size
+        rows = [(self.offset + row) % len(self.asked.requests) for row in range(size)]
+        self.offset += size
         requests = [self.asked.requests[row] for row in rows]
         return requests, [make_context(one, self.bundle_id, clock=utc_micros) for one in requests]
 
     def whole(self, size: int, seconds: float) -> Iterator[Point]:
         """Time all stages one after the other, as a request goes."""
         watch = _Watch()
-        for _ in _turns(seconds):
+        for _ in _repeats(seconds):
             self._once(size, watch)
         for stage, own in watch.took.items():
             yield _point(stage, self.items, size, own)
@@ -142,11 +142,11 @@ class _Bench:
         queries = [query for query, _ in hydrate(self.model, self.asked.state, requests, contexts)]
         for source, count in zip(self.model.sources, self.model.recipe.counts, strict=True):
             watch = _Watch()
-            for _ in _turns(seconds / len(self.model.sources)):
+            for _ in _repeats(seconds / len(self.model.sources)):
                 watch.of(source.name, partial(source.ask, queries, count))
             yield _point(source.name, self.items, size, watch.took[source.name])
 
-    def carried(self, size: int) -> tuple[float, float]:
+    def transfer_bytes(self, size: int) -> tuple[float, float]:
         """Return the mean bytes that go to a retriever, and to and from a ranker with the candidates."""
         requests, contexts = self.batch(size)
         queries = [query for query, _ in hydrate(self.model, self.asked.state, requests, contexts)]
@@ -169,7 +169,7 @@ def _handovers(seconds: float) -> list[Point]:
 
 async def _handed(batcher: Batcher[int, int], size: int, seconds: float) -> list[float]:
     own = []
-    for _ in _turns(seconds):
+    for _ in _repeats(seconds):
         began = time.process_time()
         for _ in range(10):
             await asyncio.gather(*(batcher.ask(call) for call in range(size)))
@@ -177,12 +177,12 @@ async def _handed(batcher: Batcher[int, int], size: int, seconds: float) -> list
     return own
 
 
-def _turns(seconds: float, warm_up: int = 2) -> Iterator[int]:
+def _repeats(seconds: float, warm_up: int = 2) -> Iterator[int]:
     """Count until the time is over, and to a number that gives a median at least."""
-    end, turn = time.perf_counter() + seconds, 0
-    while turn < _LEAST_BATCHES + warm_up or time.perf_counter() < end:
-        yield turn
-        turn += 1
+    end, offset = time.perf_counter() + seconds, 0
+    while offset < _LEAST_BATCHES + warm_up or time.perf_counter() < end:
+        yield offset
+        offset += 1
 
 
 def _point(stage: str, items: int, size: int, seconds: Sequence[float], warm_up: int = 2) -> Point:

@@ -1,4 +1,4 @@
-"""Who does what of a request: one process for all of it, or ingress, retriever, ranker and shards apart."""
+"""Stages by process: one process for all of them, or ingress, retriever, ranker and shards apart."""
 
 from __future__ import annotations
 

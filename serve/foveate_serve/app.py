@@ -13,15 +13,15 @@ from foveate.bundle import verify
 from foveate.core.config import to_dict
 from foveate.core.errors import ConfigError
 from foveate.releases.live import state_of
-from foveate.state.opening import StatePlace, check_state
+from foveate.state.connect import StatePlace, check_state
 from foveate.storage.folder import Place
-from foveate.storage.transfer import is_address, local_copy, settled
+from foveate.storage.transfer import absolute, is_address, local_copy
 from foveate_serve.config import ServeConfig
 from foveate_serve.graph import deployment_settings
 from foveate_serve.names import APPLICATION
 from foveate_serve.operations.cluster import cluster, local_cpus
 from foveate_serve.operations.running import Running
-from foveate_serve.telemetry.spans import exporter_asked, told_variables, untold_variables
+from foveate_serve.telemetry.spans import exporter_asked, forwarded_variables, withheld_variables
 
 _IMPORT_PATH: Final = "foveate_serve.graph:build"
 
@@ -86,8 +86,8 @@ def started(
         _check_room(config)
         options["port"] = _free_port(config.host, config.port)
     say("starting Ray" if address is None else f"connecting to {address}")
-    if address is not None and exporter_asked(os.environ) and (untold := untold_variables(os.environ)):
-        say(f"{', '.join(untold)}: not put into Serve's config, which others can read; set it on the nodes")
+    if address is not None and exporter_asked(os.environ) and (withheld := withheld_variables(os.environ)):
+        say(f"{', '.join(withheld)}: not put into Serve's config, which others can read; set it on the nodes")
     with cluster(address, config.proxy) as dashboard:
         say("deploying")
         running = Running(dashboard)
@@ -116,10 +116,10 @@ def deploy(dashboard: str, bundle: Place, state: StatePlace, config: ServeConfig
     ServingError
         Serve refuses the config.
     """
-    application = application_settings(settled(bundle), settled(state), config)
+    application = application_settings(absolute(bundle), absolute(state), config)
     if exporter_asked(os.environ):
         # Replicas on other machines do not share this process's environment.
-        application["runtime_env"] = {"env_vars": told_variables(os.environ)}
+        application["runtime_env"] = {"env_vars": forwarded_variables(os.environ)}
     Running(dashboard).apply(application, options)
 
 

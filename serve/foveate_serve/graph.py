@@ -15,17 +15,17 @@ from ray.serve.handle import DeploymentHandle
 
 from foveate.core.config import from_dict
 from foveate.storage.folder import Place
-from foveate.storage.transfer import settled
+from foveate.storage.transfer import absolute
 from foveate_serve.bundles.loading import load_mapped_sources, load_ranker, load_shard, load_sources
-from foveate_serve.bundles.slots import BundleHolder, Holder, Status
+from foveate_serve.bundles.slots import BundleSlots, Slots, Status
 from foveate_serve.config import DeploymentConfig, ServeConfig
 from foveate_serve.ingress import Ingress
 from foveate_serve.names import BUNDLE_KEY, INGRESS, RANKER, RETRIEVER, SHADOW, shard_name
 from foveate_serve.operations.scaling import autoscaling_settings
-from foveate_serve.replica import start_replica, take_bundle
+from foveate_serve.replica import load_bundle, start_replica
 from foveate_serve.stages.guarded import PATIENCE_S, Guarded
-from foveate_serve.stages.peers import RemoteSearcher
 from foveate_serve.stages.ranker import Ranker
+from foveate_serve.stages.remote import RemoteSearcher
 from foveate_serve.stages.retriever import Retriever
 from foveate_serve.stages.scatter import Scatter
 from foveate_serve.stages.searcher import Searcher
@@ -36,34 +36,36 @@ from foveate_serve.stages.sharded import ShardedRetriever
 class _Holding:
     """A replica that takes bundles as Serve tells it."""
 
-    _holder: Holder[Any]
+    _slots: Slots[Any]
 
     async def reconfigure(self, user_config: Mapping[str, str]) -> None:
         """Take the bundle that ``user_config`` names."""
-        await take_bundle(self._holder, user_config)
+        await load_bundle(self._slots, user_config)
 
     def status(self) -> Status:
         """Return what this replica holds."""
-        return self._holder.status()
+        return self._slots.status()
 
 
 class RetrieverReplica(_Holding, Retriever):
     """A retriever in a replica of its own."""
 
     def __init__(self, largest: int) -> None:
-        sight = start_replica(RETRIEVER)
-        super().__init__(BundleHolder(RETRIEVER, load_sources, sight.swapped), largest, sight)
+        telemetry = start_replica(RETRIEVER)
+        super().__init__(BundleSlots(RETRIEVER, load_sources, telemetry.swapped), largest, telemetry)
 
 
 class ShardedRetrieverReplica(_Holding, ShardedRetriever):
     """A retriever whose items lie in shards, in a replica of its own."""
 
     def __init__(self, largest: int, shards: Sequence[DeploymentHandle[Any]]) -> None:
-        sight = start_replica(RETRIEVER)
+        telemetry = start_replica(RETRIEVER)
         named = [(shard_name(number), handle) for number, handle in enumerate(shards)]
-        scatter = Scatter([Guarded(name, RemoteSearcher(name, handle), PATIENCE_S) for name, handle in named], sight)
-        holder = BundleHolder(RETRIEVER, load_mapped_sources, sight.swapped)
-        super().__init__(holder, largest, scatter, sight)
+        scatter = Scatter(
+            [Guarded(name, RemoteSearcher(name, handle), PATIENCE_S) for name, handle in named], telemetry
+        )
+        slots = BundleSlots(RETRIEVER, load_mapped_sources, telemetry.swapped)
+        super().__init__(slots, largest, scatter, telemetry)
 
 
 class ShardReplica(_Holding, Searcher):
@@ -71,18 +73,18 @@ class ShardReplica(_Holding, Searcher):
 
     def __init__(self, number: int, count: int, largest: int) -> None:
         name = shard_name(number)
-        sight = start_replica(name)
-        holder = Holder(name, lambda path: load_shard(path, number, count), sight.swapped)
-        super().__init__(name, holder, largest, sight)
+        telemetry = start_replica(name)
+        slots = Slots(name, lambda path: load_shard(path, number, count), telemetry.swapped)
+        super().__init__(name, slots, largest, telemetry)
 
 
 class RankerReplica(_Holding, Ranker):
     """A ranker in a replica of its own; ``mapped`` as :meth:`~foveate.bundle.Bundle.load` has it."""
 
     def __init__(self, largest: int, mapped: bool = False) -> None:
-        sight = start_replica(RANKER)
+        telemetry = start_replica(RANKER)
         load = partial(load_ranker, mapped=mapped)
-        super().__init__(BundleHolder(RANKER, load, sight.swapped), largest, sight)
+        super().__init__(BundleSlots(RANKER, load, telemetry.swapped), largest, telemetry)
 
 
 def build(args: dict[str, Any]) -> serve.Application:
@@ -122,7 +124,7 @@ def _shards(config: ServeConfig) -> list[serve.Application]:
 
 def deployment_settings(config: ServeConfig, bundle: Place) -> list[dict[str, Any]]:
     """Return the deployments' part of Serve's config; a change of the bundle or of replicas is applied in place."""
-    shadow = settled(config.shadow.bundle)
+    shadow = absolute(config.shadow.bundle)
     return [_settings(name, size, shadow if name == SHADOW else bundle) for name, size in config.deployments.items()]
 
 

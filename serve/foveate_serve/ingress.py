@@ -25,19 +25,19 @@ from foveate.recommend.explain import SlateExplanation, WhyNot, explain, why_not
 from foveate.recommend.pipeline import make_context, recommend
 from foveate.served_log.erase import Certificate, erase_viewer
 from foveate.state.base import ServedRequest, ViewerEvent, utc_micros
-from foveate.state.opening import open_impressions, open_viewers
+from foveate.state.connect import open_impressions, open_viewers
 from foveate_serve.bundles.loading import load_all, load_catalogue
-from foveate_serve.bundles.slots import BundleHolder, BundleNotHeldError, Status
+from foveate_serve.bundles.slots import BundleNotHeldError, BundleSlots, Status
 from foveate_serve.config import ServeConfig
-from foveate_serve.http.admission import Places
+from foveate_serve.http.admission import ConcurrencyLimit
 from foveate_serve.http.api import add_shadow, build_api
 from foveate_serve.names import HYDRATOR, INGRESS, RANKER, RETRIEVER, shard_name
-from foveate_serve.replica import start_replica, take_bundle
+from foveate_serve.replica import load_bundle, start_replica
 from foveate_serve.stages.event_writer import EventWriter
 from foveate_serve.stages.guarded import PATIENCE_S, Guarded
 from foveate_serve.stages.hydrator import Hydrator
-from foveate_serve.stages.peers import RankerStage, Remote, RemoteRanker, RemoteRetriever, RetrieverStage
 from foveate_serve.stages.ranker import Ranker
+from foveate_serve.stages.remote import RankerStage, Remote, RemoteRanker, RemoteRetriever, RetrieverStage
 from foveate_serve.stages.retriever import Retriever
 from foveate_serve.stages.served import ServedStages
 from foveate_serve.stages.shadow import Shadowing
@@ -78,7 +78,7 @@ class Ingress:
         shards: Sequence[DeploymentHandle[Any]] = (),
     ) -> None:
         self.config = from_dict(ServeConfig, config)
-        self.places = Places(self.config.ingress.max_ongoing_requests, self.config.max_ongoing_events)
+        self.concurrency = ConcurrencyLimit(self.config.ingress.max_ongoing_requests, self.config.max_ongoing_events)
         self._place = state
         # A replica never makes the store: where it is gone, a new one would take events that nobody finds again.
         self._state = open_viewers(state, create=False, lazy=True)
@@ -87,24 +87,29 @@ class Ingress:
         self._writer = ImpressionWriter(self._impressions)
         self._sharded = bool(shards)
         self._alone = retriever is None and ranker is None
-        self._sight = start_replica(INGRESS)
-        self._holder = BundleHolder(INGRESS, self._load, self._sight.swapped)
+        self._telemetry = start_replica(INGRESS)
+        self._slots = BundleSlots(INGRESS, self._load, self._telemetry.swapped)
         deadline_s = self.config.deadline_ms / 1000
         self._hydrator = Guarded(
             HYDRATOR,
-            Hydrator(self._state, self.config.largest_batch, self._sight),
+            Hydrator(self._state, self.config.largest_batch, self._telemetry),
             # It has less of the deadline than the others, and its share of it must be enough to count.
             min(PATIENCE_S, self.config.hydration_share * deadline_s / 2),
         )
         # What computes takes turns in one thread: side by side they would only wait for each other's lock, in small
         # batches.
-        own = (self._holder, self.config.largest_batch, self._sight, ThreadPoolExecutor(1, thread_name_prefix="stages"))
+        own = (
+            self._slots,
+            self.config.largest_batch,
+            self._telemetry,
+            ThreadPoolExecutor(1, thread_name_prefix="stages"),
+        )
         patience_s = min(PATIENCE_S, deadline_s / 4)
         remote_retriever = None if retriever is None else RemoteRetriever(RETRIEVER, retriever)
         remote_ranker = None if ranker is None else RemoteRanker(RANKER, ranker)
         self._retriever: Guarded[RetrieverStage] = Guarded(RETRIEVER, remote_retriever or Retriever(*own), patience_s)
         self._ranker: Guarded[RankerStage] = Guarded(RANKER, remote_ranker or Ranker(*own), patience_s)
-        self._shadow = Shadowing(shadow, self.config.shadow, self._sight) if shadow is not None else None
+        self._shadow = Shadowing(shadow, self.config.shadow, self._telemetry) if shadow is not None else None
         named = [Remote(shard_name(number), handle) for number, handle in enumerate(shards)]
         self._remotes = [one for one in (remote_retriever, remote_ranker, *named) if one is not None]
 
@@ -119,14 +124,14 @@ class Ingress:
 
     async def reconfigure(self, user_config: Mapping[str, str]) -> None:
         """Take the bundle that ``user_config`` names."""
-        await take_bundle(self._holder, user_config)
+        await load_bundle(self._slots, user_config)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Build the HTTP interface; Serve calls this once a replica."""
         api = build_api(self, self.running)
         if self._shadow:
             add_shadow(api, self._shadow.report)
-        if self._sight.traces:
+        if self._telemetry.traces:
             api.add_middleware(TraceHeader)
         return api
 
@@ -148,7 +153,7 @@ class Ingress:
         async for bundle, context, seconds in self._attempts(request):
             with self._attempt(bundle, context, seconds) as (seen, stages):
                 slate = await recommend(request, seen, stages)
-                self._sight.degraded(slate.degraded)
+                self._telemetry.degraded(slate.degraded)
                 if self._shadow:
                     self._shadow.offer(ServedRequest(request, context, slate), time.perf_counter() - began)
                 return slate, context, bundle
@@ -170,7 +175,7 @@ class Ingress:
 
     def _attempts(self, request: RecommendRequest) -> _Attempts:
         allowed = min(self.config.deadline_ms, request.deadline_ms or self.config.deadline_ms)
-        return _Attempts(self._holder, request, monotonic() + allowed / 1000)
+        return _Attempts(self._slots, request, monotonic() + allowed / 1000)
 
     @contextmanager
     def _attempt(
@@ -182,7 +187,7 @@ class Ingress:
             bundle.model, self._hydrator, self._retriever, self._ranker, seconds, hydration_share=share
         )
         try:
-            with self._sight.request(context) as seen:
+            with self._telemetry.request(context) as seen:
                 yield seen, stages
         except BundleNotHeldError as error:
             logger.warning("%s: trying the bundle before it", error)
@@ -204,7 +209,7 @@ class Ingress:
 
     def current(self) -> Bundle | None:
         """Return the bundle in use, None before there is one."""
-        return self._holder.held[0] if self._holder.held else None
+        return self._slots.held[0] if self._slots.held else None
 
     async def status(self) -> list[Status]:
         """Return what every replica holds, this one first; a replica that does not answer counts as a problem."""
@@ -213,7 +218,7 @@ class Ingress:
 
     async def _status(self) -> list[Status]:
         """Return what this replica holds; a store of viewers that cannot be used is a problem, and slates go on."""
-        status = self._holder.status()
+        status = self._slots.status()
         try:
             await asyncio.to_thread(self._state.check)
         except StateError as error:
@@ -233,20 +238,20 @@ class _Attempts:
         From when on nothing is tried any more, in seconds of a clock that nobody sets.
     """
 
-    def __init__(self, holder: BundleHolder, request: RecommendRequest, give_up: float) -> None:
-        self._holder = holder
+    def __init__(self, slots: BundleSlots, request: RecommendRequest, give_up: float) -> None:
+        self._slots = slots
         self._request = request
         self._give_up = give_up
-        self._left: deque[Bundle] = deque(holder.held)
+        self._left: deque[Bundle] = deque(slots.held)
 
     def __aiter__(self) -> _Attempts:
         return self
 
     async def __anext__(self) -> tuple[Bundle, RequestContext, float]:
         """Return the next bundle, the request's context by it and the seconds left; ends with them, or without one."""
-        if not self._left and self._holder.held:
+        if not self._left and self._slots.held:
             await asyncio.sleep(_AGAIN_S)
-            self._left.extend(self._holder.held)
+            self._left.extend(self._slots.held)
         seconds = self._give_up - monotonic()
         if seconds <= 0 or not self._left:
             raise StopAsyncIteration

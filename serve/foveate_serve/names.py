@@ -1,4 +1,4 @@
-"""What the parts of the application are called, in Serve's config, in its handles and in a slate's ``degraded``."""
+"""Names of the application's parts, in Serve's config, in its handles and in a slate's ``degraded``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the replicas of every deployment do: set their process up, and take the bundle that Serve tells them of."""
+"""Set-up of every deployment's replicas: their process, and the bundle that Serve's user config names."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any, Final
 from ray import serve
 from ray.serve.exceptions import RayServeException
 
-from foveate_serve.bundles.slots import Holder
+from foveate_serve.bundles.slots import Slots
 from foveate_serve.names import BUNDLE_KEY
-from foveate_serve.telemetry import Sight
+from foveate_serve.telemetry import Telemetry
 
 _SWITCH_S: Final = 0.0005
 """Seconds after which a thread gives the interpreter to one that waits for it.
@@ -22,19 +22,19 @@ Python's own 5 ms they then wait as long for it as ten such products take, and t
 """
 
 
-def start_replica(part: str) -> Sight:
+def start_replica(part: str) -> Telemetry:
     """Set this process up to be a replica of a part of the application; return where it shows what it does."""
     sys.setswitchinterval(_SWITCH_S)
-    return Sight.of_replica(part, os.environ)
+    return Telemetry.of_replica(part, os.environ)
 
 
-async def take_bundle(holder: Holder[Any], user_config: Mapping[str, str]) -> None:
+async def load_bundle(slots: Slots[Any], user_config: Mapping[str, str]) -> None:
     """Have a holder take the bundle that ``user_config`` names.
 
     Serve sends a replica nothing until this returns. Where there are others they answer meanwhile, a few replicas at a
     time turning to the new bundle. One that is alone goes on answering by the bundle that it has.
     """
-    await holder.turn_to(user_config[BUNDLE_KEY], beside=_is_alone())
+    await slots.swap(user_config[BUNDLE_KEY], beside=_is_alone())
 
 
 def _is_alone() -> bool:

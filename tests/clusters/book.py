@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import httpx
 
-from clusters.story import Ground, Story, until
+from clusters.scenario import Ground, Scenario, until
 from foveate.bundle import Bundle, default_state
 from foveate.state.sqlite.store import SqliteState
 from lab.steady import Steady
@@ -43,7 +43,7 @@ class Book:
     def __init__(self, ground: Ground, folder: Path, placed: dict[str, str]) -> None:
         self.folder, self.placed = folder, placed
         self.env = ground.env
-        self.story = Story(ground, None, folder)  # type: ignore[arg-type] # nothing is swept here
+        self.scenario = Scenario(ground, None, folder)  # type: ignore[arg-type] # nothing is swept here
         self.url = f"http://{placed['HOST']}:{placed['PORT']}"
 
     def words(self, words: Sequence[str]) -> list[str]:
@@ -72,7 +72,7 @@ class Book:
         return {part["bundle_id"] for part in answer.json()["parts"]} if answer.status_code == 200 else set()
 
     def wait_for(self, bundles: set[str]) -> None:
-        until(lambda: self.bundles() == bundles, 120, lambda: self.story.said("serve"))
+        until(lambda: self.bundles() == bundles, 120, lambda: self.scenario.said("serve"))
 
     def status(self, key: str) -> int:
         """Return how a request with a key is answered."""
@@ -143,7 +143,7 @@ def deployed(book: Book, bundle: Bundle, *, anew: bool = True) -> subprocess.Pop
         assert done.returncode == 0, (words, done.stderr)
         said = done.stdout.strip()
     [serve] = commands("deploy", "serve")
-    server = book.story.start(*book.words(serve)[3:])
+    server = book.scenario.start(*book.words(serve)[3:])
     book.wait_for({bundle.bundle_id})
     for words in after:
         subprocess.run(book.words(words), env=book.env, cwd=book.folder, check=True, capture_output=True)

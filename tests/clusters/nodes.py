@@ -57,7 +57,7 @@ cluster.shutdown()
 
 
 class Nodes:
-    """The cluster, while it runs; see :class:`~clusters.story.Ground`."""
+    """The cluster, while it runs; see :class:`~clusters.scenario.Ground`."""
 
     host: Final = LOOPBACK
     listen: Final = LOOPBACK

@@ -26,7 +26,7 @@ _RAY: Final = str(Path(sys.executable).with_name("ray"))
 
 
 class OnHosts:
-    """The cluster, while it runs; see :class:`~clusters.story.Ground`.
+    """The cluster, while it runs; see :class:`~clusters.scenario.Ground`.
 
     Parameters
     ----------

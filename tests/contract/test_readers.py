@@ -15,7 +15,7 @@ from foveate.data.readers.base import Reader
 from foveate.data.schema import REQUIRED, TABLES
 from foveate.served_log import export_log
 from foveate.state.base import ViewerEvent
-from foveate.state.opening import open_viewers
+from foveate.state.connect import open_viewers
 
 # Ten meetings as (viewer, item, seconds since 1970), not in order of time; the last one is older than the first.
 MEETINGS = [

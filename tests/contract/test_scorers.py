@@ -12,7 +12,7 @@ from torch import Tensor
 from costs import LINEAR, TensorCost, grown, tensor_cost
 from foveate.attention.base import Matcher, ScorerConfig
 from foveate.attention.mixture_of_logits import MixtureOfLogits
-from foveate.attention.top import NOBODY, best
+from foveate.attention.top import NO_ITEM, best
 from foveate.core.config import from_dict, to_dict
 from foveate.encoder.heads.base import HeadConfig
 from foveate.encoder.heads.convolutional import Convolutional
@@ -106,7 +106,7 @@ def test_an_item_that_is_not_a_number_spoils_no_other(match: Matcher) -> None:
     torch.testing.assert_close(scores[:, others], expected[:, others])
     top = match.top_k(user_BD, item_ND, N)
     assert (top.code_BK != 4).all()
-    assert (top.code_BK[:, -1] == NOBODY).all()
+    assert (top.code_BK[:, -1] == NO_ITEM).all()
 
 
 def test_the_top_is_that_of_a_full_ranking(match: Matcher) -> None:
@@ -122,7 +122,7 @@ def test_the_top_is_that_of_a_full_ranking(match: Matcher) -> None:
             order = sorted((-score_BN[row, code].item(), code) for code in range(N) if not barred[code])[:k]
             codes = [code for _, code in order]
             missing = min(k, N) - len(codes)
-            assert code_BK[row].tolist() == codes + [NOBODY] * missing
+            assert code_BK[row].tolist() == codes + [NO_ITEM] * missing
             torch.testing.assert_close(found_BK[row, : len(codes)], score_BN[row, codes])
 
 
@@ -137,7 +137,7 @@ def test_no_viewer_and_no_item_have_an_empty_top(match: Matcher) -> None:
 def test_ties_go_by_code() -> None:
     score_BN = torch.tensor([[1.0, 3.0, 1.0, 3.0, 1.0, float("inf"), float("nan"), float("-inf")]])
     assert best(score_BN, 4).code_BK.tolist() == [[5, 1, 3, 0]]
-    assert best(score_BN, 8).code_BK.tolist() == [[5, 1, 3, 0, 2, 4, NOBODY, NOBODY]]
+    assert best(score_BN, 8).code_BK.tolist() == [[5, 1, 3, 0, 2, 4, NO_ITEM, NO_ITEM]]
     assert best(score_BN, 2, torch.tensor([[False] * 5 + [True] + [False] * 2])).code_BK.tolist() == [[1, 3]]
 
 

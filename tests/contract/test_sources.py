@@ -23,8 +23,8 @@ from foveate.data.fitting import FitContext
 from foveate.data.schema import ITEM_ID, ITEMS
 from foveate.encoder.model import EncoderConfig
 from foveate.encoder.training.settings import TrainConfig
+from foveate.retrieval.attribution import without
 from foveate.retrieval.base import CandidateSource, SourceConfig
-from foveate.retrieval.carried import without
 from foveate.retrieval.merge import gather, narrowed
 
 TOLERANCE = 1e-4
@@ -136,35 +136,35 @@ def test_arrays_make_the_source_again(
     again = config.restore(load_file(tmp_path / "source.safetensors"), checkerboard.catalog)
     assert again.name == source.name
     np.testing.assert_array_equal(again.scores(queries), source.scores(queries))
-    for stored, own in zip(remarks(again, queries), remarks(source, queries), strict=True):
+    for stored, own in zip(source_features(again, queries), source_features(source, queries), strict=True):
         np.testing.assert_array_equal(stored, own)
 
 
-def remarks(source: CandidateSource, queries: list[Query]) -> list[NDArray[np.float32]]:
+def source_features(source: CandidateSource, queries: list[Query]) -> list[NDArray[np.float32]]:
     """What a source says of the same few candidates to every query."""
-    return source.remarks(queries, [np.arange(7, dtype=np.int32)] * len(queries))
+    return source.source_features(queries, [np.arange(7, dtype=np.int32)] * len(queries))
 
 
 def test_remarks_are_finite_and_named_before_anything_is_fitted(
     config: SourceConfig, source: CandidateSource, queries: list[Query]
 ) -> None:
-    assert source.remark_names == config.remark_names
-    for said in remarks(source, queries):
-        assert said.shape == (7, len(config.remark_names))
+    assert source.source_feature_names == config.source_feature_names
+    for said in source_features(source, queries):
+        assert said.shape == (7, len(config.source_feature_names))
         assert said.dtype == np.float32
         assert np.isfinite(said).all()
 
 
 def test_remarks_of_a_batch_are_those_of_one_by_one(source: CandidateSource, queries: list[Query]) -> None:
-    for together, query in zip(remarks(source, queries), queries, strict=True):
-        np.testing.assert_allclose(together, remarks(source, [query])[0], atol=TOLERANCE)
+    for together, query in zip(source_features(source, queries), queries, strict=True):
+        np.testing.assert_allclose(together, source_features(source, [query])[0], atol=TOLERANCE)
 
 
 def test_no_candidate_has_no_remark(config: SourceConfig, source: CandidateSource, queries: list[Query]) -> None:
     nothing = np.empty(0, dtype=np.int32)
-    (said,) = source.remarks(queries[:1], [nothing])
-    assert said.shape == (0, len(config.remark_names))
-    assert source.remarks([], []) == []
+    (said,) = source.source_features(queries[:1], [nothing])
+    assert said.shape == (0, len(config.source_feature_names))
+    assert source.source_features([], []) == []
 
 
 def test_what_is_personal_closes_the_circle(source: CandidateSource, checkerboard: Any) -> None:
@@ -209,12 +209,12 @@ def test_fewer_sources_and_smaller_tops_of_a_union_are_what_they_would_have_foun
     largest = gather(sources, queries, [4] * len(sources))
     for counts in ({"attention": 2, "popularity": 3}, {"item_knn": 1}, {"attention": 4, "covisitation": 0}):
         some = [next(source for source in sources if source.name == name) for name in counts]
-        remarks = ("target_attention",) if "attention" in counts else ()
+        source_features = ("target_attention",) if "attention" in counts else ()
         direct = gather(some, queries, list(counts.values()))
         for whole, asked in zip(largest, direct, strict=True):
-            found = narrowed(whole, counts, remarks)
-            assert (found.sources, found.remark_names) == (asked.sources, asked.remark_names)
-            for name in ("items", "scores", "offered", "remarks"):
+            found = narrowed(whole, counts, source_features)
+            assert (found.sources, found.source_feature_names) == (asked.sources, asked.source_feature_names)
+            for name in ("items", "scores", "offered", "source_features"):
                 np.testing.assert_allclose(
                     getattr(found, name), getattr(asked, name), rtol=1e-5, atol=1e-7, err_msg=name
                 )
@@ -223,12 +223,12 @@ def test_fewer_sources_and_smaller_tops_of_a_union_are_what_they_would_have_foun
 def test_what_carried_a_score_is_told_by_the_history(source: CandidateSource, queries: list[Query]) -> None:
     items = np.array([1, 4, 7], dtype=np.int32)
     for query in queries:
-        told = source.carried(query, items)
+        told = source.attribute(query, items)
         assert told.drops.shape == (len(items), len(told.items))
         assert np.isfinite(told.drops).all()
         np.testing.assert_array_equal(told.items, source.read(query))
         assert set(told.items.tolist()) <= set(query.items[query.positives].tolist())
-        again = source.carried(query, items)
+        again = source.attribute(query, items)
         np.testing.assert_array_equal(told.drops, again.drops)
 
 
@@ -241,7 +241,7 @@ def test_without_what_carried_it_a_score_falls(source: CandidateSource, checkerb
     falls = []
     for user in range(12):
         query, answer = checkerboard.query(user), checkerboard.answers[user : user + 1]
-        told = source.carried(query, answer)
+        told = source.attribute(query, answer)
         if source.reads_history:
             first = told.items[[told.drops[0].argmax()]]
             one, other = source.scores_of([query, without(query, first)], answer)[:, 0]
@@ -253,7 +253,7 @@ def test_without_what_carried_it_a_score_falls(source: CandidateSource, checkerb
 
 def test_a_look_is_a_share_of_each_item_that_is_read(source: CandidateSource, queries: list[Query]) -> None:
     for query in queries:
-        shares = source.looked(query)
+        shares = source.attention_weights(query)
         if shares is not None:
             assert shares.shape == source.read(query).shape
             assert not len(shares) or abs(shares.sum() - 1) < 1e-4

@@ -21,7 +21,7 @@ from foveate.core.messages import (
     ViewerHistory,
 )
 from foveate.state.base import Export, ImpressionStore, KeptEvent, ServedRequest, ViewerEvent, ViewerStore
-from foveate.state.opening import open_impressions, open_viewers
+from foveate.state.connect import open_impressions, open_viewers
 from foveate.state.redis.impressions import RedisImpressions
 from foveate.state.sqlite.impressions import SqliteImpressions
 

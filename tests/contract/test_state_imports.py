@@ -14,8 +14,8 @@ from foveate.data.importing.run import import_dataset
 from foveate.data.readers.base import Reader
 from foveate.state.backup import backup_state, restore_state
 from foveate.state.base import KeptEvent, ViewerEvent, ViewerStore
+from foveate.state.connect import open_impressions, open_viewers
 from foveate.state.copying import copy_state
-from foveate.state.opening import open_impressions, open_viewers
 from foveate.state.seeding import seed
 
 HEAD = "user_id,item_id,occurred_at\n"

@@ -9,16 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 
 from foveate.bundle import Bundle, default_state
 from foveate.core.errors import NotFoundError, RequestError
 from foveate.core.messages import Filters, PastEvent, RecommendRequest, RequestContext, Slate
+from foveate.data.catalog import Catalog
+from foveate.data.schema import ITEM_ID, ITEMS
 from foveate.recommend.explain import LocalExplainStages, explain, why_not
 from foveate.recommend.model import Model
 from foveate.recommend.pipeline import LocalStages, make_context, recommend, recommend_many
 from foveate.recommend.recipe import Recipe
-from foveate.recommend.surfaces.base import Surface, surface_of
+from foveate.recommend.surfaces.base import Surface, surface_of, why_empty
 from foveate.replay.served import replay
 from foveate.retrieval.base import SourceConfig
 from foveate.slate.base import SlatePolicy
@@ -231,3 +234,23 @@ def test_a_bundle_that_lacks_what_a_surface_needs_says_so(small_bundle: Bundle, 
         asked(RecommendRequest("", surface="trending"), sources=model.recipe.sources[:1])
     assert isinstance(surface_of("home").offers(Recipe()), dict)
     assert issubclass(NotFoundError, RequestError)
+
+
+@each
+def test_a_slate_without_items_says_why(name: str, small_bundle: Bundle, state: SqliteState) -> None:
+    blanks = {column: pl.lit(None, dtype=ITEMS[column]) for column in ITEMS if column != ITEM_ID}
+    bare = replace(small_bundle.model, catalog=Catalog(small_bundle.model.catalog.frame.with_columns(**blanks)))
+    request = request_for(name, small_bundle, "u3")
+    lack = surface_of(name).lacks(bare, context_of(small_bundle, request))
+    assert ("catalogue has no" in lack) == (name in {"channels", "fresh", "upcoming"})
+    assert (lack or "Nothing is left for") in why_empty(bare, request, context_of(small_bundle, request))
+    if lack:
+        assert not ask(small_bundle, state, request, bare).items
+    else:
+        assert ask(small_bundle, state, request, bare).items
+
+
+def test_a_surface_of_what_is_to_come_says_that_nothing_is(small_bundle: Bundle) -> None:
+    request = request_for("upcoming", small_bundle, "u3")
+    late = replace(context_of(small_bundle, request), now=NOW * 2)
+    assert surface_of("upcoming").lacks(small_bundle.model, late) == "no item comes out after the time of the request"

@@ -14,7 +14,7 @@ import pytest
 
 from foveate.core.errors import ConfigError, ReleaseError, StorageError
 from foveate.releases.history import Entry
-from foveate.releases.store import StoredKeeping
+from foveate.releases.store import StoreBackend
 from foveate.storage.conditional import replace_if_same
 from foveate.storage.folder import Folder
 from lab.stores import bucket
@@ -61,14 +61,14 @@ def test_of_many_who_count_at_once_none_is_lost(address: str) -> None:
 
 @pytest.mark.parametrize("address", ["memory", "s3"], indirect=True)
 def test_of_two_promotions_at_once_one_is_told_to_try_again(address: str) -> None:
-    keepings = [StoredKeeping(address), StoredKeeping(address)]
+    keepings = [StoreBackend(address), StoreBackend(address)]
     with keepings[0].locked(print, make=True):
         pass
     for keeping in keepings:
         assert keeping.history() == ()
     together = threading.Barrier(2)
 
-    def promote(keeping: StoredKeeping) -> str:
+    def promote(keeping: StoreBackend) -> str:
         together.wait()
         try:
             keeping.append(LINE)
@@ -80,7 +80,7 @@ def test_of_two_promotions_at_once_one_is_told_to_try_again(address: str) -> Non
         refusals = sorted(pool.map(promote, keepings))
     assert refusals[0] == ""
     assert "somebody else changed it just now" in refusals[1]
-    assert StoredKeeping(address).history() == (LINE,)
+    assert StoreBackend(address).history() == (LINE,)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from foveate.encoder.heads.base import HeadConfig
 from foveate.encoder.losses.base import LossConfig
 from foveate.encoder.model import EncoderConfig
 from foveate.encoder.trained import TrainedEncoder
+from foveate.encoder.training.run import Run
 from foveate.encoder.training.train import EpochReport, TrainConfig, train_encoder
 
 ENCODER = EncoderConfig(width=32, dropout=0.1)
@@ -55,6 +57,21 @@ def test_a_seed_repeats_and_another_differs(checkerboard: Any) -> None:
     )
     assert first == again
     assert first != other
+
+
+def test_an_epoch_in_which_the_seconds_end_is_cut_short_measured_and_the_last(checkerboard: Any) -> None:
+    seen: list[EpochReport] = []
+    context = checkerboard.context()
+    run = Run(ENCODER, dataclasses.replace(TRAIN, batch_size=8), context)
+    steps: list[tuple[int, int]] = []
+    report = run.epoch(lambda done, batches: steps.append((done, batches)), ends_at=time.monotonic())
+    assert run.cut_short
+    assert [done for done, _ in steps] == [1]
+    assert steps[0][1] > 1
+    assert report.metrics
+    trained = train_encoder(ENCODER, TRAIN, context, on_epoch=lambda one: seen.append(one) is None, seconds=0)
+    assert [one.epoch for one in seen] == [1]
+    assert trained.best_epoch == 1
 
 
 def test_training_leaves_the_callers_randomness_and_threads_alone(checkerboard: Any) -> None:

@@ -19,7 +19,7 @@ from foveate.data.dataset import Dataset
 from foveate.data.queries import queries_of
 from foveate.evaluation import Evaluation, evaluate, evaluate_folder
 from foveate.evaluation.loaded import SEEN
-from foveate.evaluation.outcomes import PLACES, Outcomes, answer
+from foveate.evaluation.outcomes import SLATE_SIZE, Outcomes, answer
 from foveate.evaluation.panel import Panel, panel_of
 from foveate.evaluation.run import BASELINES, _beside
 from foveate.recommend.recipe import Recipe
@@ -110,7 +110,7 @@ def test_no_list_shows_what_the_viewer_has_met(asked: Asked) -> None:
     panel, outcomes = asked
     for outcome in outcomes.by_model.values():
         lists = outcome.all_lists()
-        assert lists.shape == (len(panel.queries), PLACES)
+        assert lists.shape == (len(panel.queries), SLATE_SIZE)
         for query, shown in zip(panel.queries, lists, strict=True):
             assert not np.isin(shown, query.exclude).any()
             assert len(set(shown[shown >= 0])) == (shown >= 0).sum()

@@ -243,7 +243,7 @@ def test_features_survive_being_stored(model: Model, queries: list[Query]) -> No
     own = model.features
     names = [feature.name for feature in own.features]
     again = FeatureSet.restore(
-        own.sources, own.remarks, names, arrays=own.arrays(), catalog=own.catalog, signals=own.signals
+        own.sources, own.source_features, names, arrays=own.arrays(), catalog=own.catalog, signals=own.signals
     )
     found = model.candidates(queries)
     assert again.schema_hash == own.schema_hash

@@ -23,7 +23,7 @@ from foveate_tune.config import SweepConfig
 from foveate_tune.report.base import Picture
 from foveate_tune.report.record import read_sweep
 from foveate_tune.results.leaderboard import SweepResult
-from foveate_tune.results.verdict import judge
+from foveate_tune.results.verdict import compare_sweep
 from foveate_tune.run import run_sweep
 from foveate_tune.space import MIXER, SCORER
 
@@ -144,6 +144,6 @@ def test_a_comparison_on_other_data_is_refused(population: tuple[SweepResult, Pa
     other = simulate_dataset(SimulateConfig(viewers=60, items=60, days=8, seed=1), tmp_path / "other")
     assert other.path
     with pytest.raises(ConfigError, match="was made on other data"):
-        judge(population[1], other.path, ["default"])
+        compare_sweep(population[1], other.path, ["default"])
     with pytest.raises(ConfigError, match="make one with 'foveate tune'"):
-        judge(tmp_path / "none", other.path, ["default"])
+        compare_sweep(tmp_path / "none", other.path, ["default"])

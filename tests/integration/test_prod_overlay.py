@@ -20,11 +20,11 @@ import yaml
 
 from clusters.book import commands
 from clusters.nodes import nodes
-from clusters.story import until
+from clusters.scenario import until
 from foveate.bundle import Bundle, default_state
 from foveate.core.config import from_dict
+from foveate.state.connect import StatePlace, open_impressions, open_viewers
 from foveate.state.copying import copy_state
-from foveate.state.opening import StatePlace, open_impressions, open_viewers
 from foveate_serve.config import ServeConfig
 from foveate_serve.http.keys import Keys
 from foveate_serve.operations.cluster import free_ports

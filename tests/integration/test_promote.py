@@ -15,7 +15,7 @@ from foveate.bundle import Bundle, default_state, verify
 from foveate.core.config import from_dict
 from foveate.core.errors import FoveateError, ReleaseError
 from foveate.data.dataset import Dataset
-from foveate.evaluation.gate import judge
+from foveate.evaluation.gate import compare_bundles
 from foveate.recommend.recipe import Recipe
 from foveate.releases.live import remember_served, state_of
 from foveate.retrieval.popularity import Popular
@@ -62,10 +62,10 @@ def foveate(*words: str | Path) -> Result:
 
 
 def test_a_bundle_passes_against_popularity_and_against_itself(small_world: Dataset, sound: Bundle) -> None:
-    first = judge(small_world, sound, [])
+    first = compare_bundles(small_world, sound, [])
     assert (first.against, first.passed) == ("popularity", True)
     assert first.new > first.old > 0
-    same = judge(small_world, sound, [sound])
+    same = compare_bundles(small_world, sound, [sound])
     assert (same.percent, same.low, same.high, same.passed) == (0.0, 0.0, 0.0, True)
     assert same.new == first.new
 
@@ -73,15 +73,15 @@ def test_a_bundle_passes_against_popularity_and_against_itself(small_world: Data
 def test_a_worse_bundle_fails_and_by_what_margin_it_would_pass(
     small_world: Dataset, sound: Bundle, worse: Bundle
 ) -> None:
-    verdict = judge(small_world, worse, [sound])
+    verdict = compare_bundles(small_world, worse, [sound])
     assert not verdict.passed
     assert verdict.low is not None
     assert verdict.percent is not None
     assert verdict.low < verdict.percent < -2.0
-    assert judge(small_world, worse, [sound], margin=-verdict.low + 0.01).passed
-    assert not judge(small_world, worse, [sound], margin=-verdict.low - 0.01).passed
+    assert compare_bundles(small_world, worse, [sound], margin=-verdict.low + 0.01).passed
+    assert not compare_bundles(small_world, worse, [sound], margin=-verdict.low - 0.01).passed
     np.testing.assert_allclose(verdict.percent, 100 * (verdict.new / verdict.old - 1))
-    better = judge(small_world, sound, [worse]).percent
+    better = compare_bundles(small_world, sound, [worse]).percent
     assert better is not None
     assert better > 2.0
 
@@ -89,16 +89,16 @@ def test_a_worse_bundle_fails_and_by_what_margin_it_would_pass(
 def test_whoever_has_seen_the_window_is_not_judged_by_it(small_world: Dataset, sound: Bundle, root: Path) -> None:
     whole = trained(small_world, root / "whole", upto="all")
     with pytest.raises(ReleaseError, match=r"learned from the newest window .* --upto test"):
-        judge(small_world, whole, [])
+        compare_bundles(small_world, whole, [])
     with pytest.raises(ReleaseError, match=rf"{whole.bundle_id} has learned .* a newer log"):
-        judge(small_world, sound, [whole])
+        compare_bundles(small_world, sound, [whole])
     # The twin of the one that serves stands in for it.
-    assert judge(small_world, sound, [whole, sound]).against == sound.bundle_id
+    assert compare_bundles(small_world, sound, [whole, sound]).against == sound.bundle_id
 
 
 def test_too_few_viewers_are_not_asked(small_world: Dataset, sound: Bundle) -> None:
     with pytest.raises(ReleaseError, match="only 5 viewers"):
-        judge(small_world, sound, [], viewers=5)
+        compare_bundles(small_world, sound, [], viewers=5)
 
 
 def test_the_verbs_promote_refuse_list_and_roll_back(

@@ -27,8 +27,9 @@ def test_the_quickstart_runs_under_jupyters_kernel(repository: Path, tmp_path: P
     assert any("[simulated]" in html for html in shown)
 
 
-def test_the_page_on_python_shows_the_code_of_the_notebook(repository: Path) -> None:
-    page = (repository / "docs" / "python.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize("name", ["README.md", "docs/python.md"])
+def test_a_page_shows_the_code_of_the_notebook(name: str, repository: Path) -> None:
+    page = (repository / name).read_text(encoding="utf-8")
     book = json.loads((repository / "docs" / "quickstart.ipynb").read_text(encoding="utf-8"))
     code = [line.rstrip("\n") for cell in book["cells"] if cell["cell_type"] == "code" for line in cell["source"]]
     assert not [line for line in code if line not in page]

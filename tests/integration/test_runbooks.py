@@ -6,7 +6,6 @@ import re
 import shlex
 import shutil
 import signal
-from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -15,9 +14,9 @@ import yaml
 
 from clusters.book import FENCE, FOLDER, Book, commands, deployed, made_ready, text
 from clusters.nodes import Nodes, nodes
-from clusters.story import until
+from clusters.scenario import until
+from command_line import parse
 from foveate.bundle import Bundle
-from foveate_cli.main import cli
 from foveate_serve.http.keys import Keys
 from foveate_serve.operations.cluster import free_ports
 from foveate_serve.stages import guarded
@@ -33,24 +32,6 @@ def spoken(page: str) -> list[list[str]]:
     prose = FENCE.sub("", text(page))
     found = [shlex.split(one.replace("\n", " ")) for one in re.findall(r"`(foveate [^`]+)`", prose)]
     return [words for words in found if any(word.startswith("--") or "/" in word for word in words)]
-
-
-def parse(words: Sequence[str]) -> None:
-    """Have the real command line read words, without doing what they say.
-
-    Raises
-    ------
-    click.ClickException
-        It does not know them.
-    """
-    command: click.Command = cli
-    context = click.Context(cli, info_name="foveate")
-    rest = list(words)
-    while isinstance(command, click.Group):
-        _, found, rest = command.resolve_command(context, rest)
-        assert found is not None
-        command = found
-    command.make_context(command.name, rest, parent=context)
 
 
 def test_every_page_is_there_and_is_linked() -> None:
@@ -109,23 +90,23 @@ def test_the_pages_do_what_they_promise(small_bundle: Bundle, tmp_path: Path) ->
         book.run("restore", "backup")
         book.run("lose-the-store")
         server.send_signal(signal.SIGINT)
-        book.story.over(server, "serve")
+        book.scenario.over(server, "serve")
         shutil.rmtree(tmp_path / "registry")
         said = "".join(book.run("restore", kind) for kind in ("registry", "file", "state", "check"))
         assert small_bundle.bundle_id in said
         assert "cold" not in said
         again = deployed(book, small_bundle, anew=False)
         again.send_signal(signal.SIGINT)
-        book.story.over(again, "serve")
+        book.scenario.over(again, "serve")
 
 
 def a_bundle_is_exchanged_and_taken_back(book: Book, first: Bundle, second: Bundle) -> None:
-    before = set(book.story.replicas())
+    before = set(book.scenario.replicas())
     for page, bundle in (("upgrade", second), ("roll-back", first)):
         book.run(page)
         book.wait_for({bundle.bundle_id})
         assert bundle.bundle_id in book.run(page, "check")
-    assert set(book.story.replicas()) == before
+    assert set(book.scenario.replicas()) == before
 
 
 def keys_are_exchanged(book: Book) -> None:
@@ -139,9 +120,9 @@ def keys_are_exchanged(book: Book) -> None:
 
 
 def nodes_are_lost(book: Book, ground: Nodes) -> None:
-    book.story.lose()
-    book.story.replaced(ingress=1, retriever=1, ranker=1)
-    until(lambda: bool(book.bundles()), 60, lambda: book.story.said("serve"))
+    book.scenario.lose()
+    book.scenario.replaced(ingress=1, retriever=1, ranker=1)
+    until(lambda: bool(book.bundles()), 60, lambda: book.scenario.said("serve"))
     until(lambda: book.well("lose-a-node"), 60, lambda: "the page of a lost node does not end well")
     with ground.without_gcs():
         assert book.status(book.placed["SECRET"]) == 200

@@ -16,7 +16,7 @@ from clusters.book import PER_SECOND, Book, deployed, made_ready, whole_again
 from clusters.hosts import Host, NoHostsError, hosts
 from clusters.on_hosts import OnHosts, guarded, started
 from clusters.redis_server import running
-from clusters.story import until
+from clusters.scenario import until
 from foveate.bundle import Bundle
 from foveate.core.config import from_dict
 from foveate_serve.app import application_settings
@@ -78,7 +78,7 @@ def test_a_head_that_is_gone_for_good_is_replaced_by_another_machine(
     # What viewers did before is not lost with the head.
     assert again.sent(EVENT | {"user_id": placed["VIEWER"]}).json()["added"] == 0
     server.send_signal(signal.SIGINT)
-    again.story.over(server, "serve")
+    again.scenario.over(server, "serve")
 
 
 def test_a_head_whose_tables_are_kept_elsewhere_comes_back_to_the_same_replicas(
@@ -89,15 +89,15 @@ def test_a_head_whose_tables_are_kept_elsewhere_comes_back_to_the_same_replicas(
     # As KubeRay has it: no replica on the head, and nodes that wait for it.
     ground = started(made[:3], {**guarded(), **tables, "RAY_gcs_rpc_server_reconnect_timeout_s": "600"}, head_cpus=0)
     book = opened(ground, tmp_path, placed)
-    book.story.run("state", "copy", "bundle.state.sqlite", placed["STATE"])
+    book.scenario.run("state", "copy", "bundle.state.sqlite", placed["STATE"])
     put_as_kuberay_does(book, small_bundle, placed["STATE"])
     # The head has no replica; another node answers.
     book.placed["HOST"] = ground.joined[0].address
     book.url = f"http://{book.placed['HOST']}:8000"
     sizes = {"ingress": 2, "retriever": 2, "ranker": 2}
-    until(lambda: book.story.sizes() == sizes, 180, lambda: str(book.story.replicas()))
+    until(lambda: book.scenario.sizes() == sizes, 180, lambda: str(book.scenario.replicas()))
     book.wait_for({small_bundle.bundle_id})
-    before = set(book.story.replicas())
+    before = set(book.scenario.replicas())
     with book.asked() as steady:
         until(lambda: whole_again(steady), 60, lambda: str(summary(steady.answers)))
         ground.lose_head()
@@ -107,7 +107,7 @@ def test_a_head_whose_tables_are_kept_elsewhere_comes_back_to_the_same_replicas(
         back = time.monotonic()
         until(lambda: book.well("lose-the-head"), 180, lambda: "the page of a lost head does not end well")
         until(lambda: whole_again(steady), 120, lambda: str(summary(steady.answers)))
-        assert set(book.story.replicas()) == before
+        assert set(book.scenario.replicas()) == before
     assert not [one for one in steady.answers if one.status != 200], summary(steady.answers)
     assert len([one for one in steady.answers if gone < one.asked < back]) > 10 * PER_SECOND
     (tmp_path / "answers.txt").write_text(str(summary(steady.answers)))
@@ -148,10 +148,10 @@ def test_a_token_is_exchanged_by_a_second_cluster_that_shares_registry_and_state
         assert done.returncode == status, done.stderr
         assert ("is RAY_AUTH_TOKEN that of the cluster?" in done.stderr) == (status == 2)
     server.send_signal(signal.SIGINT)
-    old.story.over(server, "serve")
+    old.scenario.over(server, "serve")
     assert new.slate()["degraded"] == []
     later.send_signal(signal.SIGINT)
-    new.story.over(later, "serve")
+    new.scenario.over(later, "serve")
 
 
 def test_a_new_token_under_a_running_cluster_keeps_new_replicas_out_until_the_old_one_is_back(
@@ -172,20 +172,20 @@ def test_a_new_token_under_a_running_cluster_keeps_new_replicas_out_until_the_ol
     assert any(is_not_replaced(book, 20.0) for _ in range(4))
     assert book.slate()["degraded"] in (["ranker_lost"], ["ranker_slow"])
     file.write_text(token)
-    until(lambda: bool(book.bundles()), 180, lambda: str(book.story.sizes()))
+    until(lambda: bool(book.bundles()), 180, lambda: str(book.scenario.sizes()))
     assert book.slate()["degraded"] == []
     server.send_signal(signal.SIGINT)
-    book.story.over(server, "serve")
+    book.scenario.over(server, "serve")
 
 
 def is_not_replaced(book: Book, seconds: float) -> bool:
     """Kill the ranker; whether no other one answers after some time."""
-    [killed] = book.story.pids("ranker")
+    [killed] = book.scenario.pids("ranker")
     os.kill(killed, signal.SIGKILL)
     give_up = time.monotonic() + seconds
     while time.monotonic() < give_up:
         # It takes a moment until the dead one is known to be dead.
-        if set(book.story.pids("ranker")) - {killed}:
+        if set(book.scenario.pids("ranker")) - {killed}:
             return False
         time.sleep(0.2)
-    return not book.story.pids("ranker")
+    return not book.scenario.pids("ranker")

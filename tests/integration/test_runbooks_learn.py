@@ -15,7 +15,7 @@ from foveate.core.messages import RecommendRequest
 from foveate.data.dataset import Dataset, open_dataset
 from foveate.recommend.pipeline import make_context, recommend_many
 from foveate.state.base import ServedRequest, ViewerEvent, impression_id, utc_micros
-from foveate.state.opening import open_impressions, open_viewers
+from foveate.state.connect import open_impressions, open_viewers
 from foveate_cli.main import cli
 
 pytestmark = pytest.mark.soak

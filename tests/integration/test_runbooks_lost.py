@@ -18,7 +18,7 @@ from clusters.book import PER_SECOND, Book, deployed, made_ready, whole_again
 from clusters.hosts import Host, NoHostsError, hosts
 from clusters.nodes import nodes
 from clusters.redis_server import running
-from clusters.story import until
+from clusters.scenario import until
 from foveate.bundle import Bundle
 from foveate_serve.operations.cluster import free_ports
 from lab.steady import Steady, summary
@@ -59,7 +59,7 @@ def test_stores_that_cannot_be_reached_cost_what_the_page_says(
     with nodes(2, tmp_path, env=credentials) as ground:
         book = Book(ground, tmp_path, placed | {"DASHBOARD": ground.dashboard, "NEWBUNDLE": "second"})
         server = deployed(book, small_bundle)
-        book.story.run("scale", "ranker=2", "--address", ground.dashboard)
+        book.scenario.run("scale", "ranker=2", "--address", ground.dashboard)
         with book.asked() as steady:
             until(lambda: whole_again(steady), 60, lambda: str(summary(steady.answers)))
             viewers_state_is_away(book, stores, steady)
@@ -71,7 +71,7 @@ def test_stores_that_cannot_be_reached_cost_what_the_page_says(
         assert not failed, summary(steady.answers)
         (tmp_path / "answers.txt").write_text(str(summary(steady.answers)))
         server.send_signal(signal.SIGINT)
-        book.story.over(server, "serve")
+        book.scenario.over(server, "serve")
 
 
 def viewers_state_is_away(book: Book, stores: Stores, steady: Steady) -> None:
@@ -97,18 +97,18 @@ def viewers_state_is_away(book: Book, stores: Stores, steady: Steady) -> None:
 
 def bundles_are_away(book: Book, stores: Stores, steady: Steady) -> None:
     """Cut the store of bundles off; a ranker dies meanwhile, and the one that starts for it finds no bundle."""
-    before = set(book.story.replicas())
+    before = set(book.scenario.replicas())
     stores.of_bundles.cut()
-    until(lambda: "serves on" in book.story.said("serve"), 120, lambda: book.story.said("serve"))
+    until(lambda: "serves on" in book.scenario.said("serve"), 120, lambda: book.scenario.said("serve"))
     assert book.bundles(), "nothing is lost while no replica starts"
-    os.kill(book.story.pids("ranker")[0], signal.SIGKILL)
-    until(lambda: len(set(book.story.replicas()) - before) == 1, 120, lambda: str(book.story.replicas()))
+    os.kill(book.scenario.pids("ranker")[0], signal.SIGKILL)
+    until(lambda: len(set(book.scenario.replicas()) - before) == 1, 120, lambda: str(book.scenario.replicas()))
     until(lambda: "ranker" in unready(book), 120, lambda: str(unready(book)))
     time.sleep(10.0)
     stores.of_bundles.mend()
     until(lambda: bool(book.bundles()), 120, lambda: str(unready(book)))
     until(lambda: whole_again(steady), 60, lambda: str(summary(steady.answers)))
-    assert book.story.said("serve").count("serves on") == 1
+    assert book.scenario.said("serve").count("serves on") == 1
 
 
 def unready(book: Book) -> set[str]:

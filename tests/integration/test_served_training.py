@@ -18,7 +18,7 @@ from foveate.recommend.model import Model
 from foveate.recommend.pipeline import make_context, recommend_many
 from foveate.recommend.recipe import Recipe
 from foveate.state.base import ServedRequest, ViewerEvent, impression_id, utc_micros
-from foveate.state.opening import open_impressions, open_viewers
+from foveate.state.connect import open_impressions, open_viewers
 from foveate.training import fit, fit_model
 from foveate.training.served_rows import served_training_set
 from foveate_tune.config import SweepConfig

@@ -17,7 +17,7 @@ from foveate.bundle import verify
 from foveate.releases import Releases
 from foveate.releases.watch import watched
 from foveate.replay.parity import parity
-from foveate.state.opening import open_viewers
+from foveate.state.connect import open_viewers
 from foveate.storage.transfer import cache, local_copy
 from foveate_serve.app import started
 from foveate_serve.config import ServeConfig

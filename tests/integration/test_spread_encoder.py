@@ -20,7 +20,7 @@ from foveate.core.errors import ConfigError, TrainingError
 from foveate.data.dataset import Dataset
 from foveate.data.events import Histories
 from foveate.data.fitting import FitContext
-from foveate.data.worker_group import Keep, WorkerGroupConfig, dealt
+from foveate.data.worker_group import Keep, WorkerGroupConfig, partition
 from foveate.encoder.distributed.training import train_together
 from foveate.encoder.model import EncoderConfig
 from foveate.encoder.training.settings import EpochReport
@@ -42,8 +42,8 @@ cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 def share(context: FitContext, rank: int, size: int) -> FitContext:
     """What one of several processes is given."""
-    hand = dealt(context.histories, size)[rank]
-    return replace(context, histories=hand, shared=True)
+    piece = partition(context.histories, size)[rank]
+    return replace(context, histories=piece, shared=True)
 
 
 def figures(reports: list[EpochReport]) -> list[list[float]]:
@@ -52,14 +52,14 @@ def figures(reports: list[EpochReport]) -> list[list[float]]:
 
 def test_every_viewer_lies_whole_with_one_hand(checkerboard: Any) -> None:
     whole: Histories = checkerboard.histories
-    hands = dealt(whole, 3)
-    assert sum(len(hand.items) for hand in hands) == len(whole.items)
+    parts = partition(whole, 3)
+    assert sum(len(piece.items) for piece in parts) == len(whole.items)
     for user, own in enumerate(whole):
-        held = [list(hand.items[hand.rows(user)]) for hand in hands]
+        held = [list(piece.items[piece.rows(user)]) for piece in parts]
         assert held.pop(user % 3) == list(own)
         assert not any(held)
     with pytest.raises(ConfigError, match=r"train\.workers: 99999 workers for \d+ viewers"):
-        dealt(whole, 99_999)
+        partition(whole, 99_999)
 
 
 def _member(rank: int, size: int, context: FitContext, folder: str) -> None:

@@ -107,7 +107,7 @@ def test_every_query_stays_whole_with_one_worker() -> None:
         weights=query_R * 3,
         start=query_R.astype(np.float64) * 4,
     )
-    hands = rows.dealt(4)
+    hands = rows.partition(4)
     held = [np.unique(hand.values[:, 0]) for hand in hands]
     assert sorted(np.concatenate(held).tolist()) == list(range(101)), "each query with one worker, and none lost"
     assert max(map(len, held)) - min(map(len, held)) <= 1
@@ -124,7 +124,7 @@ def test_every_query_stays_whole_with_one_worker() -> None:
 def test_more_workers_than_queries_are_refused() -> None:
     rows = Rows(np.zeros((4, 1), np.float32), ("f",), np.zeros(4), np.array([2, 2]))
     with pytest.raises(ConfigError, match=r"ranker\.workers: 3 workers for 2 training queries"):
-        rows.dealt(3)
+        rows.partition(3)
 
 
 def test_workers_without_a_cluster_to_ask_are_refused() -> None:

@@ -10,11 +10,11 @@ import pytest
 
 from clusters.hosts import NoHostsError
 from clusters.on_hosts import STATE, OnHosts, on_hosts
-from clusters.story import Story
+from clusters.scenario import Scenario
 from foveate.bundle import Bundle
 from foveate.data.dataset import Dataset
 
-pytestmark = [pytest.mark.cluster, pytest.mark.slow]
+pytestmark = [pytest.mark.cluster, pytest.mark.soak]
 
 
 @pytest.fixture
@@ -36,14 +36,14 @@ def test_a_sweep_ends_and_no_request_fails_while_a_host_is_lost_or_cut_off_and_t
     small_bundle: Bundle,
     tmp_path: Path,
 ) -> None:
-    story = Story(ground, small_world, tmp_path, [f"ingress.resources={{{STATE}: 0.01}}"])
-    with story.serving(small_bundle) as steady:
-        sweep = story.sweep(lose_after=3)
-        story.replaced(ingress=2, retriever=2, ranker=2)
+    scenario = Scenario(ground, small_world, tmp_path, [f"ingress.resources={{{STATE}: 0.01}}"])
+    with scenario.serving(small_bundle) as steady:
+        sweep = scenario.sweep(lose_after=3)
+        scenario.replaced(ingress=2, retriever=2, ranker=2)
         ground.joined[0].cut()
         time.sleep(10.0)
         ground.joined[0].mend()
         with ground.without_gcs():
             time.sleep(4.0)
-        story.promote_best(sweep, steady)
-    story.tally(steady.answers)
+        scenario.promote_best(sweep, steady)
+    scenario.tally(steady.answers)

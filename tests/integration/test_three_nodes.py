@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from clusters.nodes import nodes
-from clusters.story import Story
+from clusters.scenario import Scenario
 from foveate.bundle import Bundle
 from foveate.data.dataset import Dataset
 
@@ -21,15 +21,15 @@ def test_a_sweep_ends_and_no_request_fails_while_nodes_and_the_gcs_are_lost(
     tmp_path: Path,
 ) -> None:
     with nodes(2, tmp_path) as ground:
-        story = Story(ground, small_world, tmp_path)
-        with story.serving(small_bundle) as steady:
-            sweep = story.sweep(lose_after=3)
-            story.replaced(ingress=2, retriever=2, ranker=2)
-            story.promote_best(sweep, steady)
-            story.scale("ranker", 4)
-            story.lose()
-            story.replaced(ingress=2, retriever=2, ranker=4)
+        scenario = Scenario(ground, small_world, tmp_path)
+        with scenario.serving(small_bundle) as steady:
+            sweep = scenario.sweep(lose_after=3)
+            scenario.replaced(ingress=2, retriever=2, ranker=2)
+            scenario.promote_best(sweep, steady)
+            scenario.scale("ranker", 4)
+            scenario.lose()
+            scenario.replaced(ingress=2, retriever=2, ranker=4)
             with ground.without_gcs():
                 time.sleep(4.0)
-            story.roll_back(small_bundle, steady)
-        story.tally(steady.answers)
+            scenario.roll_back(small_bundle, steady)
+        scenario.tally(steady.answers)

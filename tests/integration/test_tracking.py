@@ -23,7 +23,7 @@ from foveate.bundle import Bundle
 from foveate.core.config import from_dict
 from foveate.data.dataset import Dataset
 from foveate.storage.folder import Folder
-from foveate.storage.transfer import at_hand
+from foveate.storage.transfer import local_folder
 from foveate_cluster.ray_cluster import ray_cluster
 from foveate_tune.config import SweepConfig, TrackingConfig
 from foveate_tune.results.leaderboard import SweepResult
@@ -238,7 +238,7 @@ def test_runs_of_a_sweep_on_a_store_are_continued_too(tmp_path: Path) -> None:
     store = Folder.at("memory://tracked/sweep")
     store.make()
     for steps in (2, 3):
-        with at_hand(store, WHERE) as here, tracker(TrackingConfig("offline"), here, print) as tracking:
+        with local_folder(store, WHERE) as here, tracker(TrackingConfig("offline"), here, print) as tracking:
             tracking.start("s-trial-000", {"width": 32})
             for step in range(1, steps + 1):
                 tracking.log("s-trial-000", {METRIC: step / 10}, step)

@@ -15,6 +15,7 @@ from foveate.core.errors import FoveateError
 from foveate.data.dataset import Dataset
 from foveate_cli.main import cli
 from foveate_cluster.connection import Node, Resources, check_nodes
+from foveate_tune.forecast import START_SECONDS, TRIAL_SECONDS
 from foveate_tune.schedulers.asha import Asha
 
 NARROW = ["search.mixers=[mean_pool]", "search.scorers=[dot_product]"]
@@ -97,8 +98,8 @@ def test_what_no_node_can_hold_is_refused(need: Resources, workers: int, machine
 
 
 def test_a_fraction_of_a_gpu_fits_within_one() -> None:
-    assert [Node(8, 2).places(Resources(1, share)) for share in (0.25, 0.5, 0.6, 1.0)] == [8, 4, 2, 2]
-    assert Node(3, 2).places(Resources(1, 0.25)) == 3
+    assert [Node(8, 2).capacity(Resources(1, share)) for share in (0.25, 0.5, 0.6, 1.0)] == [8, 4, 2, 2]
+    assert Node(3, 2).capacity(Resources(1, 0.25)) == 3
 
 
 def test_a_dry_run_says_what_would_run_and_starts_nothing(small_world: Dataset, tmp_path: Path) -> None:
@@ -117,8 +118,9 @@ def test_a_dry_run_says_what_would_run_and_starts_nothing(small_world: Dataset, 
     assert (said["most_epochs"], said["expected_epochs"], said["gpu_hours"]) == (32, 24, 0)
     assert said["at_once"] == min(2, said["fit"])
     assert said["epoch_seconds"] > 0
-    assert said["seconds"] == pytest.approx(24 * said["epoch_seconds"] / said["at_once"])
-    assert said["price"] == pytest.approx(24 * said["epoch_seconds"])
+    busy = 24 * said["epoch_seconds"] + 8 * TRIAL_SECONDS
+    assert said["seconds"] == pytest.approx(START_SECONDS + busy / said["at_once"])
+    assert said["price"] == pytest.approx(busy)
     for words in ("8 of endlessly many", "gated, mean_pool", "at most 32 in all, about 24 expected", "an estimate"):
         assert words in result.output
 

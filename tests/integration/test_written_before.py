@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 from foveate.bundle import Bundle
 from foveate.data.dataset import open_dataset
-from foveate.state.opening import open_viewers
+from foveate.state.connect import open_viewers
 from foveate.storage.folder import Folder
 from foveate_cli.recommend import command
 from foveate_tune.report.record import read_sweep

@@ -13,7 +13,7 @@ import foveate
 from foveate.core.messages import Filters, RecommendRequest, RequestContext, Slate, SlateItem
 from foveate.data.served.chain import read_chain
 from foveate.state.base import ServedRequest, ViewerEvent
-from foveate.state.opening import open_impressions, open_viewers
+from foveate.state.connect import open_impressions, open_viewers
 from served_world import NOW, SECOND, bytes_of, rows
 
 USERS = ("ann", "bøb", "a,b\n'c")

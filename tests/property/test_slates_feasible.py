@@ -34,7 +34,7 @@ rules = st.one_of(
 )
 
 
-def holds(pool: SlateInput, slate: Sequence[int], rule: Rule, places: int) -> bool:
+def holds(pool: SlateInput, slate: Sequence[int], rule: Rule, slots: int) -> bool:
     """The rule's own words, without the arrays that the search works on."""
     if isinstance(rule, AtMost):
         own = {"channel": pool.channel, "category": pool.category}
@@ -46,20 +46,20 @@ def holds(pool: SlateInput, slate: Sequence[int], rule: Rule, places: int) -> bo
         windows = [of_item[at : at + width] for at in range(max(1, len(slate) - width + 1))]
         return all(max(Counter(c for codes in w for c in codes).values(), default=0) <= rule.most for w in windows)
     member = pool.age_days <= 8.0 if isinstance(rule, Fresh) else pool.channel_standing < 0.4
-    return sum(not member[i] for i in slate) <= max(0, places - rule.least)
+    return sum(not member[i] for i in slate) <= max(0, slots - rule.least)
 
 
-def longest(pool: SlateInput, places: int, hard: Sequence[Rule], soft: Sequence[Rule], size: int) -> int:
+def longest(pool: SlateInput, slots: int, hard: Sequence[Rule], soft: Sequence[Rule], size: int) -> int:
     """By trying every order of every choice; what breaks a rule cannot be mended by going on."""
 
     def extend(slate: list[int]) -> int:
         best = len(slate)
         for item in range(len(pool)):
             longer = [*slate, item]
-            if best == places:
+            if best == slots:
                 return best
             if item not in slate and all(
-                holds(pool, longer, rule, n) for group, n in ((hard, size), (soft, places)) for rule in group
+                holds(pool, longer, rule, n) for group, n in ((hard, size), (soft, slots)) for rule in group
             ):
                 best = max(best, extend(longer))
         return best

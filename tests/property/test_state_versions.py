@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from foveate.state.base import ViewerEvent
-from foveate.state.opening import StatePlace, open_viewers
+from foveate.state.connect import StatePlace, open_viewers
 from foveate.state.sqlite.store import SqliteState
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from foveate.core.errors import StateError
 from foveate.state.base import ViewerEvent
-from foveate.state.opening import open_viewers
+from foveate.state.connect import open_viewers
 
 place, name, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
 

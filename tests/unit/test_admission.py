@@ -13,8 +13,8 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
-from foveate_serve.http.admission import Admission, OnlyThisMachine, Places, is_loopback
-from foveate_serve.http.load_shedding import Threshold, Unready
+from foveate_serve.http.admission import Admission, ConcurrencyLimit, OnlyThisMachine, is_loopback
+from foveate_serve.http.load_shedding import LoadShedding, Unready
 
 
 class Server:
@@ -41,7 +41,7 @@ def client(app: Any, address: str = "127.0.0.1") -> httpx.AsyncClient:
 def test_what_comes_when_all_places_are_taken_is_turned_away_at_once() -> None:
     async def ask() -> list[httpx.Response]:
         server = Server()
-        async with client(Admission(server.app, Places(2))) as http:
+        async with client(Admission(server.app, ConcurrencyLimit(2))) as http:
             inside = [asyncio.create_task(http.get("/work")) for _ in range(2)]
             while server.entered < 2:
                 await asyncio.sleep(0)
@@ -76,9 +76,9 @@ def test_before_ray_only_that_is_turned_away_which_finds_no_place(
         await PlainTextResponse("beyond")(scope, receive, send)
 
     async def ask() -> list[httpx.Response]:
-        places = Places(1)
-        async with client(Threshold(beyond, lambda: places)) as http:
-            with places.taken({"type": "http", "path": "/work"}):
+        concurrency = ConcurrencyLimit(1)
+        async with client(LoadShedding(beyond, lambda: concurrency)) as http:
+            with concurrency.taken({"type": "http", "path": "/work"}):
                 busy = await http.get(path, headers=headers)
             return [busy, await http.get(path, headers=headers)]
 
@@ -89,7 +89,7 @@ def test_before_ray_only_that_is_turned_away_which_finds_no_place(
 
 def test_what_is_no_replica_of_ours_lets_everything_pass() -> None:
     async def ask() -> httpx.Response:
-        async with client(Threshold(Server().app)) as http:
+        async with client(LoadShedding(Server().app)) as http:
             return await http.get("/health/live")
 
     assert asyncio.run(ask()).status_code == 200
@@ -114,13 +114,13 @@ def test_which_hosts_mean_this_machine(host: str, own: bool) -> None:
 
 def test_events_and_slates_have_places_of_their_own() -> None:
     slate, events = {"type": "http", "path": "/v1/recommend"}, {"type": "http", "path": "/v1/events"}
-    places = Places(1, events=2)
-    with places.taken(events), places.taken(events):
-        assert places.refuses(events)
-        assert not places.refuses(slate)
-        with places.taken(slate):
-            assert places.refuses(slate)
-    assert not places.refuses(events)
+    concurrency = ConcurrencyLimit(1, events=2)
+    with concurrency.taken(events), concurrency.taken(events):
+        assert concurrency.refuses(events)
+        assert not concurrency.refuses(slate)
+        with concurrency.taken(slate):
+            assert concurrency.refuses(slate)
+    assert not concurrency.refuses(events)
 
 
 def test_places_of_events_are_freed_however_a_request_ends() -> None:
@@ -128,32 +128,32 @@ def test_places_of_events_are_freed_however_a_request_ends() -> None:
         raise RuntimeError
 
     async def ask() -> None:
-        places = Places(1, events=1)
-        app = Admission(fails, places)
+        concurrency = ConcurrencyLimit(1, events=1)
+        app = Admission(fails, concurrency)
         for path in ("/v1/events", "/v1/recommend"):
             for _ in range(3):
                 with pytest.raises(RuntimeError):
                     await app({"type": "http", "path": path}, None, None)  # type: ignore[arg-type] # not asked for
-            assert not places.refuses({"type": "http", "path": path})
+            assert not concurrency.refuses({"type": "http", "path": path})
 
     asyncio.run(ask())
 
 
 def test_who_reads_an_answer_slowly_holds_no_place() -> None:
     async def ask() -> None:
-        places, reads = Places(1), asyncio.Event()
+        concurrency, reads = ConcurrencyLimit(1), asyncio.Event()
 
         async def send(message: Message) -> None:
             await reads.wait()
 
-        app = Admission(PlainTextResponse("done"), places)
+        app = Admission(PlainTextResponse("done"), concurrency)
         scope = {"type": "http", "method": "GET", "path": "/work"}
         slow = asyncio.create_task(app(scope, None, send))  # type: ignore[arg-type] # there is no body
         await asyncio.sleep(0)
-        assert not places.refuses(scope)
+        assert not concurrency.refuses(scope)
         reads.set()
         await slow
-        assert not places.refuses(scope)
+        assert not concurrency.refuses(scope)
 
     asyncio.run(ask())
 

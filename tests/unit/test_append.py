@@ -15,7 +15,7 @@ from foveate.data.importing.items import replace_items
 from foveate.data.importing.stream import read_events
 from foveate.data.signals import Signals
 from foveate.state.base import ViewerEvent
-from foveate.state.opening import open_impressions, open_viewers
+from foveate.state.connect import open_impressions, open_viewers
 from foveate.state.seeding import seed
 from served_world import NOW, SECOND, Traffic, bytes_of, shown
 

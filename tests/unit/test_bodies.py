@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from foveate_serve.http.admission import Admission, Places
+from foveate_serve.http.admission import Admission, ConcurrencyLimit
 from foveate_serve.http.bodies import FREE, BodyBudget, BodyReader
 
 POST: dict[str, Any] = {"type": "http", "method": "POST", "path": "/v1/recommend", "headers": []}
@@ -51,8 +51,8 @@ async def asked(app: Any, messages: Sequence[Message], scope: Scope = POST) -> t
 
 def test_a_body_that_does_not_come_takes_no_place_and_loses_its_connection() -> None:
     async def run() -> None:
-        app, places = App(), Places(1)
-        reader = BodyReader(Admission(app, places), 1000, timeout_s=0.2)
+        app, concurrency = App(), ConcurrencyLimit(1)
+        reader = BodyReader(Admission(app, concurrency), 1000, timeout_s=0.2)
         stalled = [asyncio.create_task(asked(reader, [message(b"{", True)])) for _ in range(5)]
         await asyncio.sleep(0)
         # A good one is answered beside them, though there is one place alone.

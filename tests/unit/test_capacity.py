@@ -32,7 +32,7 @@ from foveate_capacity.measure import fit, measure_lookup, slowness
 from foveate_capacity.plan import Plan, plan
 from foveate_capacity.prices import read_prices
 from foveate_capacity.queueing import Load
-from foveate_capacity.simulated import tried
+from foveate_capacity.simulated import simulated_rows
 from foveate_capacity.timing import BATCHES, Asked, time_stages
 from foveate_cli.plan import command
 
@@ -60,7 +60,7 @@ def made(qps: float = 100.0, items: int = 10_000, costs: Costs = COSTS, gpu: str
 
 
 def figure(of: Plan, what: str) -> float:
-    return next(line.value for line in of.lines if line.what == what)
+    return next(line.value for line in of.rows if line.what == what)
 
 
 def points(line: Line, items: tuple[int, ...], noise: float = 0.0) -> list[Point]:
@@ -132,7 +132,7 @@ def test_a_gpu_scores_what_cores_would_have() -> None:
 def test_a_plan_with_shards_is_simulated_shard_by_shard() -> None:
     sharded = made(qps=200, items=20_000_000)
     assert sharded.shards >= 1
-    lines = {(line.about, line.what): line.value for line in tried(sharded, COSTS)}
+    lines = {(line.about, line.what): line.value for line in simulated_rows(sharded, COSTS)}
     assert lines["simulated", "not answered"] == 0
     assert lines["simulated", "p50"] > 1e3 * sum(part.alone_s for part in sharded.parts) / 2
 
@@ -158,7 +158,7 @@ def test_a_replica_that_no_node_holds_is_refused() -> None:
 
 
 def test_a_plan_holds_in_the_simulator() -> None:
-    lines = tried(made(qps=500), COSTS)
+    lines = simulated_rows(made(qps=500), COSTS)
     found = {(line.about, line.what): line.value for line in lines}
     assert all(line.how == "simulated" for line in lines)
     assert found["simulated", "not answered"] == 0

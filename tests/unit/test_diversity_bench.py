@@ -34,7 +34,7 @@ def test_what_is_gained_at_a_loss_lies_between_two_points(bench: ModuleType) -> 
 
 
 def test_the_page_holds_every_point_and_what_was_measured(bench: ModuleType) -> None:
-    options = argparse.Namespace(window="test", likeness="learned", places=10)
+    options = argparse.Namespace(window="test", likeness="learned", slots=10)
     page = bench.table(points_of(bench, (-0.5, 4.0), (-1.5, 10.0)), options)
     assert "--window test" in page
     assert "At 1 % less NDCG@10: `mmr` +7.0 %." in page

@@ -21,7 +21,7 @@ from foveate.data.served.chain import read_chain
 from foveate.served_log.erase import Certificate
 from foveate.served_log.export import LOCK
 from foveate.state.base import ImpressionStore, ViewerEvent, ViewerStore
-from foveate.state.opening import open_impressions, open_viewers
+from foveate.state.connect import open_impressions, open_viewers
 from foveate.storage.files import locked
 from served_world import NOW, SECOND, bytes_of, killed_at_each_step, rows, shown
 

@@ -11,7 +11,7 @@ import numpy as np
 from foveate.bundle import Bundle, default_state
 from foveate.core.config import to_dict
 from foveate.core.messages import RecommendRequest, Slate
-from foveate.evaluation.outcomes import PLACES, SLATE, Subject, answer, asked_of
+from foveate.evaluation.outcomes import SLATE, SLATE_SIZE, Subject, answer, asked_of
 from foveate.evaluation.panel import Panel
 from foveate.recommend.pipeline import hydrate, make_context
 from foveate.state.sqlite.store import SqliteState
@@ -53,5 +53,5 @@ def test_evaluations_slate_is_the_served_slate(small_bundle: Bundle, tmp_path: P
     decode = small_bundle.model.catalog.items.decode
     for slate, codes in zip(slates, evaluated, strict=True):
         assert not slate.degraded
-        assert len(slate.items) == PLACES
+        assert len(slate.items) == SLATE_SIZE
         assert [item.item_id for item in slate.items] == list(decode(codes))

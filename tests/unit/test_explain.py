@@ -24,7 +24,6 @@ from foveate.features.sets import FeatureSet
 from foveate.ranking.blend import LinearBlend
 from foveate.recommend.explain import LocalExplainStages, SlateExplanation, WhyNot, explain, explain_item, why_not
 from foveate.recommend.explain.history import faithfulness
-from foveate.recommend.explain.sentences import feature_words
 from foveate.recommend.model import Model
 from foveate.recommend.pipeline import LocalStages, make_context, recommend
 from foveate.recommend.recipe import Recipe
@@ -220,7 +219,7 @@ def test_a_covisited_item_names_what_brought_it(cinema: Cinema) -> None:
     assert first.history[0].share == pytest.approx(3.0 / 3.5)
     assert first.faithfulness is None, "two items of a history are too few to draw others"
     assert first.attention == ()
-    assert first.sentence == "Because you watched 'Hens' and 'Gnus'; strongest signal: its score by covisitation."
+    assert first.sentence == "Because you watched 'Hens' and 'Gnus'."
     for item in others:
         assert (item.carried_by, item.history) == (None, ())
         assert item.sentence.startswith("Because many watch it, whatever your history")
@@ -242,11 +241,6 @@ def test_a_stranger_is_told_that_many_watch_it(cinema: Cinema) -> None:
 def test_what_is_not_shown_is_not_explained(cinema: Cinema) -> None:
     with pytest.raises(NotFoundError, match="why-not"):
         explain_item(cinema.explained(), "v7")
-
-
-def test_features_have_words() -> None:
-    assert feature_words("rank.attention") == "its rank by attention"
-    assert feature_words("item_age") == "item age"
 
 
 @pytest.fixture
@@ -287,9 +281,9 @@ def test_one_event_carries_all(small_bundle: Bundle, tmp_path: Path) -> None:
     with SqliteState(tmp_path / "one.sqlite") as state:
         state.append([ViewerEvent("one", liked, small_bundle.model.positive_kinds[0], occurred_at=NOW - 60_000_000)])
         told = explained(small_bundle, state, "one")
-    carried = [item for item in told.items if item.history]
-    assert carried
-    for item in carried:
+    attribute = [item for item in told.items if item.history]
+    assert attribute
+    for item in attribute:
         assert [(one.item_id, one.share) for one in item.history] == [(liked, pytest.approx(1.0))]
         assert item.faithfulness is None
 
@@ -310,11 +304,11 @@ def test_faithfulness_tells_the_best_from_the_worst(small_bundle: Bundle, viewer
     query = model.query(history, Filters(), NOW)
     [scores_I] = source.scores([query])
     item = np.array([scores_I.argmax()], dtype=np.int32)
-    carried = source.carried(query, item)
-    assert carried.drops.sum() == pytest.approx(scores_I.max(), rel=1e-4)
-    order = np.argsort(-carried.drops[0])
-    best, worst = carried.items[order[:3]], carried.items[order[-3:]]
-    [[good, bad, none]] = faithfulness(source, query, item, [[best, worst, carried.items[:0]]])
+    attribute = source.attribute(query, item)
+    assert attribute.drops.sum() == pytest.approx(scores_I.max(), rel=1e-4)
+    order = np.argsort(-attribute.drops[0])
+    best, worst = attribute.items[order[:3]], attribute.items[order[-3:]]
+    [[good, bad, none]] = faithfulness(source, query, item, [[best, worst, attribute.items[:0]]])
     assert good is not None
     assert bad is not None
     # Most of the history adds nothing, and ties count by half.

@@ -20,7 +20,7 @@ from foveate.core.errors import BundleError, ConfigError
 from foveate.releases import Releases
 from foveate.state.sqlite.store import SqliteState
 from foveate_serve.bundles.loading import load_all, load_catalogue, load_ranker, load_sources
-from foveate_serve.bundles.slots import BundleHolder
+from foveate_serve.bundles.slots import BundleSlots
 
 
 def sealed(folder: Path) -> Path:
@@ -146,11 +146,11 @@ def test_a_holder_keeps_the_old_bundle_and_says_why(
     weaken_the_ranker(copy)
     sealed(copy)
     told: list[Bundle | None] = []
-    holder = BundleHolder("ranker", load_ranker, told.append)
-    asyncio.run(holder.take(small_bundle.path))
+    slots = BundleSlots("ranker", load_ranker, told.append)
+    asyncio.run(slots.load(small_bundle.path))
     with caplog.at_level("ERROR", "ray.serve"):
-        asyncio.run(holder.take(copy))
-    status = holder.status()
+        asyncio.run(slots.load(copy))
+    status = slots.status()
     assert status.bundle_id == small_bundle.bundle_id
     assert status.refused
     assert status.asked == str(copy)
@@ -159,9 +159,9 @@ def test_a_holder_keeps_the_old_bundle_and_says_why(
     assert "golden request" in caplog.text
     assert [one.bundle_id if one else None for one in told] == [small_bundle.bundle_id, None]
     # Told to go back, it has no problem any more.
-    asyncio.run(holder.take(small_bundle.path))
-    assert holder.status().problem is None
-    assert holder.status().bundle_id == small_bundle.bundle_id
+    asyncio.run(slots.load(small_bundle.path))
+    assert slots.status().problem is None
+    assert slots.status().bundle_id == small_bundle.bundle_id
 
 
 def test_a_bundle_behind_a_link_is_remembered_by_where_the_link_led(small_bundle: Bundle, tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ def test_a_bundle_behind_a_link_is_remembered_by_where_the_link_led(small_bundle
         loaded.append(path)
         return load_catalogue(path)
 
-    holder = BundleHolder("ingress", load)
-    asyncio.run(holder.take(link))
+    slots = BundleSlots("ingress", load)
+    asyncio.run(slots.load(link))
     assert loaded == [small_bundle.path.resolve()]
-    assert holder.status().asked == str(link)
+    assert slots.status().asked == str(link)

@@ -15,8 +15,8 @@ import pytest
 from foveate.core.errors import RequestError, StateError
 from foveate.core.messages import Filters, RecommendRequest, RequestContext, Slate, SlateItem
 from foveate.state.base import ServedRequest, ViewerEvent
+from foveate.state.connect import open_viewers
 from foveate.state.event_checks import clamped, value_range
-from foveate.state.opening import open_viewers
 from foveate.state.sqlite.config import FileConfig
 from foveate.state.sqlite.impressions import SqliteImpressions
 from foveate.state.sqlite.store import SqliteState

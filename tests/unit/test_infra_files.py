@@ -14,6 +14,8 @@ TESTS = ROOT / "tests"
 READERS = {
     "README.md": "unit/test_manifest_promises.py",
     "constraints.txt": "unit/test_images.py",
+    "docs/*": "unit/test_docs.py",
+    "docs/theme/*": "unit/test_docs.py",
     "runbooks/*.md": "clusters/book.py",
     "recipes/*.yaml": "unit/test_recipes.py",
     "docker/Dockerfile*": "unit/test_images.py",
@@ -30,6 +32,7 @@ READERS = {
     "monitoring/rules/*.test.yaml": "unit/test_monitoring.py",
     "monitoring/dashboards.py": "unit/test_monitoring.py",
     "monitoring/grafana/*.json": "unit/test_monitoring.py",
+    "mutants/*": "unit/test_mutants.py",
 }
 BENCHMARKS = ("bench/*", "bench/lab/*", "*.md")
 """Their Python is read by mypy and ruff in ``make check``; figures and pages, one of them reads or writes."""

@@ -14,8 +14,8 @@ from ray.serve.handle import DeploymentHandle
 from foveate.bundle import Bundle
 from foveate.core.config import to_dict
 from foveate.core.messages import RecommendRequest
-from foveate.state.opening import check_state
-from foveate_serve.bundles.slots import BundleHolder, BundleNotHeldError
+from foveate.state.connect import check_state
+from foveate_serve.bundles.slots import BundleNotHeldError, BundleSlots
 from foveate_serve.config import ServeConfig
 from foveate_serve.ingress import Ingress
 from foveate_serve.names import BUNDLE_KEY
@@ -23,17 +23,17 @@ from foveate_serve.stages.ranker import Ranker
 from foveate_serve.stages.retriever import Retriever
 
 REQUEST = RecommendRequest("u3", k=5, seed=1)
-Stage = Callable[[BundleHolder, int], Any]
+Stage = Callable[[BundleSlots, int], Any]
 
 
 class Fleet:
     """A handle whose replicas, each holding one bundle, answer in turn."""
 
     def __init__(self, stage: Stage, held: Sequence[Bundle]) -> None:
-        holders = [BundleHolder("stage", lambda path, bundle=bundle: bundle) for bundle in held]  # type: ignore[misc]
-        for holder in holders:
-            asyncio.run(holder.take(Path()))
-        self._turns = cycle([stage(holder, 8) for holder in holders])
+        all_slots = [BundleSlots("stage", lambda path, bundle=bundle: bundle) for bundle in held]  # type: ignore[misc]
+        for slots in all_slots:
+            asyncio.run(slots.load(Path()))
+        self._turns = cycle([stage(slots, 8) for slots in all_slots])
 
     def __getattr__(self, method: str) -> Method:
         return Method(self._turns, method)

@@ -140,7 +140,7 @@ def test_on_a_terminal_the_table_moves_and_goes(monkeypatch: pytest.MonkeyPatch)
     reader = threading.Thread(target=read)
     reader.start()
     with os.fdopen(theirs, "w") as terminal:
-        monkeypatch.setattr(common, "news", Console(file=terminal, width=100, height=30))
+        monkeypatch.setattr(common, "err", Console(file=terminal, width=100, height=30))
         with following() as say:
             report_progress(say, PLAN)
             report_progress(say, news(0, "running", 1, 0.1))

@@ -78,7 +78,7 @@ def drawn(shown: io.StringIO, start: int, text: str) -> str:
 
 def test_on_a_terminal_a_bar_follows_the_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     shown = io.StringIO()
-    monkeypatch.setattr(common, "news", Console(file=shown, force_terminal=True, width=100))
+    monkeypatch.setattr(common, "err", Console(file=shown, force_terminal=True, width=100))
     with common.telling() as say:
         say("epoch 1: loss 2.0 [attention]")
         say.step(1, 2)

@@ -31,7 +31,7 @@ def test_every_column_of_a_ranker_belongs_to_one_group() -> None:
     features = FeatureSet(("a", "b"), ("remark",), chosen, {}, None, Recipe().signals)  # type: ignore[arg-type]
     columns = [name for own in features.groups.values() for name in own]
     assert sorted(columns) == sorted(features.names)
-    assert set(features.groups) == {"sources", "remarks", "viewer", "video", "cross"}
+    assert set(features.groups) == {"sources", "source_features", "viewer", "video", "cross"}
     assert {cls.group for _, cls in Feature.variants.items()} == {"viewer", "video", "cross"}
 
 

@@ -23,8 +23,8 @@ from foveate.data.importing.run import import_dataset
 from foveate.data.readers.base import Reader
 from foveate.state.backup import backup_state, restore_state
 from foveate.state.base import Export, ServedRequest, ViewerEvent
+from foveate.state.connect import check_state, open_impressions, open_viewers
 from foveate.state.copying import copy_state
-from foveate.state.opening import check_state, open_impressions, open_viewers
 from foveate.state.redis.connection import Server, shown
 from foveate.state.redis.impressions import RedisImpressions
 from foveate.state.redis.store import RedisState

@@ -18,10 +18,11 @@ from foveate.core.config import from_dict
 from foveate.core.errors import BundleError, ReleaseError
 from foveate.data.dataset import Dataset
 from foveate.recommend.recipe import Recipe
-from foveate.releases import Judge, Releases, Verdict
+from foveate.releases import Gate, Releases, Verdict
 from foveate.releases.history import standing
 from foveate.storage.files import locked
 from foveate.training import fit_model
+from foveate_cli.promote import show, verdict_lines
 
 WHY = "for a test"
 
@@ -30,7 +31,7 @@ def verdict(passed: bool, judged: str = "new") -> Verdict:
     return Verdict(passed, judged, "old", "slate ndcg@10", 50, "made up", 0.2, 0.1, 100.0, 90.0, 110.0, 2.0)
 
 
-def gate(passed: bool) -> Judge:
+def gate(passed: bool) -> Gate:
     return lambda new, old: verdict(passed, new.bundle_id)
 
 
@@ -268,3 +269,18 @@ def recovers(releases: Releases, bundles: list[Path], current: str | None) -> No
     assert [entry.bundle for entry in interrupted] in ([], [new])
     assert not (interrupted and current == new)
     assert releases.history()[-1].action == "promote" or current == new
+
+
+def test_the_interval_that_is_shown_agrees_with_the_decision() -> None:
+    refused = Verdict(False, "new", "old", "slate ndcg@10", 50, "made up", 0.1, 0.1, -0.7, -2.04, 0.61, 2.0)
+    assert refused.change() == "-0.7 % (-2.1 to +0.7)"
+    assert verdict_lines(refused)[-1].strip().startswith("the interval reaches below the margin")
+
+
+def test_promoting_what_serves_says_that_nothing_was_done(
+    releases: Releases, bundles: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = releases.current()
+    entry = releases.promote(bundles[0], None, because=WHY)
+    show(entry, before, releases.current())
+    assert capsys.readouterr().out == f"serves   bundle {before} already: nothing was done\n"

@@ -12,8 +12,8 @@ import pytest
 from foveate.core.errors import ConfigError, NotFoundError, StateError
 from foveate.core.messages import Filters, RecommendRequest, RequestContext, Slate, SlateItem
 from foveate.state.base import ServedRequest, ViewerEvent
+from foveate.state.connect import open_impressions, open_viewers
 from foveate.state.copying import copy_state
-from foveate.state.opening import open_impressions, open_viewers
 from foveate.state.record import pack, unpack
 from foveate.state.sqlite.config import FileConfig, read_place
 from foveate.state.sqlite.impressions import SqliteImpressions

@@ -14,7 +14,7 @@ from foveate.core.errors import ConfigError, NotFoundError, OutputExistsError, R
 from foveate.data.served.chain import CHAIN, read_chain
 from foveate.served_log.export import Exported
 from foveate.state.base import ImpressionStore, ViewerEvent, ViewerStore
-from foveate.state.opening import open_impressions, open_viewers
+from foveate.state.connect import open_impressions, open_viewers
 from served_world import NOW, SECOND, Traffic, killed_at_each_step, rows, same_as_told, shown
 
 

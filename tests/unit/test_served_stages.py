@@ -19,11 +19,11 @@ from foveate.recommend.explain import StageLostError, explain
 from foveate.recommend.pipeline import LocalStages, make_context, recommend
 from foveate.state.base import utc_micros
 from foveate.state.sqlite.store import SqliteState
-from foveate_serve.bundles.slots import BundleHolder, BundleNotHeldError
+from foveate_serve.bundles.slots import BundleNotHeldError, BundleSlots
 from foveate_serve.stages.guarded import Guarded, LostError
 from foveate_serve.stages.hydrator import Hydrator
-from foveate_serve.stages.peers import RankerStage, RemoteRanker, RetrieverStage
 from foveate_serve.stages.ranker import Ranker
+from foveate_serve.stages.remote import RankerStage, RemoteRanker, RetrieverStage
 from foveate_serve.stages.retriever import Retriever
 from foveate_serve.stages.served import ServedStages
 
@@ -101,11 +101,11 @@ class Ground:
 
     def __init__(self, bundle: Bundle, **replaced: Any) -> None:
         self.bundle = bundle
-        holder = BundleHolder("ingress", lambda path: bundle)
-        asyncio.run(holder.take(Path()))
+        slots = BundleSlots("ingress", lambda path: bundle)
+        asyncio.run(slots.load(Path()))
         retriever, ranker = replaced.get("retriever"), replaced.get("ranker")
-        self.retriever: Guarded[RetrieverStage] = Guarded("retriever", retriever or Retriever(holder, 8))
-        self.ranker: Guarded[RankerStage] = Guarded("ranker", ranker or Ranker(holder, 8))
+        self.retriever: Guarded[RetrieverStage] = Guarded("retriever", retriever or Retriever(slots, 8))
+        self.ranker: Guarded[RankerStage] = Guarded("ranker", ranker or Ranker(slots, 8))
         self.state = replaced.get("state") or SqliteState(default_state(bundle.path))
 
     def ask(self, request: RecommendRequest = REQUEST, times: int = 1) -> tuple[Slate, list[str]]:

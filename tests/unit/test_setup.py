@@ -12,7 +12,7 @@ import pytest
 
 from foveate.core.errors import ConfigError
 from foveate.core.extras import needs
-from foveate.state.opening import open_viewers
+from foveate.state.connect import open_viewers
 
 
 def planned(repository: Path, target: str, *settings: str, tools: Path | None = None) -> str:

@@ -26,20 +26,20 @@ from foveate.state.base import utc_micros
 from foveate.state.sqlite.store import SqliteState
 from foveate.training import fit_model
 from foveate_serve.bundles.loading import load_mapped_sources, load_ranker, load_shard
-from foveate_serve.bundles.slots import BundleHolder, BundleNotHeldError, Holder
+from foveate_serve.bundles.slots import BundleNotHeldError, BundleSlots, Slots
 from foveate_serve.config import ServeConfig
 from foveate_serve.names import shard_name
 from foveate_serve.operations.scaling import Size, sizes_of
 from foveate_serve.stages.guarded import Guarded
 from foveate_serve.stages.hydrator import Hydrator
-from foveate_serve.stages.peers import RankerStage, RetrieverStage
 from foveate_serve.stages.ranker import Ranker
+from foveate_serve.stages.remote import RankerStage, RetrieverStage
 from foveate_serve.stages.retriever import Retriever
 from foveate_serve.stages.scatter import Scatter
 from foveate_serve.stages.searcher import Searcher
 from foveate_serve.stages.served import ServedStages
 from foveate_serve.stages.sharded import ShardedRetriever
-from foveate_serve.telemetry import Sight, names
+from foveate_serve.telemetry import Telemetry, names
 from foveate_serve.telemetry.meter import NoMeter
 from foveate_serve.telemetry.spans import NoSpans
 
@@ -80,10 +80,10 @@ class Counts(NoMeter):
 
 
 def held(load: Callable[[Path], Any], path: Path) -> Any:
-    holder: Holder[Any] = Holder("one", load)
-    asyncio.run(holder.take(path))
-    assert holder.held, holder.status().problem
-    return holder
+    slots: Slots[Any] = Slots("one", load)
+    asyncio.run(slots.load(path))
+    assert slots.held, slots.status().problem
+    return slots
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +100,7 @@ def mapped(small_bundle: Bundle) -> Any:
 
 
 def sharded(mapped: Any, shards: list[Any], meter: Counts | None = None) -> ShardedRetriever:
-    sight = Sight(meter or NoMeter(), NoSpans())
+    sight = Telemetry(meter or NoMeter(), NoSpans())
     peers = [Guarded(shard_name(number), one) for number, one in enumerate(shards)]
     return ShardedRetriever(mapped, 8, Scatter(peers, sight), sight)
 
@@ -136,7 +136,7 @@ def test_shards_offer_what_the_whole_offers_on_every_surface(
         np.testing.assert_array_equal(one.items, expected.items)
         np.testing.assert_array_equal(one.offered, expected.offered)
         np.testing.assert_allclose(one.scores, expected.scores, atol=TOLERANCE)
-        np.testing.assert_allclose(one.remarks, expected.remarks, atol=TOLERANCE)
+        np.testing.assert_allclose(one.source_features, expected.source_features, atol=TOLERANCE)
         assert (one.sources, one.seen) == (expected.sources, 1.0)
 
 
@@ -178,7 +178,7 @@ def test_a_shard_that_failed_some_requests_is_not_waited_for_by_the_next(
 def test_a_shard_without_the_bundle_sends_the_request_to_the_bundle_before(
     small_bundle: Bundle, mapped: Any, searchers: list[Searcher]
 ) -> None:
-    empty = Searcher("shard-2", Holder("shard-2", lambda path: BundleShard.load(path, 2, SHARDS)), 8)
+    empty = Searcher("shard-2", Slots("shard-2", lambda path: BundleShard.load(path, 2, SHARDS)), 8)
     [call, *_] = asked(small_bundle)
     with pytest.raises(BundleNotHeldError, match="shard-2"):
         ask(sharded(mapped, [*searchers[:2], empty]), [call])
@@ -192,14 +192,14 @@ def viewer(bundle: Bundle) -> str:
 def slate(bundle: Bundle, retriever: Retriever, request: RecommendRequest) -> tuple[Slate, list[str]]:
     async def answered() -> tuple[Slate, list[str]]:
         context = make_context(request, bundle.bundle_id, clock=utc_micros, budget=BUDGET)
-        ranker: Guarded[RankerStage] = Guarded("ranker", Ranker(holder, 8))
+        ranker: Guarded[RankerStage] = Guarded("ranker", Ranker(slots, 8))
         hydrator = Guarded("hydrator", Hydrator(SqliteState(default_state(bundle.path)), 8))
         guarded: Guarded[RetrieverStage] = Guarded("retriever", retriever)
         stages = ServedStages(bundle.model, hydrator, guarded, ranker, BUDGET / 1e6)
         return await recommend(request, context, stages), stages.degraded
 
-    holder = BundleHolder("ranker", partial(load_ranker, mapped=True))
-    asyncio.run(holder.take(bundle.path))
+    slots = BundleSlots("ranker", partial(load_ranker, mapped=True))
+    asyncio.run(slots.load(bundle.path))
     return asyncio.run(answered())
 
 
@@ -207,9 +207,9 @@ def test_a_slate_says_what_part_of_the_catalogue_was_searched(
     small_bundle: Bundle, mapped: Any, searchers: list[Searcher]
 ) -> None:
     request = RecommendRequest(viewer(small_bundle), k=5, seed=1)
-    holder = BundleHolder("retriever", lambda path: small_bundle)
-    asyncio.run(holder.take(small_bundle.path))
-    whole, _ = slate(small_bundle, Retriever(holder, 8), request)
+    slots = BundleSlots("retriever", lambda path: small_bundle)
+    asyncio.run(slots.load(small_bundle.path))
+    whole, _ = slate(small_bundle, Retriever(slots, 8), request)
     ids = [item.item_id for item in whole.items]
     every, degraded = slate(small_bundle, sharded(mapped, searchers), request)
     assert ([item.item_id for item in every.items], degraded) == (ids, [])
@@ -227,10 +227,10 @@ def test_with_every_shard_lost_and_no_other_source_what_everyone_watches_answers
     small_bundle: Bundle, mapped: Any
 ) -> None:
     alone = replace(mapped.held[0], model=replace(mapped.held[0].model, recipe=only_attention(small_bundle)))
-    holder = BundleHolder("retriever", lambda path: alone)
-    asyncio.run(holder.take(small_bundle.path))
+    slots = BundleSlots("retriever", lambda path: alone)
+    asyncio.run(slots.load(small_bundle.path))
     found, degraded = slate(
-        small_bundle, sharded(holder, [Lost(gone)] * 3), RecommendRequest(viewer(small_bundle), k=5, seed=1)
+        small_bundle, sharded(slots, [Lost(gone)] * 3), RecommendRequest(viewer(small_bundle), k=5, seed=1)
     )
     assert degraded == ["retriever_failed"]
     assert {item.sources for item in found.items} == {("trending",)}

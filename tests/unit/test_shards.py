@@ -166,5 +166,5 @@ def test_a_source_that_is_told_by_shards_offers_what_it_offers_whole(
         np.testing.assert_array_equal(one.items, expected.items)
         np.testing.assert_array_equal(one.offered, expected.offered)
         np.testing.assert_allclose(one.scores, expected.scores, atol=TOLERANCE)
-        np.testing.assert_allclose(one.remarks, expected.remarks, atol=TOLERANCE)
-        assert one.remark_names == expected.remark_names
+        np.testing.assert_allclose(one.source_features, expected.source_features, atol=TOLERANCE)
+        assert one.source_feature_names == expected.source_feature_names

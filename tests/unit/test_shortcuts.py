@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -39,6 +40,30 @@ def test_a_log_of_certain_transitions_asks_little_of_a_model(chain: Dataset) -> 
     assert found.popular is None
     assert found.reach >= 1.0
     assert "asks little of a model" in found.sentence
+
+
+@pytest.fixture(scope="module")
+def alternating(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """Every second item is of the viewer's own group, the others are anyone's: the newest item alone tells no group."""
+    rng, rows = np.random.default_rng(0), []
+    for user in range(200):
+        own, common = rng.permutation(12)[:7], rng.permutation(30)[:8]
+        pairs = zip((f"common {i}" for i in common[:7]), (f"group {user % 8}, {i}" for i in own), strict=True)
+        walk = [*(item for pair in pairs for item in pair), f"common {common[7]}"]
+        rows += [
+            {"user_id": f"u{user}", "item_id": item, "timestamp": 1_700_000_000 + t} for t, item in enumerate(walk)
+        ]
+    return import_tables(pl.DataFrame(rows), tmp_path_factory.mktemp("alternating") / "data")
+
+
+def test_a_log_whose_next_item_hangs_on_the_whole_history_needs_a_model(alternating: Dataset) -> None:
+    train = {"epochs": 20, "batch_size": 32, "learning_rate": 0.01, "patience": 0}
+    encoder = from_dict(SourceConfig, {"name": "attention", "train": train, "encoder": {"width": 16, "blocks": 1}})
+    [found] = shortcuts(alternating, ["leave-one-out"], encoder=encoder)
+    assert found.predictable < 0.2
+    assert found.ndcg["attention"] > 0.3
+    assert found.reach < 0.5
+    assert "this log needs a model" in found.sentence
 
 
 def test_the_sentence_goes_by_the_share_that_the_best_shortcut_reaches() -> None:

@@ -267,7 +267,7 @@ def test_what_is_not_safe_loses_relevance(pools: Any) -> None:
 
 
 def test_max_sum_by_hand(pools: Any) -> None:
-    """Chances 0.5, 0.3 and 0.2 of two likes and their opposite: a chance is worth a hundredth of unlikeness."""
+    """Chances 0.5, 0.3 and 0.2 of two likes and their opposite: a chance is worth a hundredth of dissimilarity."""
     pool = pools.of(np.log([0.2, 0.5, 0.3]), vectors=[[-1, 0], [1, 0], [1, 0]])
     np.testing.assert_allclose(MaxSum().scale(pool.relevance), [0.2, 0.5, 0.3], rtol=1e-6)
     # Second pick at strength 0.5: 0.5 * 0.3 against 0.5 * 0.2 + 0.5 * 0.01 * 2 = 0.11.

@@ -14,9 +14,9 @@ from foveate.core.errors import BundleError, ConfigError, DataError, OutputExist
 from foveate.data.dataset import Dataset, open_dataset, verify_dataset
 from foveate.recommend.recipe import Recipe
 from foveate.releases import Entry, Releases
-from foveate.releases.store import StoredKeeping
+from foveate.releases.store import StoreBackend
 from foveate.storage.folder import Folder
-from foveate.storage.transfer import local_copy, making, send, settled
+from foveate.storage.transfer import absolute, local_copy, new_folder, send
 from foveate.training import fit_model
 
 WHY = "for a test"
@@ -91,21 +91,21 @@ def test_a_manifest_cannot_lead_out_of_its_folder(address: str, tmp_path: Path) 
 
 
 def test_what_is_made_goes_there_at_the_end_and_over_nothing(bundles: list[Path], address: str) -> None:
-    with pytest.raises(RuntimeError), making(address):
+    with pytest.raises(RuntimeError), new_folder(address):
         raise RuntimeError("the power is out")
     assert not Folder.at(address).files()
-    with making(address) as place:
+    with new_folder(address) as place:
         send(bundles[0], Folder.at(place))
         assert not Folder.at(address).files()
     assert verify(local_copy(address, verify)).bundle_id == verify(bundles[0]).bundle_id
-    with pytest.raises(OutputExistsError), making(address):
+    with pytest.raises(OutputExistsError), new_folder(address):
         pass
 
 
 def test_a_place_means_the_same_from_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert settled("here") == settled(Path("here")) == str(tmp_path / "here")
-    assert settled("s3://a/b") == "s3://a/b"
+    assert absolute("here") == absolute(Path("here")) == str(tmp_path / "here")
+    assert absolute("s3://a/b") == "s3://a/b"
 
 
 def test_a_registry_at_an_address_promotes_refuses_to_guess_and_rolls_back(bundles: list[Path], address: str) -> None:
@@ -139,7 +139,7 @@ def test_a_damaged_bundle_is_passed_over_at_an_address(bundles: list[Path], addr
 
 def test_of_two_who_change_a_registry_at_once_one_is_told(bundles: list[Path], address: str) -> None:
     Releases(address).promote(bundles[0], None, because=WHY)
-    one, other = StoredKeeping(address), StoredKeeping(address)
+    one, other = StoreBackend(address), StoreBackend(address)
     line = Entry("2026-01-01T00:00:00+00:00", "promote", "x")
     assert one.history() == other.history()
     one.append(line)

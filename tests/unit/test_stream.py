@@ -17,7 +17,7 @@ from foveate.data.schema import ITEM_ID, OCCURRED_AT, ORDER, USER_ID
 from foveate.data.signals import Signals
 from foveate.data.split import Protocol, windows
 from foveate.data.vocabulary import Vocabulary
-from foveate.data.worker_group import dealt
+from foveate.data.worker_group import partition
 
 SIGNALS = Signals(positive=("long_view",), weights={"long_view": 1.0, "like": 2.0})
 
@@ -74,9 +74,9 @@ def test_processes_read_what_one_that_read_all_would_deal_them(small_world: Data
     stage = windows(events, protocol).selection
     part = LogPart.of(small_world, events, stage.history, SIGNALS, ())
     assert part is not None
-    hands = dealt(stage.history.histories(catalog.duration), 3)
-    for hand, expected in enumerate(hands):
-        assert_same_histories(part.histories(catalog, hand, 3), expected)
+    parts = partition(stage.history.histories(catalog.duration), 3)
+    for piece, expected in enumerate(parts):
+        assert_same_histories(part.histories(catalog, piece, 3), expected)
     all_of_it = LogPart.whole(small_world, SIGNALS).histories(catalog, 0, 1)
     assert_same_histories(all_of_it, events.histories(catalog.duration))
 

@@ -85,4 +85,4 @@ def test_a_loaded_bundle_tells_the_same(small_bundle: Bundle) -> None:
     ],
 )
 def test_without_it_there_is_no_column(source: object, names: tuple[str, ...]) -> None:
-    assert from_dict(Recipe, {"sources": [source]}).remark_names == names
+    assert from_dict(Recipe, {"sources": [source]}).source_feature_names == names

@@ -1,4 +1,4 @@
-"""What a sweep would do, told without doing it: how much, where, for how long and at what price."""
+"""Forecast of a sweep that is not run: how much, where, for how long and at what price."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Final
 
 from foveate.core.space import Choice, Domain, Space
@@ -16,8 +17,14 @@ from foveate_cluster.resources import Resources
 from foveate_tune.config import SweepConfig
 from foveate_tune.plan import Plan, planned
 
-PILOT_SECONDS: Final = 5.0
-"""How long the settings that the sweep starts from are tried at most, to time them."""
+PILOT_SECONDS: Final = 15.0
+"""How long settings are tried at most, in all, to time them."""
+PILOT_DRAWS: Final = 6
+"""How many different settings are tried: those that a random search begins with."""
+START_SECONDS: Final = 10.0
+"""Of a sweep before its first trial and after its last, on 2 cores."""
+TRIAL_SECONDS: Final = 3.0
+"""Of a trial beside its steps, on 2 cores: its process starts, its checkpoints are written."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +48,7 @@ class Forecast:
     epochs, most_epochs, expected_epochs
         Most of one trial, most of all, and about how many of all with the scheduler.
     epoch_seconds
-        About how long an epoch takes, measured here with the settings that the sweep starts from; None if unknown.
+        About how long an epoch takes at the mean, measured here on some of the settings; None if unknown.
     seconds, cpu_hours, gpu_hours
         What is expected of the whole sweep.
     price
@@ -87,7 +94,10 @@ class Forecast:
         most, about = f"{self.most_epochs:,}", f"{self.expected_epochs:,}"
         return [
             ("trials", f"{self.trials:,} of {total}, proposed by {self.searcher}, stopped by {self.scheduler}"),
-            *(("searched" if number == 0 else "", f"{path}: {told}") for number, (path, told) in enumerate(space)),
+            *(
+                ("searched" if number == 0 else "", f"{path}: {in_words}")
+                for number, (path, in_words) in enumerate(space)
+            ),
             ("a trial", f"{each}{workers}, at most {self.epochs} epochs"),
             ("runs on", f"{self.where}{many}: {kinds}"),
             ("at once", f"{self.at_once} of the {self.fit} that fit"),
@@ -101,11 +111,14 @@ class Forecast:
     def _estimates(self) -> list[tuple[str, str]]:
         if self.seconds is None or self.epoch_seconds is None:
             return [("time", "not known before it runs")]
-        measured = f"an epoch took about {self.epoch_seconds:.3g} s here with the settings that it starts from"
+        measured = f"an epoch of {PILOT_DRAWS} settings took {self.epoch_seconds:.3g} s here at the mean"
         hours = f"{self.cpu_hours:.3g} CPU hours" + (f" and {self.gpu_hours:.3g} GPU hours" if self.gpu_hours else "")
         price = "" if self.price is None else f", {self.price:.2f} in all"
         return [
-            ("time", f"about {_told_time(self.seconds)}, an estimate: {measured}; others may take many times as long"),
+            (
+                "time",
+                f"about {_duration(self.seconds)}, an estimate: {measured}",
+            ),
             ("cost", f"about {hours}{price}"),
         ]
 
@@ -140,9 +153,11 @@ def forecast(
     problem = config.level.prepare(open_dataset(data), config, say)
     plan = planned(config, problem)
     machines = _machines(address, need, config.workers)
-    say("timing an epoch")
-    epoch_seconds = problem.pilot(PILOT_SECONDS, config.cpus)
-    return _forecast(config, plan, machines, epoch_seconds, address=address, cost_per_hour=cost_per_hour)
+    first = problem.first(plan.space)
+    draws = [plan.space.draw_after(first, number, config.seed) for number in range(PILOT_DRAWS)]
+    say(f"timing an epoch of {len(draws)} settings")
+    epochs = problem.pilot(draws, PILOT_SECONDS / len(draws), config.cpus)
+    return _forecast(config, plan, machines, epochs, address=address, cost_per_hour=cost_per_hour)
 
 
 def _machines(address: str | None, need: Resources, workers: int) -> list[Node]:
@@ -156,16 +171,17 @@ def _forecast(
     config: SweepConfig,
     plan: Plan,
     machines: Sequence[Node],
-    epoch_seconds: float | None,
+    epoch_seconds: Sequence[float],
     *,
     address: str | None,
     cost_per_hour: float | None,
 ) -> Forecast:
     trials, epochs = plan.searcher.count, config.level.steps(config)
-    fit = sum(node.places(config.worker_resources) for node in machines) // config.workers
+    fit = sum(node.capacity(config.worker_resources) for node in machines) // config.workers
     at_once = min(fit, config.concurrent, trials)
     each = config.scheduler.expected(epochs)
-    busy = None if epoch_seconds is None else trials * min(each * epoch_seconds, config.max_seconds)
+    trained = [min(each * seconds, config.max_seconds) + TRIAL_SECONDS for seconds in epoch_seconds]
+    busy = trials * fmean(trained) if trained else None
     hours = None if busy is None else busy / 3600 * config.workers
     cpu_hours, gpu_hours = (None, None) if hours is None else (hours * config.cpus, hours * config.gpus)
     priced = gpu_hours if config.gpus else cpu_hours
@@ -175,7 +191,7 @@ def _forecast(
         searcher=type(config.search.searcher).name,
         scheduler=type(config.scheduler).name,
         variants={path: tuple(names) for path, names in plan.space.branches.items()},
-        settings={path: _told(domain) for path, domain in _every_setting(plan).items()},
+        settings={path: _in_words(domain) for path, domain in _every_setting(plan).items()},
         cpus=config.cpus,
         gpus=config.gpus,
         resources=config.resources,
@@ -187,8 +203,8 @@ def _forecast(
         epochs=epochs,
         most_epochs=trials * epochs,
         expected_epochs=math.ceil(trials * each),
-        epoch_seconds=epoch_seconds,
-        seconds=None if busy is None else busy / at_once,
+        epoch_seconds=fmean(epoch_seconds) if epoch_seconds else None,
+        seconds=None if busy is None else START_SECONDS + busy / at_once,
         cpu_hours=cpu_hours,
         gpu_hours=gpu_hours,
         price=None if cost_per_hour is None or priced is None else priced * cost_per_hour,
@@ -210,14 +226,14 @@ def _resources(cpus: float, gpus: float, custom: Mapping[str, float]) -> str:
     return " and ".join([*own, *(f"{amount:g} {name}" for name, amount in custom.items())])
 
 
-def _told(domain: Domain) -> str:
+def _in_words(domain: Domain) -> str:
     if isinstance(domain, Choice):
         return ", ".join(map(str, domain.values))
     kind = {"Uniform": "", "LogUniform": ", by orders of magnitude", "IntRange": ", whole"}[type(domain).__name__]
     return f"{domain.low:g} to {domain.high:g}{kind}"
 
 
-def _told_time(seconds: float) -> str:
+def _duration(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

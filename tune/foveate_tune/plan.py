@@ -1,4 +1,4 @@
-"""How a sweep goes about its search: refused here, before anything starts, if it cannot be."""
+"""The plan of a sweep's search, refused before anything starts where it cannot work."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ class Begun:
                 f"the dataset '{self.data}' has changed ({found}): begin a new sweep, or name it by --data"
             )
 
-    def check_draws(self, known: Sequence[TrialRecord], problem: Problem) -> None:
+    def check_draws(self, recorded: Sequence[TrialRecord], problem: Problem) -> None:
         """See that this code knows the settings of all trials.
 
         Raises
@@ -71,15 +71,15 @@ class Begun:
         ConfigError
             It does not.
         """
-        for one in known:
+        for one in recorded:
             try:
                 problem.check(draw_in(one.config))
             except ConfigError as error:
                 raise ConfigError(f"the sweep cannot go on: {one.name}: {error}") from error
 
-    def seconds(self, known: Sequence[TrialRecord]) -> float:
+    def seconds(self, recorded: Sequence[TrialRecord]) -> float:
         """Return how long the sweep had worked before, as far as its trials tell."""
-        trials = sum(float(one.reports[-1].get(SECONDS, 0.0)) for one in known if one.reports)
+        trials = sum(float(one.reports[-1].get(SECONDS, 0.0)) for one in recorded if one.reports)
         return trials / self.config.concurrent
 
 

@@ -36,7 +36,7 @@ from foveate.core.progress import report_progress
 from foveate.data.dataset import Dataset, open_dataset
 from foveate.recommend.recipe import Recipe
 from foveate.storage.folder import Folder, Place
-from foveate.storage.transfer import at_hand
+from foveate.storage.transfer import local_folder
 from foveate_cluster.code_version import commit
 from foveate_cluster.connection import check_local, cluster
 from foveate_cluster.ray_cluster import check_address
@@ -146,31 +146,31 @@ def _run_sweep(
     problem = config.level.prepare(dataset, config, say)
     facts = begun.facts or facts_of(config, dataset, problem)
     journal = Journal(folder, config, {"sweep": begun.sweep_id, **facts})
-    known = journal.recover() if begun.facts else []
-    begun.check_draws(known, problem)
-    left = [one for one in known if not one.over]
-    plan = planned(config, problem, over=len(known) - len(left))
+    recorded = journal.recover() if begun.facts else []
+    begun.check_draws(recorded, problem)
+    left = [one for one in recorded if not one.over]
+    plan = planned(config, problem, over=len(recorded) - len(left))
     if plan.searcher.note:
         say(plan.searcher.note)
     baselines = problem.baselines()
-    for line in _told(baselines, problem):
+    for line in _baseline_lines(baselines, problem):
         say(line)
     make({"sweep": begun.sweep_id, **facts, "config": to_dict(begun.asked)})
     with (
         cluster(address, need, config.workers),
-        at_hand(folder, WHERE) as here,
-        tracker(config.tracking, here, say) as tracking,
+        local_folder(folder, WHERE) as local,
+        tracker(config.tracking, local, say) as tracking,
     ):
         callback = SweepCallback(tracking, journal, begun.sweep_id, facts, config=config, say=say)
         report_progress(say, SweepPlan.of(config, plan.searcher.count))
-        callback.remember(known)
+        callback.restore(recorded)
         if begun.facts:
-            say(f"{len(known) - len(left)} trials are over, {len(left)} go on, of {plan.searcher.count}")
+            say(f"{len(recorded) - len(left)} trials are over, {len(left)} go on, of {plan.searcher.count}")
         run_trials(
-            config, problem, plan=plan, callback=callback, sweep=folder, journal=journal, known=known, begun=left
+            config, problem, plan=plan, callback=callback, sweep=folder, journal=journal, recorded=recorded, begun=left
         )
         trials = _came_to_an_end(callback.results())
-        seconds = begun.seconds(known) + time.monotonic() - started
+        seconds = begun.seconds(recorded) + time.monotonic() - started
         recipe = _recipe(problem, winning(trials, config.level))
         result = SweepResult(begun.sweep_id, config.level, trials, recipe, baselines, seconds, facts)
         tracking.conclude(result)
@@ -213,10 +213,10 @@ def _came_to_an_end(trials: tuple[TrialRecord, ...]) -> tuple[TrialRecord, ...]:
     return trials
 
 
-def _told(baselines: Baselines, problem: Problem) -> Iterator[str]:
+def _baseline_lines(baselines: Baselines, problem: Problem) -> Iterator[str]:
     for name, figures in baselines.items():
-        told = [f"{one.name} {one.text(figures)}" for one in problem.level.objectives if one.name in figures]
-        yield f"{name} on validation: {', '.join(told)} over {problem.viewers} viewers"
+        baseline_lines = [f"{one.name} {one.text(figures)}" for one in problem.level.objectives if one.name in figures]
+        yield f"{name} on validation: {', '.join(baseline_lines)} over {problem.viewers} viewers"
 
 
 def _write_recipes(problem: Problem, trials: tuple[TrialRecord, ...], folder: Folder) -> None:

@@ -1,4 +1,4 @@
-"""Where a sweep searches."""
+"""The search space of a sweep."""
 
 from __future__ import annotations
 

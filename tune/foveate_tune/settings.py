@@ -1,4 +1,4 @@
-"""What every level, searcher and scheduler of a sweep may know of it."""
+"""Facts of a sweep that every level, searcher and scheduler may read."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class SweepSettings:
     epochs
         Most epochs of a trial.
     max_seconds
-        Most seconds of a trial: it stops after the epoch in which they are over.
+        Most seconds that a trial trains: where they end within an epoch, it ends there, is measured and is the last.
     seed
         Of the search and of every trial.
     checkpoints

@@ -218,19 +218,19 @@ class Branch:
         """What a variant is called in messages."""
         return self.known.kind
 
-    def spaces(self, where: str, told: Space) -> dict[str, Space]:
-        """Return each variant's own space; ``told`` are domains that the config gives to those which have them."""
+    def spaces(self, where: str, searched: Space) -> dict[str, Space]:
+        """Return each variant's own space; ``searched`` are domains that the config gives to those which have them."""
         if len(set(self.names)) < len(self.names):
             raise ConfigError(f"{self.where}: a name stands twice")
         try:
             chosen = {name: self.known[name] for name in self.names or tuple(self.known)}
         except ConfigError as error:
             raise ConfigError(f"{self.where}: {error}") from error
-        for key in told:
+        for key in searched:
             if not any(_has(variant, key) for variant in chosen.values()):
                 raise ConfigError(f"{where}: no {self.kind} that is searched has a setting '{key}'")
         return {
-            name: {**variant.search_space(), **{key: told[key] for key in told if _has(variant, key)}}
+            name: {**variant.search_space(), **{key: searched[key] for key in searched if _has(variant, key)}}
             for name, variant in chosen.items()
         }
 

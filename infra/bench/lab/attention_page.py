@@ -46,13 +46,13 @@ def write(path: Path, text: str) -> None:
     staged.replace(path)
 
 
-def table(rows: Sequence[Row], popular: dict[str, float], told: str, command: str) -> str:
+def table(rows: Sequence[Row], popular: dict[str, float], heading: str, command: str) -> str:
     """Return the markdown, the best rows first."""
     lines = [
         "# Every way to share out attention, at one budget",
         "",
         f"Made by `{command}`.",
-        *textwrap.wrap(told, 120),
+        *textwrap.wrap(heading, 120),
         "",
         "| mixer | scorer or head | NDCG@10 | Recall@10 | beats popularity | parameters | all | rows/s | request ms |",
         "| --- | --- | ---: | ---: | :---: | ---: | ---: | ---: | ---: |",

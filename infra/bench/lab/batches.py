@@ -12,19 +12,19 @@ from foveate.core.messages import RecommendRequest
 from foveate.recommend.pipeline import make_context, recommend
 from foveate.state.base import utc_micros
 from foveate.state.sqlite.store import SqliteState
-from foveate_serve.bundles.slots import BundleHolder
+from foveate_serve.bundles.slots import BundleSlots
 from foveate_serve.names import INGRESS, RANKER, RETRIEVER
 from foveate_serve.stages.batcher import Batcher
 from foveate_serve.stages.guarded import Guarded
 from foveate_serve.stages.hydrator import Hydrator
-from foveate_serve.stages.peers import RankerStage, RetrieverStage
 from foveate_serve.stages.ranker import Ranker
+from foveate_serve.stages.remote import RankerStage, RetrieverStage
 from foveate_serve.stages.retriever import Retriever
 from foveate_serve.stages.served import ServedStages
 from foveate_serve.telemetry.meter import NoMeter
 from foveate_serve.telemetry.names import BATCH_SIZE, Metric
 from foveate_serve.telemetry.spans import NoSpans
-from foveate_serve.telemetry.telemetry import Sight
+from foveate_serve.telemetry.telemetry import Telemetry
 from lab.serving_world import SLATE, World
 
 LARGEST = 32
@@ -56,13 +56,13 @@ def compute_ms(world: World, requests: int = 200) -> float:
 
 async def _asked(world: World, clients: int, requests: int) -> tuple[list[float], list[float]]:
     sizes = Sizes()
-    sight = Sight(sizes, NoSpans())
+    telemetry = Telemetry(sizes, NoSpans())
     bundle = Bundle.load(world.bundle)
-    holder = BundleHolder(INGRESS, lambda _: bundle)
-    await holder.take(world.bundle)
-    hydrator = Guarded("hydrator", Hydrator(SqliteState(world.state), LARGEST, sight))
-    retriever: Guarded[RetrieverStage] = Guarded(RETRIEVER, Retriever(holder, LARGEST, sight))
-    ranker: Guarded[RankerStage] = Guarded(RANKER, Ranker(holder, LARGEST, sight))
+    slots = BundleSlots(INGRESS, lambda _: bundle)
+    await slots.load(world.bundle)
+    hydrator = Guarded("hydrator", Hydrator(SqliteState(world.state), LARGEST, telemetry))
+    retriever: Guarded[RetrieverStage] = Guarded(RETRIEVER, Retriever(slots, LARGEST, telemetry))
+    ranker: Guarded[RankerStage] = Guarded(RANKER, Ranker(slots, LARGEST, telemetry))
 
     took: list[float] = []
 

@@ -31,12 +31,12 @@ def main() -> None:
     assert isinstance(source, Attention)
     rows = int(np.maximum(np.diff(context.histories.offsets) - 1, 0).sum())
 
-    def told(report: EpochReport) -> bool:
+    def on_report(report: EpochReport) -> bool:
         point = {"epoch": report.epoch, "rows": rows, "seconds": rows / report.rows_per_second, **report.metrics}
         print(json.dumps(point), flush=True)
         return sys.stdin.readline().strip() == "go"
 
-    train_encoder(source.encoder, source.train, context, on_epoch=told)
+    train_encoder(source.encoder, source.train, context, on_epoch=on_report)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from foveate.recommend.recipe import Recipe
 from foveate.training import Upto, fit
 from lab.kept import is_kept, keep, read
 
-PLACES = 10
+SLATE_SIZE = 10
 _BATCH = 256
 
 
@@ -72,7 +72,7 @@ class Frozen:
             own = slice(int(self.rows[viewer]), int(self.rows[viewer + 1]))
             wanted = self.targets[self.offsets[viewer] : self.offsets[viewer + 1]]
             ranks.append(mid_ranks_among(scores[own], self.items[own], wanted))
-        return multi_ndcg_at(np.concatenate(ranks), self.offsets, PLACES)
+        return multi_ndcg_at(np.concatenate(ranks), self.offsets, SLATE_SIZE)
 
 
 def frozen(dataset: Dataset, recipe: Recipe, upto: Upto, cache: Path, say: Callable[[str], None]) -> Frozen:

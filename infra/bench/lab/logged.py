@@ -94,16 +94,16 @@ def _as_candidates(
 ) -> list[Candidates]:
     """Return what was shown as if sources had offered it: their scores of it, and whether it is among their best."""
     scores = [source.scores(queries) for source in sources]
-    remarks = [source.remarks(queries, items) for source in sources]
+    source_features = [source.source_features(queries, items) for source in sources]
     names = tuple(source.name for source in sources)
-    remark_names = tuple(name for source in sources for name in source.remark_names)
+    source_feature_names = tuple(name for source in sources for name in source.source_feature_names)
     out = []
     for row, (query, own) in enumerate(zip(queries, items, strict=True)):
         scores_NS = np.stack([scores_BI[row, own] for scores_BI in scores], axis=1)
         tops = [top_k(scores_BI[row], query.exclude, count) for scores_BI, count in zip(scores, counts, strict=True)]
         offered_NS = np.stack([np.isin(own, top) for top in tops], axis=1)
-        said = np.concatenate([of_source[row] for of_source in remarks], axis=1)
-        out.append(Candidates(own, names, scores_NS, offered_NS, remark_names, said))
+        said = np.concatenate([of_source[row] for of_source in source_features], axis=1)
+        out.append(Candidates(own, names, scores_NS, offered_NS, source_feature_names, said))
     return out
 
 

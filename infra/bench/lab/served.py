@@ -17,7 +17,7 @@ from ray.cluster_utils import Cluster
 from ray.dashboard.modules.serve.sdk import ServeSubmissionClient
 
 from foveate.bundle import Bundle, default_state
-from foveate.state.opening import StatePlace
+from foveate.state.connect import StatePlace
 from foveate.storage.folder import Folder, Place
 from foveate.storage.transfer import send
 from foveate_cluster.edges import environment
@@ -162,9 +162,9 @@ def _served(
     """Serve on three nodes that keep their GCS's state on disk."""
     gcs_storage = {"RAY_gcs_storage": "rocksdb", "RAY_gcs_storage_path": str(folder / "gcs")}
     # The dashboard's own processes would look for the cluster at the address that faces the network.
-    here = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
+    variables = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
     with ExitStack() as stack:
-        stack.enter_context(environment({**gcs_storage, **here}))
+        stack.enter_context(environment({**gcs_storage, **variables}))
         stack.enter_context(throughput())
         port = free_ports(1)[0]
         head = {**NODE, "include_dashboard": True, "dashboard_host": LOOPBACK, "dashboard_port": port}

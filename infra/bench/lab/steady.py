@@ -94,8 +94,8 @@ async def _json(answer: aiohttp.ClientResponse) -> dict[str, Any]:
     if answer.status != 200:
         await answer.read()
         return {}
-    told: dict[str, Any] = await answer.json()
-    return told
+    answer_json: dict[str, Any] = await answer.json()
+    return answer_json
 
 
 def summary(answers: Sequence[Answer]) -> tuple[int, str, str]:

@@ -1,4 +1,4 @@
-"""What a :class:`~foveate.api.recommender.Recommender` answers: it prints, shows in a notebook, becomes a frame."""
+"""Answers of a :class:`~foveate.api.recommender.Recommender`: printed, shown in a notebook, or read as a frame."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import polars as pl
 
 from foveate.core.messages import RecommendRequest, RequestContext, Slate
 from foveate.core.tables import Tabular
-from foveate.data.catalog import Catalog
 from foveate.recommend.explain.answers import ItemExplanation, SlateExplanation, WhyNot
+from foveate.recommend.model import Model
+from foveate.recommend.surfaces.base import why_empty
 
 _ITEMS: dict[str, type[pl.DataType] | pl.DataType] = {
     "position": pl.Int64,
@@ -34,15 +35,15 @@ class Recommendations(Tabular):
         What was asked, and what was pinned for it: with the same moment and seed the same slate comes out again.
     simulated
         Whether the model learned from a simulated world.
-    catalog
-        Where titles and channels are read.
+    model
+        Whose catalogue titles and channels are read from.
     """
 
     slate: Slate
     request: RecommendRequest
     context: RequestContext
     simulated: bool
-    catalog: Catalog
+    model: Model
 
     @property
     def items(self) -> list[str]:
@@ -60,11 +61,18 @@ class Recommendations(Tabular):
         who = self.slate.user_id or "an anonymous visitor"
         stamp = " [simulated]" if self.simulated else ""
         cold = ", who has no history here" if self.cold and self.slate.user_id else ""
-        return f"{self.context.surface} for {who}{cold}, by bundle {self.slate.bundle_id}{stamp}"
+        note = f"\n{self.note}" if self.note else ""
+        return f"{self.context.surface} for {who}{cold}, by bundle {self.slate.bundle_id}{stamp}{note}"
+
+    @property
+    def note(self) -> str:
+        """Why there are no items; empty if there are some."""
+        return "" if self.items else why_empty(self.model, self.request, self.context)
 
     def frame(self) -> pl.DataFrame:
         """Return one row an item, in slate order."""
-        facts = [self.catalog.frame.row(self.catalog.items.code(item), named=True) for item in self.items]
+        catalog = self.model.catalog
+        facts = [catalog.frame.row(catalog.items.code(item), named=True) for item in self.items]
         rows = [
             {
                 "position": item.position,
@@ -126,7 +134,7 @@ class Explanation(Tabular):
         return f"For {self.explanation.user_id}, by bundle {self.explanation.bundle_id}{stamp}"
 
     def frame(self) -> pl.DataFrame:
-        """Return one row an item: its score and rank, what carried it, and why in a sentence."""
+        """Return one row an item: its score and rank, the history it is attributed to, and why in a sentence."""
         schema = {
             "position": pl.Int64,
             "item_id": pl.String,

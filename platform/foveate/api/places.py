@@ -1,4 +1,4 @@
-"""Where datasets and bundles are written when the caller names no place."""
+"""Default folders of datasets and bundles, for a caller who names none."""
 
 from __future__ import annotations
 

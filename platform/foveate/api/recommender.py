@@ -17,7 +17,7 @@ from foveate.recommend.explain import LocalExplainStages, explain, why_not
 from foveate.recommend.pipeline import make_context, recommend, recommend_many
 from foveate.releases.live import state_of
 from foveate.state.base import utc_micros
-from foveate.state.opening import StatePlace, open_viewers
+from foveate.state.connect import StatePlace, open_viewers
 from foveate.storage.transfer import local_copy
 
 T = TypeVar("T")
@@ -214,7 +214,7 @@ class Recommender:
         return Absence(answer, context, self.bundle.manifest.simulated)
 
     def _answer(self, slate: Slate, request: RecommendRequest, context: RequestContext) -> Recommendations:
-        return Recommendations(slate, request, context, self.bundle.manifest.simulated, self.bundle.model.catalog)
+        return Recommendations(slate, request, context, self.bundle.manifest.simulated, self.bundle.model)
 
     def _request(self, user_id: str, k: int | None, *, now: datetime | int | None, **asked: Any) -> RecommendRequest:
         size = self.bundle.model.recipe.slate_size if k is None else k

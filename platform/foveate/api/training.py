@@ -21,12 +21,12 @@ from foveate.data.worker_group import WorkerGroup
 from foveate.evaluation.validation import figures
 from foveate.ranking.growing import Grower
 from foveate.recommend.recipe import Recipe
-from foveate.state.opening import StatePlace, open_viewers, unhurried
+from foveate.state.connect import StatePlace, open_viewers, unhurried
 from foveate.state.seeding import seed
 from foveate.state.sqlite.store import SqliteState
 from foveate.storage.files import check_free
 from foveate.storage.folder import Place
-from foveate.storage.transfer import is_address, local_copy, making
+from foveate.storage.transfer import is_address, local_copy, new_folder
 from foveate.training import Upto, fit
 
 RecipeLike: TypeAlias = Recipe | Mapping[str, Any] | str | Path | None
@@ -89,11 +89,11 @@ def train(
     ('covisitation', 'popularity')
     """
     place = temporary_folder() / "bundle" if out is None else out
-    check_places(place, state)
+    check_targets(place, state)
     dataset = dataset_of(data)
     how = recipe_of(recipe, dataset)
     say = progress or _silent
-    with making(place) as path:
+    with new_folder(place) as path:
         bundle = _train(
             dataset,
             how,
@@ -134,7 +134,7 @@ def usual_settings(dataset: Dataset) -> dict[str, Any]:
     return {} if Recipe().protocol in protocols else {"protocol": protocols[0]}
 
 
-def check_places(out: Place, state: StatePlace | None) -> None:
+def check_targets(out: Place, state: StatePlace | None) -> None:
     """Say before a training what would fail after it.
 
     Raises
@@ -179,9 +179,11 @@ def _train(
     check_free(path)
     check_free(default_state(path))
     replaces = verify(local_copy(parent, verify)).bundle_id if parent else None
+    say("step 1 of 3: a model that has not seen the newest windows, for the figures of the card")
     earlier = fit(dataset, recipe, upto="selection", progress=say, grower=grower, worker_group=worker_group)
-    say("measuring on validation")
+    say("step 2 of 3: its figures on validation")
     metrics = {"validation": figures(earlier, say)}
+    say(f"step 3 of 3: the model that serves, from all before '{upto}'; windows of step 1 are not fitted again")
     fitted = fit(dataset, recipe, upto=upto, progress=say, after=earlier, grower=grower, worker_group=worker_group)
     with _histories(dataset, default_state(path), say):
         return Bundle.save(

@@ -1,1 +1,1 @@
-"""What an encoder is made of: mixers weigh a history, scorers match a viewer with items. One variant a file."""
+"""The parts of an encoder: mixers attend to a history, scorers match a viewer with items. One variant a file."""

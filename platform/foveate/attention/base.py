@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from foveate.attention.top import Top, best
 from foveate.core.registry import Registry, Variant
-from foveate.core.space import Space
 
 
 @dataclass(frozen=True)
@@ -70,11 +69,6 @@ class MixerConfig(Variant):
         """Build the module for vectors of ``width`` and histories of up to ``max_len`` events."""
         raise NotImplementedError
 
-    @classmethod
-    def search_space(cls) -> Space:
-        """Return the settings worth sweeping."""
-        return {}
-
 
 class Matcher(nn.Module):
     """What says how well viewers and items go together: a scorer, or a head in its place.
@@ -121,11 +115,6 @@ class ScorerConfig(Variant):
     def build(self, width: int) -> Scorer:
         """Build the module for vectors of ``width``."""
         raise NotImplementedError
-
-    @classmethod
-    def search_space(cls) -> Space:
-        """Return the settings worth sweeping."""
-        return {}
 
 
 MixerConfig.variants = Registry("mixer", MixerConfig, "foveate.attention")

@@ -21,7 +21,6 @@ class BilinearScorer(Scorer):
         nn.init.eye_(self.weight.weight)
 
     def forward(self, user_BD: Tensor, item_ND: Tensor) -> Tensor:
-        """Return scores ``[B, N]``."""
         return match(*self.as_dot(user_BD, item_ND))
 
     def as_dot(self, user_BD: Tensor, item_ND: Tensor) -> tuple[Tensor, Tensor]:
@@ -36,5 +35,4 @@ class Bilinear(ScorerConfig):
     name = "bilinear"
 
     def build(self, width: int) -> BilinearScorer:
-        """Build the module."""
         return BilinearScorer(width)

@@ -58,11 +58,9 @@ class Convolutional(MixerConfig):
             raise ValueError("kernel must be 2 or more, and layers 1 or more")
 
     def build(self, width: int, max_len: int) -> ConvolutionalMixer:
-        """Build the module."""
         del max_len
         return ConvolutionalMixer(width, self.kernel, self.layers)
 
     @classmethod
     def search_space(cls) -> Space:
-        """Return the settings worth sweeping."""
         return {"kernel": Choice((2, 3, 5)), "layers": Choice((3, 4))}

@@ -20,7 +20,6 @@ class CosineScorer(Scorer):
         self.log_scale = log_scale(temperature, learned=learned)
 
     def forward(self, user_BD: Tensor, item_ND: Tensor) -> Tensor:
-        """Return scores ``[B, N]``."""
         return match(*self.as_dot(user_BD, item_ND))
 
     def as_dot(self, user_BD: Tensor, item_ND: Tensor) -> tuple[Tensor, Tensor]:
@@ -49,11 +48,9 @@ class Cosine(ScorerConfig):
         check_temperature(self.temperature)
 
     def build(self, width: int) -> CosineScorer:
-        """Build the module."""
         del width
         return CosineScorer(self.temperature, learned=self.learned)
 
     @classmethod
     def search_space(cls) -> Space:
-        """Return the settings worth sweeping."""
         return {"temperature": LogUniform(0.02, 0.2)}

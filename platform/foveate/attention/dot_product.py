@@ -13,7 +13,6 @@ class DotProductScorer(Scorer):
     """Dot product of viewer and item."""
 
     def forward(self, user_BD: Tensor, item_ND: Tensor) -> Tensor:
-        """Return scores ``[B, N]``."""
         return match(user_BD, item_ND)
 
 
@@ -24,6 +23,5 @@ class DotProduct(ScorerConfig):
     name = "dot_product"
 
     def build(self, width: int) -> DotProductScorer:
-        """Build the module."""
         del width
         return DotProductScorer()

@@ -77,11 +77,9 @@ class Filtered(MixerConfig):
             raise ValueError(f"window must be 2 or more, got {self.window}")
 
     def build(self, width: int, max_len: int) -> FilteredMixer:
-        """Build the module."""
         del max_len
         return FilteredMixer(width, self)
 
     @classmethod
     def search_space(cls) -> Space:
-        """Return the settings worth sweeping."""
         return {"window": Choice((2, 4, 8)), "heads": Choice((1, 2, 4))}

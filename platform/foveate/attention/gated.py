@@ -65,12 +65,10 @@ class Gated(MixerConfig):
         check_settings(self.heads, self.dropout)
 
     def build(self, width: int, max_len: int) -> GatedMixer:
-        """Build the module."""
         del max_len
         check_heads(width, self.heads)
         return GatedMixer(width, self)
 
     @classmethod
     def search_space(cls) -> Space:
-        """Return the settings worth sweeping."""
         return {"heads": Choice((1, 2, 4)), "by_channel": Choice((False, True)), "rotary": Choice((False, True))}

@@ -1,4 +1,4 @@
-"""What every mixer with heads shares: splitting into heads, rotary positions, the weighing, and plain attention.
+"""Attention with heads, shared by mixers: splitting, rotary positions, weights, and plain attention.
 
 Legend of tensor names: as in :mod:`foveate.attention.base`.
 """
@@ -64,7 +64,7 @@ def rotate(x_BHLK: Tensor) -> Tensor:
     return torch.cat((a * cos_LK - b * sin_LK, a * sin_LK + b * cos_LK, rest), dim=-1)
 
 
-def weigh(
+def causal_attention(
     q_BHLK: Tensor, k_BHLK: Tensor, v_BHLK: Tensor, context: SequenceContext, dropout: float
 ) -> tuple[Tensor, Tensor | None]:
     """Return causal softmax attention ``[B, H, L, K]`` and, where wanted, its weights ``[B, H, L, L]``.
@@ -106,7 +106,7 @@ def attend(
     qk_BHLK, v_BHLK = qkv_BHLK[:, : 2 * heads], qkv_BHLK[:, 2 * heads :]
     if rotary:
         qk_BHLK = rotate(qk_BHLK)
-    return weigh(qk_BHLK[:, :heads], qk_BHLK[:, heads:], v_BHLK, context, dropout)
+    return causal_attention(qk_BHLK[:, :heads], qk_BHLK[:, heads:], v_BHLK, context, dropout)
 
 
 class AttentionMixer(Mixer):

@@ -118,10 +118,8 @@ class Linear(MixerConfig):
         check_settings(self.heads)
 
     def build(self, width: int, max_len: int) -> LinearMixer:
-        """Build the module."""
         return LinearMixer(width, max_len, self.heads)
 
     @classmethod
     def search_space(cls) -> Space:
-        """Return the settings worth sweeping."""
         return {"heads": Choice((1, 2, 4))}

@@ -35,6 +35,5 @@ class MeanPool(MixerConfig):
     name = "mean_pool"
 
     def build(self, width: int, max_len: int) -> MeanPoolMixer:
-        """Build the module."""
         del max_len
         return MeanPoolMixer(width)

@@ -46,7 +46,6 @@ class MixtureOfLogitsScorer(Scorer):
         self.log_scale = log_scale(config.temperature, learned=True)
 
     def forward(self, user_BD: Tensor, item_ND: Tensor) -> Tensor:
-        """Return scores ``[B, N]``."""
         cosine_PBN = self._cosines(user_BD, item_ND)
         mixed_BN: Tensor = (self._gates(user_BD, item_ND, cosine_PBN) * cosine_PBN).sum(dim=0)
         return mixed_BN * scale(self.log_scale)
@@ -125,10 +124,8 @@ class MixtureOfLogits(ScorerConfig):
         check_temperature(self.temperature)
 
     def build(self, width: int) -> MixtureOfLogitsScorer:
-        """Build the module."""
         return MixtureOfLogitsScorer(width, self)
 
     @classmethod
     def search_space(cls) -> Space:
-        """Return the settings worth sweeping."""
         return {"facets": Choice((2, 3)), "temperature": LogUniform(0.02, 0.2)}

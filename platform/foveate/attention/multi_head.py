@@ -33,11 +33,9 @@ class MultiHead(MixerConfig):
         check_settings(self.heads, self.dropout)
 
     def build(self, width: int, max_len: int) -> AttentionMixer:
-        """Build the module."""
         del max_len
         return AttentionMixer(width, heads=self.heads, rotary=self.rotary, dropout=self.dropout)
 
     @classmethod
     def search_space(cls) -> Space:
-        """Return the settings worth sweeping."""
         return {"heads": Choice((1, 2, 4)), "rotary": Choice((False, True))}

@@ -34,7 +34,6 @@ class MultilinearScorer(Scorer):
         nn.init.normal_(self.of_item.weight)
 
     def forward(self, user_BD: Tensor, item_ND: Tensor) -> Tensor:
-        """Return scores ``[B, N]``."""
         # W [u; v] is a map of u plus a map of v, so each side passes once and not once a pair.
         hidden_BNM = (self.of_user(user_BD)[:, None] + self.of_item(F.normalize(item_ND, dim=-1))).tanh()
         score_BN: Tensor = self.out(hidden_BNM)[..., 0]
@@ -60,10 +59,8 @@ class Multilinear(ScorerConfig):
             raise ValueError(f"hidden must be 1 or more, got {self.hidden}")
 
     def build(self, width: int) -> MultilinearScorer:
-        """Build the module."""
         return MultilinearScorer(width, self.hidden)
 
     @classmethod
     def search_space(cls) -> Space:
-        """Return the settings worth sweeping."""
         return {"hidden": Choice((8, 16, 32))}

@@ -16,7 +16,7 @@ from foveate.core.space import Choice, Space
 _BUCKETS = 64
 """Time gaps are told apart by half powers of two: the last bucket begins at 51 years."""
 
-_BIAS_SPREAD = 0.02
+_BIAS_STD = 0.02
 """Standard deviation of fresh biases: small, so that likeness speaks first."""
 
 _NORM_FLOOR = 1e-6
@@ -47,7 +47,7 @@ class PointwiseMixer(Mixer):
         self.gap = nn.Embedding(_BUCKETS + 1, 1, padding_idx=0) if config.times else None
         for table in (self.distance, self.gap):
             if table is not None:
-                nn.init.normal_(table.weight, std=_BIAS_SPREAD)
+                nn.init.normal_(table.weight, std=_BIAS_STD)
         if self.gap is not None:
             nn.init.zeros_(self.gap.weight[0])
 
@@ -105,10 +105,8 @@ class Pointwise(MixerConfig):
         check_settings(self.heads)
 
     def build(self, width: int, max_len: int) -> PointwiseMixer:
-        """Build the module."""
         return PointwiseMixer(width, max_len, self)
 
     @classmethod
     def search_space(cls) -> Space:
-        """Return the settings worth sweeping."""
         return {"heads": Choice((1, 2, 4)), "times": Choice((False, True))}

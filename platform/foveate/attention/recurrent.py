@@ -33,10 +33,10 @@ class RecurrentMixer(Mixer):
         return self.out(_rolled(states_BLD, -padding_B1)), None
 
 
-def _rolled(x_BLD: Tensor, places_B1: Tensor) -> Tensor:
+def _rolled(x_BLD: Tensor, shifts_B1: Tensor) -> Tensor:
     """Move each viewer's vectors that many places to the front; what falls off there comes back at the end."""
     length = x_BLD.shape[1]
-    from_BL = (torch.arange(length, device=x_BLD.device) + places_B1) % length
+    from_BL = (torch.arange(length, device=x_BLD.device) + shifts_B1) % length
     return x_BLD.gather(1, from_BL[..., None].expand_as(x_BLD))
 
 
@@ -47,6 +47,5 @@ class Recurrent(MixerConfig):
     name = "recurrent"
 
     def build(self, width: int, max_len: int) -> RecurrentMixer:
-        """Build the module."""
         del max_len
         return RecurrentMixer(width)

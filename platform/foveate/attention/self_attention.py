@@ -30,11 +30,9 @@ class SelfAttention(MixerConfig):
         check_settings(heads=1, dropout=self.dropout)
 
     def build(self, width: int, max_len: int) -> AttentionMixer:
-        """Build the module."""
         del max_len
         return AttentionMixer(width, heads=1, rotary=self.rotary, dropout=self.dropout)
 
     @classmethod
     def search_space(cls) -> Space:
-        """Return the settings worth sweeping."""
         return {"rotary": Choice((False, True))}

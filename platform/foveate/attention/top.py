@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-NOBODY = -1
+NO_ITEM = -1
 """The code that stands where fewer than ``K`` items are open."""
 
 _SHUT = float("-inf")
@@ -22,7 +22,7 @@ class Top(NamedTuple):
     Parameters
     ----------
     code_BK
-        int64 positions among the items; ``NOBODY`` where no more are open.
+        int64 positions among the items; ``NO_ITEM`` where no more are open.
     score_BK
         Their scores; minus infinity there.
     """
@@ -49,7 +49,7 @@ def best(score_BN: Tensor, k: int, shut_BN: Tensor | None = None) -> Top:
     code_BK = _highest(open_BN, k)
     score_BK, order_BK = open_BN.gather(1, code_BK).sort(dim=1, descending=True, stable=True)
     code_BK = code_BK.gather(1, order_BK)
-    return Top(code_BK.masked_fill(score_BK == _SHUT, NOBODY), score_BK)
+    return Top(code_BK.masked_fill(score_BK == _SHUT, NO_ITEM), score_BK)
 
 
 def _highest(score_BN: Tensor, k: int) -> Tensor:

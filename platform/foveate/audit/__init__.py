@@ -1,4 +1,4 @@
-"""What a bundle does to viewers and creators, and what more diversity would change and cost."""
+"""The effect of a bundle on viewers and creators, and the gain and cost of more diversity."""
 
 from __future__ import annotations
 

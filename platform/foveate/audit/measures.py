@@ -1,4 +1,4 @@
-"""What an audit measures, over arrays.
+"""Measures of an audit, over arrays.
 
 Shapes: ``B`` viewers, ``K`` places of a list (filled with ``-1``), ``I`` items, ``C`` categories, ``H`` items of all
 histories, ``G`` groups.

@@ -36,7 +36,7 @@ def page(audit: Audit) -> str:
         *(["The data are simulated: they say nothing of real viewers."] if audit.simulated else []),
     ]
     about = (
-        f"Bundle {audit.bundle} on {audit.data}: slates of {audit.places} for {audit.viewers:,} viewers, policy"
+        f"Bundle {audit.bundle} on {audit.data}: slates of {audit.slate_size} for {audit.viewers:,} viewers, policy"
         f" {audit.policy}; rules: {', '.join(audit.rules) or 'none'}."
     )
     script = get_plotlyjs().replace("</script", r"<\/script")
@@ -50,7 +50,7 @@ def page(audit: Audit) -> str:
 
 _TRADE = (
     "Change of each figure, in per cent of its value at strength 0. Beside the line that falls, NDCG@10, stand what it"
-    " buys: unlikeness within slates and the share of the catalogue that is shown."
+    " buys: dissimilarity within slates and the share of the catalogue that is shown."
 )
 _BIAS = (
     "Average popularity of what a group is shown, over that of what it liked: 0 % is no bias, 100 % says that what is"
@@ -66,8 +66,8 @@ _EXPOSURE = (
 def _trade(audit: Audit) -> str:
     names: dict[str, Callable[[Point], float]] = {
         "NDCG@10": lambda point: point.everyone.ndcg,
-        "unlikeness by vector": lambda point: point.ild_by_vector,
-        "unlikeness by category": lambda point: point.ild_by_category,
+        "dissimilarity by vector": lambda point: point.ild_by_vector,
+        "dissimilarity by category": lambda point: point.ild_by_category,
         "coverage": lambda point: point.coverage,
     }
     first = audit.points[0]

@@ -51,9 +51,9 @@ class Point:
     ndcg_change
         How far NDCG@10 lies above that of strength 0, paired.
     ild_by_category, ild_by_vector
-        Mean unlikeness within a slate: by categories, and by the vectors that the policy compares.
+        Mean dissimilarity within a slate: by categories, and by the vectors that the policy compares.
     coverage, gini
-        Share of the catalogue that is shown to anyone; how unequally places are dealt to it.
+        Share of the catalogue that is shown to anyone; how unequally slots fall to it.
     deciles
         Share of the places by decile of channel size, the smallest first; empty where no channels are known.
     relevance_paid
@@ -86,7 +86,7 @@ class Audit:
         What was asked about what.
     policy, strength, rules
         The policy, the bundle's own strength of it (None where it has another policy), and its rules in words.
-    viewers, places
+    viewers, slate_size
         How many were asked for slates of how many places.
     points
         One a strength, ascending.
@@ -103,7 +103,7 @@ class Audit:
     strength: float | None
     rules: tuple[str, ...]
     viewers: int
-    places: int
+    slate_size: int
     points: tuple[Point, ...]
     decile_items: tuple[float, ...]
     decile_liked: tuple[float, ...]
@@ -120,7 +120,11 @@ class Audit:
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain values; a figure that cannot be known is null."""
-        return {name: _plain(value) for name, value in asdict(self).items()}
+        return {_KEYS.get(name, name): _plain(value) for name, value in asdict(self).items()}
+
+
+_KEYS = {"slate_size": "places"}
+"""What a report on disk calls a field by another name."""
 
 
 def _plain(value: Any) -> Any:

@@ -27,7 +27,7 @@ from foveate.recommend.model import Model
 from foveate.slate.base import DiversityPolicy, SlatePolicy
 from foveate.slate.constraints import UNCONSTRAINED, Constraints
 
-PLACES = 10
+SLATE_SIZE = 10
 STRENGTHS = (0.0, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0)
 
 _BATCH = 256
@@ -96,7 +96,7 @@ def audit(
         strength=own,
         rules=constraints.labels,
         viewers=len(panel.queries),
-        places=PLACES,
+        slate_size=SLATE_SIZE,
         points=tuple(points),
         decile_items=asked.deciles(np.arange(len(model.catalog))),
         decile_liked=asked.deciles(positive.item),
@@ -127,11 +127,11 @@ class _Asked:
 
     def slates(self, policy: SlatePolicy) -> _Slates:
         """Make every viewer's slate."""
-        lists_BK = np.full((len(self.ranked), PLACES), -1, dtype=np.int32)
+        lists_BK = np.full((len(self.ranked), SLATE_SIZE), -1, dtype=np.int32)
         paid, relaxed = 0.0, 0
         for row, ranked in enumerate(self.ranked):
             seed = request_seed(ranked.query, _SEED)
-            answer = policy.select(self.model.slate_input(ranked), PLACES, self.constraints, seed)
+            answer = policy.select(self.model.slate_input(ranked), SLATE_SIZE, self.constraints, seed)
             lists_BK[row, : len(answer.chosen)] = ranked.candidates.items[answer.chosen]
             paid += answer.relevance_paid
             relaxed += bool(answer.relaxed)
@@ -159,7 +159,7 @@ class _Asked:
             },
             ndcg_change=metrics.paired_difference(slates.ndcg_B, plain_B, _SEED),
             ild_by_category=_mean(metrics.ild_by_category(lists_BK, self.model.catalog.categories)),
-            ild_by_vector=_mean(self._unlikeness(lists_BK)),
+            ild_by_vector=_mean(self._dissimilarity(lists_BK)),
             coverage=metrics.coverage(lists_BK, n_items),
             gini=metrics.exposure_gini(lists_BK, n_items),
             deciles=self.deciles(lists_BK[lists_BK >= 0]),
@@ -188,16 +188,16 @@ class _Asked:
     def _ndcg(self, lists_BK: NDArray[np.int32]) -> Floats:
         found_TK = self.panel.targets[:, None] == lists_BK[self.panel.viewer_of_target()]
         ranks_T = np.where(found_TK.any(axis=1), found_TK.argmax(axis=1), np.inf)
-        return metrics.multi_ndcg_at(ranks_T, self.panel.offsets, PLACES)
+        return metrics.multi_ndcg_at(ranks_T, self.panel.offsets, SLATE_SIZE)
 
-    def _unlikeness(self, lists_BK: NDArray[np.int32]) -> Floats:
+    def _dissimilarity(self, lists_BK: NDArray[np.int32]) -> Floats:
         out_B = np.full(len(lists_BK), np.nan)
         for row, list_K in enumerate(lists_BK):
             own = list_K[list_K >= 0]
             if len(own) > 1:
                 vectors_KD = self.model.vectors(own)
-                places = np.arange(len(own))[None, :]
-                out_B[row] = metrics.ild_by_vector(places, vectors_KD)[0]
+                positions = np.arange(len(own))[None, :]
+                out_B[row] = metrics.ild_by_vector(positions, vectors_KD)[0]
         return out_B
 
     @cached_property

@@ -1,4 +1,4 @@
-"""Whether a log needs a model: what is foretold by counting alone, beside a default encoder.
+"""Shortcuts of a log: how far counting alone gets, beside a default encoder.
 
 Shapes: ``E`` events, ``T`` targets.
 """
@@ -21,7 +21,7 @@ from foveate.data.events import Events
 from foveate.data.fitting import FitContext
 from foveate.data.importing.stream import read_events
 from foveate.data.split import Protocol, allowed_protocols, windows
-from foveate.evaluation.outcomes import PLACES, by_source
+from foveate.evaluation.outcomes import SLATE_SIZE, by_source
 from foveate.evaluation.panel import Panel, panel_of
 from foveate.recommend.recipe import Recipe
 from foveate.retrieval.base import SourceConfig
@@ -156,7 +156,8 @@ def shortcuts(
                 predictable=float((followers < FOLLOWERS).mean()),
                 popular=float((ranks[RecentPopularity.name] < POPULAR).mean()) if stage.now != NO_TIME else None,
                 ndcg={
-                    name: float(metrics.multi_ndcg_at(own, panel.offsets, PLACES).mean()) for name, own in ranks.items()
+                    name: float(metrics.multi_ndcg_at(own, panel.offsets, SLATE_SIZE).mean())
+                    for name, own in ranks.items()
                 },
             )
         )

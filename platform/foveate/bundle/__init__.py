@@ -1,4 +1,4 @@
-"""What is trained in one place and served in another: an immutable folder, checked to the byte when it is read.
+"""Bundles: immutable folders, trained in one place and served in another, checked to the byte when they are read.
 
 ::
 

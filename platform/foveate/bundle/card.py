@@ -33,7 +33,7 @@ def card(manifest: Manifest, model: Model) -> str:
 
 def _sections(manifest: Manifest, model: Model) -> Iterator[str]:
     yield f"# Bundle `{manifest.bundle_id}`"
-    yield _opening(manifest, model)
+    yield _summary(manifest, model)
     if manifest.simulated:
         yield "> **Simulated.** Its data come from a simulated world: its figures say nothing about real viewers."
     yield "## What was measured\n\n" + _metrics(manifest.metrics)
@@ -43,7 +43,7 @@ def _sections(manifest: Manifest, model: Model) -> Iterator[str]:
     yield "## The columns of a feature row\n\n" + ", ".join(f"`{name}`" for name in manifest.columns) + "."
 
 
-def _opening(manifest: Manifest, model: Model) -> str:
+def _summary(manifest: Manifest, model: Model) -> str:
     sources = _listed(manifest.sources)
     clock = "the time of a request" if model.clock == "time" else "the order of events alone, never the time"
     return (

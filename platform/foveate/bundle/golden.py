@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from foveate.core.config import from_dict, to_dict
+from foveate.core.config import FORMER_NAME, from_dict, to_dict
 from foveate.core.errors import BundleError, ConfigError
 from foveate.core.messages import (
     NO_TIME,
@@ -52,7 +52,7 @@ class GoldenRequest:
     ----------
     history
         Ids of what the viewer liked, oldest first.
-    items, scores, offered, remarks
+    items, scores, offered, source_features
         The best of each source together: ids, and ``[N, S]`` scores, ``[N, S]`` who offered them, ``[N, R]`` remarks.
     ranked
         ``[N]`` what the ranker says of exactly these.
@@ -64,7 +64,7 @@ class GoldenRequest:
     items: tuple[str, ...]
     scores: Rows
     offered: tuple[tuple[bool, ...], ...]
-    remarks: Rows
+    source_features: Rows = field(metadata={FORMER_NAME: "remarks"})
     ranked: tuple[float, ...] = ()
     slate: tuple[str, ...] = ()
 
@@ -124,7 +124,7 @@ class Golden:
         """
         queries = [_query(model, request.history, self.now) for request in self.requests]
         for number, (request, found) in enumerate(zip(self.requests, model.candidates(queries), strict=True), 1):
-            expected = _candidates(model, request, found.sources, found.remark_names)
+            expected = _candidates(model, request, found.sources, found.source_feature_names)
             self._refuse(number, self._retrieved_otherwise(model, expected, found, at_least=at_least))
 
     def check_ranking(self, model: Model) -> None:
@@ -159,7 +159,7 @@ class Golden:
         rows = np.searchsorted(found.items, expected.items[kept])
         for names, was_N, now_N in (
             (found.sources, expected.scores[kept], found.scores[rows]),
-            (found.remark_names, expected.remarks[kept], found.remarks[rows]),
+            (found.source_feature_names, expected.source_features[kept], found.source_features[rows]),
         ):
             for row, column in np.argwhere(~self._close(was_N, now_N)):
                 said = f"{now_N[row, column]:.6g}, expected {was_N[row, column]:.6g}"
@@ -219,7 +219,7 @@ def _best(model: Model, history: tuple[str, ...], found: Candidates) -> GoldenRe
         items=tuple(model.catalog.items.decode(found.items[kept])),
         scores=_rows(found.scores[kept]),
         offered=tuple(tuple(bool(one) for one in row) for row in found.offered[kept]),
-        remarks=_rows(found.remarks[kept]),
+        source_features=_rows(found.source_features[kept]),
     )
 
 
@@ -232,23 +232,25 @@ def _slates(
     model: Model, queries: Sequence[Query], requests: Sequence[GoldenRequest]
 ) -> list[tuple[NDArray[np.float32], Slate]]:
     """Rank what the requests name, and choose among it."""
-    sources, remarks = model.features.sources, model.features.remarks
-    ranked = model.rank(queries, [_candidates(model, request, sources, remarks) for request in requests])
+    sources, source_features = model.features.sources, model.features.source_features
+    ranked = model.rank(queries, [_candidates(model, request, sources, source_features) for request in requests])
     asked = [RecommendRequest(query.user_id, k=model.recipe.slate_size, seed=0) for query in queries]
     contexts = [RequestContext("golden", query.now, "", 0, "home", 0, Filters()) for query in queries]
     slates = select(model, asked, ranked, contexts)
     return [(one.scores, slate) for one, slate in zip(ranked, slates, strict=True)]
 
 
-def _candidates(model: Model, request: GoldenRequest, sources: tuple[str, ...], remarks: tuple[str, ...]) -> Candidates:
+def _candidates(
+    model: Model, request: GoldenRequest, sources: tuple[str, ...], source_features: tuple[str, ...]
+) -> Candidates:
     n = len(request.items)
     return Candidates(
         items=model.catalog.items.encode(request.items),
         sources=sources,
         scores=np.array(request.scores, dtype=np.float32).reshape(n, len(sources)),
         offered=np.array(request.offered, dtype=bool).reshape(n, len(sources)),
-        remark_names=remarks,
-        remarks=np.array(request.remarks, dtype=np.float32).reshape(n, len(remarks)),
+        source_feature_names=source_features,
+        source_features=np.array(request.source_features, dtype=np.float32).reshape(n, len(source_features)),
     )
 
 

@@ -1,4 +1,4 @@
-"""What a bundle says of itself, and the checks that it is what it says.
+"""The manifest of a bundle, and the checks that the bundle agrees with it.
 
 The manifest is written in one canonical form, so that a change of any byte of it shows.
 """

@@ -121,7 +121,7 @@ def read_parts(
         sources=tuple(_sources(arrays, recipe, catalog, large)) if Part.SOURCES in parts else (),
         features=FeatureSet.restore(
             manifest.sources,
-            recipe.remark_names,
+            recipe.source_feature_names,
             manifest.features,
             arrays=arrays(FEATURES) if has_ranker else {},
             catalog=catalog,

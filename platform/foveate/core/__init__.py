@@ -1,1 +1,1 @@
-"""What everything else is written with: errors, configuration, registries, messages, metrics."""
+"""The base of all other packages: errors, configuration, registries, messages, metrics."""

@@ -26,6 +26,9 @@ T = TypeVar("T")
 
 LARGEST_SEED: Final = 2**31 - 1
 
+FORMER_NAME: Final = "former name"
+"""Key of a field's metadata: the name that :func:`from_dict` also reads it by."""
+
 
 def to_dict(value: Any) -> Any:
     """Turn a config into plain dicts, lists and scalars that YAML and JSON can hold."""
@@ -61,6 +64,7 @@ def from_dict(kind: type[T], data: Any, where: str = "") -> T:
         raise ConfigError(f"{_at(where)}expected settings for {cls.__name__}, got {data!r}")
     hints = _hints(cls)  # type: ignore[arg-type] # every class is hashable
     fields = {f.name: f for f in dataclasses.fields(cls) if f.init}
+    data = _with_present_names(data, fields, where)
     for key in data:
         if key not in fields:
             raise ConfigError(f"{_at(where)}unknown setting '{key}'.{nearest(str(key), fields)}")
@@ -110,6 +114,16 @@ def check_seed(seed: int) -> None:
 def _hints(cls: type[object]) -> Mapping[str, Any]:
     """Return the types of a dataclass's fields; to evaluate annotations takes longer than to convert values by them."""
     return typing.get_type_hints(cls)
+
+
+def _with_present_names(
+    data: Mapping[str, Any], fields: Mapping[str, dataclasses.Field[Any]], where: str
+) -> Mapping[str, Any]:
+    present = {field.metadata[FORMER_NAME]: name for name, field in fields.items() if FORMER_NAME in field.metadata}
+    for former, name in present.items():
+        if former in data and name in data:
+            raise ConfigError(f"{_at(where)}'{former}' is the former name of '{name}': give one of them")
+    return {present.get(key, key): value for key, value in data.items()}
 
 
 def _pick_variant(kind: type[Any], data: Any, where: str) -> tuple[type[Any], Any]:

@@ -1,4 +1,4 @@
-"""What travels through one request, from the ingress to the slate: plain frozen dataclasses, no behaviour.
+"""Messages of one request, from the ingress to the slate: plain frozen dataclasses, no behaviour.
 
 Shapes in this file: ``N`` candidates, ``S`` candidate sources, ``R`` remarks of theirs, ``H`` history events. Item
 and user *codes* are int32 positions in a :class:`~foveate.data.vocabulary.Vocabulary`; *ids* are the outside world's
@@ -157,9 +157,9 @@ class Candidates:
         ``[N, S]`` float32: every source's score of every candidate.
     offered
         ``[N, S]`` bool: whether that source had it among its own top.
-    remark_names
-        ``R`` names, the columns of ``remarks``.
-    remarks
+    source_feature_names
+        ``R`` names, the columns of ``source_features``.
+    source_features
         ``[N, R]`` float32: what sources say of every candidate beside their scores.
     seen
         Share of the catalogue that the source was asked about whose items lie in shards; below 1 where some were lost.
@@ -169,8 +169,8 @@ class Candidates:
     sources: tuple[str, ...]
     scores: NDArray[np.float32]
     offered: NDArray[np.bool_]
-    remark_names: tuple[str, ...]
-    remarks: NDArray[np.float32]
+    source_feature_names: tuple[str, ...]
+    source_features: NDArray[np.float32]
     seen: float = 1.0
 
 

@@ -1,4 +1,4 @@
-"""How good, how varied and how certain: measures over arrays, without models or data sets.
+"""Metrics of accuracy, diversity and uncertainty, over arrays.
 
 Shapes: ``B`` viewers, ``I`` items, ``T`` targets of all viewers, ``K`` places of a list, ``D`` width of a vector, ``C``
 categories. Ranks count from 0. A list that is shorter than ``K`` is filled with ``-1``.

@@ -1,4 +1,4 @@
-"""What is worked out of a thing that does not change, and kept with it."""
+"""Values derived from an immutable object, computed once and kept with it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a command line changes in a config: ``dotted.key=value`` texts, read by the type of the field they go to."""
+"""Overrides of a config: ``dotted.key=value`` texts, parsed by the type of their field."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import ClassVar, Generic, TypeVar
 
 from foveate.core.errors import UnknownVariantError
+from foveate.core.space import Space
 
 T = TypeVar("T")
 
@@ -22,6 +23,11 @@ class Variant:
     """
 
     name: ClassVar[str]
+
+    @classmethod
+    def search_space(cls) -> Space:
+        """Return the settings worth sweeping, each with its values."""
+        return {}
 
 
 class Registry(Generic[T]):

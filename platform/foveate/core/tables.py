@@ -1,4 +1,4 @@
-"""What is printed as a table, shown as one in a notebook, and taken further as a frame."""
+"""Tables for the terminal, for a notebook, and as a frame."""
 
 from __future__ import annotations
 

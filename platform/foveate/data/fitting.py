@@ -1,4 +1,4 @@
-"""What a model may learn from: one window of the log, and nothing after it."""
+"""The context of a fit: one window of the log, and nothing after it."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class FitContext:
     worker_group
         Several processes that train an encoder together; None trains it in this one.
     log
-        Where each of a worker group's processes reads the histories of its own viewers; None has them dealt out of
+        Where each of a worker group's processes reads the histories of its own viewers; None partitions those of
         ``histories``.
     shared
         Whether ``histories`` holds this process's share of the viewers alone.

@@ -1,4 +1,4 @@
-"""What each kind of event is worth, in one config."""
+"""Weights of the kinds of events."""
 
 from __future__ import annotations
 

@@ -87,8 +87,8 @@ class WorkerGroup(Protocol):
         ...
 
 
-def dealt(histories: Histories, hands: int) -> list[Histories]:
-    """Deal viewers out like cards: every hand holds the histories of every ``hands``-th viewer.
+def partition(histories: Histories, n_workers: int) -> list[Histories]:
+    """Deal viewers out like cards: every hand holds the histories of every ``n_workers``-th viewer.
 
     Returns
     -------
@@ -100,14 +100,14 @@ def dealt(histories: Histories, hands: int) -> list[Histories]:
     ConfigError
         There are fewer viewers than hands.
     """
-    if hands > histories.n_users:
-        raise ConfigError(f"train.workers: {hands} workers for {histories.n_users} viewers: lower it")
-    return [_hand(histories, hand, hands) for hand in range(hands)]
+    if n_workers > histories.n_users:
+        raise ConfigError(f"train.workers: {n_workers} workers for {histories.n_users} viewers: lower it")
+    return [_rank(histories, rank, n_workers) for rank in range(n_workers)]
 
 
-def _hand(histories: Histories, hand: int, hands: int) -> Histories:
+def _rank(histories: Histories, rank: int, n_workers: int) -> Histories:
     lengths_U = histories.lengths
-    mine_U = np.arange(histories.n_users) % hands == hand
+    mine_U = np.arange(histories.n_users) % n_workers == rank
     rows = np.flatnonzero(np.repeat(mine_U, lengths_U))
     return Histories(
         offsets=np.concatenate([[0], np.cumsum(np.where(mine_U, lengths_U, 0))]).astype(np.int64),

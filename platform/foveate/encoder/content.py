@@ -1,4 +1,4 @@
-"""What is known of the items beside their events: what the item inputs read, kept within the encoder.
+"""Item attributes that the item inputs read, kept within the encoder.
 
 Shapes: ``I`` items.
 """

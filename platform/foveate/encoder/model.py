@@ -24,7 +24,7 @@ from foveate.encoder.inputs.base import EventInputConfig, InputConfig, ItemInput
 
 T = TypeVar("T", bound=InputConfig)
 
-_ITEM_SPREAD = 0.02
+_ITEM_STD = 0.02
 """Standard deviation of fresh item vectors: small, so that the first scores are nearly even."""
 
 
@@ -112,7 +112,7 @@ class SequenceEncoder(nn.Module):
         self.match = config.head.build(config.width) if config.head else config.scorer.build(config.width)
         for table in (self.items, self.ages):
             if table is not None:
-                nn.init.normal_(table.weight, std=_ITEM_SPREAD)
+                nn.init.normal_(table.weight, std=_ITEM_STD)
         self._add_inputs(config, content or Content.unknown(config.inputs_of(ItemInputConfig), n_items))
         self.register_buffer("timed", torch.tensor(timed))
 

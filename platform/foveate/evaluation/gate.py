@@ -19,7 +19,7 @@ from foveate.core.metrics import Floats
 from foveate.data.dataset import Dataset
 from foveate.data.split import Stage
 from foveate.evaluation.loaded import SEEN, newest_stage, notes_on
-from foveate.evaluation.outcomes import PLACES, SLATE, Subject, answer
+from foveate.evaluation.outcomes import SLATE, SLATE_SIZE, Subject, answer
 from foveate.evaluation.panel import Panel, panel_of
 from foveate.releases import Verdict
 from foveate.retrieval.base import CandidateSource, FitContext, SourceConfig
@@ -35,7 +35,7 @@ POPULARITY = "popularity"
 Say = Callable[[str], None]
 
 
-def judge(
+def compare_bundles(
     dataset: Dataset,
     new: Bundle,
     old: Sequence[Bundle],
@@ -133,10 +133,10 @@ def _rival(old: Sequence[Bundle], new: Bundle, dataset: Dataset) -> tuple[Bundle
 def _differences(old: Bundle, new: Bundle) -> tuple[str, ...]:
     """Return a note where the two were not trained for the same task."""
     tasks = [(b.model.recipe.protocol, b.model.recipe.signals, b.model.positive_kinds) for b in (old, new)]
-    told = (
+    note = (
         f"bundle {old.bundle_id} was trained for another protocol or other interest: both are judged by the new one's"
     )
-    return () if tasks[0] == tasks[1] else (told,)
+    return () if tasks[0] == tasks[1] else (note,)
 
 
 def _popularity(bundle: Bundle, stage: Stage) -> CandidateSource:
@@ -149,7 +149,7 @@ def _popularity(bundle: Bundle, stage: Stage) -> CandidateSource:
 def _ndcg(subject: Subject, model: str, panel: Panel, seed: int, say: Say) -> Floats:
     """``[B]``: each viewer's NDCG@10."""
     ranks_T = answer(subject, panel, seed, say).by_model[model].all_ranks()
-    return metrics.multi_ndcg_at(ranks_T, panel.offsets, PLACES)
+    return metrics.multi_ndcg_at(ranks_T, panel.offsets, SLATE_SIZE)
 
 
 def _verdict(

@@ -1,7 +1,7 @@
-"""What each model answers a panel: the rank of every target and the list that would be shown.
+"""Answers of models to a panel: the rank of every target, and the list that would be shown.
 
 A candidate source ranks the whole catalogue. The blend and the two stages order the same candidates, and a target
-that is not among them counts as missed; the slate has :data:`PLACES` places and nothing behind them.
+that is not among them counts as missed; the slate has :data:`SLATE_SIZE` places and nothing behind them.
 
 Shapes: ``B`` viewers, ``T`` targets, ``I`` items, ``N`` candidates, ``K`` places.
 """
@@ -25,7 +25,7 @@ from foveate.retrieval.base import CandidateSource, top_k
 from foveate.slate.constraints import UNCONSTRAINED, broken
 from foveate.slate.inputs import Selection
 
-PLACES = 10
+SLATE_SIZE = 10
 BLEND, LOGISTIC, TWO_STAGE, SLATE = "blend", "logistic blend", "two-stage", "slate"
 
 _SCORES_A_BATCH = 8_000_000
@@ -70,7 +70,7 @@ class CapCount:
         self.bound += would_break
         self.broken += breaks
         self.relaxed += bool(selection.relaxed)
-        self.short += len(selection.chosen) < PLACES
+        self.short += len(selection.chosen) < SLATE_SIZE
         self.paid += selection.relevance_paid
 
 
@@ -129,7 +129,7 @@ def by_source(source: CandidateSource, batch: Panel) -> tuple[Floats, list[Codes
     ranks_T = np.full(len(batch.targets), np.inf)
     asked = batch.reachable
     ranks_T[asked] = mid_ranks_many(scores_BI, batch.viewer_of_target()[asked], batch.targets[asked], excludes)
-    return ranks_T, [top_k(row_I, exclude, PLACES) for row_I, exclude in zip(scores_BI, excludes, strict=True)]
+    return ranks_T, [top_k(row_I, exclude, SLATE_SIZE) for row_I, exclude in zip(scores_BI, excludes, strict=True)]
 
 
 def by_candidates(
@@ -140,15 +140,15 @@ def by_candidates(
         mid_ranks_among(scores_N, c.items, batch.targets[batch.of(viewer)])
         for viewer, (scores_N, c) in enumerate(zip(scores, candidates, strict=True))
     ]
-    lists = [c.items[best_first(s, c.items)[:PLACES]] for s, c in zip(scores, candidates, strict=True)]
+    lists = [c.items[best_first(s, c.items)[:SLATE_SIZE]] for s, c in zip(scores, candidates, strict=True)]
     return np.concatenate(ranks), lists
 
 
 def asked_of(panel: Panel, seed: int) -> tuple[list[RecommendRequest], list[RequestContext]]:
-    """Return what each viewer of a panel asks: the first :data:`PLACES` of their own feed, at the moment of the cut."""
+    """Return what each viewer of a panel asks: :data:`SLATE_SIZE` items of their own feed, at the moment of the cut."""
     seeds = [request_seed(query, seed) for query in panel.queries]
     rows = list(zip(panel.queries, seeds, strict=True))
-    requests = [RecommendRequest(query.user_id, k=PLACES, now=query.now, seed=drawn) for query, drawn in rows]
+    requests = [RecommendRequest(query.user_id, k=SLATE_SIZE, now=query.now, seed=drawn) for query, drawn in rows]
     contexts = [RequestContext("", query.now, "", 0, "home", drawn, Filters()) for query, drawn in rows]
     return requests, contexts
 
@@ -160,24 +160,24 @@ def _by_slate(
     ranks = []
     for viewer, (own, slate, context) in enumerate(slates):
         pool = model.slate_input(own)
-        would_show = policy.select(pool, PLACES, UNCONSTRAINED, context.seed).chosen
+        would_show = policy.select(pool, SLATE_SIZE, UNCONSTRAINED, context.seed).chosen
         caps.add(
             slate.selection,
-            would_break=bool(broken(pool, would_show, constraints.hard, PLACES)),
-            breaks=bool(broken(pool, slate.selection.chosen, constraints.hard, PLACES)),
+            would_break=bool(broken(pool, would_show, constraints.hard, SLATE_SIZE)),
+            breaks=bool(broken(pool, slate.selection.chosen, constraints.hard, SLATE_SIZE)),
         )
-        ranks.append(places_of(batch.targets[batch.of(viewer)], slate.items))
+        ranks.append(positions_of(batch.targets[batch.of(viewer)], slate.items))
     return np.concatenate(ranks), [slate.items for _, slate, _ in slates]
 
 
-def places_of(targets: Codes, slate: Codes) -> Floats:
+def positions_of(targets: Codes, slate: Codes) -> Floats:
     """Return the place of each of one viewer's targets in a slate, ``inf`` for one that is not in it."""
     found_TK = targets[:, None] == slate[None, :]
     return np.where(found_TK.any(axis=1), found_TK.argmax(axis=1) if len(slate) else 0, np.inf)
 
 
 def _padded(lists: Sequence[Codes]) -> Codes:
-    out = np.full((len(lists), PLACES), -1, dtype=np.int32)
+    out = np.full((len(lists), SLATE_SIZE), -1, dtype=np.int32)
     for row, codes in enumerate(lists):
         out[row, : len(codes)] = codes
     return out

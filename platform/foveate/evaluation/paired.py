@@ -1,4 +1,4 @@
-"""Whether one way to train is better than another: the same viewers, several training seeds of each.
+"""Paired comparison of two ways to train: the same viewers, several training seeds each.
 
 Shapes: ``S`` seeds, ``B`` viewers, ``R`` resamples.
 """
@@ -18,7 +18,7 @@ from foveate.retrieval.base import CandidateSource
 
 Verdict: TypeAlias = Literal["better", "not distinguishable", "worse"]
 
-PLACES: Final = 10
+SLATE_SIZE: Final = 10
 LEVEL: Final = 0.95
 _SCORES_A_BATCH = 8_000_000
 _CHUNK = 4_000_000
@@ -68,7 +68,7 @@ def source_ndcg(source: CandidateSource, panel: Panel) -> Floats:
         scores_BI = source.scores(batch.queries)
         ranks_T[done + asked] = mid_ranks_many(scores_BI, rows_T, batch.targets[asked], excludes)
         done += len(batch.targets)
-    return multi_ndcg_at(ranks_T, panel.offsets, PLACES)
+    return multi_ndcg_at(ranks_T, panel.offsets, SLATE_SIZE)
 
 
 def paired(a_SB: Floats, b_SB: Floats, seed: int, *, resamples: int = RESAMPLES) -> Paired:

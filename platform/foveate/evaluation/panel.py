@@ -1,4 +1,4 @@
-"""Who is asked about, and what they went on to like.
+"""The viewers of an evaluation, and their targets.
 
 Shapes: ``B`` viewers, ``T`` targets of all of them.
 """

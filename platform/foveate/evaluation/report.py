@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from foveate.core import metrics
 from foveate.core.metrics import Difference, Floats, Interval
 from foveate.data.catalog import Catalog
-from foveate.evaluation.outcomes import PLACES, TWO_STAGE, Outcome, Outcomes
+from foveate.evaluation.outcomes import SLATE_SIZE, TWO_STAGE, Outcome, Outcomes
 
 NDCG, RECALL, DEEP_RECALL, COVERAGE, DIVERSITY = "ndcg@10", "recall@10", "recall@200", "coverage@10", "ild@10"
 GINI = "gini@10"
 
 _PER_VIEWER: Mapping[str, Callable[[Floats, NDArray[np.int64]], Floats]] = {
-    NDCG: lambda ranks, offsets: metrics.multi_ndcg_at(ranks, offsets, PLACES),
-    RECALL: lambda ranks, offsets: metrics.multi_recall_at(ranks, offsets, PLACES),
+    NDCG: lambda ranks, offsets: metrics.multi_ndcg_at(ranks, offsets, SLATE_SIZE),
+    RECALL: lambda ranks, offsets: metrics.multi_recall_at(ranks, offsets, SLATE_SIZE),
     DEEP_RECALL: lambda ranks, offsets: metrics.multi_recall_at(ranks, offsets, 200),
 }
 
@@ -32,13 +32,13 @@ _PER_VIEWER: Mapping[str, Callable[[Floats, NDArray[np.int64]], Floats]] = {
 class Row:
     """One model's figures: means over the seeds, intervals over viewers.
 
-    ``spread`` is the standard deviation of a metric over the seeds; ``beside`` holds figures that are not in the
+    ``std`` is the standard deviation of a metric over the seeds; ``beside`` holds figures that are not in the
     table.
     """
 
     model: str
     metrics: Mapping[str, Interval]
-    spread: Mapping[str, float]
+    std: Mapping[str, float]
     beside: Mapping[str, Interval]
 
 
@@ -155,7 +155,7 @@ class _Figures:
     """Everything measured of one model: ``[B]`` by metric (mean over seeds), and the lists ``[B, S, K]``."""
 
     values: Mapping[str, Floats]
-    spread: Mapping[str, float]
+    std: Mapping[str, float]
     lists_BSK: NDArray[np.int32]
 
 
@@ -206,8 +206,8 @@ def _figures(outcomes: Sequence[Outcome], offsets: NDArray[np.int64], catalog: C
             by_seed[name].append(metric(outcome.all_ranks(), offsets))
         by_seed[DIVERSITY].append(metrics.ild_by_category(outcome.all_lists(), catalog.categories))
     values = {name: np.mean(per_seed, axis=0) for name, per_seed in by_seed.items()}
-    spread = {name: float(np.std([_mean(v) for v in per_seed])) for name, per_seed in by_seed.items()}
-    return _Figures(values, spread, np.stack([outcome.all_lists() for outcome in outcomes], axis=1))
+    std = {name: float(np.std([_mean(v) for v in per_seed])) for name, per_seed in by_seed.items()}
+    return _Figures(values, std, np.stack([outcome.all_lists() for outcome in outcomes], axis=1))
 
 
 def _row(name: str, figures: _Figures, n_items: int, seed: int) -> Row:
@@ -220,7 +220,7 @@ def _row(name: str, figures: _Figures, n_items: int, seed: int) -> Row:
     own = {metric: metrics.bootstrap_mean(values, seed) for metric, values in figures.values.items()}
     order = (NDCG, RECALL, DEEP_RECALL, COVERAGE, DIVERSITY)
     own[COVERAGE] = over_seeds(metrics.coverage)
-    return Row(name, {m: own[m] for m in order}, figures.spread, {GINI: over_seeds(metrics.exposure_gini)})
+    return Row(name, {m: own[m] for m in order}, figures.std, {GINI: over_seeds(metrics.exposure_gini)})
 
 
 def _mean(values_B: Floats) -> float:
@@ -232,7 +232,7 @@ def _row_json(row: Row) -> dict[str, Any]:
     return {
         "model": row.model,
         "metrics": {name: _interval_json(interval) for name, interval in row.metrics.items()},
-        "spread": {name: _number(value) for name, value in row.spread.items()},
+        "spread": {name: _number(value) for name, value in row.std.items()},
         "beside": {name: _interval_json(interval) for name, interval in row.beside.items()},
     }
 

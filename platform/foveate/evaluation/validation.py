@@ -1,4 +1,4 @@
-"""What a model comes to on the targets of its own cut: the figures that a bundle's card carries."""
+"""Figures of a model on the targets of its own cut, as a bundle's card shows them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the sources say of a candidate, as columns for the ranker.
+"""Features of a candidate from the sources that offered it.
 
 Shapes: ``N`` candidates of one query, ``S`` sources, ``R`` remarks.
 """
@@ -29,10 +29,10 @@ def z_column(source: str) -> str:
     return f"z.{source}"
 
 
-def candidate_columns(sources: tuple[str, ...], remarks: tuple[str, ...] = ()) -> tuple[str, ...]:
+def candidate_columns(sources: tuple[str, ...], source_features: tuple[str, ...] = ()) -> tuple[str, ...]:
     """Return the names of the columns that :func:`candidate_values` fills."""
     groups = (score_column, rank_column, z_column)
-    return (*(name(source) for name in groups for source in sources), BLEND, "best_rank", "offers", *remarks)
+    return (*(name(source) for name in groups for source in sources), BLEND, "best_rank", "offers", *source_features)
 
 
 def candidate_values(candidates: Candidates) -> NDArray[np.float32]:
@@ -49,13 +49,13 @@ def candidate_values(candidates: Candidates) -> NDArray[np.float32]:
     best_N = np.zeros(len(candidates.items)) if empty else rank_NS.min(axis=1)
     offers_N = candidates.offered.sum(axis=1)
     counts = [blend_N[:, None], best_N[:, None], offers_N[:, None]]
-    columns = [scores_NS, rank_NS, z_NS, *counts, candidates.remarks]
+    columns = [scores_NS, rank_NS, z_NS, *counts, candidates.source_features]
     return np.concatenate(columns, axis=1).astype(np.float32)
 
 
 def blend(candidates: Candidates) -> NDArray[np.float32]:
     """Return ``[N]``: the mean of the sources' z-scores, as :data:`BLEND` holds it."""
-    column = candidate_columns(candidates.sources, candidates.remark_names).index(BLEND)
+    column = candidate_columns(candidates.sources, candidates.source_feature_names).index(BLEND)
     return candidate_values(candidates)[:, column]
 
 
@@ -67,8 +67,8 @@ def z_scores(scores_NS: NDArray[np.float32]) -> NDArray[np.float64]:
     centred = scores - scores.mean(axis=0)
     deviation = centred.std(axis=0)
     # A deviation that is rounding alone says nothing.
-    told = deviation > 1e-6 * np.maximum(np.abs(scores).max(axis=0), 1e-12)
-    return np.asarray(np.where(told, centred / np.where(told, deviation, 1.0), 0.0))
+    varies = deviation > 1e-6 * np.maximum(np.abs(scores).max(axis=0), 1e-12)
+    return np.asarray(np.where(varies, centred / np.where(varies, deviation, 1.0), 0.0))
 
 
 def log_ranks(scores_NS: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -82,9 +82,9 @@ def log_ranks(scores_NS: NDArray[np.float32]) -> NDArray[np.float64]:
     last_SN = np.ones(columns_SN.shape, dtype=bool)
     last_SN[:, :-1] = first_SN[:, 1:]
     # The first and the last place of those that tie with each.
-    places_N = np.arange(candidates)
-    begins_SN = np.maximum.accumulate(np.where(first_SN, places_N, 0), axis=1)
-    ends_SN = np.minimum.accumulate(np.where(last_SN, places_N, candidates)[:, ::-1], axis=1)[:, ::-1]
+    positions_N = np.arange(candidates)
+    begins_SN = np.maximum.accumulate(np.where(first_SN, positions_N, 0), axis=1)
+    ends_SN = np.minimum.accumulate(np.where(last_SN, positions_N, candidates)[:, ::-1], axis=1)[:, ::-1]
     ranks_SN = np.empty(columns_SN.shape)
     ranks_SN.ravel()[order_SN] = 0.5 * (begins_SN + ends_SN)
     return np.asarray(np.log1p(ranks_SN.T))

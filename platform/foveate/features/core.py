@@ -1,4 +1,4 @@
-"""What a feature is: one definition that training and serving both read.
+"""The Protocol of a feature: one definition that training and serving both read.
 
 A feature folds events into a state (``update``), and reads the state for a request (``read``). ``as_of`` computes the
 same numbers for many past moments at once; a property test holds it equal to the fold, which also catches leakage.

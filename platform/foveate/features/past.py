@@ -117,7 +117,7 @@ class Tokens:
         return cls(matrix.indptr.astype(np.int64), matrix.indices.astype(np.int64), matrix.shape[1])
 
     @classmethod
-    def together(cls, parts: Sequence[Tokens]) -> Tokens:
+    def concat(cls, parts: Sequence[Tokens]) -> Tokens:
         """Take what items are made of in several ways at once; each way's tokens come after those before it."""
         items = np.arange(len(parts[0].indptr) - 1, dtype=np.int32)
         first = np.cumsum([0, *(part.size for part in parts)])

@@ -33,7 +33,7 @@ class FeatureSet:
     ----------
     sources
         Names of the candidate sources whose columns come first.
-    remarks
+    source_features
         Names of what the sources say beside their scores.
     features
         The features whose columns follow, in this order.
@@ -46,7 +46,7 @@ class FeatureSet:
     """
 
     sources: tuple[str, ...]
-    remarks: tuple[str, ...]
+    source_features: tuple[str, ...]
     features: tuple[Feature, ...]
     states: Mapping[str, State]
     catalog: Catalog
@@ -56,7 +56,7 @@ class FeatureSet:
     def fit(
         cls,
         sources: Sequence[str],
-        remarks: Sequence[str],
+        source_features: Sequence[str],
         features: Sequence[str],
         *,
         clock: Clock,
@@ -75,19 +75,22 @@ class FeatureSet:
         """
         chosen = choose(features, clock)
         states = {f.name: f.fold(events, catalog) for f in chosen if f.scope == "item"}
-        return cls(tuple(sources), tuple(remarks), chosen, states, catalog, signals)
+        return cls(tuple(sources), tuple(source_features), chosen, states, catalog, signals)
 
     @cached_property
     def names(self) -> tuple[str, ...]:
         """The columns of a feature row."""
-        return candidate_columns(self.sources, self.remarks) + tuple(
+        return candidate_columns(self.sources, self.source_features) + tuple(
             c for feature in self.features for c in feature.columns
         )
 
     @cached_property
     def groups(self) -> dict[str, tuple[str, ...]]:
-        """The columns by what they tell of: ``sources``, their ``remarks``, and the groups of the features."""
-        own: dict[str, tuple[str, ...]] = {"sources": candidate_columns(self.sources), "remarks": self.remarks}
+        """The columns by what they tell of: ``sources``, their ``source_features``, and the groups of the features."""
+        own: dict[str, tuple[str, ...]] = {
+            "sources": candidate_columns(self.sources),
+            "source_features": self.source_features,
+        }
         for feature in self.features:
             own[feature.group] = own.get(feature.group, ()) + feature.columns
         return {name: columns for name, columns in own.items() if columns}
@@ -123,7 +126,7 @@ class FeatureSet:
     def restore(
         cls,
         sources: Sequence[str],
-        remarks: Sequence[str],
+        source_features: Sequence[str],
         features: Sequence[str],
         *,
         arrays: Mapping[str, NDArray[np.generic]],
@@ -136,7 +139,7 @@ class FeatureSet:
         for path, array in arrays.items():
             name, _, key = path.partition(SEPARATOR)
             states[name][key] = array
-        return cls(tuple(sources), tuple(remarks), chosen, states, catalog, signals)
+        return cls(tuple(sources), tuple(source_features), chosen, states, catalog, signals)
 
     def _read_items(
         self, feature: Feature, queries: Sequence[Query], candidates: Sequence[Candidates]

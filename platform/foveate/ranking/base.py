@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from foveate.core.errors import ConfigError, TrainingError
 from foveate.core.messages import FeatureMatrix
 from foveate.core.registry import Registry, Variant
-from foveate.core.space import Space
 from foveate.ranking.growing import Grower
 
 
@@ -115,11 +114,6 @@ class RankerConfig(Variant):
         """Make the ranker again from its texts."""
         raise NotImplementedError
 
-    @classmethod
-    def search_space(cls) -> Space:
-        """Return the settings worth sweeping."""
-        return {}
-
 
 RankerConfig.variants = Registry("ranker", RankerConfig, "foveate.ranking")
 
@@ -154,8 +148,8 @@ def score_each(ranker: Ranker, matrices: Sequence[FeatureMatrix]) -> list[NDArra
     if not matrices:
         return []
     first = matrices[0]
-    together = FeatureMatrix(first.names, first.schema_hash, np.concatenate([m.values for m in matrices]))
-    return np.split(ranker.score(together), np.cumsum([len(m.values) for m in matrices])[:-1])
+    joined = FeatureMatrix(first.names, first.schema_hash, np.concatenate([m.values for m in matrices]))
+    return np.split(ranker.score(joined), np.cumsum([len(m.values) for m in matrices])[:-1])
 
 
 def best_first(scores_N: NDArray[np.float32], items_N: NDArray[np.int32]) -> NDArray[np.int64]:

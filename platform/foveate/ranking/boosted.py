@@ -1,4 +1,4 @@
-"""What the rankers that grow trees share: settings, growing, scoring, explaining.
+"""The base of tree rankers: settings, training, scoring, explaining.
 
 Shapes: ``N`` candidates, ``R`` rows of all training queries, ``F`` features.
 """
@@ -87,7 +87,6 @@ class Boosting(RankerConfig):
 
     @classmethod
     def search_space(cls) -> Space:
-        """Return the settings worth sweeping."""
         return {
             "trees": IntRange(50, 400),
             "leaves": IntRange(4, 31),

@@ -1,4 +1,4 @@
-"""How trees are grown: by this process from all rows, or by several that a :class:`Grower` has each take its share.
+"""Training of trees: by this process on all rows, or by the processes of a :class:`Grower` on a share each.
 
 Shapes: ``R`` rows of all training queries, ``F`` features, ``Q`` training queries.
 """
@@ -47,7 +47,7 @@ class Rows:
     weights: NDArray[np.float32] | None = None
     start: NDArray[np.float64] | None = None
 
-    def dealt(self, hands: int) -> list[Rows]:
+    def partition(self, n_workers: int) -> list[Rows]:
         """Deal whole queries out like cards, so that every hand holds as many, of all windows.
 
         Raises
@@ -55,12 +55,12 @@ class Rows:
         ConfigError
             There are fewer queries than hands.
         """
-        if hands > len(self.groups):
-            raise ConfigError(f"ranker.workers: {hands} workers for {len(self.groups)} training queries: lower it")
+        if n_workers > len(self.groups):
+            raise ConfigError(f"ranker.workers: {n_workers} workers for {len(self.groups)} training queries: lower it")
         query_R = np.repeat(np.arange(len(self.groups)), self.groups)
-        return [self._take(query_R % hands == hand, self.groups[hand::hands]) for hand in range(hands)]
+        return [self._subset(query_R % n_workers == rank, self.groups[rank::n_workers]) for rank in range(n_workers)]
 
-    def _take(self, rows: NDArray[np.bool_], groups: NDArray[np.int64]) -> Rows:
+    def _subset(self, rows: NDArray[np.bool_], groups: NDArray[np.int64]) -> Rows:
         return replace(
             self,
             values=self.values[rows],

@@ -1,4 +1,4 @@
-"""What a ranker is asked to order by: what came of a candidate, each kind of event with a weight of its own.
+"""Labels of a ranker: the events that followed a candidate, each kind with a weight of its own.
 
 Shapes: ``W`` watches, ``N`` candidates of one viewer, ``E`` events of a window, ``P`` pairs of viewer and item.
 """

@@ -1,4 +1,4 @@
-"""What stands in for a stage that is lost or too slow: a worse slate in time is worth more than none."""
+"""Fallbacks for a stage that is lost or too slow."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def trending(model: Model, query: Query, count: int) -> Candidates | None:
         sources=(TRENDING,),
         scores=model.trending[items_N][:, None],
         offered=np.ones((len(items_N), 1), dtype=bool),
-        remark_names=(),
-        remarks=np.empty((len(items_N), 0), dtype=np.float32),
+        source_feature_names=(),
+        source_features=np.empty((len(items_N), 0), dtype=np.float32),
     )
 
 

@@ -231,11 +231,11 @@ def learned_vectors(sources: Sequence[CandidateSource]) -> NDArray[np.float32] |
 
 def trending_scores(sources: Sequence[CandidateSource]) -> NDArray[np.float32] | None:
     """Return the scores of the first source that scores alike for everyone."""
-    nobody = _nobody()
-    return next((source.scores([nobody])[0] for source in sources if not source.reads_history), None)
+    empty_query = _empty_query()
+    return next((source.scores([empty_query])[0] for source in sources if not source.reads_history), None)
 
 
-def _nobody() -> Query:
+def _empty_query() -> Query:
     none = np.empty(0, dtype=np.int32)
     return Query(
         user_id="",

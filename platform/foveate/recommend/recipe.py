@@ -149,9 +149,9 @@ class Recipe:
         return tuple(self.offers.get(type(source).name, self.candidates) for source in self.sources)
 
     @property
-    def remark_names(self) -> tuple[str, ...]:
+    def source_feature_names(self) -> tuple[str, ...]:
         """What the sources say of a candidate beside their scores."""
-        return tuple(name for source in self.sources for name in source.remark_names)
+        return tuple(name for source in self.sources for name in source.source_feature_names)
 
     @property
     def clock(self) -> Clock:

@@ -17,6 +17,6 @@ At an address there are no links and no locks: see :mod:`foveate.releases.store`
 from __future__ import annotations
 
 from foveate.releases.history import Entry, Verdict
-from foveate.releases.registry import Judge, Releases
+from foveate.releases.registry import Gate, Releases
 
-__all__ = ["Entry", "Judge", "Releases", "Verdict"]
+__all__ = ["Entry", "Gate", "Releases", "Verdict"]

@@ -1,4 +1,4 @@
-"""What a registry does to its folder: each step is there whole, on the disk, or not at all."""
+"""A registry in a folder of this machine: each step is done whole and durably, or not at all."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ CURRENT: Final = "current"
 LOCK: Final = "lock"
 
 
-class LocalKeeping:
-    """A :class:`~foveate.releases.keeping.Keeping` in a folder of this machine.
+class FolderBackend:
+    """A :class:`~foveate.releases.backend.Backend` in a folder of this machine.
 
     Parameters
     ----------

@@ -1,8 +1,9 @@
-"""What was done in a registry: a file of JSON lines that only grows."""
+"""The history of a registry: a file of JSON lines that only grows."""
 
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -54,6 +55,13 @@ class Verdict:
     high: float | None
     margin: float
     notes: tuple[str, ...] = ()
+
+    def change(self) -> str:
+        """Return the difference with its interval, whose ends are rounded outwards: they agree with the decision."""
+        if self.percent is None or self.low is None or self.high is None:
+            return "unknown"
+        low, high = math.floor(self.low * 10) / 10, math.ceil(self.high * 10) / 10
+        return f"{self.percent:+.1f} % ({low:+.1f} to {high:+.1f})"
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Where the viewers' state of a registry is: one store, whichever of its bundles serves.
+"""The viewers' state of a registry: one store, whichever of its bundles serves.
 
 It is the registry's own file unless its server was started with another one. A server says in the registry which one
 it uses, so that what comes after it, such as the next promotion, goes on with the same histories.
@@ -14,10 +14,10 @@ from typing import Final
 from foveate.bundle import STATE, default_state, registry_of
 from foveate.core.errors import ReleaseError
 from foveate.state.backup import backup_state
+from foveate.state.connect import StatePlace, file_of, open_impressions
 from foveate.state.copying import Copied, copy_state
-from foveate.state.opening import StatePlace, file_of, open_impressions
 from foveate.storage.files import sync_folder, write_durably
-from foveate.storage.transfer import settled
+from foveate.storage.transfer import absolute
 
 SERVED: Final = "served-state.json"
 """In a registry: which store its last server used."""
@@ -95,7 +95,7 @@ def remember_served(registry: Path, state: StatePlace) -> None:
     path = registry / SERVED
     staged = path.with_name(f".staged-{path.name}-{os.getpid()}")
     try:
-        write_durably(staged, json.dumps({"state": settled(state)}).encode())
+        write_durably(staged, json.dumps({"state": absolute(state)}).encode())
         staged.replace(path)
         sync_folder(registry)
     except OSError as error:
@@ -116,7 +116,7 @@ def add_histories(bundle: Path, live: StatePlace) -> Copied | None:
         A store cannot be used.
     """
     beside = default_state(bundle)
-    if not beside.is_file() or settled(live) == settled(beside):
+    if not beside.is_file() or absolute(live) == absolute(beside):
         return None
     target = file_of(live)
     if target is not None and not target.exists():

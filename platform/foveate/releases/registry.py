@@ -10,11 +10,11 @@ from typing import Any, TypeAlias
 
 from foveate.bundle import HISTORY, Bundle, Manifest
 from foveate.core.errors import BundleError, ReleaseError
+from foveate.releases.backend import backend_of
 from foveate.releases.history import Action, Entry, Verdict, in_force, standing, unfinished
-from foveate.releases.keeping import keeping_of
 from foveate.storage.folder import Place
 
-Judge: TypeAlias = Callable[[Bundle, Sequence[Bundle]], Verdict]
+Gate: TypeAlias = Callable[[Bundle, Sequence[Bundle]], Verdict]
 """Compares a bundle with the one that serves: that one itself, and after it the twin that once was judged for it."""
 
 Say: TypeAlias = Callable[[str], None]
@@ -36,7 +36,7 @@ class Releases:
 
     def __init__(self, root: Place) -> None:
         self.root = root
-        self._keeping = keeping_of(root)
+        self._backend = backend_of(root)
 
     def current(self) -> str | None:
         """Return the id of the bundle that serves, None where none was ever promoted.
@@ -46,11 +46,11 @@ class Releases:
         ReleaseError
             What stands in the link's place is none, or a store cannot be read.
         """
-        return self._keeping.current()
+        return self._backend.current()
 
     def path(self, bundle_id: str) -> Place:
         """Return where a bundle of this registry lies."""
-        return self._keeping.place(bundle_id)
+        return self._backend.place(bundle_id)
 
     def history(self) -> tuple[Entry, ...]:
         """Return everything that was done, oldest first.
@@ -60,7 +60,7 @@ class Releases:
         ReleaseError
             There is no registry, or its history is damaged.
         """
-        return self._keeping.history()
+        return self._backend.history()
 
     def changes(self) -> tuple[Entry, ...]:
         """Return the promotions and rollbacks that took effect, oldest first."""
@@ -69,7 +69,7 @@ class Releases:
     def promote(
         self,
         bundle: Path,
-        judge: Judge | None,
+        gate: Gate | None,
         *,
         twin: Path | None = None,
         who: str = "",
@@ -82,7 +82,7 @@ class Releases:
         ----------
         bundle
             Its folder; what is kept is a copy.
-        judge
+        gate
             The gate; None asks none, and then ``because`` must say why.
         twin
             A bundle of the same recipe and data that left the newest window unseen: it is judged in this one's place.
@@ -106,7 +106,7 @@ class Releases:
             It cannot be judged or kept.
         """
         say = say or _silent
-        if judge is None and not because.strip():
+        if gate is None and not because.strip():
             raise ReleaseError("a promotion past the gate must say why: add --because TEXT")
         new = Bundle.load(bundle)
         new.check_answers()
@@ -116,16 +116,16 @@ class Releases:
         with self._locked(say, make=True) as before:
             if new.bundle_id == before:
                 return self._promotion_of(before)
-            verdict = judge(double or new, self._serving(before)) if judge else None
+            verdict = gate(double or new, self._serving(before)) if gate else None
             action: Action = "promote" if verdict is None or verdict.passed else "refuse"
-            told = {"who": who, "because": because, "gate": verdict, "twin": double and double.bundle_id}
-            entry = _entry(new.manifest, action, before, **told)
+            details = {"who": who, "because": because, "gate": verdict, "twin": double and double.bundle_id}
+            entry = _entry(new.manifest, action, before, **details)
             if action == "refuse":
-                return self._keeping.append(entry)
+                return self._backend.append(entry)
             for one in (double, new):
                 if one:
                     say(f"keeping bundle {one.bundle_id}")
-                    self._keeping.keep(one.path, one.manifest)
+                    self._backend.keep(one.path, one.manifest)
             return self._put_in_force(entry)
 
     def rollback(self, to: str | None = None, *, who: str = "", because: str = "", say: Say | None = None) -> Entry:
@@ -149,7 +149,7 @@ class Releases:
         say = say or _silent
         self.history()
         with self._locked(say) as before:
-            target = self._keeping.verified(self._find(to)) if to else self._last_good(say)
+            target = self._backend.verified(self._find(to)) if to else self._last_good(say)
             if target.bundle_id == before:
                 raise ReleaseError(f"bundle {before} serves already; name another with --to")
             return self._put_in_force(_entry(target, "rollback", before, who=who, because=because))
@@ -157,7 +157,7 @@ class Releases:
     @contextmanager
     def _locked(self, say: Say, *, make: bool = False) -> Iterator[str | None]:
         """Be the only one at work; yield what serves."""
-        with self._keeping.locked(say, make=make):
+        with self._backend.locked(say, make=make):
             current = self.current()
             self._note_interruption(current)
             yield current
@@ -165,23 +165,23 @@ class Releases:
     def _note_interruption(self, current: str | None) -> None:
         lost = unfinished(self.history(), current)
         if lost:
-            self._keeping.append(Entry(_now(), "interrupted", lost.bundle, before=current))
+            self._backend.append(Entry(_now(), "interrupted", lost.bundle, before=current))
 
     def _put_in_force(self, entry: Entry) -> Entry:
-        self._keeping.append(entry)
-        self._keeping.point(entry.bundle)
+        self._backend.append(entry)
+        self._backend.point(entry.bundle)
         return entry
 
     def _last_good(self, say: Say) -> Manifest:
         for bundle_id in reversed(standing(self.changes())[:-1]):
             try:
-                return self._keeping.verified(bundle_id)
+                return self._backend.verified(bundle_id)
             except BundleError as error:
                 say(f"passed over: {error}")
         raise ReleaseError(f"'{self.root}' has no good bundle before the current one; 'foveate bundles' lists them all")
 
     def _find(self, start: str) -> str:
-        kept = [name for name in self._keeping.kept() if name.startswith(start)]
+        kept = [name for name in self._backend.kept() if name.startswith(start)]
         if len(kept) != 1:
             found = f"{len(kept)} bundles begin so" if kept else "there is no such bundle"
             raise ReleaseError(f"--to '{start}': {found} in '{self.root}'; 'foveate bundles' lists them")
@@ -192,7 +192,7 @@ class Releases:
             return []
         twin = self._promotion_of(current).twin
         try:
-            return [Bundle.load(self._keeping.bundle(one)) for one in (current, twin) if one]
+            return [Bundle.load(self._backend.bundle(one)) for one in (current, twin) if one]
         except BundleError as error:
             remedy = "roll back first, or promote with --no-gate --because TEXT"
             raise ReleaseError(f"the bundle that serves cannot be asked: {error}; {remedy}") from error
@@ -221,9 +221,9 @@ def _check_twin(manifest: Manifest, twin: Manifest) -> None:
             )
 
 
-def _entry(manifest: Manifest, action: Action, before: str | None, **told: Any) -> Entry:
+def _entry(manifest: Manifest, action: Action, before: str | None, **details: Any) -> Entry:
     about = {name: getattr(manifest, name) for name in ("metrics", "sweep", "data", "upto")}
-    return Entry(_now(), action, manifest.bundle_id, before, **told, **about)
+    return Entry(_now(), action, manifest.bundle_id, before, **details, **about)
 
 
 def _now() -> str:

@@ -22,8 +22,8 @@ from foveate.storage.folder import Folder
 from foveate.storage.transfer import MANIFEST, bring, local_copy, read_manifest, send
 
 
-class StoredKeeping:
-    """A :class:`~foveate.releases.keeping.Keeping` at an address.
+class StoreBackend:
+    """A :class:`~foveate.releases.backend.Backend` at an address.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ class StoredKeeping:
 
     def __init__(self, address: str) -> None:
         self._address = address.rstrip("/")
-        with _told():
+        with _release_errors():
             self._folder = Folder.at(self._address)
         self._read: bytes | None = None
 
@@ -60,28 +60,28 @@ class StoredKeeping:
 
     def bundle(self, bundle_id: str) -> Path:
         """Bring a bundle here, unless it is here already."""
-        with _told():
+        with _release_errors():
             return local_copy(self.place(bundle_id), verify)
 
     def verified(self, bundle_id: str) -> Manifest:
         """Bring a bundle once more, whatever the cache holds: it is what lies there that nodes will get."""
         with tempfile.TemporaryDirectory(prefix="foveate-") as scratch:
             try:
-                return verify(self.brought_to(bundle_id, Path(scratch) / bundle_id))
+                return verify(self.copied_to(bundle_id, Path(scratch) / bundle_id))
             except ReleaseError as error:
                 if error.__cause__ and isinstance(error.__cause__.__cause__, FileNotFoundError):
                     raise BundleError(f"bundle {bundle_id} is not whole: {error}") from error
                 raise
 
-    def brought_to(self, bundle_id: str, place: Path) -> Path:
+    def copied_to(self, bundle_id: str, place: Path) -> Path:
         """Bring a bundle to a place of its own, unless it is there already."""
-        with _told():
+        with _release_errors():
             source = self._folder / BUNDLES / bundle_id
             return bring(source, read_manifest(source), place, verify)
 
     def kept(self) -> list[str]:
         """Return the names of the bundles' folders."""
-        with _told():
+        with _release_errors():
             found = self._folder / BUNDLES
             return found.answer(found.folders)
 
@@ -89,7 +89,7 @@ class StoredKeeping:
     def locked(self, say: Callable[[str], None], *, make: bool) -> Iterator[None]:
         """See that there is a registry, or that nothing else lies there; there is no lock to hold."""
         del say
-        with _told():
+        with _release_errors():
             if make and self._content() is None:
                 self._folder.check_free()
                 replace_if_same(self._folder, HISTORY, None, b"")
@@ -98,7 +98,7 @@ class StoredKeeping:
     def append(self, entry: Entry) -> Entry:
         """Add a line, if the history is what it was when it was read; what reads it meanwhile finds the old one."""
         after = (self._read or b"") + (json.dumps(to_dict(entry), allow_nan=False) + "\n").encode()
-        with _told():
+        with _release_errors():
             written = replace_if_same(self._folder, HISTORY, self._read, after)
         if not written:
             raise ReleaseError(f"'{self._address}': somebody else changed it just now; look at it and try again")
@@ -108,7 +108,7 @@ class StoredKeeping:
     def keep(self, source: Path, manifest: Manifest) -> None:
         """Copy a bundle there, its manifest last."""
         target = self._folder / BUNDLES / manifest.bundle_id
-        with _told():
+        with _release_errors():
             if target.answer(lambda: target.holds(MANIFEST)):
                 return
             verify(source)
@@ -130,7 +130,7 @@ class StoredKeeping:
             except FileNotFoundError:
                 return None
 
-        with _told():
+        with _release_errors():
             return self._folder.answer(read)
 
     def _entries(self, content: bytes) -> tuple[Entry, ...]:
@@ -143,7 +143,7 @@ class StoredKeeping:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _release_errors() -> Iterator[None]:
     try:
         yield
     except (ConfigError, OutputExistsError, StorageError) as error:

@@ -16,8 +16,8 @@ from foveate.core.errors import BundleError
 from foveate.releases.history import Entry, in_force, latest, read_history, standing
 from foveate.releases.live import state_to_serve
 from foveate.releases.registry import Releases
-from foveate.releases.store import StoredKeeping
-from foveate.state.opening import StatePlace
+from foveate.releases.store import StoreBackend
+from foveate.state.connect import StatePlace
 from foveate.storage.folder import Place
 from foveate.storage.transfer import is_address
 
@@ -137,7 +137,7 @@ class StoredRegistry:
     """
 
     def __init__(self, address: str, mirror: Path) -> None:
-        self._keeping = StoredKeeping(address)
+        self._backend = StoreBackend(address)
         self._mirror = mirror
 
     def current(self) -> str | None:
@@ -153,16 +153,16 @@ class StoredRegistry:
     def _history(self) -> tuple[Entry, ...]:
         (self._mirror / BUNDLES).mkdir(parents=True, exist_ok=True)
         # With its history, the mirror is known as a registry, whose bundles share one state.
-        self._keeping.copy_history(self._mirror / HISTORY)
+        self._backend.copy_history(self._mirror / HISTORY)
         return read_history(self._mirror / HISTORY)
 
     def fetched(self, bundle_id: str) -> Promoted:
         """Copy a bundle here, unless it is here already."""
-        path = self._keeping.brought_to(bundle_id, self._mirror / BUNDLES / bundle_id)
+        path = self._backend.copied_to(bundle_id, self._mirror / BUNDLES / bundle_id)
         found = verify(path).bundle_id
         if found != bundle_id:
-            raise BundleError(f"'{self._keeping.place(bundle_id)}' holds another bundle, {found}")
-        return Promoted(bundle_id, path, self._keeping.place(bundle_id))
+            raise BundleError(f"'{self._backend.place(bundle_id)}' holds another bundle, {found}")
+        return Promoted(bundle_id, path, self._backend.place(bundle_id))
 
     @property
     def folder(self) -> Path:

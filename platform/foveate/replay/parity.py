@@ -15,7 +15,7 @@ from foveate.core.errors import BundleError, FoveateError, NotFoundError
 from foveate.core.messages import Slate
 from foveate.replay.served import TOLERANCE, Difference, replay
 from foveate.state.base import ImpressionStore, ServedRequest
-from foveate.state.opening import StatePlace, open_impressions, open_viewers
+from foveate.state.connect import StatePlace, open_impressions, open_viewers
 
 
 @dataclass(frozen=True)

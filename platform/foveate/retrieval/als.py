@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from foveate.core.messages import Query
 from foveate.core.space import Choice, LogUniform, Space
 from foveate.data.catalog import Catalog
+from foveate.retrieval.attribution import Attribution
 from foveate.retrieval.base import Arrays, CandidateSource, FitContext, SourceConfig
-from foveate.retrieval.carried import Carried
 from foveate.retrieval.sparse import interest_matrix, query_interest
 
 
@@ -47,19 +47,19 @@ class Factors(CandidateSource):
             user_BF[row] = self._viewer(self._item_IF[history_BI.indices[start:end]])
         return user_BF @ self._item_IF.T
 
-    def carried(self, query: Query, items: NDArray[np.int32]) -> Carried:
+    def attribute(self, query: Query, items: NDArray[np.int32]) -> Attribution:
         """Return the terms of each score, one an item of the history (Hu et al., 2008, section 5)."""
         own = self.read(query)
         own_HF = self._item_IF[own].astype(np.float64)
-        near_NH = self._item_IF[items] @ np.linalg.solve(self._weighed(own_HF), own_HF.T)
-        return Carried(own, ((1 + self._alpha) * near_NH).astype(np.float32))
+        near_NH = self._item_IF[items] @ np.linalg.solve(self._normal_matrix(own_HF), own_HF.T)
+        return Attribution(own, ((1 + self._alpha) * near_NH).astype(np.float32))
 
     def _viewer(self, own_HF: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return ``[F]``, the vector of a viewer of these items (Hu et al., 2008, equation 4)."""
         exact_HF = own_HF.astype(np.float64)
-        return np.linalg.solve(self._weighed(exact_HF), (1 + self._alpha) * exact_HF.sum(axis=0))
+        return np.linalg.solve(self._normal_matrix(exact_HF), (1 + self._alpha) * exact_HF.sum(axis=0))
 
-    def _weighed(self, exact_HF: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _normal_matrix(self, exact_HF: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return ``[F, F]``: the items' products, those of the viewer's own items weighing more."""
         return self._gram_FF + self._alpha * (exact_HF.T @ exact_HF)
 
@@ -122,7 +122,6 @@ class Als(SourceConfig):
         return self._factors(np.ascontiguousarray(model.item_factors, dtype=np.float32))
 
     def restore(self, arrays: Arrays, catalog: Catalog) -> Factors:
-        """Make the source again."""
         del catalog
         return self._factors(arrays["items"].astype(np.float32, copy=False))
 
@@ -131,7 +130,6 @@ class Als(SourceConfig):
 
     @classmethod
     def search_space(cls) -> Space:
-        """Return the settings worth sweeping."""
         return {
             "factors": Choice((32, 64, 128, 256)),
             "regularisation": LogUniform(0.01, 10.0),

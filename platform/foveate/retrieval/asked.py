@@ -1,4 +1,4 @@
-"""What a source has to say to a batch of queries: its best items, and its score of whatever else is a candidate.
+"""Answers of a source to a batch of queries: its best items, and its score of any other candidate.
 
 Shapes: ``B`` queries, ``I`` items, ``N`` candidates of one query.
 """

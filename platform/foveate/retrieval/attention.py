@@ -1,4 +1,4 @@
-"""What the encoder expects a viewer to watch next."""
+"""Attention source: the items that the encoder expects a viewer to watch next."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from foveate.encoder.model import EncoderConfig
 from foveate.encoder.trained import TrainedEncoder, target_attention
 from foveate.encoder.training.train import TrainConfig, train_encoder
 from foveate.retrieval.asked import Asked
+from foveate.retrieval.attribution import liked
 from foveate.retrieval.base import Arrays, CandidateSource, FitContext, SourceConfig
-from foveate.retrieval.carried import liked
 from foveate.retrieval.index.auto import Auto
 from foveate.retrieval.index.base import IndexConfig
 from foveate.retrieval.index.finder import Finder
@@ -53,7 +53,7 @@ class AttentionSource(CandidateSource):
         self, config: Attention, encoder: TrainedEncoder, catalog: Catalog, finder: Finder | None = None
     ) -> None:
         self.name = config.name
-        self.remark_names = config.remark_names
+        self.source_feature_names = config.source_feature_names
         self.encoder = encoder
         self.finder = finder
         self._catalog = catalog
@@ -88,7 +88,7 @@ class AttentionSource(CandidateSource):
 
     def answer(self, viewers: Viewers, tops: Sequence[NDArray[np.int32]]) -> Asked:
         """Return what the source has to say to ``viewers``, given the codes of each one's best items, best first."""
-        return _LookedUp(self.encoder, viewers, tops)
+        return _RetrievedVectors(self.encoder, viewers, tops)
 
     def scores_of(self, queries: Sequence[Query], items: NDArray[np.int32]) -> NDArray[np.float32]:
         """Return ``[B, N]``: the scores of ``items`` alone."""
@@ -99,7 +99,7 @@ class AttentionSource(CandidateSource):
         """Return ``[H]`` the distinct items among the events that the encoder reads, the newest first."""
         return liked(query, self.encoder.config.max_len)
 
-    def looked(self, query: Query) -> NDArray[np.float32] | None:
+    def attention_weights(self, query: Query) -> NDArray[np.float32] | None:
         """Return ``[H]`` the encoder's attention, an item's events added up; None where its mixer weighs no events."""
         histories = events_of([query], len(self._catalog)).histories(self._catalog.duration)
         shares = self.encoder.attention(histories, np.array([query.now], dtype=np.int64))
@@ -109,10 +109,12 @@ class AttentionSource(CandidateSource):
         own = self.read(query)
         return np.array([shares[0][events == item].sum() for item in own], dtype=np.float32)
 
-    def remarks(self, queries: Sequence[Query], items: Sequence[NDArray[np.int32]]) -> list[NDArray[np.float32]]:
+    def source_features(
+        self, queries: Sequence[Query], items: Sequence[NDArray[np.int32]]
+    ) -> list[NDArray[np.float32]]:
         """Return ``[N, 1]`` for each query: what each candidate finds in the events that the encoder reads."""
-        if not self.remark_names:
-            return super().remarks(queries, items)
+        if not self.source_feature_names:
+            return super().source_features(queries, items)
         vectors, newest = self.encoder.item_vectors, self.encoder.config.max_len
         pasts = [query.items[query.positives][-newest:] for query in queries]
         return [target_attention(vectors[own], vectors[past])[:, None] for past, own in zip(pasts, items, strict=True)]
@@ -123,7 +125,7 @@ class AttentionSource(CandidateSource):
         return {**self.encoder.arrays(), **{f"{INDEX}{name}": array for name, array in laid_out.items()}}
 
 
-class _LookedUp(Asked):
+class _RetrievedVectors(Asked):
     """An encoder whose best items were looked up elsewhere; it scores any others by itself."""
 
     def __init__(self, encoder: TrainedEncoder, viewers: Viewers, tops: Sequence[NDArray[np.int32]]) -> None:
@@ -170,7 +172,7 @@ class Attention(SourceConfig):
     index: IndexConfig = field(default_factory=Auto)
 
     @property
-    def remark_names(self) -> tuple[str, ...]:
+    def source_feature_names(self) -> tuple[str, ...]:
         """``target_attention``, where it is wanted."""
         return ("target_attention",) if self.target_attention else ()
 
@@ -192,7 +194,6 @@ class Attention(SourceConfig):
         return AttentionSource(self, encoder, context.catalog, finder)
 
     def restore(self, arrays: Arrays, catalog: Catalog) -> AttentionSource:
-        """Make the source again."""
         weights, laid_out = parted(arrays)
         encoder, chosen = TrainedEncoder.restore(self.encoder, weights), self.index.chosen(len(catalog))
         finder = None if chosen is None else Finder.restore(chosen, encoder, laid_out)

@@ -18,7 +18,7 @@ from foveate.data.catalog import Catalog
 from foveate.data.fitting import FitContext
 from foveate.data.worker_group import WorkerGroupConfig
 from foveate.retrieval.asked import Asked, Scored, top_k
-from foveate.retrieval.carried import Carried, by_thirds, liked
+from foveate.retrieval.attribution import Attribution, by_thirds, liked
 
 __all__ = ["Arrays", "Asked", "CandidateSource", "FitContext", "SourceConfig", "top_k"]
 
@@ -30,8 +30,8 @@ class CandidateSource(ABC):
     """A fitted source."""
 
     name: str
-    remark_names: tuple[str, ...] = ()
-    """What :meth:`remarks` has to say; as the config's."""
+    source_feature_names: tuple[str, ...] = ()
+    """What :meth:`source_features` has to say; as the config's."""
     reads_history: ClassVar[bool] = True
     """Whether scores depend on who asks."""
 
@@ -59,7 +59,9 @@ class CandidateSource(ABC):
         """Return each query's best ``k`` items, with a way to score others; sources with an index override it."""
         return Scored(self.scores(queries), queries, k)
 
-    def remarks(self, queries: Sequence[Query], items: Sequence[NDArray[np.int32]]) -> list[NDArray[np.float32]]:
+    def source_features(
+        self, queries: Sequence[Query], items: Sequence[NDArray[np.int32]]
+    ) -> list[NDArray[np.float32]]:
         """Return for each query ``[N, R]`` finite numbers: what there is to say of its candidates beside their scores.
 
         Parameters
@@ -80,14 +82,14 @@ class CandidateSource(ABC):
         """Return ``[H]`` the distinct items of a query's history that scores may depend on, the newest first."""
         return liked(query) if self.reads_history else liked(query)[:0]
 
-    def carried(self, query: Query, items: NDArray[np.int32]) -> Carried:
+    def attribute(self, query: Query, items: NDArray[np.int32]) -> Attribution:
         """Return what each item of the history brings to the scores of ``items``; sources that can tell override it."""
         return by_thirds(lambda asked: self.scores_of(asked, items), query, self.read(query), len(items))
 
-    def looked(self, query: Query) -> NDArray[np.float32] | None:
+    def attention_weights(self, query: Query) -> NDArray[np.float32] | None:
         """Return ``[H]``, beside :meth:`read`, the share of its look that went to each; None where it has no such look.
 
-        A share says where the source looked, and not what its answer hangs on: that is :meth:`carried`.
+        A share says where the source looked, and not what its answer hangs on: that is :meth:`attribute`.
         """
         del query
         return None
@@ -101,8 +103,8 @@ class SourceConfig(Variant):
     """Whether fitting takes long, and its scores of items it was trained on are inflated."""
 
     @property
-    def remark_names(self) -> tuple[str, ...]:
-        """``R`` names, unique among sources, of the ranker's columns that ``CandidateSource.remarks`` fills."""
+    def source_feature_names(self) -> tuple[str, ...]:
+        """``R`` names, unique among sources, of the ranker's columns that ``CandidateSource.source_features`` fills."""
         return ()
 
     def check(self, train: WorkerGroupConfig) -> None:

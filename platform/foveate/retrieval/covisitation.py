@@ -1,4 +1,4 @@
-"""What others watched soon after what this viewer has just watched."""
+"""Co-visitation source: items that others watched soon after this viewer's latest."""
 
 from __future__ import annotations
 
@@ -66,12 +66,10 @@ class Covisitation(SourceConfig):
         return self._source(keep_strongest(follows_II.astype(np.float32), self.neighbours))
 
     def restore(self, arrays: Arrays, catalog: Catalog) -> Neighbours:
-        """Make the source again."""
         return self._source(from_arrays(arrays, len(catalog)))
 
     @classmethod
     def search_space(cls) -> Space:
-        """Return the settings worth sweeping."""
         return {"window": Choice((5, 10, 20)), "decay": Uniform(0.5, 1.0), "popularity_power": Uniform(0.0, 0.6)}
 
     def _count(self, histories: Histories) -> sparse.csr_matrix:

@@ -58,13 +58,11 @@ class Ease(SourceConfig):
         return Neighbours(self.name, _weights(gram_II), query_interest)
 
     def restore(self, arrays: Arrays, catalog: Catalog) -> Neighbours:
-        """Make the source again."""
         del catalog
         return Neighbours(self.name, arrays["weights"].astype(np.float32, copy=False), query_interest)
 
     @classmethod
     def search_space(cls) -> Space:
-        """Return the settings worth sweeping."""
         return {"regularisation": LogUniform(10.0, 2000.0)}
 
 

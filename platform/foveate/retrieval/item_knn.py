@@ -47,10 +47,8 @@ class ItemKnn(SourceConfig):
         return Neighbours(self.name, keep_strongest(near_II, self.neighbours), query_interest)
 
     def restore(self, arrays: Arrays, catalog: Catalog) -> Neighbours:
-        """Make the source again."""
         return Neighbours(self.name, from_arrays(arrays, len(catalog)), query_interest)
 
     @classmethod
     def search_space(cls) -> Space:
-        """Return the settings worth sweeping."""
         return {"neighbours": Choice((50, 100, 200, 500)), "shrink": Choice((0.0, 10.0, 50.0))}

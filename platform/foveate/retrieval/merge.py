@@ -27,10 +27,10 @@ def gather(sources: Sequence[CandidateSource], queries: Sequence[Query], counts:
     names = tuple(source.name for source in sources)
     asked = [source.ask(queries, count) for source, count in zip(sources, counts, strict=True)]
     found = [_union(names, asked, row) for row in range(len(queries))]
-    return _with_remarks(sources, queries, found)
+    return _with_source_features(sources, queries, found)
 
 
-def narrowed(candidates: Candidates, counts: Mapping[str, int], remarks: Sequence[str]) -> Candidates:
+def narrowed(candidates: Candidates, counts: Mapping[str, int], source_features: Sequence[str]) -> Candidates:
     """Return what :func:`gather` would have found with fewer sources, or with fewer items of each.
 
     Parameters
@@ -39,7 +39,7 @@ def narrowed(candidates: Candidates, counts: Mapping[str, int], remarks: Sequenc
         With every source that is asked for, each having offered at least as many items.
     counts
         How many items a source offers, by its name, in the order of the columns to return.
-    remarks
+    source_features
         Names of what those sources say beside their scores.
     """
     columns = [candidates.sources.index(name) for name in counts]
@@ -47,28 +47,28 @@ def narrowed(candidates: Candidates, counts: Mapping[str, int], remarks: Sequenc
     tops = _tops(list(scores_NS.T), np.empty(0, dtype=np.int32), list(counts.values()))
     # A source's best few of all items are its best few of any items that hold them.
     rows = _joined(tops)
-    said = [candidates.remark_names.index(name) for name in remarks]
+    said = [candidates.source_feature_names.index(name) for name in source_features]
     return Candidates(
         items=candidates.items[rows],
         sources=tuple(counts),
         scores=scores_NS[rows],
         offered=_offered(rows, tops),
-        remark_names=tuple(remarks),
-        remarks=candidates.remarks[rows][:, said],
+        source_feature_names=tuple(source_features),
+        source_features=candidates.source_features[rows][:, said],
     )
 
 
-def _with_remarks(
+def _with_source_features(
     sources: Sequence[CandidateSource], queries: Sequence[Query], found: list[Candidates]
 ) -> list[Candidates]:
-    telling = [source for source in sources if source.remark_names]
+    telling = [source for source in sources if source.source_feature_names]
     if not telling:
         return found
-    names = tuple(name for source in telling for name in source.remark_names)
+    names = tuple(name for source in telling for name in source.source_feature_names)
     items = [candidates.items for candidates in found]
-    said = zip(*(source.remarks(queries, items) for source in telling), strict=True)
+    said = zip(*(source.source_features(queries, items) for source in telling), strict=True)
     return [
-        replace(candidates, remark_names=names, remarks=np.concatenate(own, axis=1))
+        replace(candidates, source_feature_names=names, source_features=np.concatenate(own, axis=1))
         for candidates, own in zip(found, said, strict=True)
     ]
 

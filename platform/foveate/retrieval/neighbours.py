@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from foveate.core.messages import Query
+from foveate.retrieval.attribution import Attribution
 from foveate.retrieval.base import Arrays, CandidateSource
-from foveate.retrieval.carried import Carried
 from foveate.retrieval.sparse import dense, to_arrays
 
 ReadHistory: TypeAlias = Callable[[Sequence[Query], int], sparse.csr_matrix]
@@ -45,12 +45,12 @@ class Neighbours(CandidateSource):
         """Return ``[B, I]``."""
         return dense(self._read_history(queries, self._closeness_II.shape[0]) @ self._closeness_II)
 
-    def carried(self, query: Query, items: NDArray[np.int32]) -> Carried:
+    def attribute(self, query: Query, items: NDArray[np.int32]) -> Attribution:
         """Return the terms of the sum that each score is: exactly what each item of the history adds."""
         own = self.read(query)
         weight_H = self._read_history([query], self._closeness_II.shape[0])[:, own].toarray()[0]
         near_HN = dense(self._closeness_II[own][:, items])
-        return Carried(own, np.ascontiguousarray((weight_H[:, None] * near_HN).T, dtype=np.float32))
+        return Attribution(own, np.ascontiguousarray((weight_H[:, None] * near_HN).T, dtype=np.float32))
 
     def arrays(self) -> Arrays:
         """Return the matrix: its CSR parts, or ``weights`` where it is dense."""

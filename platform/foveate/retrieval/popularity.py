@@ -1,4 +1,4 @@
-"""What everyone watches, whoever asks."""
+"""Popularity source: the most watched items, the same for every viewer."""
 
 from __future__ import annotations
 
@@ -61,7 +61,6 @@ class Popularity(SourceConfig):
         return Popular(self.name, count_items(context.histories, weights))
 
     def restore(self, arrays: Arrays, catalog: Catalog) -> Popular:
-        """Make the source again."""
         del catalog
         return Popular(self.name, arrays["counts"].astype(np.float32))
 

@@ -1,4 +1,4 @@
-"""What everyone has watched lately."""
+"""Recent popularity source: the items most watched lately."""
 
 from __future__ import annotations
 
@@ -41,6 +41,5 @@ class RecentPopularity(SourceConfig):
         return Popular(self.name, count_items(context.histories, recent) + tie_I)
 
     def restore(self, arrays: Arrays, catalog: Catalog) -> Popular:
-        """Make the source again."""
         del catalog
         return Popular(self.name, arrays["counts"].astype(np.float32))

@@ -150,7 +150,7 @@ class GatheredSource(CandidateSource):
     """
 
     def __init__(self, source: AttentionSource, viewers: Viewers, tops: Sequence[Codes]) -> None:
-        self.name, self.remark_names = source.name, source.remark_names
+        self.name, self.source_feature_names = source.name, source.source_feature_names
         self._source, self._viewers, self._tops = source, viewers, tops
 
     def scores(self, queries: Sequence[Query]) -> NDArray[np.float32]:
@@ -163,9 +163,9 @@ class GatheredSource(CandidateSource):
             raise ValueError(f"given the best of {len(self._tops)} viewers, asked by {len(queries)}")
         return self._source.answer(self._viewers, [top[:k] for top in self._tops])
 
-    def remarks(self, queries: Sequence[Query], items: Sequence[Codes]) -> list[NDArray[np.float32]]:
+    def source_features(self, queries: Sequence[Query], items: Sequence[Codes]) -> list[NDArray[np.float32]]:
         """Say what the source says."""
-        return self._source.remarks(queries, items)
+        return self._source.source_features(queries, items)
 
     def arrays(self) -> Mapping[str, NDArray[np.generic]]:
         """Return the source's."""

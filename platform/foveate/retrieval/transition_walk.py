@@ -74,12 +74,10 @@ class TransitionWalk(SourceConfig):
         return self._source(keep_strongest(reached_II.astype(np.float32), self.neighbours))
 
     def restore(self, arrays: Arrays, catalog: Catalog) -> Neighbours:
-        """Make the source again."""
         return self._source(from_arrays(arrays, len(catalog)))
 
     @classmethod
     def search_space(cls) -> Space:
-        """Return the settings worth sweeping."""
         return {"last": Choice((1, 2, 3)), "decay": Uniform(0.2, 0.9), "hop_decay": Uniform(0.05, 0.6)}
 
     def _source(self, reached_II: sparse.csr_matrix) -> Neighbours:

@@ -25,7 +25,7 @@ from foveate.served_log.export import LOCK
 from foveate.served_log.following import follow
 from foveate.served_log.pseudonyms import Pseudonyms
 from foveate.state.base import Erased, Export, ImpressionStore, ViewerStore, utc_micros
-from foveate.state.opening import StatePlace, file_of, open_impressions, open_viewers, unhurried, without_password
+from foveate.state.connect import StatePlace, file_of, open_impressions, open_viewers, unhurried, without_password
 from foveate.storage.files import locked
 
 _LATER: Final = "the next 'foveate log export' into it follows the erasure first, and so does erasing again"
@@ -162,7 +162,7 @@ def erase_viewer(state: StatePlace, user_id: str, *, clock: Callable[[], int] = 
     --------
     >>> import foveate, tempfile
     >>> from foveate.state.base import ViewerEvent
-    >>> from foveate.state.opening import open_viewers
+    >>> from foveate.state.connect import open_viewers
     >>> folder = tempfile.mkdtemp()
     >>> with open_viewers(f"{folder}/state.sqlite") as store:
     ...     _ = store.append([ViewerEvent("u1", "v1", "like")])

@@ -44,7 +44,7 @@ from foveate.state.base import (
     request_of,
     utc_micros,
 )
-from foveate.state.opening import StatePlace, open_impressions, open_viewers, unhurried
+from foveate.state.connect import StatePlace, open_impressions, open_viewers, unhurried
 from foveate.storage.files import check_free, locked, sync_folder, write_durably
 from foveate.storage.folder import reason
 from foveate.storage.transfer import is_address
@@ -132,7 +132,7 @@ def export_log(
     --------
     >>> import foveate, tempfile
     >>> from foveate.state.base import ViewerEvent
-    >>> from foveate.state.opening import open_viewers
+    >>> from foveate.state.connect import open_viewers
     >>> folder = tempfile.mkdtemp()
     >>> with open_viewers(f"{folder}/state.sqlite") as store:
     ...     _ = store.append([ViewerEvent("u1", "v1", "like")])

@@ -50,11 +50,6 @@ class SlatePolicy(Variant):
         del ranked
         return None
 
-    @classmethod
-    def search_space(cls) -> Space:
-        """Return the settings worth sweeping."""
-        return {}
-
 
 @dataclass(frozen=True)
 class DiversityPolicy(SlatePolicy):
@@ -74,7 +69,6 @@ class DiversityPolicy(SlatePolicy):
 
     @classmethod
     def search_space(cls) -> Space:
-        """Return the settings worth sweeping."""
         return {"strength": Uniform(0.0, 0.7)}
 
     @property
@@ -85,13 +79,13 @@ class DiversityPolicy(SlatePolicy):
     def start(self, ranked: SlateInput) -> Worth:
         """Begin one pass over the candidates."""
         # Bringing relevance to one range rounds: without strength the scores themselves decide.
-        return relevance_alone(ranked) if self.additive else self.weigh(ranked, self.scale(ranked.relevance))
+        return relevance_alone(ranked) if self.additive else self.marginal_value(ranked, self.scale(ranked.relevance))
 
     def scale(self, relevance_N: NDArray[np.float32]) -> NDArray[np.float32]:
         """Bring relevance to where strength can weigh it: 0 to 1 over the candidates."""
         return unit_range(relevance_N)
 
-    def weigh(self, ranked: SlateInput, relevance_N: NDArray[np.float32]) -> Worth:
+    def marginal_value(self, ranked: SlateInput, relevance_N: NDArray[np.float32]) -> Worth:
         """Begin one pass with a strength above 0; ``relevance_N`` is what :meth:`scale` made of it."""
         raise NotImplementedError
 

@@ -34,8 +34,7 @@ class Calibrated(DiversityPolicy):
 
     strength: float = 0.3
 
-    def weigh(self, ranked: SlateInput, relevance_N: NDArray[np.float32]) -> Worth:
-        """Begin one pass with a strength above 0."""
+    def marginal_value(self, ranked: SlateInput, relevance_N: NDArray[np.float32]) -> Worth:
         # Categories that the viewer never met do not enter the sum.
         liked = np.flatnonzero(ranked.taste)
         p_C, shares_NC = ranked.taste[liked], ranked.categories[:, liked]

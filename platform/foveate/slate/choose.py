@@ -1,4 +1,4 @@
-"""How every policy comes to its slate: greedily, repaired where it gets stuck, and without soft rules at last.
+"""Selection of a slate: greedy, repaired where it gets stuck, and at last without soft rules.
 
 Shapes: ``N`` candidates.
 """
@@ -78,18 +78,18 @@ class _Chooser:
         self._additive = additive
         self._effort = Effort()
         self._sunk_N = ~np.isfinite(ranked.relevance)
-        self._places = min(size, len(ranked))
+        self._slots = min(size, len(ranked))
         # A hard floor keeps its places among those that were asked for, however few candidates there are.
         self._hard = [rule.groups(ranked, size) for rule in hard]
 
     def under(self, soft: Sequence[Rule]) -> tuple[list[int], tuple[str, ...]]:
         """Return a slate and the labels of the soft rules that had to go."""
-        picks = self._full(soft, self._places)
-        if len(picks) == self._places:
+        picks = self._full(soft, self._slots)
+        if len(picks) == self._slots:
             return picks, ()
         if not soft:
             return self._longest(picks), ()
-        longest = self._longest(self._greedy(self._limits((), self._places), self._places))
+        longest = self._longest(self._greedy(self._limits((), self._slots), self._slots))
         for kept in range(len(soft), 0, -1):
             picks = self._full(soft[:kept], len(longest))
             if len(picks) == len(longest):
@@ -104,22 +104,22 @@ class _Chooser:
 
     def _longest(self, picks: list[int]) -> list[int]:
         """Return the longest slate under the hard rules; ``picks`` is one to start from."""
-        limits = self._limits((), self._places)
+        limits = self._limits((), self._slots)
         # What can be filled can be filled less far: halve what is open between what was found and what was not.
-        beyond = self._places + 1
+        beyond = self._slots + 1
         while beyond - len(picks) > 1:
-            places = (beyond + len(picks)) // 2
-            found = self._repaired(limits, picks, places)
-            picks, beyond = (picks, places) if found is None else (found, beyond)
+            slots = (beyond + len(picks)) // 2
+            found = self._repaired(limits, picks, slots)
+            picks, beyond = (picks, slots) if found is None else (found, beyond)
         return picks
 
-    def _full(self, soft: Sequence[Rule], places: int) -> list[int]:
-        """Return a slate of ``places`` under the hard and these soft rules, or a shorter one where none is found."""
-        limits = self._limits(soft, places)
-        picks = self._greedy(limits, places)
-        if len(picks) == places and not (self._additive and self._is_poor(picks)):
+    def _full(self, soft: Sequence[Rule], slots: int) -> list[int]:
+        """Return a slate of ``slots`` under the hard and these soft rules, or a shorter one where none is found."""
+        limits = self._limits(soft, slots)
+        picks = self._greedy(limits, slots)
+        if len(picks) == slots and not (self._additive and self._is_poor(picks)):
             return picks
-        return self._repaired(limits, picks, places) or picks
+        return self._repaired(limits, picks, slots) or picks
 
     def _is_poor(self, picks: Sequence[int]) -> bool:
         """Say whether a slate is worth much less than one without constraints, both above the least worth."""
@@ -133,21 +133,21 @@ class _Chooser:
         scaled_N = 0.5 + 0.5 * unit_range(self._start(self._ranked)(None))
         return np.where(self._sunk_N, np.float32(0.0), scaled_N).astype(np.float32)
 
-    def _limits(self, soft: Sequence[Rule], places: int) -> Limits:
-        return Limits.stack([*self._hard, *(rule.groups(self._ranked, places) for rule in soft)], len(self._ranked))
+    def _limits(self, soft: Sequence[Rule], slots: int) -> Limits:
+        return Limits.stack([*self._hard, *(rule.groups(self._ranked, slots) for rule in soft)], len(self._ranked))
 
-    def _greedy(self, limits: Limits, places: int, among: NDArray[np.int64] | None = None) -> list[int]:
-        return greedy(limits, self._start(self._ranked), self._sunk_N, places, among)
+    def _greedy(self, limits: Limits, slots: int, among: NDArray[np.int64] | None = None) -> list[int]:
+        return greedy(limits, self._start(self._ranked), self._sunk_N, slots, among)
 
-    def _repaired(self, limits: Limits, picks: Sequence[int], places: int) -> list[int] | None:
-        if not limits.may_fill(places):
+    def _repaired(self, limits: Limits, picks: Sequence[int], slots: int) -> list[int] | None:
+        if not limits.may_fill(slots):
             return None
-        found = repair(limits, picks, places, self._worth_N, self._seed, keep=not self._additive, effort=self._effort)
+        found = repair(limits, picks, slots, self._worth_N, self._seed, keep=not self._additive, effort=self._effort)
         if found is None:
             return None
         # The policy orders what the repair has found, unless windows leave it no other order.
-        ordered = self._greedy(limits, places, among=np.array(found, dtype=np.int64))
-        return ordered if len(ordered) == places else found
+        ordered = self._greedy(limits, slots, among=np.array(found, dtype=np.int64))
+        return ordered if len(ordered) == slots else found
 
 
 def _given_up(rules: Sequence[Rule]) -> tuple[str, ...]:

@@ -63,9 +63,9 @@ class Constraints:
     @property
     def labels(self) -> tuple[str, ...]:
         """Every rule in words."""
-        told = [rule.label + (" (soft)" if rule.soft else "") for rule in (*self.hard, *self.soft)]
+        described = [rule.label + (" (soft)" if rule.soft else "") for rule in (*self.hard, *self.soft)]
         penalty = [f"a penalty of {self.safety_penalty:g} for what is not safe"] if self.safety_penalty else []
-        return (*told, *penalty)
+        return (*described, *penalty)
 
 
 UNCONSTRAINED = Constraints(None, None)

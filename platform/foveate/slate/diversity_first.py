@@ -38,11 +38,9 @@ class DiversityFirst(DiversityPolicy):
 
     @classmethod
     def search_space(cls) -> Space:
-        """Return the settings worth sweeping."""
         return {"strength": Uniform(0.0, 0.6)}
 
-    def weigh(self, ranked: SlateInput, relevance_N: NDArray[np.float32]) -> Worth:
-        """Begin one pass with a strength above 0."""
+    def marginal_value(self, ranked: SlateInput, relevance_N: NDArray[np.float32]) -> Worth:
         has_NC = ranked.categories > 0
         new_channel_N = ranked.channel >= 0
         open_C = np.ones(has_NC.shape[1], dtype=bool)

@@ -47,11 +47,9 @@ class DPP(DiversityPolicy):
 
     @classmethod
     def search_space(cls) -> Space:
-        """Return the settings worth sweeping."""
         return {"strength": Uniform(0.0, 0.5), "window": Choice((5, 10, 20))}
 
-    def weigh(self, ranked: SlateInput, relevance_N: NDArray[np.float32]) -> Worth:
-        """Begin one pass with a strength above 0."""
+    def marginal_value(self, ranked: SlateInput, relevance_N: NDArray[np.float32]) -> Worth:
         own_N, strength = (1.0 - self.strength) * relevance_N, np.float32(self.strength)
         left = Remainder(ranked.vectors, self.window)
 

@@ -43,7 +43,7 @@ def greedy(
         last = still.best(np.where(sunk, _SUNK, worth_N) if any_sunk else worth_N)
         if last is None:
             break
-        still.take(last)
+        still.remove(last)
         chosen.append(last)
     return chosen
 
@@ -70,7 +70,7 @@ class _Open:
         position = int((worth_N + self._bar_N).argmax())
         return position if self._against_N[position] == 0 else None
 
-    def take(self, position: int) -> None:
+    def remove(self, position: int) -> None:
         self._against_N[position] += 1
         self._bar_N[position] = _CLOSED
         turned = False

@@ -1,4 +1,4 @@
-"""What a policy sees and what it answers.
+"""Input and output of a slate policy.
 
 Shapes: ``N`` candidates, ``D`` content columns, ``C`` categories, ``T`` tags, ``K`` places.
 """
@@ -79,7 +79,7 @@ class SlateInput:
         """Return the same viewer with only these candidates, in this order."""
         return LateInput({**self._fields(), **{name: partial(self._rows, name, positions) for name in _ROWS}})
 
-    def weighed(self, relevance: NDArray[np.float32]) -> SlateInput:
+    def with_relevance(self, relevance: NDArray[np.float32]) -> SlateInput:
         """Return the same candidates with another relevance ``[N]``."""
         return LateInput({**self._fields(), "relevance": lambda: relevance})
 
@@ -160,7 +160,7 @@ def penalised(ranked: SlateInput, penalty: float) -> SlateInput:
     if not len(finite) or not lack_N.any():
         return ranked
     taken_N = penalty * float(np.ptp(finite.astype(np.float64))) * lack_N
-    return ranked.weighed(np.asarray(ranked.relevance - taken_N, dtype=np.float32))
+    return ranked.with_relevance(np.asarray(ranked.relevance - taken_N, dtype=np.float32))
 
 
 def by_relevance(ranked: SlateInput) -> NDArray[np.int64]:

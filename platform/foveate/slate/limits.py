@@ -38,9 +38,9 @@ class Limits:
     owner: NDArray[np.int32]
 
     @classmethod
-    def of(cls, rules: Sequence[Rule], ranked: SlateInput, places: int) -> Limits:
-        """Ask each rule for its groups in a slate of ``places``."""
-        return cls.stack([rule.groups(ranked, places) for rule in rules], len(ranked))
+    def of(cls, rules: Sequence[Rule], ranked: SlateInput, slots: int) -> Limits:
+        """Ask each rule for its groups in a slate of ``slots``."""
+        return cls.stack([rule.groups(ranked, slots) for rule in rules], len(ranked))
 
     @classmethod
     def stack(cls, groups: Sequence[Groups], n: int) -> Limits:
@@ -57,21 +57,21 @@ class Limits:
             owner=column(range(len(groups))),
         )
 
-    def may_fill(self, places: int) -> bool:
-        """Say whether ``places`` can be filled under each rule by itself: if not, then surely not under all."""
+    def may_fill(self, slots: int) -> bool:
+        """Say whether ``slots`` can be filled under each rule by itself: if not, then surely not under all."""
         n = self.members.shape[1]
-        full, rest = np.divmod(places, self.window)
+        full, rest = np.divmod(slots, self.window)
         holds_G = np.minimum(self.members.sum(axis=1), full * self.most + np.minimum(rest, self.most))
         held = np.bincount(self.owner, holds_G) if len(self.owner) else np.zeros(0)
         owners = [self.owner == owner for owner in range(len(held))]
         free = [n - int(self.members[own].any(axis=0).sum()) for own in owners]
-        return places <= n and all(places <= f + h for f, h in zip(free, held, strict=True))
+        return slots <= n and all(slots <= f + h for f, h in zip(free, held, strict=True))
 
-    def by_window(self, places: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
-        """Yield the groups of each width, and ``[W, L]`` which of ``places`` each of its windows covers."""
-        width_G = np.minimum(self.window, places)
+    def by_window(self, slots: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+        """Yield the groups of each width, and ``[W, L]`` which of ``slots`` each of its windows covers."""
+        width_G = np.minimum(self.window, slots)
         for width in np.unique(width_G):
-            starts, at = np.arange(places - width + 1)[:, None], np.arange(places)[None, :]
+            starts, at = np.arange(slots - width + 1)[:, None], np.arange(slots)[None, :]
             covers_WL = (at >= starts) & (at < starts + width)
             yield np.flatnonzero(width_G == width), covers_WL.astype(np.float32)
 

@@ -1,4 +1,4 @@
-"""Max-sum dispersion: the most chances and the most unlikeness between all pairs, shown best first."""
+"""Max-sum dispersion: the most chances and the most dissimilarity between all pairs, shown best first."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _PRICE = np.float32(0.01)
 
 @dataclass(frozen=True)
 class MaxSum(DiversityPolicy):
-    """Picks the largest ``(1 - strength) * chance + strength * 0.01 * sum of unlikeness to the picks`` again and again.
+    """Picks the largest ``(1 - strength) * chance + strength * 0.01 * sum of dissimilarities`` again and again.
 
-    Unlikeness is 1 less the cosine. ``chance`` is the softmax of the scores over the candidates: what a ranker that was
-    trained on pairs takes differences of scores for. Where it is sure of few items those stay, and the diversity comes
-    from where many are as good, so every viewer pays the same price for it. A set is chosen, not an order: the picks
+    Dissimilarity to a pick is 1 less the cosine. ``chance`` is the softmax of the scores over the candidates, which is
+    the scale of a ranker trained on pairs. Where it is sure of few items those stay, and diversity comes from where
+    many are as good, so that every viewer gives up the same relevance for it. A set is chosen, not an order: the picks
     are shown by relevance.
     Source: Borodin, Lee and Ye, Max-sum diversification, monotone submodular functions and dynamic updates (PODS 2012),
     section 4, whose greedy choice is within half of the best; the softmax is Luce's choice axiom (1959), chapter 1.
@@ -30,7 +30,7 @@ class MaxSum(DiversityPolicy):
     Parameters
     ----------
     strength
-        From 0 (relevance alone) to 1 (unlikeness alone).
+        From 0 (relevance alone) to 1 (dissimilarity alone).
     """
 
     name: ClassVar[str] = "max_sum"
@@ -39,7 +39,6 @@ class MaxSum(DiversityPolicy):
 
     @classmethod
     def search_space(cls) -> Space:
-        """Return the settings worth sweeping."""
         return {"strength": Uniform(0.0, 0.5)}
 
     def scale(self, relevance_N: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -51,8 +50,7 @@ class MaxSum(DiversityPolicy):
         chance_N = np.exp(known_N - known_N.max())
         return np.asarray(chance_N / chance_N.sum(), dtype=np.float32)
 
-    def weigh(self, ranked: SlateInput, relevance_N: NDArray[np.float32]) -> Worth:
-        """Begin one pass with a strength above 0."""
+    def marginal_value(self, ranked: SlateInput, relevance_N: NDArray[np.float32]) -> Worth:
         worth_N = (1.0 - self.strength) * relevance_N
         vectors_ND, price = ranked.vectors, np.float32(self.strength) * _PRICE
 

@@ -22,13 +22,12 @@ class MMR(DiversityPolicy):
     Parameters
     ----------
     strength
-        From 0 (relevance alone) to 1 (unlikeness alone).
+        From 0 (relevance alone) to 1 (dissimilarity alone).
     """
 
     name: ClassVar[str] = "mmr"
 
-    def weigh(self, ranked: SlateInput, relevance_N: NDArray[np.float32]) -> Worth:
-        """Begin one pass with a strength above 0."""
+    def marginal_value(self, ranked: SlateInput, relevance_N: NDArray[np.float32]) -> Worth:
         own_N, vectors_ND, strength = (1.0 - self.strength) * relevance_N, ranked.vectors, np.float32(self.strength)
         likeness_N = np.full(len(own_N), -np.inf, dtype=np.float32)
 

@@ -17,7 +17,6 @@ class Relevance(SlatePolicy):
 
     @property
     def additive(self) -> bool:
-        """Whether an item is worth the same beside any others."""
         return True
 
     def start(self, ranked: SlateInput) -> Worth:

@@ -1,4 +1,4 @@
-"""What the latest picks leave of each candidate: the part of its vector that they do not span.
+"""The part of each candidate's vector that the latest picks do not span.
 
 The picks' orthonormal directions are never formed: the shadow that a candidate casts on each is enough, a row of the
 Cholesky factor of the candidates' Gram matrix. An item that nothing is known of is like no other, so a vector shorter

@@ -1,4 +1,4 @@
-"""Where the greedy choice gets stuck: a search for a slate that is full and within its limits.
+"""Local search for a slate that is full and within its limits, where greedy selection gets stuck.
 
 It starts from the greedy picks, filled up regardless of the limits, and makes the change that removes most excess,
 again and again; what was just taken out stays out for a while, so that the search leaves a dead end. Among equal
@@ -52,19 +52,19 @@ class Effort:
 def repair(
     limits: Limits,
     picks: Sequence[int],
-    places: int,
+    slots: int,
     worth: NDArray[np.float32],
     seed: int,
     *,
     keep: bool,
     effort: Effort,
 ) -> list[int] | None:
-    """Return ``places`` positions within the limits, close to ``picks``; None where none are found.
+    """Return ``slots`` positions within the limits, close to ``picks``; None where none are found.
 
     Parameters
     ----------
     picks
-        Positions of the greedy choice, up to ``places``.
+        Positions of the greedy choice, up to ``slots``.
     worth
         ``[N]`` float32 between 0 and 1: what a candidate is worth keeping or taking for.
     seed
@@ -74,7 +74,7 @@ def repair(
     effort
         What the search may cost.
     """
-    search = _Search(limits, places, worth, seed, effort)
+    search = _Search(limits, slots, worth, seed, effort)
     best: NDArray[np.int64] | None = None
     for slate in search.starts(picks):
         search.slate = slate
@@ -91,26 +91,26 @@ def repair(
 
 
 class _Search:
-    def __init__(self, limits: Limits, places: int, worth_N: NDArray[np.float32], seed: int, effort: Effort) -> None:
-        self._effort, self._cells = effort, places * len(worth_N)
+    def __init__(self, limits: Limits, slots: int, worth_N: NDArray[np.float32], seed: int, effort: Effort) -> None:
+        self._effort, self._cells = effort, slots * len(worth_N)
         self._members_GN = limits.members.astype(np.float32)
         self._most_G = limits.most.astype(np.float32)
-        self._windows = list(limits.by_window(places))
+        self._windows = list(limits.by_window(slots))
         self._narrow = [(rows, covers_WL) for rows, covers_WL in self._windows if len(covers_WL) > 1]
         self._worth_N = worth_N
         self._random = np.random.default_rng(seed)
         self._by_worth_N = np.argsort(-worth_N, kind="stable")
         self._closed_until_N = np.zeros(len(worth_N), dtype=np.int64)
-        self.slate = self._by_worth_N[:places]
+        self.slate = self._by_worth_N[:slots]
 
     def starts(self, picks: Sequence[int]) -> Iterator[NDArray[np.int64]]:
         """Yield slates whatever their excess: the picks filled up, the worthiest, and random ones."""
-        places = len(self.slate)
+        slots = len(self.slate)
         rest = np.setdiff1d(self._by_worth_N, picks, assume_unique=True)
-        yield np.array([*picks, *rest[: places - len(picks)]], dtype=np.int64)
-        yield self._by_worth_N[:places].copy()
+        yield np.array([*picks, *rest[: slots - len(picks)]], dtype=np.int64)
+        yield self._by_worth_N[:slots].copy()
         for _ in range(_RANDOM_STARTS):
-            yield self._random.permutation(len(self._worth_N))[:places]
+            yield self._random.permutation(len(self._worth_N))[:slots]
 
     def worth_of(self, slate: NDArray[np.int64]) -> float:
         """Return what the items of a slate are worth together."""
@@ -145,8 +145,8 @@ class _Search:
                 return
             before, excess_L = self.slate.copy(), self._excess_of_standing()[:, entering]
             self.slate[int((2.0 * excess_L + self._worth_N[self.slate]).argmin())] = entering
-            settled = self.settle(_EXCHANGE_PATIENCE, stays=int(entering))
-            if not settled or self.worth_of(self.slate) <= self.worth_of(before):
+            reached = self.settle(_EXCHANGE_PATIENCE, stays=int(entering))
+            if not reached or self.worth_of(self.slate) <= self.worth_of(before):
                 self.slate = before
 
     def improve(self, keep: frozenset[int]) -> None:

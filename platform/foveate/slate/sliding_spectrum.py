@@ -47,11 +47,9 @@ class SlidingSpectrum(DiversityPolicy):
 
     @classmethod
     def search_space(cls) -> Space:
-        """Return the settings worth sweeping."""
         return {"strength": Uniform(0.0, 0.8), "window": Choice((3, 5, 10))}
 
-    def weigh(self, ranked: SlateInput, relevance_N: NDArray[np.float32]) -> Worth:
-        """Begin one pass with a strength above 0."""
+    def marginal_value(self, ranked: SlateInput, relevance_N: NDArray[np.float32]) -> Worth:
         own_N = (1.0 - self.strength) * relevance_N
         left = Remainder(ranked.vectors, self.window)
         lengths: deque[float] = deque(maxlen=self.window - 1)

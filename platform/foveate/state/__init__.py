@@ -1,1 +1,1 @@
-"""What a viewer has done and been shown: the Protocols, and stores that keep it in a file or on a Redis server."""
+"""Viewers' state: the Protocols, and stores in a SQLite file or on a Redis server."""

@@ -10,8 +10,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from foveate.core.errors import StateError
+from foveate.state.connect import StatePlace, file_of, without_limits
 from foveate.state.copying import Copied, copy_state
-from foveate.state.opening import StatePlace, file_of, without_limits
 from foveate.state.sqlite import schema
 from foveate.state.sqlite.store import SqliteState
 from foveate.storage.files import check_free, sync_folder

@@ -9,7 +9,7 @@ from typing import Final
 from foveate.core.errors import NotFoundError
 from foveate.core.grouped import in_parts
 from foveate.state.base import ImpressionStore, ServedRequest, ViewerStore
-from foveate.state.opening import StatePlace, open_impressions, open_viewers, unhurried
+from foveate.state.connect import StatePlace, open_impressions, open_viewers, unhurried
 
 _REQUESTS: Final = 100
 """Served requests written in one go."""

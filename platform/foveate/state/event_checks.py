@@ -1,4 +1,4 @@
-"""What every store asks of an event: that a viewer can have done it."""
+"""Checks that every store makes of an event."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def replace_if_same(folder: Folder, name: str, before: bytes | None, after: byte
         The disk is full, or the store does not answer or does not let us in.
     """
     if folder.local is not None:
-        return _replace_here(folder.local, name, before, after)
+        return _replace_local(folder.local, name, before, after)
     kind = urlsplit(folder.address).scheme
     if kind == "memory":
         return _replace_in_memory(folder, name, before, after)
@@ -55,7 +55,7 @@ def replace_if_same(folder: Folder, name: str, before: bytes | None, after: byte
     raise ConfigError(_refusal(folder))
 
 
-def _replace_here(folder: Path, name: str, before: bytes | None, after: bytes) -> bool:
+def _replace_local(folder: Path, name: str, before: bytes | None, after: bytes) -> bool:
     path, staged = folder / name, folder / f".{name}.part"
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -203,8 +203,8 @@ class Folder:
         target = f"{self.path}/{name}"
         with naming_folder(self):
             self.filesystem.create_dir(target.rpartition("/")[0])
-            with path.open("rb") as here, self.filesystem.open_output_stream(target) as stream:
-                shutil.copyfileobj(here, stream, _PIECE)
+            with path.open("rb") as scratch_folder, self.filesystem.open_output_stream(target) as stream:
+                shutil.copyfileobj(scratch_folder, stream, _PIECE)
 
     def _entries(self) -> list[Any]:
         return list(self.filesystem.get_file_info(FileSelector(self.path, allow_not_found=True)))

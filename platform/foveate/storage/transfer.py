@@ -31,7 +31,7 @@ def is_address(place: Place) -> bool:
     return "://" in str(place)
 
 
-def settled(place: Place) -> str:
+def absolute(place: Place) -> str:
     """Return a place that means the same from another folder: a path is made absolute, an address stays."""
     return str(place) if is_address(place) else str(Path(place).resolve())
 
@@ -135,7 +135,7 @@ def _names(source: Folder, manifest: bytes) -> list[str]:
 
 
 @contextmanager
-def making(place: Place) -> Iterator[Path]:
+def new_folder(place: Place) -> Iterator[Path]:
     """Yield a path of this machine where a dataset or a bundle is to be made, free and absent.
 
     Where ``place`` is an address, what was made goes there when the block ends well, its manifest last.
@@ -169,7 +169,7 @@ def send(made: Path, target: Folder) -> None:
 
 
 @contextmanager
-def at_hand(folder: Folder, names: Sequence[str]) -> Iterator[Path]:
+def local_folder(folder: Folder, names: Sequence[str]) -> Iterator[Path]:
     """Yield a folder of this machine for what can be written nowhere else: the folder itself, if it lies here.
 
     For any other one a folder beside it, which is brought there when the block ends, however it does; what is there
@@ -179,14 +179,16 @@ def at_hand(folder: Folder, names: Sequence[str]) -> Iterator[Path]:
         yield folder.local
         return
     with tempfile.TemporaryDirectory(prefix="foveate-") as scratch:
-        here = Path(scratch) / folder.name
-        here.mkdir()
+        scratch_folder = Path(scratch) / folder.name
+        scratch_folder.mkdir()
         for name in filter(folder.holds, names):
             there = (folder / name).path
-            copy_files(there, str(here / name), source_filesystem=folder.filesystem, use_threads=False)
+            copy_files(there, str(scratch_folder / name), source_filesystem=folder.filesystem, use_threads=False)
         try:
-            yield here
+            yield scratch_folder
         finally:
             with naming_folder(folder):
                 # Arrow's threads can lock each other out while they upload.
-                copy_files(str(here), folder.path, destination_filesystem=folder.filesystem, use_threads=False)
+                copy_files(
+                    str(scratch_folder), folder.path, destination_filesystem=folder.filesystem, use_threads=False
+                )

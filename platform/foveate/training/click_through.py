@@ -1,4 +1,4 @@
-"""How often each video is clicked where it is shown.
+"""Click-through rate of each video.
 
 Shapes: ``I`` items.
 """

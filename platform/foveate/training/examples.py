@@ -119,9 +119,9 @@ def _window_rows(
         found = window.candidates(queries, counts)
         signals = [labels.signals(int(user), one.items) for user, one in zip(batch, found, strict=True)]
         sums = [labels.total(own) for own in signals]
-        told = [i for i, label in enumerate(sums) if (label > 0).any()]
-        matrices = window.features.build([queries[i] for i in told], [found[i] for i in told])
-        viewers = [_Viewer(m, sums[i], signals[i]) for m, i in zip(matrices, told, strict=True)]
+        labelled = [i for i, label in enumerate(sums) if (label > 0).any()]
+        matrices = window.features.build([queries[i] for i in labelled], [found[i] for i in labelled])
+        viewers = [_Viewer(m, sums[i], signals[i]) for m, i in zip(matrices, labelled, strict=True)]
         rows += [_drawn(viewer, draw.negatives, rng) for viewer in viewers]
     return rows
 

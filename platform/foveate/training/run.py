@@ -230,7 +230,7 @@ def _fit_window(
         sources = _fit_sources(stage, site, kept)
         features = FeatureSet.fit(
             [source.name for source in sources],
-            recipe.remark_names,
+            recipe.source_feature_names,
             recipe.features,
             clock=recipe.clock,
             events=stage.history,

@@ -23,7 +23,7 @@ class Cores:
         self.env = env
         self._count = count
         self._busy: list[Process] = []
-        self._settled = 0.0
+        self._updated_at = 0.0
         self._turn = 0
 
     def begin(self, process: Process) -> None:
@@ -32,8 +32,8 @@ class Cores:
 
     def settle(self) -> None:
         """Let the work go on up to now."""
-        elapsed = self.env.now - self._settled
-        self._settled = self.env.now
+        elapsed = self.env.now - self._updated_at
+        self._updated_at = self.env.now
         if elapsed > 0 and self._busy:
             share = min(1.0, self._count / len(self._busy)) * elapsed
             for process in self._busy:

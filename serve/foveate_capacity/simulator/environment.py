@@ -1,4 +1,4 @@
-"""What all parts of a run share: the clock, the dice, the cores, and the tallies."""
+"""The shared parts of a simulation: clock, random numbers, cores, and tallies."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from foveate_capacity.simulator.scenario import Scenario
 from foveate_capacity.simulator.tally import StageResult, StageTally
 
 
-class Ground:
+class Simulation:
     """The ground of one run.
 
     Parameters

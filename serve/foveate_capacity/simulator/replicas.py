@@ -10,7 +10,7 @@ import simpy
 
 from foveate_capacity.costs import RECORD
 from foveate_capacity.simulator.cores import Loop, Process, Steps
-from foveate_capacity.simulator.environment import Ground
+from foveate_capacity.simulator.environment import Simulation
 from foveate_capacity.simulator.tally import StageTally
 from foveate_serve.config import RANKING_SHARE, RETRIEVAL_SHARE
 from foveate_serve.stages.guarded import Breaker
@@ -82,14 +82,14 @@ class SimBatcher:
 
     def _next(self) -> float:
         """Take a batch when the thread is free; returns the seconds that it takes."""
-        self._batch = self._take()
+        self._batch = self._next_batch()
         if not self._batch:
             return 0.0
         seconds = self._batch_s(len(self._batch))
         self._tally.worked(len(self._batch), seconds)
         return seconds
 
-    def _take(self) -> list[Call]:
+    def _next_batch(self) -> list[Call]:
         batch: list[Call] = []
         while self._waiting and len(batch) < self._largest:
             call = self._waiting.popleft()
@@ -113,21 +113,21 @@ class Replica:
 
     Parameters
     ----------
-    ground
+    sim
         What all parts share.
     name
         Of the deployment.
     """
 
-    def __init__(self, ground: Ground, name: str) -> None:
-        self.ground, self.name = ground, name
+    def __init__(self, sim: Simulation, name: str) -> None:
+        self.sim, self.name = sim, name
         self.start()
 
     def start(self) -> None:
         """Begin with nothing to do, as a new process."""
-        self.process = self.ground.process(self.name)
-        self.loop = Loop(self.ground.env, self.process)
-        self.gone = self.ground.env.event()
+        self.process = self.sim.process(self.name)
+        self.loop = Loop(self.sim.env, self.process)
+        self.gone = self.sim.env.event()
         self.asked = 0
         """Requests under way."""
 
@@ -143,17 +143,17 @@ class Replica:
 
     def thread(self) -> Loop:
         """Return a thread of this process."""
-        return Loop(self.ground.env, self.process)
+        return Loop(self.sim.env, self.process)
 
     def batcher(self, stages: tuple[str, ...], thread: Loop) -> SimBatcher:
         """Return a batcher for some stages."""
-        ground = self.ground
+        sim = self.sim
         return SimBatcher(
-            ground.env,
+            sim.env,
             thread,
-            ground.scenario.largest_batch,
-            lambda requests: ground.batch_s(stages, requests),
-            ground.tally("+".join(stages)),
+            sim.scenario.largest_batch,
+            lambda requests: sim.batch_s(stages, requests),
+            sim.tally("+".join(stages)),
         )
 
 
@@ -168,9 +168,9 @@ class StageReplica(Replica):
         The shards that it asks before; None for none.
     """
 
-    def __init__(self, ground: Ground, name: str, stages: tuple[str, ...], search: Pool | None = None) -> None:
+    def __init__(self, sim: Simulation, name: str, stages: tuple[str, ...], search: Pool | None = None) -> None:
         self._stages, self._search = stages, search
-        super().__init__(ground, name)
+        super().__init__(sim, name)
 
     def start(self) -> None:
         """Begin anew."""
@@ -179,7 +179,7 @@ class StageReplica(Replica):
 
     def serve(self, calls: list[Call], deadline: float) -> Steps:
         """Answer one call that came over a hop; ends with what part of the catalogue was searched for it."""
-        yield from self.loop.run(self.ground.scenario.timing.hop_callee_s)
+        yield from self.loop.run(self.sim.scenario.timing.hop_callee_s)
         searched = (yield from self._search.seen(self, deadline)) if self._search else 1.0
         call = self._batcher.ask()
         calls.append(call)
@@ -196,32 +196,32 @@ class Ingress(Replica):
         Ask other replicas; None has this one do the work.
     """
 
-    def __init__(self, ground: Ground, name: str, retrieve: Ask | None, rank: Ask | None) -> None:
-        self._elsewhere = (retrieve, rank)
-        super().__init__(ground, name)
+    def __init__(self, sim: Simulation, name: str, retrieve: Ask | None, rank: Ask | None) -> None:
+        self._remote = (retrieve, rank)
+        super().__init__(sim, name)
 
     def start(self) -> None:
         """Begin anew."""
         super().start()
-        env = self.ground.env
+        env = self.sim.env
         self._hydrator = self.batcher(HYDRATE, self.thread())
         shared = self.thread()
-        retrieve, rank = self._elsewhere
-        self._retrieve = retrieve or _here(self.batcher(RETRIEVE, shared))
-        self._rank = rank or _here(self.batcher(RANK, shared))
+        retrieve, rank = self._remote
+        self._retrieve = retrieve or _local(self.batcher(RETRIEVE, shared))
+        self._rank = rank or _local(self.batcher(RANK, shared))
         self._breakers = [Breaker(clock=lambda: float(env.now)) for _ in range(2)]
-        self._writer = _Writer(self.ground, self.process)
+        self._writer = _Writer(self.sim, self.process)
         self._admitted = 0
 
     def answer(self) -> Steps:
         """Answer one request; ends with its status and what was degraded."""
-        timing, scenario = self.ground.scenario.timing, self.ground.scenario
+        timing, scenario = self.sim.scenario.timing, self.sim.scenario
         if self._admitted >= scenario.max_ongoing:
             yield from self.loop.run(timing.refused_s)
             return 503, ()
         self._admitted += 1
         yield from self.loop.run(timing.ingress_s / 2)
-        degraded = yield from self._stages(self.ground.env.now, scenario.deadline_s)
+        degraded = yield from self._stages(self.sim.env.now, scenario.deadline_s)
         yield from self.loop.run(timing.ingress_s / 2)
         self._admitted -= 1
         self._writer.add()
@@ -235,7 +235,7 @@ class Ingress(Replica):
         if not reason:
             return ()
         # The order of retrieval answers, or everyone's favourites; the slate is chosen in a thread of its own.
-        yield self.process.work(self.ground.scenario.timing.batch_s(("select",), 1))
+        yield self.process.work(self.sim.scenario.timing.batch_s(("select",), 1))
         return (reason,)
 
     def _guarded(self, which: int, name: str, due: float) -> Steps:
@@ -252,9 +252,9 @@ class Ingress(Replica):
         return f"{name}_{reason}"
 
 
-def _here(batcher: SimBatcher) -> Ask:
+def _local(batcher: SimBatcher) -> Ask:
     def ask(caller: Ingress, due: float, calls: list[Call]) -> Steps:
-        env, call = caller.ground.env, batcher.ask()
+        env, call = caller.sim.env, batcher.ask()
         calls.append(call)
         yield call.answered | env.timeout(max(0.0, due - env.now))
         return None if call.answered.triggered else "slow"
@@ -265,8 +265,8 @@ def _here(batcher: SimBatcher) -> Ask:
 class _Writer:
     """Writes after the reply, many requests in one go."""
 
-    def __init__(self, ground: Ground, process: Process) -> None:
-        self._ground, self._process = ground, process
+    def __init__(self, sim: Simulation, process: Process) -> None:
+        self._sim, self._process = sim, process
         self._waiting = 0
         self._running = False
 
@@ -275,14 +275,14 @@ class _Writer:
         self._waiting += 1
         if not self._running:
             self._running = True
-            self._ground.env.process(self._write())
+            self._sim.env.process(self._write())
 
     def _write(self) -> Steps:
         while self._waiting:
-            yield self._ground.env.timeout(GATHER_S)
+            yield self._sim.env.timeout(GATHER_S)
             batch = min(self._waiting, BATCH)
             self._waiting -= batch
-            yield self._process.work(self._ground.batch_s((RECORD,), batch))
+            yield self._process.work(self._sim.batch_s((RECORD,), batch))
         self._running = False
 
 
@@ -295,13 +295,13 @@ class Pool:
         The replicas of each shard; all replicas in one where there are none.
     """
 
-    def __init__(self, ground: Ground, shards: list[list[StageReplica]]) -> None:
-        self._ground = ground
+    def __init__(self, sim: Simulation, shards: list[list[StageReplica]]) -> None:
+        self._sim = sim
         self._shards = shards
 
     def ask(self, caller: Ingress, due: float, calls: list[Call]) -> Steps:
         """Have one replica answer."""
-        yield from caller.loop.run(self._ground.scenario.timing.hop_caller_s)
+        yield from caller.loop.run(self._sim.scenario.timing.hop_caller_s)
         [answered] = yield from self._until(due, calls)
         if answered is None:
             return "slow"
@@ -309,20 +309,20 @@ class Pool:
 
     def seen(self, caller: Replica, deadline: float) -> Steps:
         """Have every shard answer; ends with the share of those that did in their part of the time."""
-        env = self._ground.env
+        env = self._sim.env
         due = env.now + SEARCH_SHARE * (deadline - env.now)
-        yield from caller.loop.run(self._ground.scenario.timing.hop_caller_s * len(self._shards))
+        yield from caller.loop.run(self._sim.scenario.timing.hop_caller_s * len(self._shards))
         calls: list[Call] = []
         answered = yield from self._until(due, calls)
         for call in calls:
             call.given_up = True
         found = sum(bool(one) for one in answered) / len(self._shards)
-        self._ground.missed += found < 1
+        self._sim.missed += found < 1
         return found
 
     def _until(self, due: float, calls: list[Call]) -> Steps:
         """Ask one replica of each shard; ends with whether each answered, None where it has not until ``due``."""
-        env = self._ground.env
+        env = self._sim.env
         flows = [env.process(self._one(shard, calls, due)) for shard in self._shards]
         every = flows[0] if len(flows) == 1 else env.all_of(flows)
         yield every | env.timeout(max(0.0, due - env.now))
@@ -341,14 +341,14 @@ class Pool:
 
     def _picked(self, shard: list[StageReplica]) -> StageReplica | None:
         """Return the less busy of two, as Ray Serve's router does."""
-        two = self._ground.rng.sample(shard, min(2, len(shard)))
+        two = self._sim.rng.sample(shard, min(2, len(shard)))
         alive = [replica for replica in two if replica.alive] or [replica for replica in shard if replica.alive]
         return min(alive, key=lambda replica: replica.asked, default=None)
 
 
 def through(replica: Replica, steps: Steps) -> Steps:
     """Go through steps on a replica; ends with ``[what they end with]``, or with None where the replica is lost."""
-    env, gone = replica.ground.env, replica.gone
+    env, gone = replica.sim.env, replica.gone
     replica.asked += 1
     flow: simpy.Process = env.process(steps)
     yield flow | gone

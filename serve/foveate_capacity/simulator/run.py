@@ -8,7 +8,7 @@ from typing import Final
 
 from foveate.core.errors import ConfigError
 from foveate_capacity.simulator.cores import Loop, Steps
-from foveate_capacity.simulator.environment import Ground
+from foveate_capacity.simulator.environment import Simulation
 from foveate_capacity.simulator.replicas import (
     RANK,
     RETRIEVE,
@@ -33,57 +33,57 @@ _BEAT_S: Final = 0.01
 
 def simulate(scenario: Scenario) -> Result:
     """Run a scenario; the same scenario gives the same result."""
-    ground = Ground(scenario)
-    system = _System(ground)
+    sim = Simulation(scenario)
+    system = _System(sim)
     outcomes: list[Outcome] = []
-    ground.env.process(_arrivals(ground, system, outcomes))
+    sim.env.process(_arrivals(sim, system, outcomes))
     if scenario.cores and scenario.timing.background_cores:
-        ground.env.process(_background(ground))
+        sim.env.process(_background(sim))
     for failure in scenario.failures:
-        ground.env.process(_fail(ground, system.replicas(failure.deployment), failure))
+        sim.env.process(_fail(sim, system.replicas(failure.deployment), failure))
     if scenario.warm_up_s:
-        ground.env.run(until=scenario.warm_up_s)
-        ground.clear()
-    ground.env.run(until=scenario.warm_up_s + scenario.seconds)
+        sim.env.run(until=scenario.warm_up_s)
+        sim.clear()
+    sim.env.run(until=scenario.warm_up_s + scenario.seconds)
     seen = [one for one in outcomes if one.came + one.took >= scenario.warm_up_s]
-    found = result_of(seen, scenario.seconds, ground.stages(scenario.seconds), ground.busy(scenario.seconds))
-    return replace(found, partly=ground.missed / max(1, len(seen)))
+    found = result_of(seen, scenario.seconds, sim.stages(scenario.seconds), sim.busy(scenario.seconds))
+    return replace(found, partly=sim.missed / max(1, len(seen)))
 
 
 class _System:
     """The proxy, the replicas behind it, and the load generator before it."""
 
-    def __init__(self, ground: Ground) -> None:
-        self._ground = ground
-        scenario = ground.scenario
-        self._proxy = Loop(ground.env, ground.process(PROXY))
-        self._client = Loop(ground.env, ground.process(CLIENT)) if scenario.timing.client_s else None
+    def __init__(self, sim: Simulation) -> None:
+        self._sim = sim
+        scenario = sim.scenario
+        self._proxy = Loop(sim.env, sim.process(PROXY))
+        self._client = Loop(sim.env, sim.process(CLIENT)) if scenario.timing.client_s else None
         retrieve = rank = None
         self._stages: dict[str, list[StageReplica]] = {}
         if scenario.topology == "split":
             shards = self._pool(SHARD, SEARCH, scenario.shards, scenario.shard_replicas) if scenario.shards else None
             retrieve = self._pool(RETRIEVER, RETRIEVE, 1, scenario.retrievers, shards).ask
             rank = self._pool(RANKER, RANK, 1, scenario.rankers).ask
-        self._ingresses = [Ingress(ground, INGRESS, retrieve, rank) for _ in range(scenario.replicas)]
+        self._ingresses = [Ingress(sim, INGRESS, retrieve, rank) for _ in range(scenario.replicas)]
 
     def replicas(self, deployment: str) -> Sequence[Replica]:
         """Return all replicas of a deployment."""
-        known: dict[str, Sequence[Replica]] = {INGRESS: self._ingresses, **self._stages}
-        if deployment not in known:
-            raise ConfigError(f"nothing called '{deployment}' can fail here. Known: {', '.join(known)}.")
-        return known[deployment]
+        deployments: dict[str, Sequence[Replica]] = {INGRESS: self._ingresses, **self._stages}
+        if deployment not in deployments:
+            raise ConfigError(f"nothing called '{deployment}' can fail here. Known: {', '.join(deployments)}.")
+        return deployments[deployment]
 
     def request(self) -> Steps:
         """Go through one request as its client sees it; ends with status and what was degraded."""
-        timing = self._ground.scenario.timing
+        timing = self._sim.scenario.timing
         if self._client:
             yield from self._client.run(timing.client_s / 2)
         yield from self._proxy.run(timing.proxy_s / 2)
-        told = yield from self._answered()
+        reply = yield from self._answered()
         yield from self._proxy.run(timing.proxy_s / 2)
         if self._client:
             yield from self._client.run(timing.client_s / 2)
-        return told
+        return reply
 
     def _answered(self) -> Steps:
         """Ask the replica with the fewest requests, as HAProxy does, and another one where it is lost."""
@@ -92,23 +92,23 @@ class _System:
             if not alive:
                 break
             fewest = min(one.asked for one in alive)
-            replica = self._ground.rng.choice([one for one in alive if one.asked == fewest])
-            told = yield from through(replica, replica.answer())
-            if told is not None:
-                return told[0]
+            replica = self._sim.rng.choice([one for one in alive if one.asked == fewest])
+            reply = yield from through(replica, replica.answer())
+            if reply is not None:
+                return reply[0]
         return 0, ()
 
     def _pool(self, name: str, stages: tuple[str, ...], shards: int, replicas: int, search: Pool | None = None) -> Pool:
-        own = [[StageReplica(self._ground, name, stages, search) for _ in range(replicas)] for _ in range(shards)]
+        own = [[StageReplica(self._sim, name, stages, search) for _ in range(replicas)] for _ in range(shards)]
         self._stages[name] = [one for shard in own for one in shard]
-        return Pool(self._ground, own)
+        return Pool(self._sim, own)
 
 
-def _arrivals(ground: Ground, system: _System, outcomes: list[Outcome]) -> Steps:
-    env, rng, arrivals = ground.env, ground.rng, ground.scenario.arrivals
+def _arrivals(sim: Simulation, system: _System, outcomes: list[Outcome]) -> Steps:
+    env, rng, arrivals = sim.env, sim.rng, sim.scenario.arrivals
     if isinstance(arrivals, Closed):
         for _ in range(arrivals.clients):
-            env.process(_client(ground, system, outcomes))
+            env.process(_client(sim, system, outcomes))
         return
     while True:
         if isinstance(arrivals, Steady):
@@ -116,48 +116,48 @@ def _arrivals(ground: Ground, system: _System, outcomes: list[Outcome]) -> Steps
         elif isinstance(arrivals, Poisson):
             yield env.timeout(rng.expovariate(arrivals.per_second))
         else:
-            yield from _until_next(ground, arrivals)
-        env.process(_once(ground, system, outcomes))
+            yield from _until_next(sim, arrivals)
+        env.process(_once(sim, system, outcomes))
 
 
-def _until_next(ground: Ground, bursts: Bursts) -> Steps:
+def _until_next(sim: Simulation, bursts: Bursts) -> Steps:
     """Wait for the next arrival at a rate that changes: those of the highest rate, thinned out.
 
     Source: Lewis and Shedler, Simulation of nonhomogeneous Poisson processes by thinning (1979).
     """
     highest = bursts.rate(0.0)
     while True:
-        yield ground.env.timeout(ground.rng.expovariate(highest))
-        if ground.rng.random() * highest <= bursts.rate(ground.env.now):
+        yield sim.env.timeout(sim.rng.expovariate(highest))
+        if sim.rng.random() * highest <= bursts.rate(sim.env.now):
             return
 
 
-def _client(ground: Ground, system: _System, outcomes: list[Outcome]) -> Steps:
+def _client(sim: Simulation, system: _System, outcomes: list[Outcome]) -> Steps:
     while True:
-        yield from _once(ground, system, outcomes)
+        yield from _once(sim, system, outcomes)
 
 
-def _once(ground: Ground, system: _System, outcomes: list[Outcome]) -> Steps:
-    came = ground.env.now
+def _once(sim: Simulation, system: _System, outcomes: list[Outcome]) -> Steps:
+    came = sim.env.now
     status, degraded = yield from system.request()
-    outcomes.append(Outcome(came, ground.env.now - came, status, degraded))
+    outcomes.append(Outcome(came, sim.env.now - came, status, degraded))
     if not status:
         # Nothing answers: a client that asked again at once would never let time pass.
-        yield ground.env.timeout(_BEAT_S)
+        yield sim.env.timeout(_BEAT_S)
 
 
-def _background(ground: Ground) -> Steps:
-    process, share = ground.process(_BACKGROUND), ground.scenario.timing.background_cores
+def _background(sim: Simulation) -> Steps:
+    process, share = sim.process(_BACKGROUND), sim.scenario.timing.background_cores
     while True:
-        yield ground.env.timeout(_BEAT_S)
+        yield sim.env.timeout(_BEAT_S)
         process.work(share * _BEAT_S)
 
 
-def _fail(ground: Ground, replicas: Sequence[Replica], failure: Failure) -> Steps:
-    yield ground.env.timeout(failure.at_s)
+def _fail(sim: Simulation, replicas: Sequence[Replica], failure: Failure) -> Steps:
+    yield sim.env.timeout(failure.at_s)
     replica = next((one for one in replicas if one.alive), None)
     if replica is None:
         return
     replica.die()
-    yield ground.env.timeout(failure.down_s)
+    yield sim.env.timeout(failure.down_s)
     replica.start()

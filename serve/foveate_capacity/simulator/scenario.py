@@ -1,4 +1,4 @@
-"""What is simulated: who asks, how the graph is laid out, what goes wrong, and what each step costs."""
+"""The scenario of a simulation: load, layout of the graph, failures, and the cost of each step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What came of a run: answers by how they ended, and how busy every part was."""
+"""Results of a simulation: answers by outcome, and how busy every part was."""
 
 from __future__ import annotations
 

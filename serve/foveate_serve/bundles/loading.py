@@ -1,4 +1,4 @@
-"""What each kind of replica reads of a bundle; what was read has answered a made-up request before it is used."""
+"""The parts of a bundle that each kind of replica loads; each answers a made-up request before it is used."""
 
 from __future__ import annotations
 

@@ -72,8 +72,8 @@ def rehearse_ranking(bundle: Bundle) -> None:
 
 
 def _candidates(model: Model) -> Candidates:
-    sources, remarks = model.features.sources, model.features.remarks
+    sources, source_features = model.features.sources, model.features.source_features
     items = np.arange(min(len(model.catalog), _CANDIDATES), dtype=np.int32)
     shape = (len(items), len(sources))
-    scores, said = np.zeros(shape, dtype=np.float32), np.zeros((len(items), len(remarks)), dtype=np.float32)
-    return Candidates(items, sources, scores, np.ones(shape, dtype=bool), remarks, said)
+    scores, said = np.zeros(shape, dtype=np.float32), np.zeros((len(items), len(source_features)), dtype=np.float32)
+    return Candidates(items, sources, scores, np.ones(shape, dtype=bool), source_features, said)

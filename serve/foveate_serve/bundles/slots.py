@@ -44,7 +44,7 @@ class Status:
     asked: str | None = None
 
 
-class Holder(Generic[Held]):
+class Slots(Generic[Held]):
     """Loads bundles, or the part of them that one replica needs, without ever failing.
 
     Parameters
@@ -62,22 +62,22 @@ class Holder(Generic[Held]):
     ) -> None:
         self._deployment = deployment
         self._load = load
-        self._on_swap = on_swap or _nobody
+        self._on_swap = on_swap or _ignore
         self._asked: str | None = None
         self._held: tuple[Held, ...] = ()
         self._problem: str | None = None
         self._wanted: Place | None = None
         self._newest: Place | None = None
         self._later: asyncio.Task[None] | None = None
-        self._turning: asyncio.Task[None] | None = None
+        self._swapping: asyncio.Task[None] | None = None
 
     @property
     def held(self) -> tuple[Held, ...]:
         """The current bundle and the previous one, as far as there are any."""
         return self._held
 
-    async def turn_to(self, place: Place, *, beside: bool) -> None:
-        """Take a bundle as :meth:`take` does, after the one that is being taken; of several that wait, the last alone.
+    async def swap(self, place: Place, *, beside: bool) -> None:
+        """Take a bundle as :meth:`load` does, after the one that is being taken; of several that wait, the last alone.
 
         Parameters
         ----------
@@ -85,17 +85,17 @@ class Holder(Generic[Held]):
             Whether to return at once, if one is held already, and take the new one while that answers.
         """
         self._wanted = self._newest = place
-        if self._turning is None or self._turning.done():
-            self._turning = asyncio.create_task(self._turn())
+        if self._swapping is None or self._swapping.done():
+            self._swapping = asyncio.create_task(self._swap_in_order())
         if not (beside and self._held):
-            await self._turning
+            await self._swapping
 
-    async def _turn(self) -> None:
+    async def _swap_in_order(self) -> None:
         while (place := self._wanted) is not None:
             self._wanted = None
-            await self.take(place)
+            await self.load(place)
 
-    async def take(self, place: Place) -> None:
+    async def load(self, place: Place) -> None:
         """Make the bundle at a path or address the current one; one that cannot be used changes nothing but the status.
 
         Raising here would stop the replica and leave the application with less capacity, so nothing is raised.
@@ -122,7 +122,7 @@ class Holder(Generic[Held]):
         """Ask a store again that did not answer: nobody tells a replica twice of the bundle that it started for."""
         await asyncio.sleep(AGAIN_S)
         if self._newest == place and not self._held:
-            await self.turn_to(place, beside=False)
+            await self.swap(place, beside=False)
 
     def _loaded(self, place: Place) -> Held:
         return self._load(local_copy(place, verify).resolve())
@@ -153,8 +153,8 @@ class Holder(Generic[Held]):
         )
 
 
-BundleHolder: TypeAlias = Holder[Bundle]
+BundleSlots: TypeAlias = Slots[Bundle]
 
 
-def _nobody(bundle: object) -> None:
+def _ignore(bundle: object) -> None:
     del bundle

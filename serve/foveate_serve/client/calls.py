@@ -1,4 +1,4 @@
-"""What can be asked of a server, as plain values: the two clients only differ in how they send them."""
+"""Requests to a server as plain values; the two clients differ only in how they send them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a client raises.
+"""Errors of the client.
 
 ::
 

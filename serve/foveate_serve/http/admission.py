@@ -1,4 +1,4 @@
-"""Who is let in at all: no more requests than can be answered in time, and from this machine alone where that is meant.
+"""Concurrency limits of a replica, and the refusal of other machines' requests where only this one is meant.
 
 A server that takes everything answers nothing in time: turning the rest away at once keeps what it can do.
 """
@@ -19,7 +19,7 @@ _ALWAYS: Final = "/health/"
 _EVENTS: Final = "/v1/events"
 
 
-class Places:
+class ConcurrencyLimit:
     """How many requests one replica works on at a time: slates and all else, and apart from these, events.
 
     Parameters
@@ -79,16 +79,16 @@ class Admission:
     A request leaves its place when its answer is made: who is slow to read it holds nobody up.
     """
 
-    def __init__(self, app: ASGIApp, places: Places) -> None:
+    def __init__(self, app: ASGIApp, concurrency: ConcurrencyLimit) -> None:
         self._app = app
-        self._places = places
+        self._concurrency = concurrency
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or turn it away."""
-        if self._places.refuses(scope):
-            await self._places.refuse(scope, receive, send)
+        if self._concurrency.refuses(scope):
+            await self._concurrency.refuse(scope, receive, send)
             return
-        with self._places.taken(scope) as leave:
+        with self._concurrency.taken(scope) as leave:
 
             async def sending(message: Message) -> None:
                 leave()

@@ -1,4 +1,4 @@
-"""How what the pipeline answers is put into words of the wire."""
+"""Translation of the pipeline's answers into HTTP schemas."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ def ready_out(parts: Sequence[Status]) -> ReadyOut:
 
 def _part(part: Status) -> PartOut:
     """Build what strangers may read: no path, and no address of a store."""
-    told = None if part.problem is None else without_paths(part.problem)
+    problem_text = None if part.problem is None else without_paths(part.problem)
     asked = None if part.asked is None else place_mark(part.asked)
-    return PartOut(**{**asdict(part), "problem": told, "asked": asked})
+    return PartOut(**{**asdict(part), "problem": problem_text, "asked": asked})
 
 
 def erasure_out(certificate: Certificate) -> ErasureOut:
@@ -84,6 +84,7 @@ def slate_out(
     shown: Sequence[tuple[str | None, str | None]],
     *,
     explained: SlateExplanation | None = None,
+    note: str | None = None,
     cursor: str | None = None,
     took_ms: float = 0.0,
 ) -> SlateOut:
@@ -93,12 +94,14 @@ def slate_out(
     ----------
     shown
         Title and channel of each item of the slate.
+    note
+        Why there are no items, if there are none.
     cursor
         Of the next page.
     took_ms
         Milliseconds that it took.
     """
-    told = [explanation_out(one) for one in explained.items] if explained else [None] * len(slate.items)
+    explanations = [explanation_out(one) for one in explained.items] if explained else [None] * len(slate.items)
     return SlateOut(
         request_id=slate.request_id,
         user_id=slate.user_id or None,
@@ -114,7 +117,8 @@ def slate_out(
         relaxed=list(slate.relaxed),
         relevance_paid=slate.relevance_paid,
         took_ms=round(took_ms, 3),
-        items=[_slate_item(slate.request_id, *one) for one in zip(slate.items, shown, told, strict=True)],
+        items=[_slate_item(slate.request_id, *one) for one in zip(slate.items, shown, explanations, strict=True)],
+        note=note,
         cursor=cursor,
     )
 

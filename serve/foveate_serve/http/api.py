@@ -22,15 +22,15 @@ from foveate.core.errors import NotFoundError
 from foveate.core.messages import RecommendRequest, RequestContext, Slate
 from foveate.data.vocabulary import UNKNOWN
 from foveate.recommend.explain import SlateExplanation, WhyNot
-from foveate.recommend.surfaces.base import surface_of
+from foveate.recommend.surfaces.base import surface_of, why_empty
 from foveate.served_log.erase import Certificate
 from foveate.state.base import ViewerEvent, utc_micros
 from foveate.state.event_checks import clamped
 from foveate_serve.bundles.slots import Status
 from foveate_serve.config import ServeConfig
-from foveate_serve.http.admission import Admission, OnlyThisMachine, Places, is_loopback
+from foveate_serve.http.admission import Admission, ConcurrencyLimit, OnlyThisMachine, is_loopback
 from foveate_serve.http.answers import erasure_out, item_out, ready_out, slate_out, surfaces_out, why_not_out
-from foveate_serve.http.authentication import Doorman
+from foveate_serve.http.authentication import Authentication
 from foveate_serve.http.authorization import check_ask, check_inspects, check_viewers, key_of, may_inspect
 from foveate_serve.http.bodies import BodyReader
 from foveate_serve.http.faults import NotReadyError, add_faults
@@ -67,7 +67,7 @@ class Gateway(Protocol):
     """What the interface needs of the ingress."""
 
     config: ServeConfig
-    places: Places
+    concurrency: ConcurrencyLimit
 
     async def recommend(self, request: RecommendRequest) -> tuple[Slate, RequestContext, Bundle]:
         """Answer one request; also the pinned context and the bundle that answered."""
@@ -128,11 +128,11 @@ def build_api(gateway: Gateway, running: Callable[[], AbstractAsyncContextManage
         lifespan=lifespan,
     )
     # The one that is added last is asked first.
-    api.add_middleware(Admission, places=gateway.places)
+    api.add_middleware(Admission, concurrency=gateway.concurrency)
     api.add_middleware(BodyReader, limit=gateway.config.max_body_bytes)
     access = gateway.config.access
     if access.keys is not None:
-        api.add_middleware(Doorman, path=access.keys)
+        api.add_middleware(Authentication, path=access.keys)
     if is_loopback(gateway.config.host):
         api.add_middleware(OnlyThisMachine)
     if access.origins:
@@ -156,9 +156,9 @@ def _signing(keys: Path | None) -> Callable[[], bytes]:
 
 
 def _add_slates(api: FastAPI, gateway: Gateway, signing: Callable[[], bytes]) -> None:
-    told = documented(*_BODY, *_STAGES, "not_found", "invalid_cursor")
+    responses = documented(*_BODY, *_STAGES, "not_found", "invalid_cursor")
 
-    @api.post("/v1/recommend", summary="A slate on one surface", tags=["slates"], responses=told)
+    @api.post("/v1/recommend", summary="A slate on one surface", tags=["slates"], responses=responses)
     async def recommend(body: RecommendIn, http: Request) -> SlateOut:
         began = time.perf_counter()
         key = key_of(http)
@@ -178,9 +178,10 @@ def _add_slates(api: FastAPI, gateway: Gateway, signing: Callable[[], bytes]) ->
         shown = catalog.shown([item.item_id for item in slate.items])
         cursor = next_cursor(asked, request, context, slate, catalog, secret=secret)
         took_ms = (time.perf_counter() - began) * 1e3
-        return slate_out(request, context, slate, shown, explained=explained, cursor=cursor, took_ms=took_ms)
+        note = None if slate.items else why_empty(bundle.model, request, context)
+        return slate_out(request, context, slate, shown, explained=explained, note=note, cursor=cursor, took_ms=took_ms)
 
-    @api.post("/v1/why-not", summary="Why an item is not in a slate", tags=["slates"], responses=told)
+    @api.post("/v1/why-not", summary="Why an item is not in a slate", tags=["slates"], responses=responses)
     async def why_not(body: WhyNotIn, http: Request) -> WhyNotOut:
         check_ask(key_of(http), body)
         answer, context, bundle = await gateway.why_not(body.message(), body.item_id)
@@ -218,14 +219,14 @@ def _add_catalogue(api: FastAPI, gateway: Gateway) -> None:
         check_viewers(key_of(request), (event.user_id for event in body.events))
         now, made = utc_micros(), _attempt(request)
         named = [event.message(now, f"{made}-{number}") for number, event in enumerate(body.events)]
-        told, adjusted = clamped(named, now)
-        added = await gateway.append(told)
+        given_events, adjusted = clamped(named, now)
+        added = await gateway.append(given_events)
         bundle = gateway.current()
         return EventsOut(
             added=added,
             adjusted=adjusted,
-            unknown_items=None if bundle is None else _unknown(bundle, [event.item_id for event in told]),
-            event_ids=[str(event.event_id) for event in told],
+            unknown_items=None if bundle is None else _unknown(bundle, [event.item_id for event in given_events]),
+            event_ids=[str(event.event_id) for event in given_events],
         )
 
 

@@ -33,7 +33,7 @@ _SCOPES: Final[tuple[tuple[str, str, keys.Scope], ...]] = (
 """What a method on paths that begin so needs; anything that is not named needs ``admin``."""
 
 
-class Doorman:
+class Authentication:
     """Middleware that lets only keys of a file in.
 
     Parameters
@@ -75,8 +75,8 @@ class Doorman:
         if limit is None or self._limiter.hit(limit, key.key_id):
             return None
         wait = math.ceil(max(0.0, self._limiter.get_window_stats(limit, key.key_id).reset_time - time.time())) or 1
-        told = f"the key '{key.key_id}' may make {key.rate} requests"
-        return problem("rate_limited", told, headers={RETRY_AFTER: str(wait)})
+        detail = f"the key '{key.key_id}' may make {key.rate} requests"
+        return problem("rate_limited", detail, headers={RETRY_AFTER: str(wait)})
 
 
 def _scope_of(method: str, path: str) -> keys.Scope:

@@ -1,4 +1,4 @@
-"""What a key may ask for beyond the path: explanations, another moment, and whose data.
+"""Scopes of a key beyond the path: explanations, another moment, and other viewers' data.
 
 Where no keys are asked for, everyone may ask for everything.
 """

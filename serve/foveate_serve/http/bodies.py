@@ -15,7 +15,7 @@ BODY_S: Final = 5.0
 """Seconds from a request's head until its body must be whole."""
 FREE: Final = 8_192
 """Bytes of each body that do not count against what all may hold: a request for a slate has fewer."""
-TOGETHER: Final = 32
+BODIES_AT_ONCE: Final = 32
 """How many bodies of the longest length a process holds at a time."""
 
 _BODILESS: Final = ("GET", "HEAD", "OPTIONS", "DELETE")
@@ -28,7 +28,7 @@ class BodyBudget:
     def __init__(self, total: int) -> None:
         self.left = total
 
-    def take(self, size: int) -> bool:
+    def reserve(self, size: int) -> bool:
         """Set bytes aside; return whether there are so many."""
         if size > self.left:
             return False
@@ -51,7 +51,7 @@ class BodyReader:
     limit
         Most bytes of one body, whatever its header says.
     budget
-        What all bodies may hold together; by default :data:`TOGETHER` of the longest.
+        What all bodies may hold together; by default :data:`BODIES_AT_ONCE` of the longest.
     timeout_s
         Seconds until a body must be whole.
     """
@@ -59,7 +59,7 @@ class BodyReader:
     def __init__(self, app: ASGIApp, limit: int, budget: BodyBudget | None = None, timeout_s: float = BODY_S) -> None:
         self._app = app
         self._limit = limit
-        self._budget = budget or BodyBudget(TOGETHER * limit)
+        self._budget = budget or BodyBudget(BODIES_AT_ONCE * limit)
         self._timeout_s = timeout_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -108,7 +108,7 @@ class _Body:
             if len(self._content) > self._limit:
                 return _too_long(self._limit)
             counted = max(0, len(self._content) - FREE) - self._taken
-            if counted > 0 and not self._budget.take(counted):
+            if counted > 0 and not self._budget.reserve(counted):
                 return problem("overloaded", "too many large bodies are being read: try again", headers=_CLOSE)
             self._taken += max(0, counted)
             if not message.get("more_body", False):

@@ -99,8 +99,8 @@ def _field_fault(found: Any) -> FieldFault:
 
 
 def _summary(faults: Sequence[FieldFault]) -> str:
-    told = [f"{fault.field}: {fault.message}" for fault in faults[:3]]
-    return "; ".join(told) + (f" (and {len(faults) - 3} more)" if len(faults) > 3 else "")
+    shown = [f"{fault.field}: {fault.message}" for fault in faults[:3]]
+    return "; ".join(shown) + (f" (and {len(faults) - 3} more)" if len(faults) > 3 else "")
 
 
 async def _http(request: Request, error: Exception) -> JSONResponse:

@@ -13,7 +13,7 @@ from foveate_serve.http.keys import Keys
 
 logger = logging.getLogger("ray.serve")
 
-_LOOK_S: Final = 1.0
+_CHECK_S: Final = 1.0
 """Seconds between two looks whether the file has changed."""
 
 
@@ -31,15 +31,15 @@ class KeyFile:
     def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self._path = path
         self._clock = clock
-        self._looked = clock()
+        self._checked_at = clock()
         self._stamp = _stamp(path)
         self._keys = Keys.read(path)
 
     def current(self) -> Keys:
         """Return the keys."""
-        if self._clock() - self._looked < _LOOK_S:
+        if self._clock() - self._checked_at < _CHECK_S:
             return self._keys
-        self._looked, stamp = self._clock(), _stamp(self._path)
+        self._checked_at, stamp = self._clock(), _stamp(self._path)
         if stamp != self._stamp:
             try:
                 self._keys, self._stamp = Keys.read(self._path), stamp
@@ -50,7 +50,7 @@ class KeyFile:
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:
     try:
-        told = path.stat()
+        status = path.stat()
     except OSError:
         return None
-    return told.st_mtime_ns, told.st_size, told.st_ino
+    return status.st_mtime_ns, status.st_size, status.st_ino

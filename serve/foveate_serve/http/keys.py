@@ -30,7 +30,7 @@ viewer's history, and slates of another moment; ``admin``: these and all else.""
 T = TypeVar("T")
 
 _PREFIX: Final = "fv"
-_NOBODY: Final = hashlib.sha256(b"").hexdigest()
+_NO_DIGEST: Final = hashlib.sha256(b"").hexdigest()
 
 
 @dataclass(frozen=True)
@@ -156,8 +156,8 @@ class Keys:
 
     def secret(self) -> bytes:
         """Return what cursors are signed with; a file of an older Foveate has its digests for it."""
-        told = self.signing or "".join(key.digest for key in self.keys)
-        return hashlib.sha256(f"foveate cursors {told}".encode()).digest()
+        signing_secret = self.signing or "".join(key.digest for key in self.keys)
+        return hashlib.sha256(f"foveate cursors {signing_secret}".encode()).digest()
 
     def added(
         self,
@@ -196,7 +196,7 @@ class Keys:
         _, _, rest = secret.partition("_")
         key_id = rest.partition("_")[0]
         found = next((key for key in self.keys if key.key_id == key_id), None)
-        same = hmac.compare_digest(_digest(secret), found.digest if found else _NOBODY)
+        same = hmac.compare_digest(_digest(secret), found.digest if found else _NO_DIGEST)
         return found if found and same and found.revoked_at is None else None
 
 

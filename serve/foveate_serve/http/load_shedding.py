@@ -1,4 +1,4 @@
-"""What stands before Ray Serve in each of its processes that listen to HTTP.
+"""Load shedding: overload is rejected before Ray Serve's per-request overhead.
 
 Ray writes down, times and follows each request before the application sees it, which costs more than a refusal: what
 is too much is turned away before. Ray calls :func:`middlewares` in each of these processes, by the name in
@@ -17,7 +17,7 @@ from starlette.datastructures import Headers
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from foveate_serve.http.admission import Places
+from foveate_serve.http.admission import ConcurrencyLimit
 from foveate_serve.http.bodies import BodyReader
 from foveate_serve.http.connections import bound_connections
 from foveate_serve.http.problems import problem
@@ -30,7 +30,7 @@ _LONGEST_PROXIED: Final = 16_000_000
 """Bytes of a body that one of Serve's proxies reads; the replica has its own bound, which the proxy does not know."""
 
 
-class Threshold:
+class LoadShedding:
     """Middleware that asks the places of the replica it stands before; in Serve's own proxy it bounds what is read.
 
     What Ray itself answers is passed on, such as the proxy's question whether the replica is well. So is a browser's
@@ -42,27 +42,27 @@ class Threshold:
         Tells the places; None asks Ray for those of this replica.
     """
 
-    def __init__(self, app: ASGIApp, find: Callable[[], Places | None] | None = None) -> None:
+    def __init__(self, app: ASGIApp, find: Callable[[], ConcurrencyLimit | None] | None = None) -> None:
         self._app = app
         self._find = find or _of_replica
         self._proxied = BodyReader(Unready(app), _LONGEST_PROXIED)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or turn it away."""
-        places = self._places
-        if places is not None and places.refuses(scope) and not _is_for_others(scope):
-            await places.refuse(scope, receive, send)
+        concurrency = self._concurrency
+        if concurrency is not None and concurrency.refuses(scope) and not _is_for_others(scope):
+            await concurrency.refuse(scope, receive, send)
             return
         await (self._proxied if self._is_proxy else self._app)(scope, receive, send)
 
     @cached_property
-    def _places(self) -> Places | None:
+    def _concurrency(self) -> ConcurrencyLimit | None:
         # Asked for with the first request: Ray listens before it says what it serves.
         return self._find()
 
     @cached_property
     def _is_proxy(self) -> bool:
-        return self._places is None and not _is_replica()
+        return self._concurrency is None and not _is_replica()
 
 
 class Unready:
@@ -93,7 +93,7 @@ class Unready:
 def middlewares() -> list[Middleware]:
     """Bound the connections of this process, and return what Ray puts before its own."""
     bound_connections()
-    return [Middleware(Threshold)]
+    return [Middleware(LoadShedding)]
 
 
 def _is_plain(message: Message) -> bool:
@@ -109,14 +109,14 @@ def _is_replica() -> bool:
     return True
 
 
-def _of_replica() -> Places | None:
+def _of_replica() -> ConcurrencyLimit | None:
     try:
         served = serve.get_replica_context().servable_object
     except RayServeException:
         # One of Serve's proxies.
         return None
-    found = getattr(served, "places", None)
-    return found if isinstance(found, Places) else None
+    found = getattr(served, "concurrency", None)
+    return found if isinstance(found, ConcurrencyLimit) else None
 
 
 def _is_for_others(scope: Scope) -> bool:

@@ -1,4 +1,4 @@
-"""What the OpenAPI page tells beyond the routes: problem details, and a page about each kind of problem."""
+"""Additions to the OpenAPI page: problem details, and a page about each kind of problem."""
 
 from __future__ import annotations
 

@@ -124,8 +124,8 @@ def _read(request: RecommendRequest, cursor: str, secret: bytes) -> Page:
 def _digest(request: RecommendRequest, content: bytes, secret: bytes) -> bytes:
     """Return the signature of a cursor and of all of its request that pages have in common."""
     asked = {name: value for name, value in to_dict(request).items() if name not in _MAY_CHANGE}
-    told = json.dumps(asked, sort_keys=True).encode()
-    return hashlib.blake2b(content + told, digest_size=_DIGEST, key=secret, person=b"foveate page").digest()
+    content_asked = json.dumps(asked, sort_keys=True).encode()
+    return hashlib.blake2b(content + content_asked, digest_size=_DIGEST, key=secret, person=b"foveate page").digest()
 
 
 def _refused() -> CursorError:

@@ -18,7 +18,7 @@ PAGES: Final = "/problems/"
 RETRY_AFTER: Final = "Retry-After"
 _WAIT_S: Final = "1"
 _PLACE: Final = re.compile(r"(?<=')(?:\w+:/)?/[^']+(?=')|(?<![\w.])(?:\w+:/)?/[^\s'\",;()]+")
-_TOLD: Final = 100
+_LISTED: Final = 100
 """Faults of one request that are told, at most."""
 _LONGEST: Final = 300
 """Characters of one message, at most: some of it is the client's own."""
@@ -81,7 +81,7 @@ def problem(
         status=status or kind.status,
         detail=plain(detail),
         code=code,
-        errors=None if errors is None else [*errors][:_TOLD],
+        errors=None if errors is None else [*errors][:_LISTED],
     )
     waits = {RETRY_AFTER: _WAIT_S} if body.status in (429, 503) else {}
     return JSONResponse(
@@ -121,8 +121,8 @@ def documented(*codes: str) -> dict[int | str, dict[str, Any]]:
 
 def _described(kind: Kind) -> dict[str, Any]:
     schema = {"$ref": "#/components/schemas/Problem"}
-    told: dict[str, Any] = {"description": kind.title, "content": {MEDIA_TYPE: {"schema": schema, "examples": {}}}}
+    response: dict[str, Any] = {"description": kind.title, "content": {MEDIA_TYPE: {"schema": schema, "examples": {}}}}
     if kind.status in (429, 503):
         wait = {"description": "Seconds to wait.", "required": True, "schema": {"type": "string"}}
-        told["headers"] = {RETRY_AFTER: wait}
-    return told
+        response["headers"] = {RETRY_AFTER: wait}
+    return response

@@ -1,4 +1,4 @@
-"""What is looked at before anything is started."""
+"""Checks before a server is started."""
 
 from __future__ import annotations
 

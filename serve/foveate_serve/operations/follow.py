@@ -13,7 +13,7 @@ from foveate_serve.http.schemas.health import place_mark
 from foveate_serve.names import SHADOW
 from foveate_serve.operations.running import POLL_S, RUNNING, Running
 
-_SETTLED: Final = 3
+_STABLE_CHECKS: Final = 3
 """How many looks in a row must find every replica with the new bundle: each look meets one of the ingresses."""
 
 
@@ -104,8 +104,8 @@ class Follower:
         try:
             new = self._registry.fetched(promoted)
         except BundleError as error:
-            raise ReleaseError(f"bundle {promoted} was promoted and cannot be used: {error}") from error
-        self._say(f"bundle {promoted} was promoted: applying it")
+            raise ReleaseError(f"the registry names bundle {promoted}, which cannot be used: {error}") from error
+        self._say(f"the registry names bundle {promoted}: applying it")
         problem = self._applied(new)
         if problem is None:
             self.serving, self.refused = new, None
@@ -142,8 +142,8 @@ class Follower:
             if refused:
                 return f"the {refused['deployment']}: {refused['problem']}"
             whole = bool(parts) and all(part["bundle_id"] == bundle.bundle_id for part in parts)
-            there = there + 1 if whole and self._settled() else 0
-            if there == _SETTLED:
+            there = there + 1 if whole and self._is_stable() else 0
+            if there == _STABLE_CHECKS:
                 return None
             said = ", ".join(f"{part['deployment']} {part['bundle_id']}" for part in parts)
             time.sleep(POLL_S)
@@ -156,6 +156,6 @@ class Follower:
             # Replicas step aside while they load.
             return []
 
-    def _settled(self) -> bool:
+    def _is_stable(self) -> bool:
         states = self._running.states().items()
         return all(state == RUNNING for name, own in states if name != SHADOW for state in own)

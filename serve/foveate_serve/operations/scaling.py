@@ -91,7 +91,7 @@ def scale(running: Running, sizes: Mapping[str, Size], *, timeout_s: float = 60.
     _check_room(deployments, {**before, **sizes}, running.nodes())
     if sizes:
         running.change(lambda deployment: _resize(deployment, sizes.get(deployment["name"])))
-    counts = _settled(running, {**before, **sizes}, timeout_s)
+    counts = _wait_for_sizes(running, {**before, **sizes}, timeout_s)
     return [Scaled(name, before[name], sizes.get(name, before[name]), counts[name]) for name in deployments]
 
 
@@ -156,8 +156,8 @@ def _check_room(
         whole, largest = sum(there), max(there)
         asked = sum(sizes[name].least * each[name] for name in deployments)
         if asked > whole + 1e-9:
-            told = ", ".join(f"{name} {sizes[name].least} x {each[name]:g}" for name in deployments if each[name])
-            raise ConfigError(f"the cluster has {whole:g} {resource}s, but {asked:g} are asked for ({told})")
+            shares = ", ".join(f"{name} {sizes[name].least} x {each[name]:g}" for name in deployments if each[name])
+            raise ConfigError(f"the cluster has {whole:g} {resource}s, but {asked:g} are asked for ({shares})")
         for name in deployments:
             if each[name] > largest + 1e-9:
                 raise ConfigError(f"no node has the {each[name]:g} {resource}s that a copy of {name} asks for")
@@ -169,7 +169,7 @@ def _asked(deployment: Mapping[str, Any], option: str) -> float:
     return float(options[option]) if options.get(option) is not None else default
 
 
-def _settled(running: Running, sizes: Mapping[str, Size], timeout_s: float) -> dict[str, int]:
+def _wait_for_sizes(running: Running, sizes: Mapping[str, Size], timeout_s: float) -> dict[str, int]:
     """Wait until as many copies answer as are wanted; return how many do."""
     give_up = time.monotonic() + timeout_s
     while True:

@@ -9,8 +9,8 @@ from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from foveate_serve.bundles.slots import Held, Holder
-from foveate_serve.telemetry import Sight
+from foveate_serve.bundles.slots import Held, Slots
+from foveate_serve.telemetry import Telemetry
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -155,11 +155,11 @@ class Batched(ABC, Generic[Held, Call, R]):
 
     Parameters
     ----------
-    holder
+    slots
         What this replica holds.
     largest
         Most requests of one batch.
-    sight
+    telemetry
         Where it tells what it does.
     thread
         Where batches are worked on; None takes a thread of its own.
@@ -169,13 +169,13 @@ class Batched(ABC, Generic[Held, Call, R]):
 
     def __init__(
         self,
-        holder: Holder[Held],
+        slots: Slots[Held],
         largest: int,
-        sight: Sight | None = None,
+        telemetry: Telemetry | None = None,
         thread: ThreadPoolExecutor | None = None,
     ) -> None:
-        self._holder = holder
-        self._sight = sight or Sight.unseen()
+        self._slots = slots
+        self._telemetry = telemetry or Telemetry.unseen()
         self._batcher: Batcher[Call, R] = Batcher(
             self.name, self._answers, largest, thread, key=lambda call: call[-1].bundle_id
         )

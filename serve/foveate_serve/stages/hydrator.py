@@ -13,7 +13,7 @@ from foveate.recommend.model import Model
 from foveate.recommend.pipeline import hydrate
 from foveate.state.base import ViewerEvent, ViewerState
 from foveate_serve.stages.batcher import Batcher
-from foveate_serve.telemetry import Sight, names
+from foveate_serve.telemetry import Telemetry, names
 
 Call = tuple[Model, RecommendRequest, RequestContext]
 
@@ -35,13 +35,13 @@ class Hydrator:
         Where histories are read.
     largest
         Most requests of one batch.
-    sight
+    telemetry
         Where it tells what it does.
     """
 
-    def __init__(self, state: ViewerState, largest: int, sight: Sight | None = None) -> None:
+    def __init__(self, state: ViewerState, largest: int, telemetry: Telemetry | None = None) -> None:
         self._state = state
-        self._sight = sight or Sight.unseen()
+        self._telemetry = telemetry or Telemetry.unseen()
         # Requests of one bundle are read together: a store on another machine is then asked once.
         self._batcher: Batcher[Call, tuple[Query, int]] = Batcher(
             "hydrator", self._work, largest, key=lambda call: id(call[0]), spare=_SPARE, late_s=LATE_S
@@ -66,7 +66,7 @@ class Hydrator:
 
     def _work(self, calls: Sequence[Call]) -> list[tuple[Query, int]]:
         contexts = [context for _, _, context in calls]
-        with self._sight.stage(names.HYDRATE, contexts):
+        with self._telemetry.stage(names.HYDRATE, contexts):
             return hydrate(calls[0][0], self._state, [request for _, request, _ in calls], contexts)
 
 

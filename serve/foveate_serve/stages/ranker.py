@@ -40,13 +40,13 @@ class Ranker(Batched[Bundle, Call, Slate]):
         observer: Observer[N],
     ) -> tuple[Slate, N]:
         """Return a request's slate, and what an observer notes of how it came about."""
-        model = self._holder.bundle(context.bundle_id).model
+        model = self._slots.bundle(context.bundle_id).model
         return await asyncio.to_thread(observed, model, request, query, candidates, context, observer=observer)
 
     def _answers(self, calls: Sequence[Call]) -> list[Slate]:
         requests, queries, candidates, contexts = zip(*calls, strict=True)
-        model = self._holder.bundle(contexts[0].bundle_id).model
-        with self._sight.stage(names.RANK, contexts):
+        model = self._slots.bundle(contexts[0].bundle_id).model
+        with self._telemetry.stage(names.RANK, contexts):
             ranked = rank(model, queries, candidates, contexts)
-        with self._sight.stage(names.SELECT, contexts):
+        with self._telemetry.stage(names.SELECT, contexts):
             return select(model, requests, ranked, contexts)

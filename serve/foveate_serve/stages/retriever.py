@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from foveate.bundle import Bundle
 from foveate.core.messages import Candidates, Query, RequestContext
-from foveate.recommend.explain.history import Story, stories
-from foveate.recommend.explain.judging import source_ranks
+from foveate.recommend.explain.elimination import source_ranks
+from foveate.recommend.explain.history import ItemAttribution, attribute_items
 from foveate.recommend.pipeline import retrieve
 from foveate.recommend.surfaces.base import surface_of
 from foveate.retrieval.base import CandidateSource
@@ -31,12 +31,12 @@ class Retriever(Batched[Bundle, Call, Candidates]):
         """Return a query's candidates by the bundle that its context pins."""
         return await self._batcher.ask((query, context))
 
-    async def stories(
+    async def attribute_items(
         self, query: Query, candidates: Candidates, items: NDArray[np.int32], context: RequestContext
-    ) -> list[Story]:
-        """Say what carried ``items``, which are among ``candidates``."""
+    ) -> list[ItemAttribution]:
+        """Attribute ``items``, which are among ``candidates``, to the history, by the sources that offered them."""
         sources = self._sources(context)
-        return await asyncio.to_thread(stories, sources, query, candidates, items)
+        return await asyncio.to_thread(attribute_items, sources, query, candidates, items)
 
     async def source_ranks(self, query: Query, code: int, context: RequestContext) -> dict[str, int]:
         """Return an item's place by each source."""
@@ -44,12 +44,12 @@ class Retriever(Batched[Bundle, Call, Candidates]):
         return await asyncio.to_thread(source_ranks, sources, query, code)
 
     def _sources(self, context: RequestContext) -> tuple[CandidateSource, ...]:
-        return surface_of(context.surface).sources(self._holder.bundle(context.bundle_id).model)
+        return surface_of(context.surface).sources(self._slots.bundle(context.bundle_id).model)
 
     def _answers(self, calls: Sequence[Call]) -> list[Candidates]:
         queries, contexts = [query for query, _ in calls], [context for _, context in calls]
-        model = self._holder.bundle(contexts[0].bundle_id).model
-        with self._sight.stage(names.RETRIEVE, contexts):
+        model = self._slots.bundle(contexts[0].bundle_id).model
+        with self._telemetry.stage(names.RETRIEVE, contexts):
             found = retrieve(model, queries, contexts)
-        self._sight.candidates(found)
+        self._telemetry.candidates(found)
         return found

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from foveate.core.messages import RequestContext
 from foveate.retrieval.shards import Found, merged, runs, within
 from foveate_serve.stages.guarded import Guarded, LostError
-from foveate_serve.stages.peers import SearcherStage
+from foveate_serve.stages.remote import SearcherStage
 from foveate_serve.stages.searcher import Wanted
-from foveate_serve.telemetry import Sight, about, names
+from foveate_serve.telemetry import Telemetry, about, names
 
 logger = logging.getLogger("ray.serve")
 
@@ -43,13 +43,13 @@ class Scatter:
     ----------
     shards
         Whom to ask.
-    sight
+    telemetry
         Where it tells which shard did not answer.
     """
 
-    def __init__(self, shards: Sequence[Guarded[SearcherStage]], sight: Sight | None = None) -> None:
+    def __init__(self, shards: Sequence[Guarded[SearcherStage]], telemetry: Telemetry | None = None) -> None:
         self._shards = shards
-        self._sight = sight or Sight.unseen()
+        self._telemetry = telemetry or Telemetry.unseen()
 
     async def best(self, wanted: Wanted, n_items: int, context: RequestContext, seconds: float) -> Gathered:
         """Return the best of ``n_items`` items; a shard that is lost, or late by ``seconds``, is left out.
@@ -75,6 +75,6 @@ class Scatter:
             async with shard.within(seconds) as stage:
                 return await stage.best(wanted, context)
         except LostError as lost:
-            self._sight.meter.add(names.SHARD_MISSED, shard=shard.name, reason=lost.reason)
+            self._telemetry.meter.add(names.SHARD_MISSED, shard=shard.name, reason=lost.reason)
             logger.warning("%s: %s", lost, str(lost.cause) or type(lost.cause).__name__, extra=about(context))
             return None

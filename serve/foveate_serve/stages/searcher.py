@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from foveate.bundle import BundleShard
 from foveate.core.messages import RequestContext
 from foveate.retrieval.shards import Found
-from foveate_serve.bundles.slots import Holder
+from foveate_serve.bundles.slots import Slots
 from foveate_serve.stages.batcher import Batched
-from foveate_serve.telemetry import Sight, names
+from foveate_serve.telemetry import Telemetry, names
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,24 +35,24 @@ class Searcher(Batched[BundleShard, Call, Found]):
     ----------
     name
         Of the shard.
-    holder
+    slots
         The shards of bundles that this replica holds.
     largest
         Most requests of one batch.
-    sight
+    telemetry
         Where it tells what it does.
     """
 
-    def __init__(self, name: str, holder: Holder[BundleShard], largest: int, sight: Sight | None = None) -> None:
+    def __init__(self, name: str, slots: Slots[BundleShard], largest: int, telemetry: Telemetry | None = None) -> None:
         self.name = name
-        super().__init__(holder, largest, sight)
+        super().__init__(slots, largest, telemetry)
 
     async def best(self, wanted: Wanted, context: RequestContext) -> Found:
         """Return a viewer's best items by the bundle that the context pins."""
         return await self._batcher.ask((wanted, context))
 
     def _answers(self, calls: Sequence[Call]) -> list[Found]:
-        asked, held = [wanted for wanted, _ in calls], self._holder.bundle(calls[0][-1].bundle_id)
-        with self._sight.stage(names.SEARCH, [context for _, context in calls]):
+        asked, held = [wanted for wanted, _ in calls], self._slots.bundle(calls[0][-1].bundle_id)
+        with self._telemetry.stage(names.SEARCH, [context for _, context in calls]):
             vectors_BD = np.stack([wanted.vector for wanted in asked])
             return held.shard.best(vectors_BD, [wanted.exclude for wanted in asked], [wanted.k for wanted in asked])

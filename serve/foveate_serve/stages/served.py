@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from foveate.core.errors import StateError
 from foveate.core.messages import Candidates, Query, RecommendRequest, RequestContext, Slate
-from foveate.recommend.explain.history import Story
+from foveate.recommend.explain.history import ItemAttribution
 from foveate.recommend.fallback import by_retrieval, trending
 from foveate.recommend.model import Model
 from foveate.recommend.pipeline import Trace, select
@@ -25,7 +25,7 @@ from foveate_serve.config import HYDRATION_SHARE, RANKING_SHARE, RETRIEVAL_SHARE
 from foveate_serve.names import COVERAGE
 from foveate_serve.stages.guarded import Guarded, LostError
 from foveate_serve.stages.hydrator import Hydrator
-from foveate_serve.stages.peers import RankerStage, RetrieverStage
+from foveate_serve.stages.remote import RankerStage, RetrieverStage
 from foveate_serve.telemetry import about
 
 logger = logging.getLogger("ray.serve")
@@ -123,12 +123,12 @@ class ServedStages:
             slate = await self._unranked(request, query, candidates, context)
         return replace(slate, degraded=tuple(self.degraded)) if self.degraded else slate
 
-    async def stories(
+    async def attribute_items(
         self, query: Query, candidates: Candidates, items: NDArray[np.int32], context: RequestContext
-    ) -> list[Story]:
-        """Ask the sources what carried ``items``, which are among ``candidates``."""
+    ) -> list[ItemAttribution]:
+        """Attribute ``items``, which are among ``candidates``, to the history, by the sources that offered them."""
         async with asyncio.timeout(self._left(1.0)):
-            return await self._retriever.stage.stories(query, candidates, items, context)
+            return await self._retriever.stage.attribute_items(query, candidates, items, context)
 
     async def source_ranks(self, query: Query, code: int, context: RequestContext) -> dict[str, int]:
         """Ask every source for an item's place among all that are open to the viewer."""

@@ -23,14 +23,14 @@ from ray.serve.handle import DeploymentHandle
 from foveate.core.messages import Slate
 from foveate.recommend.pipeline import LocalStages, recommend
 from foveate.state.base import ServedRequest
+from foveate.state.connect import open_viewers
 from foveate.state.history import PinnedState
-from foveate.state.opening import open_viewers
 from foveate_serve.bundles.loading import load_all
-from foveate_serve.bundles.slots import BundleHolder, BundleNotHeldError, Status
+from foveate_serve.bundles.slots import BundleNotHeldError, BundleSlots, Status
 from foveate_serve.config import ShadowConfig
 from foveate_serve.names import BUNDLE_KEY, SHADOW
 from foveate_serve.replica import start_replica
-from foveate_serve.telemetry import Sight, about, names
+from foveate_serve.telemetry import Telemetry, about, names
 
 logger = logging.getLogger("ray.serve")
 
@@ -91,8 +91,8 @@ class ShadowReplica:
 
     def __init__(self, state: str) -> None:
         os.nice(_NICE)
-        self._sight = start_replica(SHADOW)
-        self._holder = BundleHolder(SHADOW, load_all, self._sight.swapped)
+        self._telemetry = start_replica(SHADOW)
+        self._slots = BundleSlots(SHADOW, load_all, self._telemetry.swapped)
         self._state = open_viewers(state, create=False, lazy=True)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=SHADOW)
         self._differences: deque[Difference] = deque(maxlen=_KEPT)
@@ -100,7 +100,7 @@ class ShadowReplica:
 
     async def reconfigure(self, user_config: Mapping[str, str]) -> None:
         """Take the bundle that ``user_config`` names; what was compared before is about another one."""
-        await self._holder.take(user_config[BUNDLE_KEY])
+        await self._slots.load(user_config[BUNDLE_KEY])
         self._differences.clear()
         self._failed = 0
 
@@ -110,23 +110,23 @@ class ShadowReplica:
             difference = await asyncio.get_running_loop().run_in_executor(self._thread, self._compared, served, took_s)
         except Exception:
             self._failed += 1
-            self._sight.meter.add(names.SHADOWED, outcome="failed")
+            self._telemetry.meter.add(names.SHADOWED, outcome="failed")
             raise
         self._differences.append(difference)
-        self._sight.meter.add(names.SHADOWED, outcome="compared")
-        self._sight.meter.see(names.SHADOW_OVERLAP, difference.overlap)
-        self._sight.meter.see(names.SHADOW_SECONDS, difference.shadow_took_s)
+        self._telemetry.meter.add(names.SHADOWED, outcome="compared")
+        self._telemetry.meter.see(names.SHADOW_OVERLAP, difference.overlap)
+        self._telemetry.meter.see(names.SHADOW_SECONDS, difference.shadow_took_s)
         if difference.score is not None:
-            self._sight.meter.see(names.SHADOW_SCORE, difference.score)
+            self._telemetry.meter.see(names.SHADOW_SCORE, difference.score)
 
     def report(self) -> Compared:
         """Return what was compared."""
-        return Compared(self._holder.status(), tuple(self._differences), self._failed)
+        return Compared(self._slots.status(), tuple(self._differences), self._failed)
 
     def _compared(self, served: ServedRequest, took_s: float) -> Difference:
-        if not self._holder.held:
-            raise BundleNotHeldError(f"the shadow has no bundle: {self._holder.status().problem}")
-        bundle = self._holder.held[0]
+        if not self._slots.held:
+            raise BundleNotHeldError(f"the shadow has no bundle: {self._slots.status().problem}")
+        bundle = self._slots.held[0]
         context = replace(served.context, bundle_id=bundle.bundle_id, trace="")
         stages = LocalStages(bundle.model, PinnedState(self._state, served.slate.state_version))
         began = time.perf_counter()
@@ -143,14 +143,14 @@ class Shadowing:
         Of the shadow's deployment.
     config
         Which share, and how many at a time.
-    sight
+    telemetry
         Where it tells what it passes over.
     """
 
-    def __init__(self, handle: DeploymentHandle[Any], config: ShadowConfig, sight: Sight) -> None:
+    def __init__(self, handle: DeploymentHandle[Any], config: ShadowConfig, telemetry: Telemetry) -> None:
         self._handle = handle
         self._config = config
-        self._sight = sight
+        self._telemetry = telemetry
         self._under_way: set[asyncio.Task[None]] = set()
 
     def offer(self, served: ServedRequest, took_s: float) -> None:
@@ -158,7 +158,7 @@ class Shadowing:
         if served.slate.degraded or not in_share(served.context.request_id, self._config.share):
             return
         if len(self._under_way) >= self._config.ongoing:
-            self._sight.meter.add(names.SHADOWED, outcome="passed_over")
+            self._telemetry.meter.add(names.SHADOWED, outcome="passed_over")
             return
         task = asyncio.create_task(self._hand_over(served, took_s))
         self._under_way.add(task)

@@ -23,12 +23,12 @@ from foveate.recommend.surfaces.base import surface_of
 from foveate.retrieval.attention import AttentionSource, Viewers, alike
 from foveate.retrieval.shards import GatheredSource
 from foveate.state.base import utc_micros
-from foveate_serve.bundles.slots import BundleHolder
+from foveate_serve.bundles.slots import BundleSlots
 from foveate_serve.stages.batcher import Batcher
 from foveate_serve.stages.retriever import Call, Retriever
 from foveate_serve.stages.scatter import Gathered, Scatter
 from foveate_serve.stages.searcher import Wanted
-from foveate_serve.telemetry import Sight, names
+from foveate_serve.telemetry import Telemetry, names
 
 SEARCH_SHARE: Final = 0.45
 """Of the time that a request has left when the retriever is asked; a shard that has not answered by then is left out.
@@ -55,19 +55,19 @@ class ShardedRetriever(Retriever):
 
     Parameters
     ----------
-    holder
+    slots
         The bundles of this replica, whose item vectors stay in their files.
     largest
         Most requests of one batch.
     scatter
         Asks the shards.
-    sight
+    telemetry
         Where it tells what it does.
     """
 
-    def __init__(self, holder: BundleHolder, largest: int, scatter: Scatter, sight: Sight | None = None) -> None:
+    def __init__(self, slots: BundleSlots, largest: int, scatter: Scatter, telemetry: Telemetry | None = None) -> None:
         thread = ThreadPoolExecutor(1, thread_name_prefix=self.name)
-        super().__init__(holder, largest, sight, thread)
+        super().__init__(slots, largest, telemetry, thread)
         self._scatter = scatter
         self._encoding: Batcher[Call, _Look] = Batcher(
             "encoding", self._looks, largest, thread, key=lambda call: call[-1].bundle_id
@@ -84,7 +84,7 @@ class ShardedRetriever(Retriever):
         ShardsLostError
             There is none, for no shard answered.
         """
-        model, clock = self._holder.bundle(context.bundle_id).model, asyncio.get_running_loop().time
+        model, clock = self._slots.bundle(context.bundle_id).model, asyncio.get_running_loop().time
         wanted = surface_of(context.surface).offers(model.recipe).get(_split(model).name)
         if wanted is None:
             return await super().retrieve(query, context)
@@ -104,8 +104,8 @@ class ShardedRetriever(Retriever):
     def _looks(self, calls: Sequence[Call]) -> list[_Look]:
         """Return what the encoder of one bundle makes of each viewer."""
         queries, contexts = [query for query, _ in calls], [context for _, context in calls]
-        with self._sight.stage(names.ENCODE, contexts):
-            viewers = _split(self._holder.bundle(contexts[0].bundle_id).model).encode(queries)
+        with self._telemetry.stage(names.ENCODE, contexts):
+            viewers = _split(self._slots.bundle(contexts[0].bundle_id).model).encode(queries)
         return [_Look(*row) for row in zip(viewers.user_BD.numpy(), viewers.known_B.tolist(), strict=True)]
 
     def _joined(self, calls: Sequence[_Found]) -> list[Candidates]:
@@ -114,8 +114,8 @@ class ShardedRetriever(Retriever):
         Every source is asked, the encoder's with the items that the shards have found.
         """
         queries, looks, gathered, contexts = zip(*calls, strict=True)
-        with self._sight.stage(names.RETRIEVE, contexts):
-            model = self._holder.bundle(contexts[0].bundle_id).model
+        with self._telemetry.stage(names.RETRIEVE, contexts):
+            model = self._slots.bundle(contexts[0].bundle_id).model
             source = _split(model)
             vectors_BD = torch.from_numpy(np.stack([look.vector for look in looks]))
             viewers = Viewers(vectors_BD, np.array([look.known for look in looks]))
@@ -123,7 +123,7 @@ class ShardedRetriever(Retriever):
             whole = replace(model, sources=tuple(gathered_source if one is source else one for one in model.sources))
             candidates = retrieve(whole, queries, contexts)
         found = [replace(one, seen=own.seen) for one, own in zip(candidates, gathered, strict=True)]
-        self._sight.candidates(found)
+        self._telemetry.candidates(found)
         return found
 
 

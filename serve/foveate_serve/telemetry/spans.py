@@ -37,14 +37,14 @@ class Spans(Protocol):
         Parameters
         ----------
         parents
-            What :meth:`carried` gave in the processes that asked; one is the parent, and of several the span of a batch
-            is a child of the first and linked to the others. Without any, the span around this one is its parent.
+            What :meth:`current_trace` gave in the processes that asked. Of several, the span of a batch is a child of
+            the first and linked to the others. Without any, the span around this one is its parent.
         about
             Attributes.
         """
         ...
 
-    def carried(self) -> str:
+    def current_trace(self) -> str:
         """Return the name of the current span for another process, empty where there is none."""
         ...
 
@@ -60,7 +60,7 @@ class NoSpans:
         del name, parents, about
         return self._nothing
 
-    def carried(self) -> str:
+    def current_trace(self) -> str:
         """Return nothing."""
         return ""
 
@@ -95,7 +95,7 @@ class OpenTelemetrySpans:
         ):
             yield
 
-    def carried(self) -> str:
+    def current_trace(self) -> str:
         """Return the current span as a W3C ``traceparent``."""
         carrier: dict[str, str] = {}
         self._format.inject(carrier)
@@ -142,13 +142,13 @@ def exporter_asked(environment: Mapping[str, str]) -> str | None:
     return None if named == "none" else named
 
 
-def told_variables(environment: Mapping[str, str]) -> dict[str, str]:
+def forwarded_variables(environment: Mapping[str, str]) -> dict[str, str]:
     """Return OpenTelemetry's variables that may stand in Serve's config, its logs and its dashboard."""
-    untold = untold_variables(environment)
-    return {name: value for name, value in environment.items() if name.startswith(PREFIX) and name not in untold}
+    withheld = withheld_variables(environment)
+    return {name: value for name, value in environment.items() if name.startswith(PREFIX) and name not in withheld}
 
 
-def untold_variables(environment: Mapping[str, str]) -> list[str]:
+def withheld_variables(environment: Mapping[str, str]) -> list[str]:
     """Return the names of OpenTelemetry's variables that hold secrets: headers, and addresses with a password.
 
     A cluster that is started here has them from this process; elsewhere the nodes must have them of their own.

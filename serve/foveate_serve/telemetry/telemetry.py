@@ -15,7 +15,7 @@ from foveate_serve.telemetry.meter import Meter, NoMeter
 from foveate_serve.telemetry.spans import NoSpans, Spans, spans_of
 
 
-class Sight:
+class Telemetry:
     """What one replica shows of its work.
 
     Parameters
@@ -31,12 +31,12 @@ class Sight:
         self.spans = spans
 
     @classmethod
-    def of_replica(cls, part: str, environment: Mapping[str, str]) -> Sight:
+    def of_replica(cls, part: str, environment: Mapping[str, str]) -> Telemetry:
         """Make the sight of a replica that is just starting, as the environment that Ray started it in asks."""
         return cls(Meter(), spans_of(environment, part))
 
     @classmethod
-    def unseen(cls) -> Sight:
+    def unseen(cls) -> Telemetry:
         """Make the sight of what is watched by nobody."""
         return cls(NoMeter(), NoSpans())
 
@@ -51,7 +51,7 @@ class Sight:
         began = time.perf_counter()
         about = {"request_id": context.request_id, "bundle_id": context.bundle_id, "surface": context.surface}
         with self.spans.span(names.REQUEST, [context.trace], **about):
-            trace = self.spans.carried()
+            trace = self.spans.current_trace()
             yield replace(context, trace=trace) if trace else context
         self.meter.see(names.REQUEST_SECONDS, time.perf_counter() - began, surface=context.surface)
 

@@ -7,7 +7,8 @@ space; a trial runs one draw on the problem; and the draw that is picked becomes
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from math import inf
 from pathlib import Path
 from typing import ClassVar, Protocol, TypeAlias
 
@@ -57,7 +58,9 @@ class Problem(ABC):
         """
 
     @abstractmethod
-    def run(self, draw: Draw, report: Report, *, steps: int, cpus: int, resume: Path | None = None) -> None:
+    def run(
+        self, draw: Draw, report: Report, *, steps: int, cpus: int, seconds: float = inf, resume: Path | None = None
+    ) -> None:
         """Try a draw, in a process of the trial's own.
 
         Parameters
@@ -68,6 +71,9 @@ class Problem(ABC):
             Most steps.
         cpus
             Threads to use.
+        seconds
+            How long it may go on. A step that they end in is cut short, reported and the last; a level whose steps
+            cannot be cut leaves it aside.
         resume
             Folder of a checkpoint that ``report`` has kept, to go on from.
 
@@ -77,13 +83,10 @@ class Problem(ABC):
             It cannot go on.
         """
 
-    def pilot(self, seconds: float, cpus: int) -> float | None:
-        """Return about how long a step takes of what the sweep starts from, tried for so many seconds.
-
-        None where that cannot be told so soon.
-        """
-        del seconds, cpus
-        return None
+    def pilot(self, draws: Sequence[Draw], seconds: float, cpus: int) -> list[float]:
+        """Return about how many seconds a step of each draw takes, each tried for ``seconds``; empty if unknown."""
+        del draws, seconds, cpus
+        return []
 
     @abstractmethod
     def recipe(self, draw: Draw, best: int) -> Recipe:

@@ -43,7 +43,7 @@ def with_encoder(place: str | None, recipe: Recipe, data_hash: str, say: Callabl
                 f"the recipe has no '{ENCODER}' source: give it one, or name one's sweep by level.encoder"
             )
         return recipe
-    other, told, chosen_on = _recipe_at(place)
+    other, described, chosen_on = _recipe_at(place)
     source = attention_of(other)
     if source is None:
         raise ConfigError(f"level.encoder '{place}' has no '{ENCODER}' source")
@@ -52,7 +52,7 @@ def with_encoder(place: str | None, recipe: Recipe, data_hash: str, say: Callabl
             raise ConfigError(
                 f"level.encoder '{place}' was chosen with another {name}: set recipe.{name} as it stands there"
             )
-    say(f"encoder of {told}{'' if chosen_on in (None, data_hash) else ', which was chosen on other data'}")
+    say(f"encoder of {described}{'' if chosen_on in (None, data_hash) else ', which was chosen on other data'}")
     return with_attention(recipe, source)
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -111,7 +112,9 @@ class EncoderProblem(Problem):
         """See that the encoder can be built."""
         self._source(draw)
 
-    def run(self, draw: Draw, report: Report, *, steps: int, cpus: int, resume: Path | None = None) -> None:
+    def run(
+        self, draw: Draw, report: Report, *, steps: int, cpus: int, seconds: float = inf, resume: Path | None = None
+    ) -> None:
         """Train, and report every epoch with a checkpoint."""
 
         def on_epoch(epoch: EpochReport) -> bool:
@@ -123,11 +126,12 @@ class EncoderProblem(Problem):
         # train.
         train = dataclasses.replace(source.train, epochs=steps, threads=cpus)
         kept = resume / CHECKPOINT if resume else None
-        train_encoder(source.encoder, train, self.context, on_epoch=on_epoch, resume=kept)
+        train_encoder(source.encoder, train, self.context, on_epoch=on_epoch, resume=kept, seconds=seconds)
 
-    def pilot(self, seconds: float, cpus: int) -> float:
-        """Train the recipe's own ``attention`` source for a while."""
-        return seconds_per_epoch(self._source({}), self.context, cpus=cpus, seconds=seconds)
+    def pilot(self, draws: Sequence[Draw], seconds: float, cpus: int) -> list[float]:
+        """Train each draw for a while."""
+        sources = (self._source(draw) for draw in draws)
+        return [seconds_per_epoch(source, self.context, cpus=cpus, seconds=seconds) for source in sources]
 
     def recipe(self, draw: Draw, best: int) -> Recipe:
         """Return the recipe with its ``attention`` source replaced, or put first where it has none.

@@ -1,4 +1,4 @@
-"""What trials of the second stage share: candidates that were retrieved once, and how a stage on top is measured.
+"""The base of second-stage trials: candidates that were retrieved once, and the measuring of a stage on top.
 
 Shapes: ``B`` viewers, ``T`` targets of all of them, ``K`` places.
 """
@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 from foveate.core.messages import Candidates, Query
 from foveate.data.catalog import Catalog
 from foveate.data.queries import queries_of
-from foveate.evaluation.outcomes import BLEND, PLACES, SLATE, Outcomes, by_candidates, by_source, places_of
+from foveate.evaluation.outcomes import BLEND, SLATE, SLATE_SIZE, Outcomes, by_candidates, by_source, positions_of
 from foveate.evaluation.panel import Panel
 from foveate.evaluation.report import means
 from foveate.features.candidate import z_scores
@@ -50,18 +50,20 @@ class Recalled(LabelWindow):
     def candidates(self, queries: Sequence[Query], counts: Sequence[int]) -> list[Candidates]:
         """Return what the sources of ``features`` would have offered."""
         named = dict(zip(self.features.sources, counts, strict=True))
-        return [narrowed(self.found[query.user_id], named, self.features.remarks) for query in queries]
+        return [narrowed(self.found[query.user_id], named, self.features.source_features) for query in queries]
 
     def of(self, recipe: Recipe) -> Recalled:
         """Return the same window with the recipe's sources alone."""
         names = tuple(type(source).name for source in recipe.sources)
-        return replace(self, features=replace(self.features, sources=names, remarks=recipe.remark_names))
+        return replace(
+            self, features=replace(self.features, sources=names, source_features=recipe.source_feature_names)
+        )
 
 
 def recalled(found: Found, queries: Sequence[Query], recipe: Recipe) -> list[Candidates]:
     """Return what the recipe's sources would have offered each query."""
     named = {type(source).name: count for source, count in zip(recipe.sources, recipe.counts, strict=True)}
-    return [narrowed(found[query.user_id], named, recipe.remark_names) for query in queries]
+    return [narrowed(found[query.user_id], named, recipe.source_feature_names) for query in queries]
 
 
 def asked_once(window: LabelWindow, catalog: Catalog, most: int, draw: LabelDraw, seed: int) -> Recalled:
@@ -104,8 +106,8 @@ def slate_figures(
     start = 0
     for batch in panel.batches(BATCH):
         ranked = model.rank(batch.queries, candidates[start : start + len(batch.queries)])
-        slates = [model.select(one, PLACES, seed).items for one in ranked]
-        ranks = [places_of(batch.targets[batch.of(viewer)], slate) for viewer, slate in enumerate(slates)]
+        slates = [model.select(one, SLATE_SIZE, seed).items for one in ranked]
+        ranks = [positions_of(batch.targets[batch.of(viewer)], slate) for viewer, slate in enumerate(slates)]
         outcomes.add(SLATE, np.concatenate(ranks), slates)
         start += len(batch.queries)
     figures = means(outcomes.by_model[SLATE], panel.offsets, model.catalog)
@@ -142,6 +144,6 @@ def _milliseconds(
         for place in [*evenly[:_WARM].tolist(), *evenly.tolist()]:
             started = time.thread_time()
             [ranked] = model.rank([queries[place]], [candidates[place]])
-            model.select(ranked, PLACES, seed)
+            model.select(ranked, SLATE_SIZE, seed)
             seconds.append(time.thread_time() - started)
     return float(np.median(seconds[min(_WARM, len(evenly)) :]) * 1e3)

@@ -227,16 +227,25 @@ class SlateProblem(Problem):
         """See that it makes a recipe."""
         self.recipe(draw, 0)
 
-    def run(self, draw: Draw, report: Report, *, steps: int, cpus: int, resume: Path | None = None) -> None:
+    def run(
+        self,
+        draw: Draw,
+        report: Report,
+        *,
+        steps: int,
+        cpus: int,
+        seconds: float = math.inf,
+        resume: Path | None = None,
+    ) -> None:
         """Grow the ranker and measure the slates; there is nothing to keep but the settings."""
-        del steps, cpus, resume
+        del steps, cpus, seconds, resume
         recipe = self.recipe(draw, 0)
         draws = dataclasses.replace(self.draw, negatives=recipe.label_draw.negatives)
         labels = [window.of(recipe) for window in self.labels]
         training = training_set(labels, self.catalog, recipe.counts, draws, recipe.seed, labels=recipe.labels)
         ranker = recipe.ranker.fit(training, recipe.seed)
         names = tuple(type(source).name for source in recipe.sources)
-        features = dataclasses.replace(self.features, sources=names, remarks=recipe.remark_names)
+        features = dataclasses.replace(self.features, sources=names, source_features=recipe.source_feature_names)
         model = Model(
             recipe=recipe,
             catalog=self.catalog,
@@ -250,7 +259,7 @@ class SlateProblem(Problem):
         )
         candidates = recalled(self.found, self.panel.queries, recipe)
         figures = slate_figures(model, self.panel, candidates, seed=recipe.seed, requests=self.level.requests)
-        report(1, self._known(figures))
+        report(1, self._finite(figures))
 
     def recipe(self, draw: Draw, best: int) -> Recipe:
         """Return the recipe with this second stage."""
@@ -269,8 +278,8 @@ class SlateProblem(Problem):
         """Return the figures of the encoder, of popularity, and of a plain blend of the recipe's sources."""
         return self.rivals
 
-    def _known(self, figures: Mapping[str, float]) -> dict[str, float]:
+    def _finite(self, figures: Mapping[str, float]) -> dict[str, float]:
         """Leave out what cannot be measured; an objective that cannot is at its worst."""
         names = [one.name for one in self.level.figures]
-        known = {name: figures[name] for name in names if math.isfinite(figures[name])}
-        return {**{one.name: one.worst for one in self.level.objectives}, **known}
+        finite = {name: figures[name] for name in names if math.isfinite(figures[name])}
+        return {**{one.name: one.worst for one in self.level.objectives}, **finite}

@@ -1,4 +1,4 @@
-"""What pictures share: colours that can be told apart on white and on black, names of settings, formats."""
+"""Colours, names of settings and formats, shared by all pictures."""
 
 from __future__ import annotations
 

@@ -128,31 +128,33 @@ def _file(name: str) -> str:
 
 def facts(sweep: SweepRecord) -> list[tuple[str, str]]:
     """Return names and texts: data, protocol, search, budget, seeds and versions."""
-    config, told = sweep.config, sweep.facts
-    data = _part(told, "data")
+    config, sweep_facts = sweep.config, sweep.facts
+    data = _part(sweep_facts, "data")
     slots = f"{config.concurrent} at once at most"
     budget = f"{counted(sweep.steps, 'epoch' if sweep.steps > 1 else 'report')}, {duration(config.max_seconds)} at most"
     found = [
-        ("sweep", told.get("sweep")),
+        ("sweep", sweep_facts.get("sweep")),
         ("data", data.get("title")),
         ("data hash", str(data.get("hash"))[:16]),
-        ("protocol", f"{told.get('protocol')}, validation only"),
-        ("viewers", f"{int(told.get('validation_viewers', 0)):,}"),
+        ("protocol", f"{sweep_facts.get('protocol')}, validation only"),
+        ("viewers", f"{int(sweep_facts.get('validation_viewers', 0)):,}"),
         ("level", _variant(config.level)),
         ("search", _searched(sweep)),
         ("scheduler", _variant(config.scheduler) if sweep.steps > 1 else "none: a trial reports once"),
         ("trials", f"{len(sweep.trials)} of {config.trials}, {slots}"),
         ("budget of a trial", budget),
         ("resources of a trial", _resources(config)),
-        ("seed", told.get("seed")),
-        ("Foveate", _version(told)),
+        ("seed", sweep_facts.get("seed")),
+        ("Foveate", _version(sweep_facts)),
     ]
-    more = {key: value for key, value in told.items() if key not in _KNOWN and isinstance(value, (str, int, float))}
+    more = {
+        key: value for key, value in sweep_facts.items() if key not in _SHOWN and isinstance(value, (str, int, float))
+    }
     found += [(key.replace("_", " "), value) for key, value in more.items()]
     return [(name, str(value)) for name, value in found]
 
 
-_KNOWN = {"sweep", "foveate", "commit", "data", "protocol", "validation_viewers", "seed"}
+_SHOWN = {"sweep", "foveate", "commit", "data", "protocol", "validation_viewers", "seed"}
 
 
 def simulated(sweep: SweepRecord) -> bool:
@@ -165,10 +167,10 @@ def _part(facts_: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return part if isinstance(part, Mapping) else {}
 
 
-def _version(told: Mapping[str, Any]) -> str:
-    commit = told.get("commit")
+def _version(sweep_facts: Mapping[str, Any]) -> str:
+    commit = sweep_facts.get("commit")
     changed = ", with changes" if str(commit).endswith("+") else ""
-    return f"{told.get('foveate')} ({str(commit)[:10]}{changed})" if commit else str(told.get("foveate"))
+    return f"{sweep_facts.get('foveate')} ({str(commit)[:10]}{changed})" if commit else str(sweep_facts.get("foveate"))
 
 
 def _variant(variant: Variant) -> str:
@@ -184,5 +186,5 @@ def _searched(sweep: SweepRecord) -> str:
 
 def _resources(config: SweepConfig) -> str:
     custom = [f"{amount:g} {name}" for name, amount in config.resources.items()]
-    told = ", ".join([counted(config.cpus, "CPU"), f"{config.gpus:g} GPU", *custom])
-    return told if config.workers == 1 else f"{config.workers} processes of {told} each"
+    each = ", ".join([counted(config.cpus, "CPU"), f"{config.gpus:g} GPU", *custom])
+    return each if config.workers == 1 else f"{config.workers} processes of {each} each"

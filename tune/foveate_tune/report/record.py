@@ -1,4 +1,4 @@
-"""What a sweep's folder holds, finished or not."""
+"""The record of a sweep read from its folder, finished or not."""
 
 from __future__ import annotations
 

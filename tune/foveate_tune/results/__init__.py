@@ -1,1 +1,1 @@
-"""What came of a sweep: leaderboard, Pareto front, verdict, and the trial to train."""
+"""Results of a sweep: leaderboard, Pareto front, verdict, and the trial to train."""

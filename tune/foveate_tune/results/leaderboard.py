@@ -1,4 +1,4 @@
-"""What a sweep came to: rows best first, as JSON for programs and as a table for people."""
+"""The leaderboard of a sweep: rows best first, as JSON for programs and as a table for people."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ class SweepResult(Tabular):
 
     def lines(self) -> list[list[str]]:
         """Return a line of texts a trial, best first: what Markdown and the terminal show beside the settings."""
-        return [[*self._standing(trial), *_course(trial)] for trial in self.trials]
+        return [[*self._standing(trial), *_curve(trial)] for trial in self.trials]
 
     def rivals(self) -> list[list[str]]:
         """Return the first few texts of a line for each baseline."""
@@ -193,7 +193,7 @@ def _gains(trials: Sequence[TrialRecord], level: Level) -> NDArray[np.float64]:
     return np.array([[one.gain(own) for one in level.objectives] for own in figures], dtype=np.float64)
 
 
-def _course(trial: TrialRecord) -> list[str]:
+def _curve(trial: TrialRecord) -> list[str]:
     """Return how a trial went, as texts."""
     ended = trial.state if trial.reason is None else f"{trial.state}: {trial.reason}"
     return [f"{trial.best_epoch} of {len(trial.epochs)}", f"{trial.seconds:.1f}", ended]

@@ -1,4 +1,4 @@
-"""What cannot be had together: the Pareto front of several objectives, and its knee.
+"""The Pareto front of several objectives, and its knee.
 
 Shapes: ``T`` trials, ``K`` objectives, each turned so that more is better.
 """
@@ -44,13 +44,13 @@ def knee(gains_TK: Floats) -> int | None:
     int or None
         None where no trial is on the front.
     """
-    places = np.flatnonzero(non_dominated(gains_TK))
-    if not len(places):
+    front = np.flatnonzero(non_dominated(gains_TK))
+    if not len(front):
         return None
-    front_FK = gains_TK[places]
+    front_FK = gains_TK[front]
     low_K, width_K = front_FK.min(axis=0), np.ptp(front_FK, axis=0)
     z_FK = np.where(width_K > 0, (front_FK - low_K) / np.where(width_K > 0, width_K, 1.0), 0.0)
     # Rounded, so that a tie is one whatever order the sum is taken in.
     above_F = z_FK.sum(axis=1).round(9)
     order = np.lexsort((*(-front_FK.T[::-1]), -above_F))
-    return int(places[order[0]])
+    return int(front[order[0]])

@@ -1,4 +1,4 @@
-"""Which trial of a finished sweep is trained: the one that ``foveate train --from SWEEP --pick`` names."""
+"""The trial of a finished sweep to train: the one that ``foveate train --from SWEEP --pick`` names."""
 
 from __future__ import annotations
 
@@ -78,8 +78,8 @@ def _row(board: Mapping[str, Any], pick: str | None) -> Mapping[str, Any]:
     named = {BEST: best, KNEE: board.get("knee") or best, None: board["winner"]}
     name = named[pick] if pick in named else _numbered(str(pick))
     if name not in rows:
-        known = ", ".join((KNEE, BEST, *sorted(rows)))
-        raise ConfigError(f"--pick {pick}: sweep {board['sweep']} has no such trial. Known: {known}.")
+        names = ", ".join((KNEE, BEST, *sorted(rows)))
+        raise ConfigError(f"--pick {pick}: sweep {board['sweep']} has no such trial. Known: {names}.")
     row = rows[name]
     if not row["best_epoch"]:
         why = f": {row['reason']}" if row.get("reason") else ""

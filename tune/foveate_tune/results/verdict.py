@@ -1,4 +1,4 @@
-"""Whether a sweep's winner is really better than its rivals, on the window that no trial saw.
+"""Comparison of a sweep's winner with its rivals, on the window that no trial saw.
 
 Each is trained anew on all that lies before the test's window, with several seeds, and ranks the whole catalogue for
 the window's viewers. What comes of it is written into the sweep's folder as ``verdict.json``.
@@ -124,7 +124,7 @@ class VerdictReport:
         }
 
 
-def judge(
+def compare_sweep(
     sweep: Place, data: Path, against: Sequence[str], *, seeds: int = 3, pick: str | None = None, say: Say | None = None
 ) -> VerdictReport:
     """Train a sweep's winner and its rivals with several seeds each, and compare them on the test's window.

@@ -112,12 +112,12 @@ class Population(PopulationBasedTraining):
     def _get_new_config(self, trial: Trial, trial_to_clone: Trial) -> tuple[dict[str, Any], dict[str, str]]:
         """Return the better trial's settings, perturbed, under the own number, and what was done to each."""
         config = {**trial_to_clone.config, NUMBER: trial.config[NUMBER]}
-        told: dict[str, str] = {}
+        changes: dict[str, str] = {}
         for path, domain in self._mutations.items():
             anew = self._rng.random() < self._resample_probability
             config[path] = sample(domain, self._rng) if anew else perturbed(config[path], domain, self._rng)
-            told[path] = "resample" if anew else "perturb"
-        return config, told
+            changes[path] = "resample" if anew else "perturb"
+        return config, changes
 
 
 def _ended(trial: Trial) -> bool:

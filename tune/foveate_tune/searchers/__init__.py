@@ -1,1 +1,1 @@
-"""How settings are proposed: one searcher a file."""
+"""Searchers, which propose settings: one a file."""

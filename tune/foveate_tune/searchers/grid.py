@@ -61,7 +61,7 @@ class GridProposals(Proposals):
         self._grid = Grid(space)
         super().__init__(min(trials, len(self._grid)))
         start = self._grid.place(first) if first is not None else None
-        self._places = _places(len(self._grid), self.count, seed, start)
+        self._order = _order(len(self._grid), self.count, seed, start)
 
     @property
     def note(self) -> str:
@@ -71,14 +71,14 @@ class GridProposals(Proposals):
     def proposal(self, number: int, trial_id: str = "") -> Draw:
         """Return the combination of a number."""
         del trial_id
-        return self._grid[self._places[number]]
+        return self._grid[self._order[number]]
 
     def foreseen(self) -> Iterator[Draw]:
         """Yield every proposal."""
         return map(self.proposal, range(self.count))
 
 
-def _places(size: int, count: int, seed: int, start: int | None) -> list[int]:
+def _order(size: int, count: int, seed: int, start: int | None) -> list[int]:
     by_lot = list(range(size)) if count == size else random.Random(seed).sample(range(size), count)
     first = [] if start is None else [start]
     return [*first, *(place for place in by_lot if place != start)][:count]

@@ -26,7 +26,7 @@ RUNNING, COMPLETE, PRUNED, FAILED = "RUNNING", "COMPLETE", "PRUNED", "FAIL"
 
 
 @dataclass
-class Told:
+class Proposal:
     """What is known of one proposal, in plain values; a study is made of these again when a sweep goes on.
 
     Parameters
@@ -69,17 +69,17 @@ class OptunaProposals(Proposals):
         self._first = first
         self._objectives = objectives
         self._start = start
-        self._told: list[Told] = []
+        self._proposals: list[Proposal] = []
         self._study = self._new_study()
 
     def proposal(self, number: int, trial_id: str) -> Draw:
         """Return the settings that the sweep started from, then random draws, then what the study thinks best."""
         if number <= self._start:
             draw = self._space.draw_after(self._first, number, self._seed)
-            self._study.add_trial(self._frozen(Told(trial_id, draw)))
+            self._study.add_trial(self._frozen(Proposal(trial_id, draw)))
         else:
             draw = self._ask(number)
-        self._told.append(Told(trial_id, draw))
+        self._proposals.append(Proposal(trial_id, draw))
         return draw
 
     def foreseen(self) -> Iterator[Draw]:
@@ -88,47 +88,50 @@ class OptunaProposals(Proposals):
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Keep a report that is a trial's best so far."""
-        told = self._running(trial_id)
-        if told is None:
+        proposal = self._running(trial_id)
+        if proposal is None:
             return
         if FAILURE in result:
-            self._tell(told, PRUNED)
+            self._tell(proposal, PRUNED)
             return
         values = [float(result.get(objective.name, math.nan)) for objective in self._objectives]
-        if all(map(math.isfinite, values)) and (told.values is None or self._better(values, told.values)):
-            told.values = values
+        if all(map(math.isfinite, values)) and (proposal.values is None or self._better(values, proposal.values)):
+            proposal.values = values
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Tell the study what a trial came to: its best report, also where it was stopped early."""
         if result:
             self.on_trial_result(trial_id, result)
-        told = self._running(trial_id)
-        if told is not None:
-            self._tell(told, FAILED if error or told.values is None else COMPLETE)
+        proposal = self._running(trial_id)
+        if proposal is not None:
+            self._tell(proposal, FAILED if error or proposal.values is None else COMPLETE)
 
     def state(self) -> dict[str, Any]:
         """Return all that was proposed and told."""
-        return {**super().state(), "told": [asdict(told) for told in self._told]}
+        return {**super().state(), "told": [asdict(proposal) for proposal in self._proposals]}
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Tell a new study all of it again."""
         super().set_state(state)
-        self._told = [Told(**told) for told in state["told"]]
+        self._proposals = [Proposal(**proposal) for proposal in state["told"]]
         self._study = self._new_study()
-        self._study.add_trials([self._frozen(told) for told in self._told])
+        self._study.add_trials([self._frozen(proposal) for proposal in self._proposals])
 
-    def _running(self, trial_id: str) -> Told | None:
-        return next((told for told in self._told if told.trial_id == trial_id and told.state == RUNNING), None)
+    def _running(self, trial_id: str) -> Proposal | None:
+        return next(
+            (proposal for proposal in self._proposals if proposal.trial_id == trial_id and proposal.state == RUNNING),
+            None,
+        )
 
     def _better(self, values: Sequence[float], than: Sequence[float]) -> bool:
         return values[0] > than[0] if self._objectives[0].direction == "max" else values[0] < than[0]
 
-    def _tell(self, told: Told, state: str) -> None:
+    def _tell(self, proposal: Proposal, state: str) -> None:
         from optuna.trial import TrialState  # noqa: PLC0415 - half a second that other searchers are spared
 
-        told.state = state
-        values = told.values if state == COMPLETE else None
-        self._study.tell(self._told.index(told), values, TrialState[state])
+        proposal.state = state
+        values = proposal.values if state == COMPLETE else None
+        self._study.tell(self._proposals.index(proposal), values, TrialState[state])
 
     def _new_study(self) -> Study:
         import optuna  # noqa: PLC0415 - as above
@@ -152,19 +155,19 @@ class OptunaProposals(Proposals):
             draw[path] = _suggest(trial, self._space.label(path, draw), domain)
         return draw
 
-    def _frozen(self, told: Told) -> Any:
+    def _frozen(self, proposal: Proposal) -> Any:
         """Return a proposal as the study keeps it; a setting outside of its domain is kept from the study."""
         from optuna.trial import TrialState, create_trial  # noqa: PLC0415 - as above
 
-        known = dict(self._known(told.draw))
+        parameters = dict(self._parameters(proposal.draw))
         return create_trial(
-            state=TrialState[told.state],
-            values=told.values if told.state == COMPLETE else None,
-            params={name: value for name, (value, _) in known.items()},
-            distributions={name: distribution for name, (_, distribution) in known.items()},
+            state=TrialState[proposal.state],
+            values=proposal.values if proposal.state == COMPLETE else None,
+            params={name: value for name, (value, _) in parameters.items()},
+            distributions={name: distribution for name, (_, distribution) in parameters.items()},
         )
 
-    def _known(self, draw: Mapping[str, Any]) -> Iterator[tuple[str, tuple[Any, BaseDistribution]]]:
+    def _parameters(self, draw: Mapping[str, Any]) -> Iterator[tuple[str, tuple[Any, BaseDistribution]]]:
         from optuna.distributions import CategoricalDistribution  # noqa: PLC0415 - as above
 
         for path, names in self._space.branches.items():

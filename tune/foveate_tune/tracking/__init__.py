@@ -1,4 +1,4 @@
-"""Where a sweep's figures are written beside its folder: Weights & Biases, TensorBoard."""
+"""Trackers of a sweep's figures beside its folder: Weights & Biases, TensorBoard."""
 
 from foveate._moved import names_of
 

@@ -1,4 +1,4 @@
-"""Where a sweep writes what its trials report, for those who look at it elsewhere."""
+"""The Protocol of a tracker."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from foveate.bundle import Bundle
 from foveate.core.config import from_dict
 from foveate.core.progress import Progress
 from foveate.storage.folder import Folder, Place
-from foveate.storage.transfer import at_hand
+from foveate.storage.transfer import local_folder
 from foveate_tune.config import TrackingConfig
 from foveate_tune.results.leaderboard import SweepResult
 from foveate_tune.resume import SWEEP
@@ -103,7 +103,7 @@ def keep_bundle(sweep: Place, bundle: Bundle, say: Progress) -> None:
             return
         from foveate_tune.tracking.wandb import wandb_tracker  # noqa: PLC0415 - as above
 
-        with at_hand(folder, ()) as here, wandb_tracker(config, here, say) as tracking:
+        with local_folder(folder, ()) as local, wandb_tracker(config, local, say) as tracking:
             if tracking is not None:
                 data = {"title": manifest.data, "hash": manifest.data_hash, "simulated": manifest.simulated}
                 facts = {"bundle": bundle.bundle_id, "data": data, "upto": manifest.upto, **dict(manifest.sweep or {})}

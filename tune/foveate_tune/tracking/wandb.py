@@ -90,9 +90,9 @@ class WandbTracker:
         with self._guarded():
             best = {f"best_{name}": value for name, value in result.winning.metrics.items()}
             baselines = {f"{name}_{key}": value for name, one in result.baselines.items() for key, value in one.items()}
-            told = {"winner": result.winner, "trials": len(result.trials), "seconds": result.seconds}
+            totals = {"winner": result.winner, "trials": len(result.trials), "seconds": result.seconds}
             self._log(run, {"leaderboard": _table(result)}, 1)
-            self.finish(run, {**best, **baselines, **told})
+            self.finish(run, {**best, **baselines, **totals})
 
     def keep(self, run: str, bundle: Path, facts: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
         """Write a bundle as an artifact, in a run of its own."""

@@ -19,7 +19,7 @@ from foveate_tune.progress import TrialUpdate
 from foveate_tune.results.leaderboard import ordered
 from foveate_tune.tracking.base import Tracker
 from foveate_tune.trials.checkpoints import Checkpoints
-from foveate_tune.trials.journal import TOGETHER, Journal, named
+from foveate_tune.trials.journal import CHECKPOINTS, Journal, named
 from foveate_tune.trials.record import (
     CHECKPOINT,
     EPOCH,
@@ -78,7 +78,7 @@ class SweepCallback(Callback):
         # Ray Tune stores its callbacks with the sweep; this one holds open files and a terminal, and is made anew.
         return (Callback, ())
 
-    def remember(self, trials: Sequence[TrialRecord]) -> None:
+    def restore(self, trials: Sequence[TrialRecord]) -> None:
         """Take in what an earlier run of the sweep has left; what it could not write any more of an end is written."""
         for trial in trials:
             self.trials[trial.name] = trial
@@ -210,9 +210,9 @@ class SweepCallback(Callback):
 def _report(result: Mapping[str, Any]) -> dict[str, Any]:
     """Return a result as the journal keeps it: Ray's own clock and counter start anew with every process."""
     plainly = {key: value for key, value in result.items() if isinstance(value, (str, int, float, bool))}
-    together = plainly.pop(CHECKPOINT_PATH_KEY, None)
+    trainable = plainly.pop(CHECKPOINT_PATH_KEY, None)
     own = plainly.pop(CHECKPOINT_DIR_NAME, None)
-    path = f"{TOGETHER}/{Path(str(together)).name}" if together else own
+    path = f"{CHECKPOINTS}/{Path(str(trainable)).name}" if trainable else own
     clock = {"training_iteration": result[EPOCH], "time_total_s": result[SECONDS]}
     return {**plainly, **clock, **({CHECKPOINT: path} if path else {})}
 

@@ -1,4 +1,4 @@
-"""Which checkpoints a sweep keeps: few enough that its folder stays small however many trials it has."""
+"""Retention of checkpoints: the folder of a sweep stays small however many trials it has."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from foveate.storage.folder import Folder
 from foveate_tune.objective import compared
-from foveate_tune.trials.journal import TOGETHER, TRIALS, stored
+from foveate_tune.trials.journal import CHECKPOINTS, TRIALS, stored
 from foveate_tune.trials.record import CHECKPOINT, TrialRecord
 
 
@@ -48,7 +48,7 @@ class Checkpoints:
         trial = self._trials / name
         for path in stored(trial):
             # Ray Train looks after its own while it trains.
-            if path not in wanted and not (path.startswith(f"{TOGETHER}/") and wanted):
+            if path not in wanted and not (path.startswith(f"{CHECKPOINTS}/") and wanted):
                 (trial / path).remove()
 
 

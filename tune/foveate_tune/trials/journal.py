@@ -1,4 +1,4 @@
-"""What a sweep remembers of its trials, in plain JSON: enough to go on after its process was killed at any moment.
+"""The journal of a sweep's trials, in plain JSON: enough to resume after its process was killed at any moment.
 
 ::
 
@@ -36,7 +36,7 @@ RESULT: Final = "result.json"
 REPORT: Final = "report.json"
 ENDED: Final = "ended.json"
 SEARCHER: Final = "searcher.json"
-TOGETHER: Final = "checkpoints"
+CHECKPOINTS: Final = "checkpoints"
 """Folder of a trial in which Ray Train keeps what several processes have trained together."""
 
 
@@ -153,7 +153,7 @@ class Journal:
 def stored(trial: Folder) -> list[str]:
     """Return the checkpoint folders of a trial: its own, and those that several processes have written together."""
     own = trial.folders(f"{CHECKPOINT}_")
-    return own + [f"{TOGETHER}/{name}" for name in (trial / TOGETHER).folders(f"{CHECKPOINT}_")]
+    return own + [f"{CHECKPOINTS}/{name}" for name in (trial / CHECKPOINTS).folders(f"{CHECKPOINT}_")]
 
 
 def named(config: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""How long an epoch takes, found out by training for a few seconds."""
+"""Estimate of an epoch's seconds, from a few seconds of training."""
 
 from __future__ import annotations
 

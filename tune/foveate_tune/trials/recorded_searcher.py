@@ -15,7 +15,7 @@ Recall = Callable[[str, Sequence[Mapping[str, Any]]], None]
 """Tells a scheduler, by Ray's name of a trial, what it reported in an earlier run."""
 
 
-class Remembered(Searcher):
+class RecordedSearcher(Searcher):
     """First proposes the trials that were begun and are not over, then what the searcher inside proposes.
 
     Parameters
@@ -24,7 +24,7 @@ class Remembered(Searcher):
         Makes the proposals; it knows a trial by the name that Ray first gave it.
     journal
         Where they are kept before their trials start.
-    known
+    recorded
         Trials of an earlier run.
     begun
         Those of them that are not over.
@@ -36,20 +36,20 @@ class Remembered(Searcher):
         self,
         inside: Proposals,
         journal: Journal,
-        known: Sequence[TrialRecord],
+        recorded: Sequence[TrialRecord],
         begun: Sequence[TrialRecord],
         recall: Recall,
     ) -> None:
         super().__init__()
         self._inside = inside
         self._journal = journal
-        self._known = {int(one.config[NUMBER]): one for one in known}
+        self._recorded = {int(one.config[NUMBER]): one for one in recorded}
         self._begun = list(begun)
         self._recall = recall
-        self._recalled = not known
+        self._recalled = not recorded
         self._names: dict[str, str] = {}
-        if known:
-            self._remember(known)
+        if recorded:
+            self._replay(recorded)
 
     @property
     def left(self) -> bool:
@@ -61,7 +61,7 @@ class Remembered(Searcher):
         if not self._recalled:
             # Only by now has Ray told the scheduler what it is to look at.
             self._recalled = True
-            for one in self._known.values():
+            for one in self._recorded.values():
                 if one not in self._begun:
                     self._recall(one.trial_id, one.reports)
         if self._begun:
@@ -98,14 +98,14 @@ class Remembered(Searcher):
         """Refuse: the journal is what a sweep goes on from."""
         raise NotImplementedError(checkpoint_path)
 
-    def _remember(self, known: Sequence[TrialRecord]) -> None:
+    def _replay(self, recorded: Sequence[TrialRecord]) -> None:
         """Bring the searcher inside to where it was, or would have been had its last state been written."""
         state = self._journal.searcher()
         if state is not None:
             self._inside.set_state(dict(state))
-        while self._inside.next in self._known:
-            self._inside.suggest(self._known[self._inside.next].trial_id)
-        for one in known:
+        while self._inside.next in self._recorded:
+            self._inside.suggest(self._recorded[self._inside.next].trial_id)
+        for one in recorded:
             for report in one.reports:
                 self._inside.on_trial_result(one.trial_id, dict(report))
             if one not in self._begun:

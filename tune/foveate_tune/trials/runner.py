@@ -16,16 +16,16 @@ from ray.tune.integration.ray_train import TuneReportCallback
 
 from foveate.storage.folder import Folder
 from foveate_cluster.resources import Resources
-from foveate_cluster.worker_group import begun, report, team_of
+from foveate_cluster.worker_group import begun, report, scaling_config_of
 from foveate_tune.config import SweepConfig
 from foveate_tune.levels.base import Problem
 from foveate_tune.plan import Plan
 from foveate_tune.searchers.base import NUMBER
 from foveate_tune.trials.callback import SweepCallback
-from foveate_tune.trials.journal import TOGETHER, TRIALS, Journal, named
+from foveate_tune.trials.journal import CHECKPOINTS, TRIALS, Journal, named
 from foveate_tune.trials.record import SECONDS, TrialRecord
-from foveate_tune.trials.recorded_searcher import Remembered
-from foveate_tune.trials.trial import run_draw, train_trial
+from foveate_tune.trials.recorded_searcher import RecordedSearcher
+from foveate_tune.trials.trial import Limits, run_draw, train_trial
 
 MAX_FAILURES: Final = 3
 """How often a trial is started anew whose process or node was lost."""
@@ -39,14 +39,14 @@ def run_trials(
     callback: SweepCallback,
     sweep: Folder,
     journal: Journal,
-    known: Sequence[TrialRecord],
+    recorded: Sequence[TrialRecord],
     begun: Sequence[TrialRecord],
 ) -> None:
     """Run what is left to run; ``callback`` knows afterwards what came of it.
 
     Parameters
     ----------
-    known, begun
+    recorded, begun
         Trials of an earlier run, and those of them that are not over.
 
     Raises
@@ -55,7 +55,7 @@ def run_trials(
         A disk is full, or a store does not answer any more.
     """
     recall = partial(config.scheduler.recall, plan.scheduler)
-    searcher = Remembered(plan.searcher, journal, known, begun, recall)
+    searcher = RecordedSearcher(plan.searcher, journal, recorded, begun, recall)
     if journal.broken is not None:
         raise journal.broken
     if not searcher.left:
@@ -121,25 +121,25 @@ class _Stop(tune.Stopper):
 
 def _trainable(config: SweepConfig, problem: Problem, trials: Folder, begun: Sequence[TrialRecord]) -> Any:
     """Return what Ray Tune calls for a trial, with the resources that it takes."""
-    steps = config.level.steps(config)
+    limits = Limits(config.level.steps(config), config.max_seconds)
     if config.workers == 1:
         checkpoints = {
             int(one.config[NUMBER]): tune.Checkpoint(one.resume_from.path, one.resume_from.filesystem)
             for one in begun
             if one.resume_from is not None
         }
-        train = tune.with_parameters(train_trial, problem=problem, epochs=steps, cpus=config.cpus, begun=checkpoints)
+        train = tune.with_parameters(train_trial, problem=problem, limits=limits, cpus=config.cpus, begun=checkpoints)
         return tune.with_resources(train, {"cpu": config.cpus, "gpu": config.gpus, **config.resources})
-    together = tune.with_parameters(
+    trainable = tune.with_parameters(
         train_together,
         problem=problem,
         trials=trials,
-        epochs=steps,
+        limits=limits,
         workers=config.workers,
         need=config.worker_resources,
     )
     # Its workers take their own CPUs and GPUs; it does nothing but wait, and Ray wants it to ask for something.
-    return tune.with_resources(together, {"cpu": 0, "memory": 1})
+    return tune.with_resources(trainable, {"cpu": 0, "memory": 1})
 
 
 def _name(trial: Trial) -> str:
@@ -161,13 +161,13 @@ def _taken(begun: Sequence[TrialRecord], trials: Folder) -> dict[str, int]:
 
 
 def train_together(
-    config: Mapping[str, Any], *, problem: Problem, trials: Folder, epochs: int, workers: int, need: Resources
+    config: Mapping[str, Any], *, problem: Problem, trials: Folder, limits: Limits, workers: int, need: Resources
 ) -> None:
     """Train what a draw says in several processes; Ray Tune calls this in a process that only waits for them.
 
     Parameters
     ----------
-    config, problem, epochs
+    config, problem, limits
         As for :func:`foveate_tune.trials.trial.train_trial`.
     trials
         Folder of the sweep's trials; this one's keeps its checkpoint.
@@ -180,10 +180,10 @@ def train_together(
     own = trials / str(tune.get_context().get_trial_name())
     trainer = TorchTrainer(
         _member,
-        train_loop_config={"config": dict(config), "problem": ray.put(problem), "epochs": epochs, "cpus": need.cpus},
-        scaling_config=team_of(workers, need),
+        train_loop_config={"config": dict(config), "problem": ray.put(problem), "limits": limits, "cpus": need.cpus},
+        scaling_config=scaling_config_of(workers, need),
         run_config=train.RunConfig(
-            name=TOGETHER,
+            name=CHECKPOINTS,
             # The same name and place as before: what was begun there goes on.
             storage_path=own.path,
             storage_filesystem=own.filesystem,
@@ -200,4 +200,4 @@ def _member(loop: Mapping[str, Any]) -> None:
     """Train beside the others; Ray Train has brought their ``torch.distributed`` up."""
     problem: Problem = ray.get(loop["problem"])
     with begun() as resume:
-        run_draw(loop["config"], problem, report, epochs=loop["epochs"], cpus=loop["cpus"], resume=resume)
+        run_draw(loop["config"], problem, report, limits=loop["limits"], cpus=loop["cpus"], resume=resume)

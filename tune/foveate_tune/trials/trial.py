@@ -10,6 +10,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,21 @@ Send = Callable[[dict[str, Any], Path | None], None]
 """Tells whoever waits of a step: its metrics, and a folder with a checkpoint."""
 
 
+@dataclass(frozen=True)
+class Limits:
+    """Where a trial ends at the latest: after so many steps, or after so many seconds."""
+
+    steps: int
+    seconds: float
+
+
 def train_trial(
-    config: Mapping[str, Any], *, problem: Problem, epochs: int, cpus: int, begun: Mapping[int, tune.Checkpoint]
+    config: Mapping[str, Any],
+    *,
+    problem: Problem,
+    limits: Limits,
+    cpus: int,
+    begun: Mapping[int, tune.Checkpoint],
 ) -> None:
     """Run what a draw says; Ray Tune calls this in a process of its own.
 
@@ -39,8 +53,8 @@ def train_trial(
         The draw, with the trial's number.
     problem
         What all trials share; it comes through the object store, once a node.
-    epochs
-        Most steps.
+    limits
+        Where it ends at the latest.
     cpus
         Threads to use.
     begun
@@ -48,16 +62,23 @@ def train_trial(
     """
     checkpoint = tune.get_checkpoint() or begun.get(config[NUMBER])
     with checkpoint.as_directory() if checkpoint else nullcontext() as folder:
-        run_draw(config, problem, _send, epochs=epochs, cpus=cpus, resume=Path(folder) if folder else None)
+        run_draw(config, problem, _send, limits=limits, cpus=cpus, resume=Path(folder) if folder else None)
 
 
 def run_draw(
-    config: Mapping[str, Any], problem: Problem, send: Send, *, epochs: int, cpus: int, resume: Path | None
+    config: Mapping[str, Any], problem: Problem, send: Send, *, limits: Limits, cpus: int, resume: Path | None
 ) -> None:
     """Run what a draw says, from the checkpoint in the folder ``resume`` on, and report also why it cannot go on."""
     reached = Reached(send, report_in(resume) if resume else {})
     try:
-        problem.run(draw_in(config), reached.report, steps=epochs, cpus=cpus, resume=resume)
+        problem.run(
+            draw_in(config),
+            reached.report,
+            steps=limits.steps,
+            cpus=cpus,
+            seconds=limits.seconds - reached.seconds,
+            resume=resume,
+        )
     except StorageError as error:
         send(reached.last(problem, {STORAGE: str(error)}), None)
     except FoveateError as error:
@@ -82,7 +103,8 @@ class Reached:
     def __init__(self, send: Send, before: Mapping[str, Any]) -> None:
         self._send = send
         self._epoch = int(before.get(EPOCH, 0))
-        self._seconds = float(before.get(SECONDS, 0.0))
+        self.seconds = float(before.get(SECONDS, 0.0))
+        """As of the last report."""
         self._since = time.perf_counter()
 
     def report(self, step: int, figures: Mapping[str, float], save: Callable[[Path], object] | None = None, /) -> bool:
@@ -95,8 +117,8 @@ class Reached:
         """
         self._epoch = step
         took = time.perf_counter() - self._since
-        self._seconds += took
-        metrics = {**figures, EPOCH: step, "epoch_seconds": took, SECONDS: self._seconds}
+        self.seconds += took
+        metrics = {**figures, EPOCH: step, "epoch_seconds": took, SECONDS: self.seconds}
         if save is None:
             self._send(metrics, None)
         else:
@@ -110,7 +132,7 @@ class Reached:
 
     def last(self, problem: Problem, why: Mapping[str, Any]) -> dict[str, Any]:
         """Return the last report of a trial that cannot go on."""
-        seconds = self._seconds + time.perf_counter() - self._since
+        seconds = self.seconds + time.perf_counter() - self._since
         return {**problem.level.worst, EPOCH: self._epoch + 1, SECONDS: seconds, **why}
 
 

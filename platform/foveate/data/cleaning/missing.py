@@ -38,6 +38,5 @@ class MissingValues(Step):
     place: ClassVar[int] = 10
 
     def clean(self, table: str, frame: pl.DataFrame, tally: Tally, context: CleaningContext) -> pl.DataFrame:
-        """See :meth:`Step.clean`."""
         del context
         return apply_rules(frame, _RULES[table], tally)

@@ -36,7 +36,6 @@ class Normalisation(Step):
     place: ClassVar[int] = 20
 
     def clean(self, table: str, frame: pl.DataFrame, tally: Tally, context: CleaningContext) -> pl.DataFrame:
-        """See :meth:`Step.clean`."""
         del context
         rules = [*map(_blank, _TEXTS[table]), *map(_repeats, _LISTS[table])]
         return apply_rules(frame, rules, tally)

@@ -22,7 +22,6 @@ class Outliers(Step):
     place: ClassVar[int] = 30
 
     def clean(self, table: str, frame: pl.DataFrame, tally: Tally, context: CleaningContext) -> pl.DataFrame:
-        """See :meth:`Step.clean`."""
         return apply_rules(frame, _rules(table, context), tally)
 
 

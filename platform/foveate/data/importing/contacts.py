@@ -74,17 +74,17 @@ def pack(contacts: pl.DataFrame) -> pl.DataFrame:
     left out.
     """
     bits = {**{kind: at for at, kind in enumerate(EVENT_KINDS)}, SHOWN: SHOWN_BIT}
-    told = [
+    happened = [
         (pl.col(name).is_not_null() if name in AMOUNTS else pl.col(name).fill_null(value=False)).cast(pl.UInt32)
         * (1 << bit)
         for name, bit in bits.items()
         if name in contacts.columns
     ]
-    told_in_bits = {DURATION, SHOWN, *EVENT_KINDS} - set(AMOUNTS)
+    summed = {DURATION, SHOWN, *EVENT_KINDS} - set(AMOUNTS)
     silent = {name for name in contacts.columns if contacts[name].null_count() == contacts.height}
-    gone = told_in_bits | (silent - {USER_ID, ITEM_ID, ROW})
+    gone = summed | (silent - {USER_ID, ITEM_ID, ROW})
     kept = [name for name in contacts.columns if name not in gone]
-    did = pl.sum_horizontal(told) if told else pl.lit(0)
+    did = pl.sum_horizontal(happened) if happened else pl.lit(0)
     return contacts.select(*kept, did.cast(pl.UInt32).alias(DID))
 
 

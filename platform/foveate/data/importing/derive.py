@@ -79,8 +79,8 @@ def _happened(did: NDArray[np.uint32]) -> tuple[NDArray[np.int64], NDArray[np.in
     happened_NK = np.empty((len(did), len(kinds)), dtype=bool)
     for place, kind in enumerate(kinds.tolist()):
         np.not_equal(did & np.uint32(1 << kind), 0, out=happened_NK[:, place])
-    rows, places = np.divmod(np.flatnonzero(happened_NK), len(kinds))
-    return rows, kinds[places]
+    rows, kind_columns = np.divmod(np.flatnonzero(happened_NK), len(kinds))
+    return rows, kinds[kind_columns]
 
 
 def _values(contacts: pl.DataFrame, rows: NDArray[np.int64], codes: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""What an import did with the files that it was given: kept in the manifest, shown to whoever imports."""
+"""The report of an import: kept in the manifest, shown to whoever imports."""
 
 from __future__ import annotations
 

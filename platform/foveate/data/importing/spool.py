@@ -15,7 +15,7 @@ from foveate.data.importing.contacts import ROW
 from foveate.data.schema import OCCURRED_AT, USER_ID
 
 N_BUCKETS: Final = 512
-"""Viewers are dealt to so many buckets by a hash of their id."""
+"""Viewers are hashed to so many buckets by their id."""
 
 ROWS_A_PART: Final = 250_000
 """Neighbouring buckets are joined to a part until it holds about so many rows."""

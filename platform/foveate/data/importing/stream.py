@@ -33,8 +33,8 @@ def read_events(
     signals: Signals,
     positive: Sequence[str] = (),
     *,
-    hand: int = 0,
-    hands: int = 1,
+    rank: int = 0,
+    n_workers: int = 1,
 ) -> Events:
     """Return the events of a dataset as :meth:`foveate.data.log.InteractionLog.encode` returns them.
 
@@ -44,8 +44,8 @@ def read_events(
         Events of others are left out.
     positive
         Kinds that count as interest where ``signals`` names none: the dataset manifest's ``positive_kinds``.
-    hand, hands
-        Which viewers' events are read: those whose codes leave ``hand`` when divided by ``hands``.
+    rank, n_workers
+        Which viewers' events are read: those whose codes leave ``rank`` when divided by ``n_workers``.
 
     Raises
     ------
@@ -62,7 +62,7 @@ def read_events(
     users = pl.LazyFrame({USER_ID: viewers, _USER: np.arange(len(viewers), dtype=np.int32)})
     codes = pl.LazyFrame({ITEM_ID: pl.Series(items.ids, dtype=pl.String), _ITEM: np.arange(len(items), dtype=np.int32)})
     read = (
-        log.join(users.filter(pl.col(_USER) % hands == hand), on=USER_ID, how="inner", maintain_order="left")
+        log.join(users.filter(pl.col(_USER) % n_workers == rank), on=USER_ID, how="inner", maintain_order="left")
         .join(codes, on=ITEM_ID, how="inner", maintain_order="left")
         .select(
             _USER,
@@ -158,10 +158,10 @@ class LogPart:
         kept_U = np.full(len(dataset.viewers), np.iinfo(np.int64).max)
         return cls(dataset.path.resolve(), signals, dataset.manifest.positive_kinds, kept_U)
 
-    def histories(self, catalog: Catalog, hand: int, hands: int) -> Histories:
-        """Read what one of several processes holds: the histories of every ``hands``-th viewer."""
+    def histories(self, catalog: Catalog, rank: int, n_workers: int) -> Histories:
+        """Read what one of several processes holds: the histories of every ``n_workers``-th viewer."""
         dataset = open_dataset(self.path)
-        events = read_events(dataset, catalog.items, self.signals, self.positive, hand=hand, hands=hands)
+        events = read_events(dataset, catalog.items, self.signals, self.positive, rank=rank, n_workers=n_workers)
         return events.take(_oldest(events, self.kept_U)).histories(catalog.duration)
 
 

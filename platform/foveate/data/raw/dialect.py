@@ -1,4 +1,4 @@
-"""How a text table is written: its separator, its quotes, and the names of its columns."""
+"""Detection of a text table's separator, quotes and column names."""
 
 from __future__ import annotations
 
@@ -241,8 +241,8 @@ def _is_quoted(text: str, separator: str) -> bool:
     if separator in ",;":
         return True
     fields = [field.strip() for line in text.splitlines() for field in line.split(separator)]
-    around = sum(len(field) > 1 and field[0] == field[-1] == '"' for field in fields)
-    return around > 0 and around >= sum('"' in field for field in fields) / 2
+    enclosed = sum(len(field) > 1 and field[0] == field[-1] == '"' for field in fields)
+    return enclosed > 0 and enclosed >= sum('"' in field for field in fields) / 2
 
 
 def _height(row: Sequence[str], *, quoted: bool) -> int:

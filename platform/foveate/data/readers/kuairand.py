@@ -12,7 +12,7 @@ import polars as pl
 from foveate.core.errors import ReaderError
 from foveate.data.importing.contacts import DURATION, SHOWN
 from foveate.data.raw.files import need
-from foveate.data.raw.opening import open_table
+from foveate.data.raw.open_table import open_table
 from foveate.data.raw.table import frame_table
 from foveate.data.readers.base import NO_ITEMS, NO_VIEWERS, SAME_MOMENT, ItemTable, LogFile, Reader, Source, viewers_of
 from foveate.data.readers.convert import Column, RowErrors, convert_table, expect_columns
@@ -76,11 +76,9 @@ class KuaiRandReader(Reader):
 
     @classmethod
     def fits(cls, root: Path) -> bool:
-        """See :meth:`Reader.fits`."""
         return bool(_logs(root))
 
     def read(self, root: Path) -> Source:
-        """See :meth:`Reader.read`."""
         logs = _logs(need(root))
         if not logs:
             raise ReaderError(f"'{root}' holds no log_standard_*.csv; name the folder of a KuaiRand release")
@@ -161,10 +159,10 @@ def _merge(watched: list[int], liked: list[int], long_viewed: list[int]) -> list
 
 def _align(watched: list[int], marked: list[int]) -> tuple[set[int], list[int]]:
     """Match the newest of ``marked`` with the watches they belong to; return these, and what is older than them."""
-    places: set[int] = set()
+    slots: set[int] = set()
     left = len(marked)
     for at in range(len(watched) - 1, -1, -1):
         if left and watched[at] == marked[left - 1]:
-            places.add(at)
+            slots.add(at)
             left -= 1
-    return places, marked[:left]
+    return slots, marked[:left]

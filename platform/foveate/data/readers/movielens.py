@@ -11,7 +11,7 @@ import polars as pl
 
 from foveate.core.errors import ReaderError, SchemaError
 from foveate.data.raw.files import need
-from foveate.data.raw.opening import open_table
+from foveate.data.raw.open_table import open_table
 from foveate.data.raw.table import RawTable, frame_table
 from foveate.data.readers.base import NO_VIEWERS, ItemTable, LogFile, Reader, Source, viewers_of
 from foveate.data.readers.convert import Column, RowErrors, convert_table, expect_columns, time_parser
@@ -40,7 +40,6 @@ class MovieLensReader(Reader):
 
     @classmethod
     def fits(cls, root: Path) -> bool:
-        """See :meth:`Reader.fits`."""
         folder = root if root.is_dir() else root.parent
         if not root.is_dir() and root.name not in ("ratings.csv", "ratings.dat"):
             return False
@@ -50,7 +49,6 @@ class MovieLensReader(Reader):
         return logs.exists() and movies.exists() and {*_RATINGS[:3]} <= set(open_table(logs).schema)
 
     def read(self, root: Path) -> Source:
-        """See :meth:`Reader.read`."""
         folder = root if need(root).is_dir() else root.parent
         for suffix in (".csv", ".dat"):
             if (folder / f"ratings{suffix}").exists():

@@ -1,4 +1,4 @@
-"""What people call their columns and their events, and what an import takes them for."""
+"""Common names of columns and events, and the ones of ours that they stand for."""
 
 from __future__ import annotations
 

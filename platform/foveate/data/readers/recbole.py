@@ -11,7 +11,7 @@ import polars as pl
 from foveate.core.errors import ReaderError, SchemaError
 from foveate.data.importing.contacts import watched_somehow
 from foveate.data.raw.files import need
-from foveate.data.raw.opening import open_table
+from foveate.data.raw.open_table import open_table
 from foveate.data.raw.table import RawTable
 from foveate.data.readers.base import NO_ITEMS, NO_VIEWERS, ItemTable, LogFile, Reader, Source, viewers_of
 from foveate.data.readers.convert import Column, RowErrors, convert_table, expect_columns, time_parser
@@ -50,11 +50,9 @@ class RecBoleReader(Reader):
 
     @classmethod
     def fits(cls, root: Path) -> bool:
-        """See :meth:`Reader.fits`."""
         return root.suffix == ".inter" if root.is_file() else len(list(root.glob("*.inter"))) == 1
 
     def read(self, root: Path) -> Source:
-        """See :meth:`Reader.read`."""
         path = _interactions_file(root)
         log, _ = _open(path)
         expect_columns(log.name, log.schema, (self.user, self.item))
@@ -107,7 +105,6 @@ class OneWord:
     expects: str = "text"
 
     def parse(self, raw: pl.Series) -> Parsed:
-        """See :meth:`Parser.parse`."""
         parsed = Text().parse(raw)
         listed = pl.select(pl.when(parsed.values.is_not_null()).then(pl.concat_list(parsed.values))).to_series()
         return Parsed(listed, parsed.bad)

@@ -9,7 +9,7 @@ from typing import ClassVar
 from foveate.core.errors import ReaderError
 from foveate.data.importing.contacts import watched_somehow
 from foveate.data.raw.files import need
-from foveate.data.raw.opening import open_table
+from foveate.data.raw.open_table import open_table
 from foveate.data.readers.base import LogFile, Reader, Source
 from foveate.data.readers.convert import Column, expect_columns, id_parser
 from foveate.data.schema import ITEM_ID, USER_ID, WATCH
@@ -31,7 +31,6 @@ class SequenceReader(Reader):
     item: str = ""
 
     def read(self, root: Path) -> Source:
-        """See :meth:`Reader.read`."""
         if not need(root).is_file():
             raise ReaderError(f"'{root}' is no file; name the Parquet or CSV file that holds the sequences")
         table = open_table(root)

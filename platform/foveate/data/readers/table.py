@@ -16,7 +16,7 @@ from foveate.data.importing.contacts import AMOUNTS, CONTACTS, DURATION, SHOWN, 
 from foveate.data.importing.report import SkippedFile
 from foveate.data.raw.dialect import SEPARATORS
 from foveate.data.raw.files import hive_keys, need, table_files
-from foveate.data.raw.opening import open_table
+from foveate.data.raw.open_table import open_table
 from foveate.data.raw.table import RawTable, frame_table
 from foveate.data.readers.base import NO_ITEMS, NO_VIEWERS, ItemTable, LogFile, Reader, Source, viewers_of
 from foveate.data.readers.convert import (
@@ -148,7 +148,6 @@ class TableReader(Reader):
         return bool(table_files(root)[0])
 
     def read(self, root: Path) -> Source:
-        """See :meth:`Reader.read`."""
         folder = root if need(root).is_dir() else root.parent
         files, skipped = table_files(root)
         named = {self._beside(folder, name) for name in (self.items, self.viewers) if name not in ("", NONE)}
@@ -339,7 +338,7 @@ class TableReader(Reader):
 
         def finish(frame: pl.DataFrame) -> pl.DataFrame:
             if KIND in frame.columns:
-                frame = _spread(frame)
+                frame = _unpivoted(frame)
             elif not set(frame.columns) & set(EVENT_KINDS):
                 # Rows that only say who met what: each is a watch of unknown length.
                 frame = watched_somehow(frame)
@@ -458,7 +457,7 @@ def _named_by_the_first(logs: list[RawTable]) -> list[RawTable]:
     ]
 
 
-def _spread(contacts: pl.DataFrame) -> pl.DataFrame:
+def _unpivoted(contacts: pl.DataFrame) -> pl.DataFrame:
     """Turn rows of one event each into contacts in which one thing happened, beside what other columns say."""
     has = set(contacts.columns)
     happened = []

@@ -37,11 +37,9 @@ class Number:
 
     @property
     def expects(self) -> str:
-        """See :attr:`Parser.expects`."""
         return "a number from 0 to 1" if self.share else "a number"
 
     def parse(self, raw: pl.Series) -> Parsed:
-        """See :meth:`Parser.parse`."""
         parsed = self._any(raw)
         if not self.share or parsed.values.is_between(0, 1).all():
             return parsed
@@ -75,16 +73,13 @@ class Seconds:
 
     @property
     def about(self) -> str:
-        """See :attr:`Parser.about`."""
         return _UNITS[self.scale]
 
     @property
     def expects(self) -> str:
-        """See :attr:`Parser.expects`."""
         return f"a number of {self.about}, hours:minutes:seconds such as 00:05:00, or ISO 8601 such as PT5M"
 
     def parse(self, raw: pl.Series) -> Parsed:
-        """See :meth:`Parser.parse`."""
         if isinstance(raw.dtype, pl.Duration):
             return Parsed(raw.dt.cast_time_unit("ns").to_physical() / 1e9)
         if isinstance(raw.dtype, pl.Time):
@@ -121,7 +116,6 @@ class Integer:
     expects: str = "a whole number"
 
     def parse(self, raw: pl.Series) -> Parsed:
-        """See :meth:`Parser.parse`."""
         if isinstance(raw.dtype, pl.String):
             return as_numbers(raw, self.dtype)
         if raw.dtype.is_float():
@@ -142,7 +136,6 @@ class Years:
     expects: str = "an age in years"
 
     def parse(self, raw: pl.Series) -> Parsed:
-        """See :meth:`Parser.parse`."""
         if not isinstance(raw.dtype, pl.String):
             return Integer(pl.Int16()).parse(raw)
         parsed = as_numbers(raw, pl.Int16())
@@ -162,7 +155,6 @@ class Flag:
     expects: str = "0 or 1, true or false, yes or no"
 
     def parse(self, raw: pl.Series) -> Parsed:
-        """See :meth:`Parser.parse`."""
         if isinstance(raw.dtype, pl.Boolean):
             return Parsed(raw)
         parsed = Number().parse(raw)

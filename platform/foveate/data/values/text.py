@@ -53,11 +53,9 @@ class Id:
 
     @property
     def about(self) -> str:
-        """See :attr:`Parser.about`."""
         return "ids without their .0" if self.floats else "ids"
 
     def parse(self, raw: pl.Series) -> Parsed:
-        """See :meth:`Parser.parse`."""
         text = as_text(raw)
         if text is None:
             return _no_text(raw)
@@ -80,7 +78,6 @@ class Text:
     expects: str = "text"
 
     def parse(self, raw: pl.Series) -> Parsed:
-        """See :meth:`Parser.parse`."""
         text = as_text(raw)
         return _no_text(raw) if text is None else Parsed(without_blanks(text.str.strip_chars(), text=True))
 
@@ -100,11 +97,9 @@ class OneOf:
 
     @property
     def expects(self) -> str:
-        """See :attr:`Parser.expects`."""
         return f"one of {', '.join(self.meanings)}"
 
     def parse(self, raw: pl.Series) -> Parsed:
-        """See :meth:`Parser.parse`."""
         words = Id().parse(raw).values
         values = words.replace_strict(dict(self.meanings), default=None, return_dtype=pl.String)
         return Parsed(values, bad_rows(values, words))
@@ -125,11 +120,9 @@ class Words:
 
     @property
     def about(self) -> str:
-        """See :attr:`Parser.about`."""
         return f"lists, separated by '{self.separator}'"
 
     def parse(self, raw: pl.Series) -> Parsed:
-        """See :meth:`Parser.parse`."""
         if isinstance(raw.dtype, (pl.List, pl.Array)):
             lists = raw if isinstance(raw.dtype, pl.List) else raw.arr.to_list()
             inner = lists.dtype.inner  # type: ignore[attr-defined]

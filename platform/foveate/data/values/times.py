@@ -82,7 +82,6 @@ class Time:
 
     @property
     def expects(self) -> str:
-        """See :attr:`Parser.expects`."""
         if self.unit == "auto":
             return "a time: a number since 1970 or ISO 8601, such as 2024-05-01T12:00:00Z"
         return (
@@ -91,7 +90,6 @@ class Time:
         )
 
     def parse(self, raw: pl.Series) -> Parsed:
-        """See :meth:`Parser.parse`."""
         dtype = raw.dtype
         if isinstance(dtype, pl.String):
             return self._text(raw)

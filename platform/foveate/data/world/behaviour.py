@@ -1,4 +1,4 @@
-"""What goes on between a viewer and the app: interest, clicks, watching, and what is said afterwards.
+"""Behaviour of simulated viewers: interest, clicks, watching, and reactions afterwards.
 
 Shapes: ``B`` viewers, ``P`` items that are weighed, ``S`` slots, ``T`` topics.
 """
@@ -120,8 +120,8 @@ def respond(
     """
     shape = items.shape
     bait = catalogue.clickbait[items]
-    looked = rng.random(shape) < (1.0 + np.arange(shape[1])) ** -0.35
-    clicked = looked & (items >= 0) & (rng.random(shape) < _chance(odds + 0.9 + 0.8 * bait))
+    viewed = rng.random(shape) < (1.0 + np.arange(shape[1])) ** -0.35
+    clicked = viewed & (items >= 0) & (rng.random(shape) < _chance(odds + 0.9 + 0.8 * bait))
     pleased = rng.random(shape) < _chance(odds + 0.9 - 0.5 * bait)
     seconds = catalogue.seconds[items]
     watched = np.where(clicked, _watch(seconds, pleased, rng), np.float32(0))

@@ -214,8 +214,8 @@ def _mixtures(
 def _durations(form: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.float32]:
     astray = rng.random(len(form)) < 0.2
     form = np.where(astray, rng.choice(len(FORMS), size=len(form), p=_FORM_SHARES), form)
-    median, spread = np.array(list(FORMS.values())).T
-    seconds = median[form] * np.exp(spread[form] * rng.normal(size=len(form)))
+    median, sigma = np.array(list(FORMS.values())).T
+    seconds = median[form] * np.exp(sigma[form] * rng.normal(size=len(form)))
     return np.asarray(np.clip(np.round(seconds), 4.0, 3600.0), dtype=np.float32)
 
 

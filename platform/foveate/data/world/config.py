@@ -1,4 +1,4 @@
-"""What a simulated world is made of."""
+"""Settings of a simulated world."""
 
 from __future__ import annotations
 

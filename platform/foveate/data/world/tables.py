@@ -111,7 +111,7 @@ def _finish(done: pl.DataFrame, catalogue: Catalogue, audience: Audience, rng: n
         item_id=_decode(done["item"], catalogue.ids),
         kind="kind",
         value="value",
-        text=_remarks(done, catalogue, rng),
+        text=_source_features(done, catalogue, rng),
         occurred_at=pl.col("when").cast(TIMESTAMP),
         received_at=(pl.col("when") + pl.Series(travel)).cast(TIMESTAMP),
         order=pl.int_range(pl.len()).over("viewer"),
@@ -119,14 +119,14 @@ def _finish(done: pl.DataFrame, catalogue: Catalogue, audience: Audience, rng: n
     return frame.cast(EVENTS)  # type: ignore[arg-type]
 
 
-def _remarks(done: pl.DataFrame, catalogue: Catalogue, rng: np.random.Generator) -> pl.Series:
+def _source_features(done: pl.DataFrame, catalogue: Catalogue, rng: np.random.Generator) -> pl.Series:
     at = np.flatnonzero((done["kind"] == "comment").to_numpy())
     item = done["item"].to_numpy()[at]
     about = [catalogue.subject[code] for code in item]
     glad: NDArray[np.bool_] = done["pleased"].to_numpy()[at]
     out: list[str | None] = [None] * done.height
-    for row, remark in zip(at, text.comments(glad, catalogue.main_topic[item], about, rng), strict=True):
-        out[row] = remark
+    for row, comment in zip(at, text.comments(glad, catalogue.main_topic[item], about, rng), strict=True):
+        out[row] = comment
     return pl.Series(out, dtype=pl.String)
 
 

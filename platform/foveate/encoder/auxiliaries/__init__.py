@@ -1,1 +1,1 @@
-"""What an encoder may learn beside the next item: one task a file."""
+"""Auxiliary tasks of an encoder, beside the next item: one task a file."""

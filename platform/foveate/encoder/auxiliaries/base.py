@@ -89,7 +89,6 @@ class AuxiliaryConfig(Variant):
 
     @classmethod
     def search_space(cls) -> Space:
-        """Return the settings worth sweeping."""
         return {"weight": LogUniform(0.01, 1.0)}
 
 
@@ -110,6 +109,6 @@ class PairPredictor(nn.Module):
         return said
 
 
-def told_mean(loss_T: Tensor, told_T: Tensor) -> Tensor:
-    """Return the mean over the rows that ``told_T`` marks, 0 without any."""
-    return torch.where(told_T, loss_T, 0.0).sum() / told_T.sum().clamp(min=1)
+def masked_mean(loss_T: Tensor, mask_T: Tensor) -> Tensor:
+    """Return the mean over the rows that ``mask_T`` marks, 0 without any."""
+    return torch.where(mask_T, loss_T, 0.0).sum() / mask_T.sum().clamp(min=1)

@@ -88,13 +88,11 @@ class Contrastive(AuxiliaryConfig):
             raise ValueError(f"temperature must be above 0, got {self.temperature}")
 
     def build(self, width: int) -> ContrastiveTask:
-        """Build the module."""
         del width
         return ContrastiveTask(self)
 
     @classmethod
     def search_space(cls) -> Space:
-        """Return the settings worth sweeping."""
         return {
             **super().search_space(),
             "view": Choice(("dropout", "crop", "mask")),

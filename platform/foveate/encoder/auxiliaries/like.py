@@ -1,4 +1,4 @@
-"""Whether a viewer will say that they like the next video."""
+"""Auxiliary task: whether a viewer likes the next video."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ class LikeTask(Auxiliary):
         self.predict = PairPredictor(width)
 
     def forward(self, step: Step) -> Tensor:
-        """Return the mean over the rows."""
         liked_T = step.batch.events.liked_N[step.next_T]
         said_T = self.predict(step.user_TD, step.items.of(step.target_T))
         return F.binary_cross_entropy_with_logits(said_T, liked_T.to(said_T.dtype))
@@ -31,5 +30,4 @@ class Like(AuxiliaryConfig):
     name = "like"
 
     def build(self, width: int) -> LikeTask:
-        """Build the module for vectors of ``width``."""
         return LikeTask(width)

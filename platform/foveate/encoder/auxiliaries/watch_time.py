@@ -1,4 +1,4 @@
-"""How much of the next video a viewer will watch."""
+"""Auxiliary task: the share of the next video that a viewer watches."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
-from foveate.encoder.auxiliaries.base import Auxiliary, AuxiliaryConfig, PairPredictor, Step, told_mean
+from foveate.encoder.auxiliaries.base import Auxiliary, AuxiliaryConfig, PairPredictor, Step, masked_mean
 
 
 class WatchTimeTask(Auxiliary):
@@ -25,7 +25,7 @@ class WatchTimeTask(Auxiliary):
         share_T = step.batch.events.watched_N[step.next_T]
         said_T = self.predict(step.user_TD, step.items.of(step.target_T))
         wrong_T = F.binary_cross_entropy_with_logits(said_T, share_T.nan_to_num().clamp(0, 1), reduction="none")
-        return told_mean(wrong_T, ~share_T.isnan())
+        return masked_mean(wrong_T, ~share_T.isnan())
 
 
 @dataclass(frozen=True)
@@ -35,5 +35,4 @@ class WatchTime(AuxiliaryConfig):
     name = "watch_time"
 
     def build(self, width: int) -> WatchTimeTask:
-        """Build the module for vectors of ``width``."""
         return WatchTimeTask(width)

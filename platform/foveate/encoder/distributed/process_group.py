@@ -43,7 +43,7 @@ class Held:
 
 
 @dataclass(frozen=True)
-class Team:
+class ProcessGroup:
     """The processes that train together.
 
     Parameters
@@ -58,7 +58,7 @@ class Team:
     size: int = 1
 
     @classmethod
-    def current(cls) -> Team:
+    def current(cls) -> ProcessGroup:
         """Return the team that ``torch.distributed`` has brought together, or this process alone."""
         if dist.is_available() and dist.is_initialized():
             return cls(dist.get_rank(), dist.get_world_size())

@@ -1,1 +1,1 @@
-"""Where item vectors lie: whole, in a file, or sharded over processes."""
+"""Item vectors: whole, memory-mapped, or sharded over processes."""

@@ -1,4 +1,4 @@
-"""How a training run holds its item vectors: whole in every process, or (``striped.py``) each process some rows.
+"""The item vectors of a training run: whole in every process, or (``sharded.py``) some rows in each.
 
 Legend of tensor names: ``I`` items, ``D`` width.
 """

@@ -9,7 +9,6 @@ from typing import ClassVar
 
 from foveate.attention.base import Matcher
 from foveate.core.registry import Registry, Variant
-from foveate.core.space import Space
 
 
 class Head(Matcher):
@@ -24,11 +23,6 @@ class HeadConfig(Variant):
     def build(self, width: int) -> Head:
         """Build the module for vectors of ``width``."""
         raise NotImplementedError
-
-    @classmethod
-    def search_space(cls) -> Space:
-        """Return the settings worth sweeping."""
-        return {}
 
 
 HeadConfig.variants = Registry("head", HeadConfig, "foveate.encoder.heads")

@@ -35,12 +35,11 @@ class ConvolutionalHead(Head):
         self.out = nn.Linear(filters * self.stretches, 1, bias=False)
 
     def forward(self, user_BD: Tensor, item_ND: Tensor) -> Tensor:
-        """Return scores ``[B, N]``."""
         user_BSW, item_NSW = self._cut(user_BD), self._cut(item_ND)
-        weighed_BSFW = user_BSW[:, :, None] * self.of_product.weight
+        weighted_BSFW = user_BSW[:, :, None] * self.of_product.weight
         pairs = "bsfw,nsw->bnsf" if item_ND.dim() == 2 else "bsfw,bnsw->bnsf"
         alone_BNSF = self.of_user(user_BSW)[:, None] + self.of_item(item_NSW)
-        hidden_BNSF = F.relu(alone_BNSF + torch.einsum(pairs, weighed_BSFW, item_NSW))
+        hidden_BNSF = F.relu(alone_BNSF + torch.einsum(pairs, weighted_BSFW, item_NSW))
         bend_BN: Tensor = self.out(hidden_BNSF.flatten(-2))[..., 0]
         return bend_BN + match(user_BD, item_ND)
 
@@ -72,10 +71,8 @@ class Convolutional(HeadConfig):
             raise ValueError("filters and stretches must be 1 or more")
 
     def build(self, width: int) -> ConvolutionalHead:
-        """Build the module."""
         return ConvolutionalHead(width, self.filters, self.stretches)
 
     @classmethod
     def search_space(cls) -> Space:
-        """Return the settings worth sweeping."""
         return {"filters": Choice((2, 4, 8)), "stretches": Choice((2, 4))}

@@ -22,7 +22,6 @@ class FullyConnectedHead(Head):
         self.out = nn.Linear(hidden, 1, bias=False)
 
     def forward(self, user_BD: Tensor, item_ND: Tensor) -> Tensor:
-        """Return scores ``[B, N]``."""
         # The first layer is linear in the pair, so each side passes it once and not once a pair.
         hidden_BNM = F.relu(self.of_user(user_BD)[:, None] + self.of_item(item_ND))
         bend_BN: Tensor = self.out(hidden_BNM)[..., 0]
@@ -48,10 +47,8 @@ class FullyConnected(HeadConfig):
             raise ValueError(f"hidden must be 1 or more, got {self.hidden}")
 
     def build(self, width: int) -> FullyConnectedHead:
-        """Build the module."""
         return FullyConnectedHead(width, self.hidden)
 
     @classmethod
     def search_space(cls) -> Space:
-        """Return the settings worth sweeping."""
         return {"hidden": Choice((8, 16, 32))}

@@ -25,7 +25,6 @@ class RecurrentHead(Head):
         self.out = nn.Linear(hidden, 1, bias=False)
 
     def forward(self, user_BD: Tensor, item_ND: Tensor) -> Tensor:
-        """Return scores ``[B, N]``."""
         bend_BN: Tensor = self.out(self._second_step(self.cell(user_BD), item_ND))[..., 0]
         return bend_BN + match(user_BD, item_ND)
 
@@ -61,10 +60,8 @@ class Recurrent(HeadConfig):
             raise ValueError(f"hidden must be 1 or more, got {self.hidden}")
 
     def build(self, width: int) -> RecurrentHead:
-        """Build the module."""
         return RecurrentHead(width, self.hidden)
 
     @classmethod
     def search_space(cls) -> Space:
-        """Return the settings worth sweeping."""
         return {"hidden": Choice((4, 8, 16))}

@@ -1,1 +1,1 @@
-"""What the encoder reads beside ids: one input a file."""
+"""Inputs of the encoder beside ids: one input a file."""

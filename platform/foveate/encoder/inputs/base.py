@@ -21,14 +21,13 @@ from scipy import sparse
 from torch import Tensor, nn
 
 from foveate.core.registry import Registry, Variant
-from foveate.core.space import Space
 from foveate.data.catalog import Catalog
 from foveate.encoder.batch import SequenceBatch
 
 UNKNOWN_CODE = 0
 """The code of a fact that is not known."""
 
-_SPREAD = 0.02
+_INIT_STD = 0.02
 """Standard deviation of fresh vectors: as small as those of the items that they are added to."""
 
 
@@ -42,11 +41,6 @@ class InputConfig(Variant):
     variants: ClassVar[Registry[InputConfig]]
     needs_time: ClassVar[bool] = False
     """Whether it knows nothing where the clock is order only."""
-
-    @classmethod
-    def search_space(cls) -> Space:
-        """Return the settings worth sweeping."""
-        return {}
 
 
 InputConfig.variants = Registry("input", InputConfig, "foveate.encoder.inputs")
@@ -146,7 +140,7 @@ class ItemInput(nn.Module):
         self.register_buffer("offsets", torch.tensor(facts.offsets))
         self.register_buffer("codes", torch.tensor(facts.codes))
         self.weight = nn.Parameter(torch.empty(size, width))
-        nn.init.normal_(self.weight, std=_SPREAD)
+        nn.init.normal_(self.weight, std=_INIT_STD)
 
     def forward(self, items_N: Tensor | None = None) -> Tensor:
         """Return what is to be added to the items of int64 codes ``items_N``, ``[N, D]``; to all without any."""
@@ -174,5 +168,5 @@ def log_buckets(values: Tensor, size: int) -> Tensor:
 def _table(size: int, width: int) -> nn.Embedding:
     table = nn.Embedding(size, width, padding_idx=UNKNOWN_CODE)
     with torch.no_grad():
-        table.weight.normal_(std=_SPREAD)[UNKNOWN_CODE] = 0
+        table.weight.normal_(std=_INIT_STD)[UNKNOWN_CODE] = 0
     return table

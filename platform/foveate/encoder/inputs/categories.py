@@ -1,4 +1,4 @@
-"""What an item is about, in its source's own words."""
+"""Item input: its categories."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who made an item."""
+"""Item input: its channel."""
 
 from __future__ import annotations
 

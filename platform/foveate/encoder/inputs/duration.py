@@ -1,4 +1,4 @@
-"""How long an item is."""
+"""Item input: its duration."""
 
 from __future__ import annotations
 
@@ -38,5 +38,4 @@ class Duration(ItemInputConfig):
 
     @classmethod
     def search_space(cls) -> Space:
-        """Return the settings worth sweeping."""
         return {"per_octave": Choice((1, 2, 4))}

@@ -1,4 +1,4 @@
-"""What a viewer did."""
+"""Event input: its kind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When the viewer asks."""
+"""Request input: its time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an item is about, in its maker's own words."""
+"""Item input: its tags."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long a viewer waited before each event."""
+"""Event input: the time since the event before."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an item is called."""
+"""Item input: the words of its title."""
 
 from __future__ import annotations
 
@@ -50,5 +50,4 @@ class Title(ItemInputConfig):
 
     @classmethod
     def search_space(cls) -> Space:
-        """Return the settings worth sweeping."""
         return {"buckets": Choice((1024, 4096, 16384))}

@@ -1,4 +1,4 @@
-"""How much of each video a viewer watched."""
+"""Event input: the share of the video that was watched."""
 
 from __future__ import annotations
 

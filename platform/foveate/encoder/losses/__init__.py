@@ -1,1 +1,1 @@
-"""What training minimises: one loss a file."""
+"""Losses: one a file."""

@@ -12,7 +12,6 @@ from typing import ClassVar, TypeAlias
 from torch import Tensor, nn
 
 from foveate.core.registry import Registry, Variant
-from foveate.core.space import Space
 from foveate.encoder.embedding.lookup import Lookup
 
 Score: TypeAlias = Callable[[Tensor, Tensor], Tensor]
@@ -45,11 +44,6 @@ class LossConfig(Variant):
             How many items a step contrasts with the targets; a loss over the whole catalogue ignores it.
         """
         raise NotImplementedError
-
-    @classmethod
-    def search_space(cls) -> Space:
-        """Return the settings worth sweeping."""
-        return {}
 
 
 LossConfig.variants = Registry("loss", LossConfig, "foveate.encoder.losses")

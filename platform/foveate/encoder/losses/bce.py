@@ -28,7 +28,6 @@ class BceLoss(SampledLoss):
         self.offset = nn.Parameter(torch.tensor(-math.log(self.negatives + 1)))
 
     def forward(self, user_TD: Tensor, target_T: Tensor, items: Lookup, score: Score) -> Tensor:
-        """Return the mean over the rows."""
         own_T, other_TN, _ = self.contrast(user_TD, target_T, items, score)
         # log s(x) is -softplus(-x), and stays finite where s does not.
         return (
@@ -52,5 +51,4 @@ class Bce(SampledLossConfig):
     name = "bce"
 
     def build(self, count_I: Tensor, negatives: int) -> BceLoss:
-        """Build the module."""
         return BceLoss(self.shares(count_I, negatives), negatives)

@@ -15,7 +15,6 @@ class FullSoftmaxLoss(Loss):
     """Minus the log of the share that the softmax over all items gives the target."""
 
     def forward(self, user_TD: Tensor, target_T: Tensor, items: Lookup, score: Score) -> Tensor:
-        """Return the mean over the rows."""
         return F.cross_entropy(score(user_TD, items.every()), target_T)
 
 
@@ -27,6 +26,5 @@ class FullSoftmax(LossConfig):
     every_item = True
 
     def build(self, count_I: Tensor, negatives: int) -> FullSoftmaxLoss:
-        """Build the module."""
         del count_I, negatives
         return FullSoftmaxLoss()

@@ -39,7 +39,6 @@ class Gbce(SampledLossConfig):
             raise ValueError(f"t must lie between 0 and 1, got {self.t}")
 
     def build(self, count_I: Tensor, negatives: int) -> BceLoss:
-        """Build the module."""
         return BceLoss(self.shares(count_I, negatives), negatives, self.beta(len(count_I), negatives))
 
     def beta(self, n_items: int, negatives: int) -> float:
@@ -49,5 +48,4 @@ class Gbce(SampledLossConfig):
 
     @classmethod
     def search_space(cls) -> Space:
-        """Return the settings worth sweeping."""
         return {**super().search_space(), "t": Uniform(0.5, 1.0)}

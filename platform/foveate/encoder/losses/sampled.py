@@ -1,4 +1,4 @@
-"""What losses share that contrast the targets with a few items drawn for the whole batch.
+"""Sampling of negatives, shared by losses that contrast the targets with a few items drawn for the whole batch.
 
 Legend of tensor names: as in :mod:`foveate.encoder.losses.base`.
 """
@@ -119,5 +119,4 @@ class SampledLossConfig(LossConfig):
 
     @classmethod
     def search_space(cls) -> Space:
-        """Return the settings worth sweeping."""
         return {"popularity": Choice((0.0, 0.5))}

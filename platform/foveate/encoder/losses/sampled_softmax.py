@@ -21,7 +21,6 @@ class SampledSoftmaxLoss(SampledLoss):
         self.log_q = log_q
 
     def forward(self, user_TD: Tensor, target_T: Tensor, items: Lookup, score: Score) -> Tensor:
-        """Return the mean over the rows."""
         own_T, other_TN, negative_N = self.contrast(user_TD, target_T, items, score)
         if self.log_q:
             # A negative stands for the 1 / (N q) items like it, and so its score is raised by the log of that.
@@ -47,10 +46,8 @@ class SampledSoftmax(SampledLossConfig):
     log_q: bool = False
 
     def build(self, count_I: Tensor, negatives: int) -> SampledSoftmaxLoss:
-        """Build the module."""
         return SampledSoftmaxLoss(self.shares(count_I, negatives), negatives, log_q=self.log_q)
 
     @classmethod
     def search_space(cls) -> Space:
-        """Return the settings worth sweeping."""
         return {**super().search_space(), "log_q": Choice((False, True))}

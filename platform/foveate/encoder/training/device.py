@@ -1,4 +1,4 @@
-"""Where an encoder trains: the device, its number format, its generators, and whether kernels are compiled."""
+"""The device of a training: its number format, its generators, and whether kernels are compiled."""
 
 from __future__ import annotations
 

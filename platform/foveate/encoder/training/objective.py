@@ -1,4 +1,4 @@
-"""What a step minimises: how wrong the next item is, and what else was asked for."""
+"""The objective of a training step: the loss of the next item and of the auxiliary tasks."""
 
 from __future__ import annotations
 

@@ -24,8 +24,8 @@ from foveate.data.fitting import FitContext
 from foveate.encoder.auxiliaries.base import Step
 from foveate.encoder.batch import EventArrays, Spans, bucketed, drawn, training_spans
 from foveate.encoder.content import Content
-from foveate.encoder.distributed.process_group import Held, Team
-from foveate.encoder.embedding.sharded import StripedItems
+from foveate.encoder.distributed.process_group import Held, ProcessGroup
+from foveate.encoder.embedding.sharded import ShardedItems
 from foveate.encoder.embedding.table import Table, check_shareable
 from foveate.encoder.inputs.base import ItemInputConfig
 from foveate.encoder.model import EncoderConfig, SequenceEncoder
@@ -36,29 +36,32 @@ from foveate.encoder.training.objective import Objective
 from foveate.encoder.training.settings import METRIC, EpochReport, TrainConfig
 from foveate.encoder.training.validation import Validation
 
+_AGREE_EVERY = 16
+"""Steps between two questions whether time is up, where several processes train."""
+
 
 class Run:
     """A training run between two epochs."""
 
     def __init__(self, encoder: EncoderConfig, train: TrainConfig, context: FitContext) -> None:
         self.encoder, self.train = encoder, train
-        self.team = Team.current()
-        shared_out = context.shard_items and self.team.size > 1
+        self.processes = ProcessGroup.current()
+        shared_out = context.shard_items and self.processes.size > 1
         if shared_out:
             check_shareable(train.loss)
         device = device_of(train.device)
         timed = context.now != NO_TIME
         self.events = EventArrays.of(context.histories, device, timed=timed)
-        self.offsets, self.held = _offsets(context, self.team, device)
+        self.offsets, self.held = _offsets(context, self.processes, device)
         if not bool((self.offsets.diff() > 1).any()):
             raise TrainingError("no viewer has two positive events: there is no next item to learn from")
         counts = np.bincount(context.histories.items, minlength=context.histories.n_items)
         if self.held is not None:
-            counts = self.team.total(torch.tensor(counts, device=device)).cpu().numpy()
+            counts = self.processes.total(torch.tensor(counts, device=device)).cpu().numpy()
         content = Content.of(encoder.inputs_of(ItemInputConfig), context.catalog, counts)
         self.model = SequenceEncoder(encoder, context.histories.n_items, content, timed=timed)
         # Cut before it reaches the device, which may be too small for all of it.
-        self.table = StripedItems(self.model, self.team) if shared_out else Table(self.model)
+        self.table = ShardedItems(self.model, self.processes) if shared_out else Table(self.model)
         self.model.to(device)
         loss = train.loss.build(torch.tensor(counts, dtype=torch.float32), train.negatives)
         self.objective = Objective(loss, train.auxiliaries, encoder.width).to(device)
@@ -71,8 +74,9 @@ class Run:
             weight_decay=train.weight_decay,
             fused=True,
         )
-        self.validation = _validation(context, train.validation_viewers, self.team, self.offsets)
+        self.validation = _validation(context, train.validation_viewers, self.processes, self.offsets)
         self.epochs_done = 0
+        self.cut_short = False
         self.best_epoch, self.best_metric = 0, -math.inf
         self.best: dict[str, Tensor] = {}
 
@@ -89,22 +93,34 @@ class Run:
         waited = self.epochs_done - self.best_epoch
         return self.validation is not None and 0 < self.train.patience <= waited
 
-    def epoch(self, on_step: Callable[[int, int], None] | None = None) -> EpochReport:
-        """Pass once over the histories and measure; ``on_step`` hears of how many batches so many are done."""
+    def epoch(self, on_step: Callable[[int, int], None] | None = None, *, ends_at: float = math.inf) -> EpochReport:
+        """Pass once over the histories and measure.
+
+        Parameters
+        ----------
+        on_step
+            Called with the number of batches that are done, and of all.
+        ends_at
+            When to stop in the midst of them, by the monotonic clock; sets ``cut_short``. One step is always taken.
+        """
         self.model.train()
-        self.team.agree(self.offsets.device)
+        self.processes.agree(self.offsets.device)
         spans = training_spans(self.offsets, self.encoder.max_len)
         if self.train.epoch_rows:
             spans = drawn(spans, self.train.epoch_rows)
         batches = [spans.take(index) for index in bucketed(spans, self.train.batch_size)]
-        start, rows = time.perf_counter(), int(spans.length_B.sum())
-        total = torch.zeros((), device=self.offsets.device)
-        with self.team.apart(self.offsets.device):
+        start = time.perf_counter()
+        total, trained = torch.zeros((), device=self.offsets.device), len(batches)
+        with self.processes.apart(self.offsets.device):
             for done, batch in enumerate(batches, start=1):
                 total += self._step(batch)
                 if on_step is not None:
                     on_step(done, len(batches))
-        loss = float(self.team.total(total)) / rows
+                if self._is_over(ends_at, done):
+                    self.cut_short, trained = done < len(batches), done
+                    break
+        rows = int(torch.stack([batch.length_B.sum() for batch in batches[:trained]]).sum())
+        loss = float(self.processes.total(total)) / rows
         seconds = time.perf_counter() - start
         self.epochs_done += 1
         if not math.isfinite(loss):
@@ -113,19 +129,28 @@ class Run:
             )
         return EpochReport(self.epochs_done, loss, self._measure(), rows / seconds, self.save)
 
+    def _is_over(self, ends_at: float, done: int) -> bool:
+        """Whether time is up. Several processes agree on it, now and then, for asking one another takes time too."""
+        if self.processes.size == 1 or ends_at == math.inf:
+            return time.monotonic() >= ends_at
+        if done % _AGREE_EVERY:
+            return False
+        late = torch.tensor(float(time.monotonic() >= ends_at), device=self.offsets.device)
+        return bool(self.processes.total(late) > 0)
+
     def _step(self, spans: Spans) -> Tensor:
         """Take one step; returns the loss, summed over this process's rows, without waiting for it."""
-        own = self.team.share(spans, self.held)
+        own = self.processes.share(spans, self.held)
         rows = own.length_B.sum()
         self.optimizer.zero_grad(set_to_none=True)
         with number_format(self.train.precision, rows.device):
             loss = self._loss(own) if len(own) else self.table.idle(self.objective)
         if loss.requires_grad:
             # Each process's mean counts by its share of the rows, so that their mean is that of the whole batch.
-            (loss * (rows * self.team.size / spans.length_B.sum())).backward()  # type: ignore[no-untyped-call]
-        self.team.average(self.weights, self.table.own)
+            (loss * (rows * self.processes.size / spans.length_B.sum())).backward()  # type: ignore[no-untyped-call]
+        self.processes.average(self.weights, self.table.own)
         if self.train.gradient_norm:
-            self.team.clip(self.weights, self.table.own, self.train.gradient_norm)
+            self.processes.clip(self.weights, self.table.own, self.train.gradient_norm)
         self.optimizer.step()
         if self.average is not None:
             self.average.update_parameters(self.model)
@@ -201,16 +226,16 @@ class Run:
         self.best_metric = -math.inf if best_metric is None else float(best_metric)
 
 
-def _offsets(context: FitContext, team: Team, device: torch.device) -> tuple[Tensor, Held | None]:
+def _offsets(context: FitContext, processes: ProcessGroup, device: torch.device) -> tuple[Tensor, Held | None]:
     """Return ``[U + 1]`` where each viewer's events lie among those of all, and what of them this process holds."""
     own_U = torch.tensor(context.histories.offsets, dtype=torch.int64, device=device)
     if not context.shared:
         return own_U, None
-    all_U = F.pad(team.total(own_U.diff()).cumsum(0), (1, 0))
+    all_U = F.pad(processes.total(own_U.diff()).cumsum(0), (1, 0))
     return all_U, Held(all_U, own_U)
 
 
-def _validation(context: FitContext, viewers: int, team: Team, offsets: Tensor) -> Validation | None:
+def _validation(context: FitContext, viewers: int, processes: ProcessGroup, offsets: Tensor) -> Validation | None:
     if context.validation is None:
         return None
     validation = Validation(
@@ -220,7 +245,7 @@ def _validation(context: FitContext, viewers: int, team: Team, offsets: Tensor) 
         context.seed,
         context.now,
         lengths=offsets.diff().cpu().numpy() if context.shared else None,
-        team=team,
+        processes=processes,
         device=offsets.device,
     )
     return validation if len(validation.users) else None

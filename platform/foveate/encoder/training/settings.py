@@ -1,4 +1,4 @@
-"""How an encoder is trained, and what each epoch reports."""
+"""Settings of an encoder's training, and the report of an epoch."""
 
 from __future__ import annotations
 

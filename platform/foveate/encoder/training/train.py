@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import math
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +29,7 @@ def train_encoder(
     *,
     on_epoch: Callable[[EpochReport], bool] | None = None,
     resume: Path | None = None,
+    seconds: float = math.inf,
 ) -> TrainedEncoder:
     """Train an encoder and return it as it was at its best validation metric, or at the end without one.
 
@@ -40,12 +43,15 @@ def train_encoder(
         Called after each epoch; returning False ends training.
     resume
         A checkpoint that ``EpochReport.save`` wrote under the same configs and context.
+    seconds
+        How long to train. An epoch that they end in is cut short, measured, and the last.
 
     Raises
     ------
     TrainingError
         No history has two events, the loss is no longer finite, or the checkpoint does not fit.
     """
+    ends_at = time.monotonic() + seconds
     watcher = context.progress if isinstance(context.progress, Watcher) else None
     _tell_of_untold_times(encoder, context)
     with _seeded(context.seed), _threads(train.threads), kept_memory():
@@ -53,10 +59,10 @@ def train_encoder(
         if resume is not None:
             run.load(load_checkpoint(resume), resume)
         while not run.done:
-            report = run.epoch(_shown(run, watcher) if watcher else None)
+            report = run.epoch(_shown(run, watcher) if watcher else None, ends_at=ends_at)
             if context.progress is not None:
                 context.progress(str(report))
-            if on_epoch is not None and not on_epoch(report):
+            if (on_epoch is not None and not on_epoch(report)) or run.cut_short:
                 break
         if watcher:
             watcher.step(train.epochs, train.epochs)
@@ -70,9 +76,9 @@ def _shown(run: Run, watcher: Watcher) -> Callable[[int, int], None]:
 
 
 def _tell_of_untold_times(encoder: EncoderConfig, context: FitContext) -> None:
-    untold = [config.name for config in encoder.inputs if config.needs_time]
-    if untold and context.now == NO_TIME and context.progress is not None:
-        context.progress(f"the clock is order only: {', '.join(untold)} will know no time and add nothing")
+    withheld = [config.name for config in encoder.inputs if config.needs_time]
+    if withheld and context.now == NO_TIME and context.progress is not None:
+        context.progress(f"the clock is order only: {', '.join(withheld)} will know no time and add nothing")
 
 
 @contextmanager

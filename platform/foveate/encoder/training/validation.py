@@ -1,4 +1,4 @@
-"""How good an encoder is on held-out items: full ranking over the whole catalogue, the seen left out."""
+"""Validation of an encoder on held-out items: full ranking over the catalogue, seen items left out."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from foveate.core.messages import NO_TIME
 from foveate.core.metrics import mid_ranks, ndcg_at, recall_at
 from foveate.data.events import Histories
-from foveate.encoder.distributed.process_group import Team
+from foveate.encoder.distributed.process_group import ProcessGroup
 from foveate.encoder.trained import TrainedEncoder
 
 _BATCH = 512
@@ -35,7 +35,7 @@ class Validation:
         When all of them ask, in UTC microseconds, or ``NO_TIME``.
     lengths
         ``[U]`` int64 how many interactions each viewer has, where ``histories`` holds those of some viewers alone.
-    team
+    processes
         The processes that train together.
     device
         Where they meet, which need not be where the encoder answers.
@@ -50,27 +50,27 @@ class Validation:
         now: int = NO_TIME,
         *,
         lengths: NDArray[np.int64] | None = None,
-        team: Team | None = None,
+        processes: ProcessGroup | None = None,
         device: torch.device | None = None,
     ) -> None:
         self._histories = histories
         self._now = now
         self._targets = targets
-        self._team = team or Team()
+        self._processes = processes or ProcessGroup()
         self._device = device
         held = histories.lengths
         some = np.flatnonzero((targets >= 0) & ((held if lengths is None else lengths) > 0))
         if len(some) > viewers:
             some = np.sort(np.random.default_rng(seed).choice(some, viewers, replace=False))
         self.users: NDArray[np.int64] = some
-        self._own = some[self._team.rank :: self._team.size] if lengths is None else some[held[some] > 0]
+        self._own = some[self._processes.rank :: self._processes.size] if lengths is None else some[held[some] > 0]
 
     def measure(self, encoder: TrainedEncoder) -> dict[str, float]:
         """Return ``ndcg@10`` and ``recall@10``, the means over all of the viewers."""
         ranks = [self._ranks(encoder, self._own[s : s + _BATCH]) for s in range(0, len(self._own), _BATCH)]
         own = np.concatenate(ranks) if ranks else np.empty(0)
         sums = torch.tensor([ndcg_at(own, 10).sum(), recall_at(own, 10).sum()], dtype=torch.float64)
-        ndcg, recall = (self._team.total(sums.to(self._device)) / len(self.users)).tolist()
+        ndcg, recall = (self._processes.total(sums.to(self._device)) / len(self.users)).tolist()
         return {"ndcg@10": ndcg, "recall@10": recall}
 
     def _ranks(self, encoder: TrainedEncoder, users: NDArray[np.int64]) -> NDArray[np.float64]:

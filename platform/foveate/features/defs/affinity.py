@@ -1,4 +1,4 @@
-"""How much of a viewer's recent interest shares a candidate's channel, categories or tags."""
+"""Share of a viewer's recent interest with the candidate's channel, categories or tags."""
 
 from __future__ import annotations
 
@@ -92,11 +92,11 @@ def _of_all(events: Events, catalog: Catalog, rows: FeatureRows) -> dict[str, ND
     share = ratio(met.totals(events.positive[event]), liked[met.known // max(1, tokens.size)])
     weight = ratio(met.totals(events.weight[event].astype(np.float64)), met.totals())
     # A place for each row and affinity.
-    place, places = row * len(names) + kind_T[row_token], len(rows) * len(names)
-    since = np.full(places, LAST_EVENTS, dtype=np.int64)
-    np.minimum.at(since, place, met.read(met.smallest(past.age[owner]), LAST_EVENTS))
-    counts = np.maximum(sums(place, places), 1.0)
-    means = [sums(place, places, met.read(own, 0.0)) / counts for own in (share, weight)]
+    cell, n_cells = row * len(names) + kind_T[row_token], len(rows) * len(names)
+    since = np.full(n_cells, LAST_EVENTS, dtype=np.int64)
+    np.minimum.at(since, cell, met.read(met.smallest(past.age[owner]), LAST_EVENTS))
+    counts = np.maximum(sums(cell, n_cells), 1.0)
+    means = [sums(cell, n_cells, met.read(own, 0.0)) / counts for own in (share, weight)]
     answers = np.stack([*means, np.log1p(since)], axis=1).astype(np.float32).reshape(len(rows), len(names), 3)
     return {name: answers[:, kind] for kind, name in enumerate(names)}
 
@@ -106,7 +106,7 @@ def _all_tokens(catalog: Catalog) -> tuple[tuple[str, ...], Tokens, Ints]:
     features = {name: Feature.variants[name]() for name in Feature.variants}
     own = {name: feature.tokens(catalog) for name, feature in features.items() if isinstance(feature, Affinity)}
     kind_T = np.repeat(np.arange(len(own)), [tokens.size for tokens in own.values()])
-    return tuple(own), Tokens.together(list(own.values())), kind_T
+    return tuple(own), Tokens.concat(list(own.values())), kind_T
 
 
 def _read_one(state: State, item: int) -> tuple[float, float, float]:

@@ -1,4 +1,4 @@
-"""How much of a channel's videos the viewer watches through."""
+"""Share of a channel's videos that the viewer watches through."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much an item was watched, and when in a viewer's life."""
+"""Number of watches of an item, and their place in viewers' histories."""
 
 from __future__ import annotations
 

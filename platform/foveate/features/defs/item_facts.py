@@ -1,4 +1,4 @@
-"""What the catalogue itself says of an item: its length, and its age where the time of the request is known."""
+"""Length of an item, and its age where the time of the request is known."""
 
 from __future__ import annotations
 

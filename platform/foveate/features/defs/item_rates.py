@@ -1,4 +1,4 @@
-"""How often a video is watched to its end, liked and hidden, smoothed towards how often videos are."""
+"""Rates at which a video is completed, liked and hidden, smoothed towards the mean of all videos."""
 
 from __future__ import annotations
 

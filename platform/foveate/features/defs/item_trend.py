@@ -1,4 +1,4 @@
-"""What is watched now: decayed counts and the time since the last positive event."""
+"""Recent popularity: decayed counts and the time since the last positive event."""
 
 from __future__ import annotations
 

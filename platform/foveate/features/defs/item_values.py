@@ -1,4 +1,4 @@
-"""How well an item is liked by those who rate or watch it."""
+"""Mean rating and watch share of an item."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How near a candidate lies to what the viewer lately liked: in length and in year of publication."""
+"""Distance between a candidate and the viewer's recent likes, in length and in year of publication."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much a viewer has done, and when last."""
+"""Activity of a viewer: number of events, and time since the last."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Why an item stands in a slate, and why another does not.
+"""Explanations: why an item is in a slate, and why another is not.
 
-An explanation has three parts, each made where its arrays are: what carried the item (:mod:`.history`, beside the
+An explanation has three parts, each made where its arrays are: attribution to the history (:mod:`.history`, beside the
 sources), what ranker, policy and rules made of it (:mod:`.ranking`, beside the ranker), and the words
 (:mod:`.sentences`, beside the catalogue). :func:`explain` and :func:`why_not` observe a run of the pipeline and put
 them together, in this process (:class:`LocalExplainStages`) or over Ray Serve.

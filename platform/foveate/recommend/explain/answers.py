@@ -1,4 +1,4 @@
-"""What an explanation says, in ids and titles: plain frozen dataclasses, no behaviour."""
+"""Explanations in ids and titles: plain frozen dataclasses, no behaviour."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class ItemExplanation:
     carried_by
         The one of them whose score ``history`` tells of; None where all of them score alike whoever asks.
     history
-        What carried it, the most first; the first three are the ones that ``sentence`` names.
+        Items of the history that raised its score, the most first; ``sentence`` names the first three.
     faithfulness
         Of as many items drawn at random from the history, how often taking them out lowers the source's score less than
         taking out those that are named does: 1 always, 0.5 no better than chance. None where the history is too short

@@ -1,4 +1,4 @@
-"""What of a viewer's history carried the items of a slate, and how far that is to be believed.
+"""Attribution of a slate's items to the viewer's history, and how faithful it is.
 
 Shapes: ``H`` distinct items of the history, ``N`` items that a source carried, ``R`` random draws.
 """
@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveate.core.messages import Candidates, Query
+from foveate.retrieval.attribution import without
 from foveate.retrieval.base import CandidateSource
-from foveate.retrieval.carried import without
 
 NAMED = 3
 """How many items of the history a sentence names."""
@@ -26,7 +26,7 @@ _NOTHING = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
-class Story:
+class ItemAttribution:
     """What carried one item, in codes.
 
     Parameters
@@ -37,38 +37,38 @@ class Story:
         The ``H`` items whose absence lowers the score, the most first, and by how much.
     faithfulness
         See :class:`~foveate.recommend.explain.answers.ItemExplanation`.
-    looked, looks
+    attended, weights
         The items that the source looked at most, at most :data:`NAMED`, and their shares.
-    look_faithfulness
-        As ``faithfulness``, of ``looked``.
+    attention_faithfulness
+        As ``faithfulness``, of ``attended``.
     """
 
     source: str | None
     items: NDArray[np.int32]
     drops: NDArray[np.float32]
     faithfulness: float | None
-    looked: NDArray[np.int32]
-    looks: NDArray[np.float32]
-    look_faithfulness: float | None
+    attended: NDArray[np.int32]
+    weights: NDArray[np.float32]
+    attention_faithfulness: float | None
 
 
-def stories(
+def attribute_items(
     sources: Sequence[CandidateSource], query: Query, candidates: Candidates, items: NDArray[np.int32]
-) -> list[Story]:
-    """Say what carried each of ``items``, which are among ``candidates``.
+) -> list[ItemAttribution]:
+    """Attribute each of ``items``, which are among ``candidates``, to the history.
 
     An item that several sources offered is explained by the one in whose order of the candidates it stands highest,
     among those that read histories.
     """
     by_name = {source.name: source for source in sources if source.reads_history}
     owners = [_owner(candidates, item, by_name) for item in items.tolist()]
-    told: dict[int, Story] = {}
+    by_item: dict[int, ItemAttribution] = {}
     for name in dict.fromkeys(owners):
         own = np.array([i for i, owner in zip(items, owners, strict=True) if owner == name], dtype=np.int32)
         if name is not None:
-            told |= zip(own.tolist(), _told(by_name[name], query, own), strict=True)
+            by_item |= zip(own.tolist(), _attribute(by_name[name], query, own), strict=True)
     nothing = _nothing(None)
-    return [told.get(item, nothing) for item in items.tolist()]
+    return [by_item.get(item, nothing) for item in items.tolist()]
 
 
 def _owner(candidates: Candidates, item: int, by_name: dict[str, CandidateSource]) -> str | None:
@@ -82,23 +82,24 @@ def _owner(candidates: Candidates, item: int, by_name: dict[str, CandidateSource
     return min(offered)[2] if offered else None
 
 
-def _told(source: CandidateSource, query: Query, items: NDArray[np.int32]) -> Iterator[Story]:
-    carried = source.carried(query, items)
-    if not len(carried.items):
+def _attribute(source: CandidateSource, query: Query, items: NDArray[np.int32]) -> Iterator[ItemAttribution]:
+    attribution = source.attribute(query, items)
+    if not len(attribution.items):
         yield from [_nothing(source.name)] * len(items)
         return
-    order_NH = np.argsort(-carried.drops, axis=1, kind="stable")
-    least_N = _NOTHING * np.abs(carried.drops).max(axis=1)
-    count_N = (carried.drops > least_N[:, None]).sum(axis=1)
-    named = [carried.items[order_H[: min(n, NAMED)]] for order_H, n in zip(order_NH, count_N, strict=True)]
-    looks_H = source.looked(query)
-    first_H = np.argsort(-looks_H, kind="stable")[:NAMED] if looks_H is not None else np.empty(0, dtype=np.int64)
-    looked, looks = carried.items[first_H], looks_H[first_H] if looks_H is not None else np.empty(0, dtype=np.float32)
-    believed = faithfulness(source, query, items, [[one, looked] for one in named])
-    for row, (order_H, count, (faith, look_faith)) in enumerate(zip(order_NH, count_N, believed, strict=True)):
+    order_NH = np.argsort(-attribution.drops, axis=1, kind="stable")
+    least_N = _NOTHING * np.abs(attribution.drops).max(axis=1)
+    count_N = (attribution.drops > least_N[:, None]).sum(axis=1)
+    named = [attribution.items[order_H[: min(n, NAMED)]] for order_H, n in zip(order_NH, count_N, strict=True)]
+    weights_H = source.attention_weights(query)
+    first_H = np.argsort(-weights_H, kind="stable")[:NAMED] if weights_H is not None else np.empty(0, dtype=np.int64)
+    attended = attribution.items[first_H]
+    weights = weights_H[first_H] if weights_H is not None else np.empty(0, dtype=np.float32)
+    shares = faithfulness(source, query, items, [[one, attended] for one in named])
+    for row, (order_H, count, (own, of_attended)) in enumerate(zip(order_NH, count_N, shares, strict=True)):
         lowering = order_H[:count]
-        drops = carried.drops[row, lowering]
-        yield Story(source.name, carried.items[lowering], drops, faith, looked, looks, look_faith)
+        drops = attribution.drops[row, lowering]
+        yield ItemAttribution(source.name, attribution.items[lowering], drops, own, attended, weights, of_attended)
 
 
 def faithfulness(
@@ -107,7 +108,7 @@ def faithfulness(
     items: NDArray[np.int32],
     taken: Sequence[Sequence[NDArray[np.int32]]],
 ) -> list[list[float | None]]:
-    """Say how well some items of the history were singled out as what carried others.
+    """Say how well some items of the history were named as the cause of others' scores.
 
     They are taken out together, and so are as many random ones, again and again: the answer is the share of the draws
     that lower the score less, ties by half. Source: the idea is that of comprehensiveness, DeYoung et al., ERASER
@@ -149,6 +150,6 @@ def _share_below(falls_R: NDArray[np.float64], fall: float) -> float:
     return float(np.mean(falls_R < fall) + 0.5 * np.mean(falls_R == fall))
 
 
-def _nothing(source: str | None) -> Story:
+def _nothing(source: str | None) -> ItemAttribution:
     codes, numbers = np.empty(0, dtype=np.int32), np.empty(0, dtype=np.float32)
-    return Story(source, codes, numbers, None, codes, numbers, None)
+    return ItemAttribution(source, codes, numbers, None, codes, numbers, None)

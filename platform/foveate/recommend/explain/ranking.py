@@ -1,4 +1,4 @@
-"""What the ranker, the policy and the rules made of candidates: the part of an explanation that needs all of them.
+"""Contributions of the ranker, the policy and the rules to a slate.
 
 Shapes: ``N`` candidates, ``K`` places.
 """
@@ -22,12 +22,12 @@ from foveate.slate.relevance import Relevance
 LARGEST = 5
 """How many contributions are told one by one."""
 
-TOGETHER = "the rules together"
+ALL_RULES = "the rules together"
 BOTH = "the policy and the rules together"
 
 
 @dataclass(frozen=True, slots=True)
-class Weighed:
+class RankingExplanation:
     """What the second stage made of one item of the slate.
 
     Parameters
@@ -52,7 +52,7 @@ class Weighed:
     moved_by: tuple[str, ...]
 
 
-def weigh(model: Model, ranked: Ranked, chosen: Chosen, size: int, seed: int) -> list[Weighed]:
+def explain_ranking(model: Model, ranked: Ranked, chosen: Chosen, size: int, seed: int) -> list[RankingExplanation]:
     """Say what features, policy and rules made of each item of a slate.
 
     Parameters
@@ -65,7 +65,7 @@ def weigh(model: Model, ranked: Ranked, chosen: Chosen, size: int, seed: int) ->
     rank_N = ranks(ranked)
     reasons = Reasons(model, ranked, size, seed)
     return [
-        Weighed(
+        RankingExplanation(
             int(row),
             *_largest(ranked.features.names, added_F),
             rank=int(rank_N[row]),
@@ -133,7 +133,7 @@ class Reasons:
 
         return [
             [(label, chosen(policy, fewer)) for label, fewer in _without_each(constraints)],
-            [(TOGETHER, chosen(policy, UNCONSTRAINED))],
+            [(ALL_RULES, chosen(policy, UNCONSTRAINED))],
             [(f"the policy '{type(policy).name}'", chosen(Relevance(), constraints))],
         ]
 
@@ -155,5 +155,5 @@ def _largest(
 ) -> tuple[tuple[tuple[str, float], ...], float, float]:
     own, base = added_F[:-1], float(added_F[-1])
     order = np.argsort(-np.abs(own), kind="stable")
-    told, rest = order[:LARGEST], order[LARGEST:]
-    return tuple((names[i], float(own[i])) for i in told if own[i]), base, float(own[rest].sum())
+    top, rest = order[:LARGEST], order[LARGEST:]
+    return tuple((names[i], float(own[i])) for i in top if own[i]), base, float(own[rest].sum())

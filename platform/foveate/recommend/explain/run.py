@@ -1,4 +1,4 @@
-"""Why items stand in a slate, and why another does not: a run of the pipeline is observed, and what it did is read."""
+"""Explanations read off an observed run of the pipeline."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from foveate.recommend.explain.answers import (
     SlateExplanation,
     WhyNot,
 )
-from foveate.recommend.explain.history import NAMED, Story, stories
-from foveate.recommend.explain.judging import before_retrieval, in_retrieval, judge, source_ranks
-from foveate.recommend.explain.ranking import Weighed, weigh
+from foveate.recommend.explain.elimination import before_retrieval, in_ranking, in_retrieval, source_ranks
+from foveate.recommend.explain.history import NAMED, ItemAttribution, attribute_items
+from foveate.recommend.explain.ranking import RankingExplanation, explain_ranking
 from foveate.recommend.explain.sentences import Names, why
 from foveate.recommend.model import Chosen, Model
 from foveate.recommend.pipeline import LocalStages, Stages, Trace, recommend
 from foveate.recommend.surfaces.base import surface_of
 
-_TOLD = 10
+_LISTED = 10
 """How many items of the history are named, at most."""
 
 
@@ -42,9 +42,9 @@ class Weighing:
 
     def answered(
         self, model: Model, ranked: Ranked, chosen: Chosen, request: RecommendRequest, seed: int
-    ) -> list[Weighed]:
+    ) -> list[RankingExplanation]:
         """Return one entry an item of the slate."""
-        return weigh(model, ranked, chosen, request.k, seed)
+        return explain_ranking(model, ranked, chosen, request.k, seed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +59,16 @@ class Following:
         """Return what ranker, policy and rules made of the item; None where it was no candidate."""
         if model.catalog.items.code(self.item_id) not in ranked.candidates.items:
             return None
-        return judge(model, ranked, chosen, self.item_id, size=request.k, seed=seed)
+        return in_ranking(model, ranked, chosen, self.item_id, size=request.k, seed=seed)
 
 
 class ExplainStages(Stages, Protocol):
     """The stages of a request, and what its sources say when they are asked about items."""
 
-    async def stories(
+    async def attribute_items(
         self, query: Query, candidates: Candidates, items: NDArray[np.int32], context: RequestContext
-    ) -> list[Story]:
-        """Ask the sources what carried ``items``, which are among ``candidates``."""
+    ) -> list[ItemAttribution]:
+        """Attribute ``items``, which are among ``candidates``, to the history, by the sources that offered them."""
         ...
 
     async def source_ranks(self, query: Query, code: int, context: RequestContext) -> dict[str, int]:
@@ -87,11 +87,11 @@ class LocalExplainStages(LocalStages):
         Where histories are read.
     """
 
-    async def stories(
+    async def attribute_items(
         self, query: Query, candidates: Candidates, items: NDArray[np.int32], context: RequestContext
-    ) -> list[Story]:
-        """Ask the sources what carried ``items``, which are among ``candidates``."""
-        return stories(surface_of(context.surface).sources(self._model), query, candidates, items)
+    ) -> list[ItemAttribution]:
+        """Attribute ``items``, which are among ``candidates``, to the history, by the sources that offered them."""
+        return attribute_items(surface_of(context.surface).sources(self._model), query, candidates, items)
 
     async def source_ranks(self, query: Query, code: int, context: RequestContext) -> dict[str, int]:
         """Ask every source for an item's place among all that are open to the viewer."""
@@ -110,12 +110,12 @@ async def explain(
     """
     trace = Trace(Weighing())
     slate = await recommend(request, context, stages, trace)
-    query, candidates, weighed = trace.query, trace.candidates, trace.notes
-    if query is None or candidates is None or weighed is None or slate.degraded:
+    query, candidates, ranking = trace.query, trace.candidates, trace.notes
+    if query is None or candidates is None or ranking is None or slate.degraded:
         raise _lost(slate)
     items = catalog.items.encode([item.item_id for item in slate.items])
-    carried = await stages.stories(query, candidates, items, context)
-    return slate, slate_explanation(catalog, slate, carried, weighed, cold=not query.positives.any())
+    attributions = await stages.attribute_items(query, candidates, items, context)
+    return slate, slate_explanation(catalog, slate, attributions, ranking, cold=not query.positives.any())
 
 
 async def why_not(
@@ -145,12 +145,12 @@ async def why_not(
         return answer
     if slate.degraded:
         raise _lost(slate)
-    places = await stages.source_ranks(query, model.catalog.items.code(item_id), context)
+    ranks_by_source = await stages.source_ranks(query, model.catalog.items.code(item_id), context)
     offers = surface_of(context.surface).offers(model.recipe)
-    answer = in_retrieval(model.catalog, offers, candidates, item_id, places) or trace.notes
+    answer = in_retrieval(model.catalog, offers, candidates, item_id, ranks_by_source) or trace.notes
     if answer is None:
         raise _lost(slate)
-    return replace(answer, source_ranks=places)
+    return replace(answer, source_ranks=ranks_by_source)
 
 
 def _lost(slate: Slate) -> StageLostError:
@@ -158,20 +158,25 @@ def _lost(slate: Slate) -> StageLostError:
 
 
 def slate_explanation(
-    catalog: Catalog, slate: Slate, carried: Sequence[Story], weighed: Sequence[Weighed], *, cold: bool
+    catalog: Catalog,
+    slate: Slate,
+    attributions: Sequence[ItemAttribution],
+    ranking: Sequence[RankingExplanation],
+    *,
+    cold: bool,
 ) -> SlateExplanation:
     """Put the parts of an explanation into ids, titles and words.
 
     Parameters
     ----------
-    carried, weighed
+    attributions, ranking
         One each an item of the slate.
     cold
         Whether the viewer has no history that counts.
     """
     names = Names(catalog)
-    parts = zip(slate.items, carried, weighed, strict=True)
-    items = [_item(names, item, story, own, cold=cold) for item, story, own in parts]
+    parts = zip(slate.items, attributions, ranking, strict=True)
+    items = [_item(names, item, attribution, own, cold=cold) for item, attribution, own in parts]
     return SlateExplanation(slate.user_id, slate.bundle_id, slate.state_version, tuple(items))
 
 
@@ -191,38 +196,38 @@ def explain_item(explanation: SlateExplanation, item_id: str) -> ItemExplanation
     )
 
 
-def _item(names: Names, item: SlateItem, story: Story, weighed: Weighed, *, cold: bool) -> ItemExplanation:
-    signal = max(weighed.largest, key=lambda one: one[1], default=("", 0.0))
+def _item(
+    names: Names, item: SlateItem, attribution: ItemAttribution, ranking: RankingExplanation, *, cold: bool
+) -> ItemExplanation:
     sentence = why(
-        [names.said(code) for code in story.items[:NAMED].tolist()],
-        reads=story.source is not None,
+        [names.said(code) for code in attribution.items[:NAMED].tolist()],
+        reads=attribution.source is not None,
         cold=cold,
-        strongest=signal[0] if signal[1] > 0 else None,
-        rank=weighed.rank,
-        moved_by=weighed.moved_by,
+        rank=ranking.rank,
+        moved_by=ranking.moved_by,
     )
-    looks = zip(story.looked.tolist(), story.looks.tolist(), strict=True)
+    weights = zip(attribution.attended.tolist(), attribution.weights.tolist(), strict=True)
     return ItemExplanation(
         item_id=item.item_id,
         title=names.title(names.code(item.item_id)),
         position=item.position,
         score=item.score,
         sources=item.sources,
-        carried_by=story.source,
-        history=tuple(_history(names, story)),
-        faithfulness=story.faithfulness,
-        attention=tuple(Look(names.item_id(code), names.title(code), share) for code, share in looks),
-        attention_faithfulness=story.look_faithfulness,
-        base=weighed.base,
-        contributions=tuple(Contribution(*one) for one in weighed.largest),
-        others=weighed.others,
-        rank=weighed.rank,
-        moved_by=weighed.moved_by,
+        carried_by=attribution.source,
+        history=tuple(_history(names, attribution)),
+        faithfulness=attribution.faithfulness,
+        attention=tuple(Look(names.item_id(code), names.title(code), share) for code, share in weights),
+        attention_faithfulness=attribution.attention_faithfulness,
+        base=ranking.base,
+        contributions=tuple(Contribution(*one) for one in ranking.largest),
+        others=ranking.others,
+        rank=ranking.rank,
+        moved_by=ranking.moved_by,
         sentence=sentence,
     )
 
 
-def _history(names: Names, story: Story) -> Iterator[HistoryItem]:
-    total = float(np.sum(story.drops, dtype=np.float64))
-    for code, drop in zip(story.items[:_TOLD].tolist(), story.drops.tolist(), strict=False):
+def _history(names: Names, attribution: ItemAttribution) -> Iterator[HistoryItem]:
+    total = float(np.sum(attribution.drops, dtype=np.float64))
+    for code, drop in zip(attribution.items[:_LISTED].tolist(), attribution.drops.tolist(), strict=False):
         yield HistoryItem(names.item_id(code), names.title(code), drop, drop / total)

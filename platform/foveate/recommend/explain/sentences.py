@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from textwrap import shorten
 
 from foveate.data.catalog import Catalog
-from foveate.features.candidate import BLEND, rank_column, score_column, z_column
 
 _FILTERS: Mapping[str, str] = {
     "seen": "the viewer has met it already",
@@ -19,18 +19,8 @@ _FILTERS: Mapping[str, str] = {
     "off_surface": "it does not belong on this surface",
 }
 
-_WORDS: Mapping[str, str] = {
-    BLEND: "its scores by all sources together",
-    "best_rank": "its best rank by any source",
-    "offers": "how many sources offer it",
-    "target_attention": "what it finds in your history when it is the one that looks",
-}
-
-_COLUMNS = (
-    (score_column(""), "its score by {}"),
-    (rank_column(""), "its rank by {}"),
-    (z_column(""), "its score by {} beside the other candidates"),
-)
+_TITLE = 40
+"""Letters of a title in a sentence."""
 
 
 class Names:
@@ -54,8 +44,9 @@ class Names:
         return title
 
     def said(self, code: int) -> str:
-        """Return the title, or the id without one, in quotes."""
-        return f"'{self.title(code) or self.item_id(code)}'"
+        """Return the title, or the id without one, in quotes; a long title is cut."""
+        title = self.title(code)
+        return f"'{shorten(title, _TITLE, placeholder='…') if title else self.item_id(code)}'"
 
 
 def why(
@@ -63,7 +54,6 @@ def why(
     *,
     reads: bool,
     cold: bool,
-    strongest: str | None,
     rank: int,
     moved_by: Sequence[str],
 ) -> str:
@@ -72,22 +62,16 @@ def why(
     Parameters
     ----------
     named
-        The items of the history that carried it.
+        The items of the history that it is attributed to.
     reads
         Whether a source that reads histories offered it.
     cold
         Whether the viewer has no history.
-    strongest
-        The feature that added most to its score, if any added something.
     rank, moved_by
         As in :class:`~foveate.recommend.explain.answers.ItemExplanation`.
     """
-    parts = [_because(named, reads=reads, cold=cold)]
-    if strongest is not None:
-        parts.append(f"strongest signal: {feature_words(strongest)}")
-    if moved_by:
-        parts.append(f"moved up from place {rank} by {listed(moved_by)}")
-    return "; ".join(parts) + "."
+    moved = f"; moved up from place {rank} by {listed(moved_by)}" if moved_by else ""
+    return f"{_because(named, reads=reads, cold=cold)}{moved}."
 
 
 def _because(named: Sequence[str], *, reads: bool, cold: bool) -> str:
@@ -107,8 +91,8 @@ def shut_out(said: str, by: Sequence[str]) -> str:
 
 def not_retrieved(said: str, ranks: Mapping[str, int], counts: Mapping[str, int]) -> str:
     """Say that no source offered an item: its rank by each, and how many each offers."""
-    told = [f"{name} puts it at place {rank} and offers {counts[name]}" for name, rank in ranks.items()]
-    return f"{said} was not retrieved: {listed(told)}."
+    ranked = [f"{name} puts it at place {rank} and offers {counts[name]}" for name, rank in ranks.items()]
+    return f"{said} was not retrieved: {listed(ranked)}."
 
 
 def ranked_below(said: str, rank: int, candidates: int, size: int) -> str:
@@ -125,14 +109,6 @@ def displaced(said: str, rank: int, by: Sequence[str], instead: str | None) -> s
 def shown(said: str, position: int) -> str:
     """Say that an item is there."""
     return f"{said} is in the slate, at place {position + 1}."
-
-
-def feature_words(name: str) -> str:
-    """Return a column of the ranker in words."""
-    for prefix, words in _COLUMNS:
-        if name.startswith(prefix):
-            return words.format(name.removeprefix(prefix))
-    return _WORDS.get(name, name.replace("_", " "))
 
 
 def listed(words: Sequence[str]) -> str:

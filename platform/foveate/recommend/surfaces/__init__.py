@@ -1,1 +1,1 @@
-"""Where slates are shown: one surface a file, each of which says what it starts from and who takes part."""
+"""Surfaces on which slates are shown: one a file, with its starting point and its sources."""

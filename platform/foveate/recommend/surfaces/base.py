@@ -72,6 +72,11 @@ class Surface(Variant):
         self.offers(model.recipe)
         self.policy(model.recipe, request)
 
+    def lacks(self, model: Model, context: RequestContext) -> str:
+        """Return what the bundle lacks without which every slate of this surface is empty; empty if nothing."""
+        del model, context
+        return ""
+
     def query(self, model: Model, history: ViewerHistory, request: RecommendRequest, context: RequestContext) -> Query:
         """Return what the sources and the ranker are asked about.
 
@@ -149,6 +154,15 @@ def surface_of(name: str) -> Surface:
         return Surface.variants[name]()
     except UnknownVariantError as error:
         raise RequestError(str(error)) from None
+
+
+def why_empty(model: Model, request: RecommendRequest, context: RequestContext) -> str:
+    """Return in one sentence why a slate has no items."""
+    surface = surface_of(context.surface)
+    if lack := surface.lacks(model, context):
+        return f"Surface '{type(surface).name}' has nothing to show: {lack}."
+    who = f"viewer '{request.user_id}'" if request.user_id else "this session"
+    return f"Nothing is left for {who}: every item was seen, is filtered out, or is not available at this time."
 
 
 def without(query: Query, shut_I: NDArray[np.bool_]) -> Query:

@@ -16,7 +16,7 @@ from foveate.slate.constraints import Constraints
 
 @dataclass(frozen=True)
 class Channels(Surface):
-    """Channels to follow: those of the best candidates that who asks has not met, one video each, with reasons."""
+    """Channels to follow: those of the best candidates that the viewer has not seen, one video each, with reasons."""
 
     name: ClassVar[str] = "channels"
     explained: ClassVar[bool] = True
@@ -28,6 +28,12 @@ class Channels(Surface):
         shown_I = np.isin(catalog.marks, np.array(context.filters.shown_before, dtype=np.uint32))
         met = np.union1d(catalog.channel[query.items], catalog.channel[shown_I])
         return without(query, np.isin(catalog.channel, np.append(met, UNKNOWN)))
+
+    def lacks(self, model: Model, context: RequestContext) -> str:
+        """Return that the catalogue has no channels, if so."""
+        del context
+        known = (model.catalog.channel != UNKNOWN).any()
+        return "" if known else "the catalogue has no channels (column channel_id)"
 
     def constraints(self, constraints: Constraints) -> Constraints:
         """Return the recipe's rules, with a channel standing once at most."""

@@ -10,12 +10,12 @@ from foveate.core.messages import Query, RecommendRequest, RequestContext, Viewe
 from foveate.recommend.model import Model
 from foveate.recommend.recipe import Recipe
 from foveate.recommend.surfaces.base import Surface, without
-from foveate.recommend.surfaces.schedule import OFFERED, Schedule, out_at
+from foveate.recommend.surfaces.schedule import NO_DATES, OFFERED, Schedule, out_at
 
 
 @dataclass(frozen=True)
 class Fresh(Surface):
-    """The programmes that came out last, the newest first, without what who asks has met."""
+    """The programmes that came out last, the newest first, without what the viewer has seen."""
 
     name: ClassVar[str] = "fresh"
     ranked: ClassVar[bool] = False
@@ -26,6 +26,11 @@ class Fresh(Surface):
         query = super().query(model, history, request, context)
         out = out_at(model.catalog)
         return without(query, ~(out.known & (out.times <= context.now)))
+
+    def lacks(self, model: Model, context: RequestContext) -> str:
+        """Return that no item has a date, if so."""
+        del context
+        return "" if out_at(model.catalog).known.any() else NO_DATES
 
     def offers(self, recipe: Recipe) -> Mapping[str, int]:
         """Return the one source, the catalogue's dates."""

@@ -1,19 +1,29 @@
-"""What goes with one video."""
+"""Surface: videos related to one video."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, Final
 
 import numpy as np
 
 from foveate.core.errors import NotFoundError, RequestError
-from foveate.core.messages import Query, RecommendRequest, RequestContext, ViewerHistory
+from foveate.core.messages import Candidates, Query, Ranked, RecommendRequest, RequestContext, ViewerHistory
 from foveate.data.vocabulary import UNKNOWN
+from foveate.features.candidate import z_scores
+from foveate.recommend.fallback import by_retrieval
 from foveate.recommend.model import Model
 from foveate.recommend.recipe import Recipe
 from foveate.recommend.surfaces.base import FAVOURITES, Surface
+from foveate.recommend.surfaces.likeness import Likeness
+from foveate.retrieval.base import CandidateSource
+
+_WEIGHT: Final = 0.65
+"""Of likeness beside the mean of the other sources, in deviations: a film's sequels come before what everyone saw."""
+
+LIKE: Final = 50
+"""How many items are candidates for being like the video alone."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +45,7 @@ class Related(Surface):
             raise NotFoundError(f"the catalogue of this bundle holds no item '{request.related_to}'")
 
     def query(self, model: Model, history: ViewerHistory, request: RecommendRequest, context: RequestContext) -> Query:
-        """Return the query of a viewer of the one video; what who asks has met stays out."""
+        """Return the query of a viewer of the one video; what the viewer has seen is left out."""
         assert request.related_to is not None  # noqa: S101 - check() has seen to it
         video = ViewerHistory(
             user_id=history.user_id,
@@ -47,11 +57,32 @@ class Related(Surface):
         return _first_event(model.query(video, context.filters, context.now))
 
     def offers(self, recipe: Recipe) -> Mapping[str, int]:
-        """Return the sources whose answer depends on what was watched."""
+        """Return the sources whose answer depends on what was watched, and the likeness of items."""
         offers = {name: count for name, count in super().offers(recipe).items() if name not in FAVOURITES}
         if not any(offers.values()):
             raise RequestError("this bundle does not know what goes with a video: its sources read no history")
-        return offers
+        return {**offers, Likeness.name: LIKE}
+
+    def sources(self, model: Model) -> tuple[CandidateSource, ...]:
+        """Return the fitted sources of :meth:`offers`, and the likeness of items."""
+        fitted = {source.name: source for source in model.sources}
+        own = (fitted[name] for name in self.offers(model.recipe) if name != Likeness.name)
+        return (*own, Likeness(model.catalog))
+
+    def rank(self, model: Model, queries: Sequence[Query], candidates: Sequence[Candidates]) -> list[Ranked]:
+        """Order by likeness and by the mean of the other sources."""
+        del model
+        return [_ranked(query, found) for query, found in zip(queries, candidates, strict=True)]
+
+
+def _ranked(query: Query, candidates: Candidates) -> Ranked:
+    ranked = by_retrieval(query, candidates)
+    others = len(candidates.sources) - 1
+    if Likeness.name not in candidates.sources or not others or not len(candidates.items):
+        return ranked
+    like_N = z_scores(candidates.scores)[:, candidates.sources.index(Likeness.name)]
+    others_N = (ranked.scores * (others + 1) - like_N) / others
+    return replace(ranked, scores=np.asarray(others_N + _WEIGHT * like_N, dtype=np.float32))
 
 
 def _first_event(query: Query) -> Query:

@@ -1,4 +1,4 @@
-"""When programmes come out, as a candidate source that needs no fitting.
+"""Release dates as a candidate source that needs no fitting.
 
 Shapes: ``B`` queries, ``I`` items.
 """
@@ -18,6 +18,8 @@ from foveate.retrieval.base import Arrays, CandidateSource
 
 OFFERED: Final = 200
 """How many programmes a page is chosen from, at least."""
+
+NO_DATES: Final = "the catalogue has no dates (columns published_at, available_from)"
 
 _DAY: Final = 86_400e6
 """Microseconds."""

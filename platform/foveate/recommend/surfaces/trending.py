@@ -1,4 +1,4 @@
-"""What everyone watches."""
+"""Surface: trending videos."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from foveate.recommend.surfaces.base import FAVOURITES, Surface
 
 @dataclass(frozen=True)
 class Trending(Surface):
-    """What everyone watches, lately where the recipe has a source for that, without what who asks has met."""
+    """What everyone watches, lately where the recipe has a source for that, without what the viewer has seen."""
 
     name: ClassVar[str] = "trending"
     ranked: ClassVar[bool] = False

@@ -12,7 +12,7 @@ from foveate.core.messages import NO_TIME, Query, RecommendRequest, RequestConte
 from foveate.recommend.model import Model
 from foveate.recommend.recipe import Recipe
 from foveate.recommend.surfaces.base import Surface, without
-from foveate.recommend.surfaces.schedule import OFFERED, Schedule, out_at
+from foveate.recommend.surfaces.schedule import NO_DATES, OFFERED, Schedule, out_at
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,13 @@ class Upcoming(Surface):
         query = replace(model.query(history, context.filters, NO_TIME), now=context.now)
         out = out_at(model.catalog)
         return without(query, np.less_equal(out.times, context.now))
+
+    def lacks(self, model: Model, context: RequestContext) -> str:
+        """Return that no item has a date, or none a later one, if so."""
+        out = out_at(model.catalog)
+        if not out.known.any():
+            return NO_DATES
+        return "" if (out.times[out.known] > context.now).any() else "no item comes out after the time of the request"
 
     def offers(self, recipe: Recipe) -> Mapping[str, int]:
         """Return the one source, the catalogue's dates."""

@@ -1,1 +1,1 @@
-"""How the nearest items are found where scoring every one of them takes too long: one way a file."""
+"""Approximate nearest neighbours, for catalogues too large to score whole: one index a file."""

@@ -55,7 +55,7 @@ class ListOrder(Variant):
 ListOrder.variants = Registry("order", ListOrder, "foveate.slate.orders")
 
 
-def places(values_N: NDArray[np.floating], scores_N: Floats) -> Floats:
+def by_rank(values_N: NDArray[np.floating], scores_N: Floats) -> Floats:
     """Return ``[N]`` each candidate's place from the end, by value and, where that is equal, by score.
 
     Places rather than values, so that a policy's strength means the same whatever the values are. A value that is not

@@ -1,11 +1,11 @@
-"""What is clicked most often where it is shown, first."""
+"""List order: by click-through rate."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import ClassVar
 
-from foveate.slate.orders.base import Floats, Listed, ListOrder, places
+from foveate.slate.orders.base import Floats, Listed, ListOrder, by_rank
 
 
 @dataclass(frozen=True)
@@ -23,4 +23,4 @@ class ByClickThrough(ListOrder):
         """Return places by click-through."""
         if listed.click_through is None:
             raise AssertionError("a model of this order holds click-through: fit counts it")
-        return places(listed.click_through[listed.items], listed.scores)
+        return by_rank(listed.click_through[listed.items], listed.scores)

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from foveate.core.messages import NO_TIME
-from foveate.slate.orders.base import Floats, Listed, ListOrder, places
+from foveate.slate.orders.base import Floats, Listed, ListOrder, by_rank
 
 
 @dataclass(frozen=True)
@@ -21,4 +21,4 @@ class ByTime(ListOrder):
         """Return places by the date of publication."""
         published_N = listed.catalog.published_at[listed.items]
         # Microseconds since 1970 are whole numbers that float64 holds exactly.
-        return places(np.where(published_N == NO_TIME, np.nan, published_N.astype(np.float64)), listed.scores)
+        return by_rank(np.where(published_N == NO_TIME, np.nan, published_N.astype(np.float64)), listed.scores)

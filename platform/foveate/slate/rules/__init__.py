@@ -1,1 +1,1 @@
-"""What a slate must or should keep to: one kind of rule a file, each saying which items are limited, and how."""
+"""Hard and soft rules of a slate: one kind a file, each with the items that it limits and how."""

@@ -44,12 +44,11 @@ class AtMost(Rule):
 
     @property
     def label(self) -> str:
-        """The rule in words."""
         return f"at most {self.most} of a {self.of}" + ("" if self.window is None else f" in any {self.window}")
 
-    def groups(self, ranked: SlateInput, places: int) -> Groups:
+    def groups(self, ranked: SlateInput, slots: int) -> Groups:
         """One group a channel, category or tag."""
-        del places
+        del slots
         return Groups(_MEMBERS[self.of](ranked, self.most), self.most, self.window)
 
 

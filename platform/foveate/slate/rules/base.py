@@ -60,8 +60,8 @@ class Rule(Variant):
         del seed
         return self
 
-    def groups(self, ranked: SlateInput, places: int) -> Groups:
-        """Say what is limited in a slate of ``places``: what holds whatever was drawn, if nothing was drawn yet."""
+    def groups(self, ranked: SlateInput, slots: int) -> Groups:
+        """Say what is limited in a slate of ``slots``: what holds whatever was drawn, if nothing was drawn yet."""
         raise NotImplementedError
 
 
@@ -69,7 +69,7 @@ class Rule(Variant):
 class Floor(Rule):
     """Base of the rules that keep places: at least ``least`` of a slate are members.
 
-    In other words at most ``places - least`` are not. Where members run out, a hard floor leaves its places empty.
+    In other words at most ``slots - least`` are not. Where members run out, a hard floor leaves its places empty.
     """
 
     least: int = 1
@@ -83,9 +83,9 @@ class Floor(Rule):
         """``[N]``: which candidates count."""
         raise NotImplementedError
 
-    def groups(self, ranked: SlateInput, places: int) -> Groups:
+    def groups(self, ranked: SlateInput, slots: int) -> Groups:
         """Limit those that do not count."""
-        return Groups(~self.members(ranked)[None, :], max(0, places - self.least))
+        return Groups(~self.members(ranked)[None, :], max(0, slots - self.least))
 
 
 Rule.variants = Registry("rule", Rule, "foveate.slate.rules")

@@ -45,14 +45,14 @@ class ExposureFloor(Rule):
         """Return the rule with what a request draws for it, apart from what it draws for others."""
         return _Drawn(soft=self.soft, rule=self, chance=random.Random(f"{seed}/{self.label}").random())
 
-    def groups(self, ranked: SlateInput, places: int) -> Groups:
+    def groups(self, ranked: SlateInput, slots: int) -> Groups:
         """Limit the others; only whole places are kept."""
-        return self.keeping(ranked, places, 0.0)
+        return self.groups_at(ranked, slots, 0.0)
 
-    def keeping(self, ranked: SlateInput, places: int, chance: float) -> Groups:
+    def groups_at(self, ranked: SlateInput, slots: int, chance: float) -> Groups:
         """Limit the others; parts of a place round up where they exceed 1 less ``chance``."""
-        kept = floor(self.share * places + chance)
-        return Groups(~self.members(ranked)[None, :], places - kept)
+        kept = floor(self.share * slots + chance)
+        return Groups(~self.members(ranked)[None, :], slots - kept)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,8 +66,8 @@ class _Drawn(Rule):
     def label(self) -> str:
         return self.rule.label
 
-    def groups(self, ranked: SlateInput, places: int) -> Groups:
-        return self.rule.keeping(ranked, places, self.chance)
+    def groups(self, ranked: SlateInput, slots: int) -> Groups:
+        return self.rule.groups_at(ranked, slots, self.chance)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +78,6 @@ class ExposureOfSmall(OfSmallChannels, ExposureFloor):
 
     @property
     def label(self) -> str:
-        """The rule in words."""
         return f"a share of {self.share:g} for {self.group}"
 
 
@@ -97,7 +96,6 @@ class ExposureOfChannels(ExposureFloor):
 
     @property
     def label(self) -> str:
-        """The rule in words."""
         return f"a share of {self.share:g} for the channels {', '.join(self.channels)}"
 
     def members(self, ranked: SlateInput) -> NDArray[np.bool_]:

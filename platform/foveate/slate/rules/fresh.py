@@ -31,7 +31,6 @@ class Fresh(Floor):
 
     @property
     def label(self) -> str:
-        """The rule in words."""
         return f"at least {self.least} of the last {self.days:g} days"
 
     def members(self, ranked: SlateInput) -> NDArray[np.bool_]:

@@ -28,7 +28,6 @@ class FromCategory(Floor):
 
     @property
     def label(self) -> str:
-        """The rule in words."""
         return f"at least {self.least} of category '{self.category}'"
 
     def members(self, ranked: SlateInput) -> NDArray[np.bool_]:

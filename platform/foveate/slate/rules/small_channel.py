@@ -46,5 +46,4 @@ class SmallChannel(OfSmallChannels, Floor):
 
     @property
     def label(self) -> str:
-        """The rule in words."""
         return f"at least {self.least} of {self.group}"

@@ -178,14 +178,14 @@ def has_password(address: str) -> bool:
     return shown(address) != address
 
 
-def _client(address: str, config: RedisConfig, told: str) -> redis.Redis:
+def _client(address: str, config: RedisConfig, shown_address: str) -> redis.Redis:
     parts = urlsplit(address)
     try:
         host, port, database = parts.hostname, parts.port or _PORT, int(parts.path.strip("/") or 0)
     except ValueError:
         host = None
     if not host:
-        raise ConfigError(f"state '{told}' is no address of a Redis server, such as redis://HOST:{_PORT}/0")
+        raise ConfigError(f"state '{shown_address}' is no address of a Redis server, such as redis://HOST:{_PORT}/0")
     tls: dict[str, Any] = {"ssl": True, "ssl_ca_certs": config.ca_certs or None} if parts.scheme == "rediss" else {}
     user, password = unquote(parts.username or ""), unquote(parts.password or "")
     return redis.Redis(

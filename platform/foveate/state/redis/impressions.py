@@ -1,4 +1,4 @@
-"""What viewers were shown, on the same Redis server as what they did.
+"""Impressions on a Redis server, beside the viewers' events.
 
 A served request is one value that the server drops after some days. A sorted set lists all requests and another one
 those of each viewer, by the time when they were kept; one script writes a batch of them in one step.
@@ -77,15 +77,15 @@ class RedisImpressions(RedisStore):
         seconds = max(1, round(self._server.config.impressions_days * _DAY_S))
         now = self._clock()
         keys = [self._server.key(REQUESTS), self._server.key(REQUESTS_READ), self._server.key(TOMBSTONES)]
-        told: list[Any] = [seconds, now - seconds * 1_000_000]
+        arguments: list[Any] = [seconds, now - seconds * 1_000_000]
         secret = secret_of(self._server)
         for number, one in enumerate(served):
             slate = one.slate
             keys += [self._server.key(REQUEST, slate.request_id), self._server.key(SHOWN, slate.user_id)]
-            told += [slate.request_id, now + number, pack(one)]
-            told += [viewer_digest(secret, slate.user_id), asked_at(one)]
+            arguments += [slate.request_id, now + number, pack(one)]
+            arguments += [viewer_digest(secret, slate.user_id), asked_at(one)]
         with self._server.asked() as client:
-            self._write(keys=keys, args=told, client=client)
+            self._write(keys=keys, args=arguments, client=client)
 
     def read(self, request_id: str) -> ServedRequest:
         """Return one served request.

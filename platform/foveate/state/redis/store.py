@@ -1,4 +1,4 @@
-"""What viewers have done, on a Redis server that several machines share.
+"""Viewers' histories on a Redis server that several machines share.
 
 Of each viewer there is a list of events in the order of arrival and a sorted set of their ids. One counter of the
 server gives versions: they only grow, and none is given twice. One script adds a whole batch of events in one step.
@@ -293,18 +293,18 @@ class RedisState(RedisStore):
             self._checked = True
 
     def _added(self, events: Sequence[KeptEvent]) -> int:
-        places: dict[str, int] = {}
+        offsets: dict[str, int] = {}
         config = self._server.config
         asked: list[Any] = [config.most]
         self._check()
         secret = erasing.secret_of(self._server)
         for one in events:
             event = one.event
-            place = places.setdefault(event.user_id, len(places) + 1)
+            place = offsets.setdefault(event.user_id, len(offsets) + 1)
             asked += [place, _bytes(event.event_id or uuid.uuid4().hex), one.version, _rest(event, one.received_at)]
             asked += [viewer_digest(secret, event.user_id), one.received_at]
         keys = [self._server.key(name) for name in (_VERSION, exports.EVENTS_READ, erasing.TOMBSTONES)]
-        keys += [self._server.key(name, user_id) for user_id in places for name in (EVENTS, IDS)]
+        keys += [self._server.key(name, user_id) for user_id in offsets for name in (EVENTS, IDS)]
         with self._server.asked() as client:
             return int(self._add(keys=keys, args=asked, client=client)) if events else 0
 
@@ -326,16 +326,16 @@ def _dropped_until(first: bytes) -> int:
 
 def _rest(event: ViewerEvent, received_at: int) -> str:
     """Return a row without what the server puts before it."""
-    told = [event.item_id, event.kind, event.value, event.occurred_at, received_at, event.impression_id, event.text]
+    fields = [event.item_id, event.kind, event.value, event.occurred_at, received_at, event.impression_id, event.text]
     if event.request_id is not None:
-        told.append(event.request_id)
-    return json.dumps(told, separators=(",", ":"))[1:]
+        fields.append(event.request_id)
+    return json.dumps(fields, separators=(",", ":"))[1:]
 
 
 def _kept(user_id: str, rows: Sequence[Sequence[Any]], ids: dict[int, bytes]) -> Iterator[KeptEvent]:
     for version, _, item_id, kind, value, occurred_at, received_at, impression_id, text, *request in rows:
-        told = (item_id, kind, value, occurred_at, _text(ids[version]), impression_id, text, *request)
-        yield KeptEvent(ViewerEvent(user_id, *told), version, received_at)
+        fields = (item_id, kind, value, occurred_at, _text(ids[version]), impression_id, text, *request)
+        yield KeptEvent(ViewerEvent(user_id, *fields), version, received_at)
 
 
 def _bytes(text: str) -> bytes:

@@ -1,4 +1,4 @@
-"""What the two stores of one SQLite file have in common."""
+"""The base of both stores of one SQLite file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How viewers' state is kept in a SQLite file: the settings of an address ``sqlite:///PATH?SETTING=VALUE&...``.
+"""Settings of viewers' state in a SQLite file: those of an address ``sqlite:///PATH?SETTING=VALUE&...``.
 
 A plain path is the same file with the usual settings.
 """

@@ -56,7 +56,7 @@ class Database:
         self._local = threading.local()
         self._open: list[sqlite3.Connection] = []
         self._lock = threading.Lock()
-        self._opening = threading.Lock()
+        self._open_lock = threading.Lock()
         self._file: FileIdentity | None = None
         try:
             self.check()
@@ -169,7 +169,7 @@ class Database:
         return connection
 
     def _opened(self) -> FileIdentity:
-        with self._opening:
+        with self._open_lock:
             if self._file is None:
                 self._file = self._open_file()
             return self._file

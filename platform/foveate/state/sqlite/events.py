@@ -1,4 +1,4 @@
-"""What is written into the SQLite file's table of events, inside a transaction that is open."""
+"""Writes to the SQLite file's table of events, inside an open transaction."""
 
 from __future__ import annotations
 

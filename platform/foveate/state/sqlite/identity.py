@@ -1,4 +1,4 @@
-"""Which file is open: a path may come to name another one, or nothing, while SQLite goes on writing into the old one.
+"""The identity of an open file: its path may come to name another file, or none, while SQLite writes into the old one.
 
 A file is known by its place on the disk, and its content by a name that it got when it was made (its incarnation).
 """

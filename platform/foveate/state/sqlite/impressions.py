@@ -1,4 +1,4 @@
-"""What viewers were shown, with the features that were used, in the same SQLite file as what they did."""
+"""Impressions with the features that were used, in the same SQLite file as the viewers' events."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What viewers were shown as SQLite files kept it up to version 4: a row a request and a row an item; read once."""
+"""Impressions as SQLite files kept them up to version 4: a row a request and a row an item; read once."""
 
 from __future__ import annotations
 

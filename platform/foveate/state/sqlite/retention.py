@@ -1,4 +1,4 @@
-"""What a SQLite file drops by itself: old events and impressions, in steps that no writer waits for long.
+"""Retention of a SQLite file: old events and impressions are dropped in steps short enough for writers.
 
 What an export has not read yet stays, however old it is.
 """

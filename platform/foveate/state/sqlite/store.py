@@ -1,4 +1,4 @@
-"""What viewers have done, in one SQLite file.
+"""Viewers' histories in one SQLite file.
 
 The row number of an event is its version: it only grows, so the history up to a version never changes, late arrivals
 included.

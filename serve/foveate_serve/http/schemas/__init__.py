@@ -1,1 +1,1 @@
-"""What goes over HTTP: one file a noun."""
+"""HTTP schemas: one noun a file."""

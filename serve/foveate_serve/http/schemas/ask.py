@@ -1,4 +1,4 @@
-"""What is asked over HTTP: strict models that refuse an unknown field, with bounds on every size."""
+"""Schemas of requests: strict models that refuse an unknown field, with bounds on every size."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all models on the wire share. Times there are RFC 3339 with an offset; inside they are UTC microseconds.
+"""The base of all schemas. Times on the wire are RFC 3339 with an offset; inside they are UTC microseconds.
 
 Server and client read the same models, so nothing heavy may be imported by a ``wire`` file.
 """

@@ -1,4 +1,4 @@
-"""What is told over HTTP of viewers."""
+"""Schemas of events."""
 
 from __future__ import annotations
 

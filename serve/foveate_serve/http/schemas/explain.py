@@ -1,4 +1,4 @@
-"""What goes over HTTP of explanations."""
+"""Schemas of explanations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes over HTTP of the server itself."""
+"""Schemas of the server's health."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes over HTTP of the shadow."""
+"""Schemas of the shadow."""
 
 from __future__ import annotations
 

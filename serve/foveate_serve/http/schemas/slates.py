@@ -1,4 +1,4 @@
-"""What is answered over HTTP: slates, items of the catalogue, surfaces."""
+"""Schemas of answers: slates, items of the catalogue, surfaces."""
 
 from __future__ import annotations
 
@@ -62,6 +62,7 @@ class SlateOut(Reply):
     relevance_paid: float | None = Field(description="Mean score given up for diversity and constraints.")
     took_ms: float = Field(description="Milliseconds from the parsed request to this answer, on the server.")
     items: list[SlateItemOut]
+    note: str | None = Field(default=None, description="Why there are no items; null where there are some.")
     cursor: str | None = Field(description="For the next page, which repeats no item; null where nothing is left.")
 
 

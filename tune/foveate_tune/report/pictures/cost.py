@@ -1,4 +1,4 @@
-"""What the sweep took."""
+"""Picture: the cost of a sweep."""
 
 from __future__ import annotations
 

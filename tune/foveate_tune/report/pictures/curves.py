@@ -1,4 +1,4 @@
-"""How trials learned, and where they were stopped."""
+"""Picture: learning curves, and where trials were stopped."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def _tick(sweep: SweepRecord) -> int:
 def _caption(sweep: SweepRecord) -> str:
     states = Counter(trial.state for trial in sweep.trials)
     stopped = states["stopped early"]
-    told = [f"{counted(states['finished'], 'trial')} trained all {sweep.steps} epochs"]
-    told += [f"{sweep.config.scheduler.name} stopped {stopped}, each where its line ends in a cross"] if stopped else []
-    told += [f"{states[state]} {state}" for state in ("out of time", "diverged", "failed", UNFINISHED) if states[state]]
-    return f"{sweep.metric} on validation after every epoch. {'; '.join(told)}."
+    text = [f"{counted(states['finished'], 'trial')} trained all {sweep.steps} epochs"]
+    text += [f"{sweep.config.scheduler.name} stopped {stopped}, each where its line ends in a cross"] if stopped else []
+    text += [f"{states[state]} {state}" for state in ("out of time", "diverged", "failed", UNFINISHED) if states[state]]
+    return f"{sweep.metric} on validation after every epoch. {'; '.join(text)}."

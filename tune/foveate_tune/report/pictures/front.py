@@ -1,4 +1,4 @@
-"""What cannot be had together: the Pareto front."""
+"""Picture: the Pareto front."""
 
 from __future__ import annotations
 
@@ -106,8 +106,8 @@ def _caption(sweep: SweepRecord, front: list[TrialRecord], axes: Sequence[Object
     against = "training time" if axes[0] is SECONDS else ", ".join(axis.name for axis in axes)
     names = [trial.name for trial in front]
     few = f"{', '.join(names[:8])}{' and more' if len(names) > 8 else ''}"
-    told = f"{sweep.metric} against {against}, one point a trial. On the front are {len(front)} of {trials}:"
-    told += f" no other trial is at least as good as these in everything and better in something ({few})."
+    text = f"{sweep.metric} against {against}, one point a trial. On the front are {len(front)} of {trials}:"
+    text += f" no other trial is at least as good as these in everything and better in something ({few})."
     if axes[0] is SECONDS:
-        return f"{told} Trials that were stopped early are cheap for that reason."
-    return f"{told} {sweep.winner.name} is the front's knee: what is nearest to the best of all at once."
+        return f"{text} Trials that were stopped early are cheap for that reason."
+    return f"{text} {sweep.winner.name} is the front's knee: what is nearest to the best of all at once."

@@ -1,4 +1,4 @@
-"""Which settings mattered."""
+"""Picture: the importance of settings."""
 
 from __future__ import annotations
 

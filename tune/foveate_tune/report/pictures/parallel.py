@@ -14,7 +14,7 @@ from foveate_tune.report.drawing import GOOD, QUIET, WINNER, figure, hover, shor
 from foveate_tune.report.record import SweepRecord
 from foveate_tune.trials.record import TrialRecord
 
-_SPREAD = 0.03
+_JITTER = 0.03
 """How far lines through one named value lie apart, as a share of the axis."""
 
 
@@ -116,8 +116,8 @@ def _named(label: str, values: list[Any]) -> Axis:
     rest = sorted({value for value in values if value is not None}, key=lambda v: (isinstance(v, str), v))
     order = [*absent, *rest]
     step = 1 / max(1, len(order) - 1)
-    apart = _SPREAD / max(1, len(values) - 1)
-    heights = [order.index(value) * step + (rank * apart - _SPREAD / 2) for rank, value in enumerate(values)]
+    apart = _JITTER / max(1, len(values) - 1)
+    heights = [order.index(value) * step + (rank * apart - _JITTER / 2) for rank, value in enumerate(values)]
     return Axis(label, heights, [(i * step, "not drawn" if v is None else shown(v)) for i, v in enumerate(order)])
 
 

@@ -1,4 +1,4 @@
-"""Whether the winner is really better: what ``foveate compare`` has found on the test's window."""
+"""Picture: the winner beside its rivals on the test window, as ``foveate compare`` found it."""
 
 from __future__ import annotations
 

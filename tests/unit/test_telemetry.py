@@ -17,25 +17,25 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from foveate.bundle import Bundle
 from foveate.core.errors import ConfigError
 from foveate.core.messages import Filters, RequestContext
-from foveate_serve.telemetry import Sight, names
+from foveate_serve.telemetry import Telemetry, names
 from foveate_serve.telemetry.meter import Meter
 from foveate_serve.telemetry.spans import (
     NoSpans,
     OpenTelemetrySpans,
     exporter_asked,
+    forwarded_variables,
     spans_of,
-    told_variables,
-    untold_variables,
+    withheld_variables,
 )
 
 CONTEXT = RequestContext("r1", 0, "b1", 1, "home", 0, Filters())
 
 
-def traced() -> tuple[Sight, InMemorySpanExporter]:
+def traced() -> tuple[Telemetry, InMemorySpanExporter]:
     """Return the sight of one process, and where its spans end."""
     exporter, provider = InMemorySpanExporter(), TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    return Sight(Meter(), OpenTelemetrySpans(provider)), exporter
+    return Telemetry(Meter(), OpenTelemetrySpans(provider)), exporter
 
 
 def test_names_are_unique_and_fit_prometheus() -> None:
@@ -55,7 +55,7 @@ def test_every_metric_can_be_told(small_bundle: Bundle) -> None:
     for metric in names.METRICS:
         tags = dict.fromkeys(metric.tags, "one")
         tell[metric.kind](*((metric,) if metric.kind == "counter" else (metric, 1.0)), **tags)
-    sight = Sight(meter, NoSpans())
+    sight = Telemetry(meter, NoSpans())
     with sight.request(CONTEXT) as context, sight.stage(names.RANK, [context, context]):
         assert context is CONTEXT
     sight.candidates([])
@@ -162,7 +162,7 @@ def test_secrets_of_the_exporter_stay_out_of_serves_config() -> None:
         "OTEL_EXPORTER_OTLP_TRACES_HEADERS": "authorization=secret",
         "PATH": "/bin",
     }
-    told = told_variables(environment)
+    told = forwarded_variables(environment)
     assert sorted(told) == ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_TRACES_EXPORTER"]
     assert "secret" not in str(told)
-    assert len(untold_variables(environment)) == 3
+    assert len(withheld_variables(environment)) == 3

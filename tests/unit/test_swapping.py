@@ -14,9 +14,9 @@ from pyarrow.fs import LocalFileSystem
 from foveate.bundle import Bundle
 from foveate_serve.bundles import slots as holder_module
 from foveate_serve.bundles.loading import load_ranker
-from foveate_serve.bundles.slots import BundleHolder
+from foveate_serve.bundles.slots import BundleSlots
 from foveate_serve.names import BUNDLE_KEY
-from foveate_serve.replica import take_bundle
+from foveate_serve.replica import load_bundle
 
 
 class Slow:
@@ -37,16 +37,16 @@ def again(bundle: Bundle, path: Path) -> Bundle:
     return Bundle.save(bundle.model, path, data_hash="", parent=path.name)
 
 
-async def until_holds(holder: BundleHolder, bundle_id: str) -> None:
+async def until_holds(slots: BundleSlots, bundle_id: str) -> None:
     async with asyncio.timeout(30):
-        while holder.status().bundle_id != bundle_id:
+        while slots.status().bundle_id != bundle_id:
             await asyncio.sleep(0.01)
 
 
 def test_the_first_bundle_is_waited_for(small_bundle: Bundle) -> None:
-    holder = BundleHolder("ranker", load_ranker)
-    asyncio.run(holder.turn_to(small_bundle.path, beside=True))
-    assert holder.status().bundle_id == small_bundle.bundle_id
+    slots = BundleSlots("ranker", load_ranker)
+    asyncio.run(slots.swap(small_bundle.path, beside=True))
+    assert slots.status().bundle_id == small_bundle.bundle_id
 
 
 def test_a_replica_answers_by_the_old_bundle_while_it_takes_another(small_bundle: Bundle, tmp_path: Path) -> None:
@@ -54,21 +54,21 @@ def test_a_replica_answers_by_the_old_bundle_while_it_takes_another(small_bundle
 
     async def story() -> None:
         load = Slow()
-        holder = BundleHolder("ranker", load)
-        await holder.turn_to(small_bundle.path, beside=True)
-        await holder.turn_to(second.path, beside=True)
+        slots = BundleSlots("ranker", load)
+        await slots.swap(small_bundle.path, beside=True)
+        await slots.swap(second.path, beside=True)
         async with asyncio.timeout(30):
             while len(load.asked) < 2:
                 await asyncio.sleep(0.01)
         # What comes while one is being taken waits; what a later one replaces is not taken at all.
-        await holder.turn_to(third.path, beside=True)
-        await holder.turn_to(fourth.path, beside=True)
-        assert holder.status().bundle_id == small_bundle.bundle_id
-        assert holder.status().problem is None
+        await slots.swap(third.path, beside=True)
+        await slots.swap(fourth.path, beside=True)
+        assert slots.status().bundle_id == small_bundle.bundle_id
+        assert slots.status().problem is None
         load.may.set()
-        await until_holds(holder, fourth.bundle_id)
+        await until_holds(slots, fourth.bundle_id)
         assert load.asked == [small_bundle.path, second.path, fourth.path]
-        assert holder.status().previous == second.bundle_id
+        assert slots.status().previous == second.bundle_id
 
     asyncio.run(story())
 
@@ -78,29 +78,29 @@ def test_of_two_ways_to_turn_the_later_bundle_is_the_one_that_stays(small_bundle
 
     async def story() -> None:
         load = Slow()
-        holder = BundleHolder("ranker", load)
-        await holder.turn_to(small_bundle.path, beside=True)
-        await holder.turn_to(second.path, beside=True)
-        waiting = asyncio.create_task(holder.turn_to(third.path, beside=False))
+        slots = BundleSlots("ranker", load)
+        await slots.swap(small_bundle.path, beside=True)
+        await slots.swap(second.path, beside=True)
+        waiting = asyncio.create_task(slots.swap(third.path, beside=False))
         await asyncio.sleep(0.05)
         assert not waiting.done()
         load.may.set()
         await waiting
-        assert holder.status().bundle_id == third.bundle_id
+        assert slots.status().bundle_id == third.bundle_id
 
     asyncio.run(story())
 
 
 def test_a_bundle_that_cannot_be_used_leaves_the_old_one_and_says_why(small_bundle: Bundle, tmp_path: Path) -> None:
     async def story() -> None:
-        holder = BundleHolder("ranker", load_ranker)
-        await holder.turn_to(small_bundle.path, beside=True)
-        await holder.turn_to(tmp_path, beside=True)
+        slots = BundleSlots("ranker", load_ranker)
+        await slots.swap(small_bundle.path, beside=True)
+        await slots.swap(tmp_path, beside=True)
         async with asyncio.timeout(30):
-            while not holder.status().refused:
+            while not slots.status().refused:
                 await asyncio.sleep(0.01)
-        assert holder.status().bundle_id == small_bundle.bundle_id
-        assert holder.status().asked == str(tmp_path)
+        assert slots.status().bundle_id == small_bundle.bundle_id
+        assert slots.status().asked == str(tmp_path)
 
     asyncio.run(story())
 
@@ -113,13 +113,13 @@ def test_a_replica_without_a_bundle_asks_its_store_again_until_that_answers(
     store = LocalFileSystem().normalize_path(str(tmp_path / "store" / "bundle"))
 
     async def story() -> None:
-        holder = BundleHolder("ranker", load_ranker)
-        await holder.turn_to(f"file://{store}", beside=True)
-        assert holder.status().problem
-        assert holder.status().bundle_id is None
+        slots = BundleSlots("ranker", load_ranker)
+        await slots.swap(f"file://{store}", beside=True)
+        assert slots.status().problem
+        assert slots.status().bundle_id is None
         shutil.copytree(small_bundle.path, store)
-        await until_holds(holder, small_bundle.bundle_id)
-        assert holder.status().problem is None
+        await until_holds(slots, small_bundle.bundle_id)
+        assert slots.status().problem is None
 
     asyncio.run(story())
 
@@ -128,9 +128,9 @@ def test_outside_serve_a_bundle_is_waited_for(small_bundle: Bundle, tmp_path: Pa
     second = again(small_bundle, tmp_path / "second")
 
     async def story() -> None:
-        holder = BundleHolder("ranker", load_ranker)
+        slots = BundleSlots("ranker", load_ranker)
         for bundle in (small_bundle, second):
-            await take_bundle(holder, {BUNDLE_KEY: str(bundle.path)})
-            assert holder.status().bundle_id == bundle.bundle_id
+            await load_bundle(slots, {BUNDLE_KEY: str(bundle.path)})
+            assert slots.status().bundle_id == bundle.bundle_id
 
     asyncio.run(story())

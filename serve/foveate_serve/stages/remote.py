@@ -13,7 +13,7 @@ from ray.serve.exceptions import DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 
 from foveate.core.messages import Candidates, Query, RecommendRequest, RequestContext, Slate
-from foveate.recommend.explain.history import Story
+from foveate.recommend.explain.history import ItemAttribution
 from foveate.recommend.pipeline import Observer
 from foveate.retrieval.shards import Found
 from foveate_serve.bundles.slots import Status
@@ -32,10 +32,10 @@ class RetrieverStage(Protocol):
         """Return a query's candidates by the bundle that its context pins."""
         ...
 
-    async def stories(
+    async def attribute_items(
         self, query: Query, candidates: Candidates, items: NDArray[np.int32], context: RequestContext
-    ) -> list[Story]:
-        """Say what carried ``items``, which are among ``candidates``."""
+    ) -> list[ItemAttribution]:
+        """Attribute ``items``, which are among ``candidates``, to the history, by the sources that offered them."""
         ...
 
     async def source_ranks(self, query: Query, code: int, context: RequestContext) -> dict[str, int]:
@@ -114,12 +114,14 @@ class RemoteRetriever(Remote):
         found: Candidates = await _asked(self.handle.retrieve, query, context)
         return found
 
-    async def stories(
+    async def attribute_items(
         self, query: Query, candidates: Candidates, items: NDArray[np.int32], context: RequestContext
-    ) -> list[Story]:
-        """Say what carried ``items``, which are among ``candidates``."""
-        carried: list[Story] = await _asked(self.handle.stories, query, candidates, items, context)
-        return carried
+    ) -> list[ItemAttribution]:
+        """Attribute ``items``, which are among ``candidates``, to the history, by the sources that offered them."""
+        attributions: list[ItemAttribution] = await _asked(
+            self.handle.attribute_items, query, candidates, items, context
+        )
+        return attributions
 
     async def source_ranks(self, query: Query, code: int, context: RequestContext) -> dict[str, int]:
         """Return an item's place by each source."""

@@ -1,4 +1,4 @@
-"""Whether an item fell at one step of a request: before the sources are asked, at them, or after."""
+"""The step of a request at which an item falls out: before retrieval, in it, or after it."""
 
 from __future__ import annotations
 
@@ -49,17 +49,21 @@ def source_ranks(sources: Sequence[CandidateSource], query: Query, code: int) ->
 
 
 def in_retrieval(
-    catalog: Catalog, counts: Mapping[str, int], candidates: Candidates, item_id: str, places: Mapping[str, int]
+    catalog: Catalog,
+    counts: Mapping[str, int],
+    candidates: Candidates,
+    item_id: str,
+    ranks_by_source: Mapping[str, int],
 ) -> WhyNot | None:
     """Say that no source offered an item, None where one did; ``counts`` is how many each source offers."""
     code, names = catalog.items.code(item_id), Names(catalog)
     if code in candidates.items:
         return None
-    sentence = not_retrieved(names.said(code), places, counts)
-    return WhyNot(item_id, names.title(code), "not_retrieved", sentence, source_ranks=places)
+    sentence = not_retrieved(names.said(code), ranks_by_source, counts)
+    return WhyNot(item_id, names.title(code), "not_retrieved", sentence, source_ranks=ranks_by_source)
 
 
-def judge(model: Model, ranked: Ranked, chosen: Chosen, item_id: str, *, size: int, seed: int) -> WhyNot:
+def in_ranking(model: Model, ranked: Ranked, chosen: Chosen, item_id: str, *, size: int, seed: int) -> WhyNot:
     """Say what ranker, policy and rules made of a candidate.
 
     Parameters

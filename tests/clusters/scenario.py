@@ -1,6 +1,6 @@
 """What a team does with a cluster, by Foveate's verbs, while viewers ask all the time: serve, sweep, promote, scale.
 
-The same story is told on every kind of cluster; what goes wrong in it is up to the test.
+The same scenario is told on every kind of cluster; what goes wrong in it is up to the test.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Replica:
 
 
 @dataclass
-class Story:
+class Scenario:
     """The verbs, told from the head.
 
     Parameters

@@ -1,4 +1,4 @@
-"""What a registry is kept by: the Protocol that a folder of this machine and a store at an address fill."""
+"""The Protocol of a registry's storage, and its choice: a folder of this machine, or a store at an address."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Protocol
 
 from foveate.bundle import Manifest
-from foveate.releases.folder import LocalKeeping
+from foveate.releases.folder import FolderBackend
 from foveate.releases.history import Entry
-from foveate.releases.store import StoredKeeping
+from foveate.releases.store import StoreBackend
 from foveate.storage.folder import Place
 from foveate.storage.transfer import is_address
 
 
-class Keeping(Protocol):
+class Backend(Protocol):
     """A registry's bundles, its history, and the word on which bundle serves. All raise ReleaseError where it fails."""
 
     def current(self) -> str | None:
@@ -59,6 +59,6 @@ class Keeping(Protocol):
         ...
 
 
-def keeping_of(root: Place) -> Keeping:
+def backend_of(root: Place) -> Backend:
     """Return what keeps the registry at a path or an address."""
-    return StoredKeeping(str(root)) if is_address(root) else LocalKeeping(Path(root))
+    return StoreBackend(str(root)) if is_address(root) else FolderBackend(Path(root))

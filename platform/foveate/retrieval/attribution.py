@@ -1,4 +1,4 @@
-"""Which items of a history carry a source's score, found by taking thirds of the history away.
+"""Attribution of a source's score to the items of a history, found by leaving out thirds of it.
 
 Shapes: ``B`` queries, ``H`` distinct items of one history, ``N`` items that are scored, ``R`` histories with gaps.
 """
@@ -29,7 +29,7 @@ _RIDGE = 4.0
 
 
 @dataclass(frozen=True)
-class Carried:
+class Attribution:
     """How much of some items' scores came from each item of a history.
 
     Parameters
@@ -57,7 +57,7 @@ def without(query: Query, items: NDArray[np.int32]) -> Query:
     return _kept(query, ~np.isin(query.items, items))
 
 
-def by_thirds(score: Score, query: Query, items: NDArray[np.int32], n_scored: int) -> Carried:
+def by_thirds(score: Score, query: Query, items: NDArray[np.int32], n_scored: int) -> Attribution:
     """Measure what each history item brings to each score: whatever the source, by asking it about parts of a history.
 
     Again and again the history is cut into three random parts, and each part is left out once. The drops are the
@@ -74,7 +74,7 @@ def by_thirds(score: Score, query: Query, items: NDArray[np.int32], n_scored: in
         ``N``, which matters where there is no history to score.
     """
     if not len(items):
-        return Carried(items, np.zeros((n_scored, 0), dtype=np.float32))
+        return Attribution(items, np.zeros((n_scored, 0), dtype=np.float32))
     cuts = max(_CUTS, len(items))
     thirds = np.tile(np.arange(len(items)) % 3, (cuts, 1))
     # The same cuts every time: the same question gets the same answer.
@@ -85,7 +85,7 @@ def by_thirds(score: Score, query: Query, items: NDArray[np.int32], n_scored: in
     gone_RH, fall_RN = gone_RH - 1 / 3, score_RN.mean(axis=0) - score_RN
     gram_HH = gone_RH.T @ gone_RH + _RIDGE * np.eye(len(items))
     drops_HN = np.linalg.solve(gram_HH, gone_RH.T @ fall_RN)
-    return Carried(items, drops_HN.T.astype(np.float32))
+    return Attribution(items, drops_HN.T.astype(np.float32))
 
 
 def _with_gaps(query: Query, items: NDArray[np.int32], gone_RH: NDArray[np.bool_]) -> list[Query]:
