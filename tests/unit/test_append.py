@@ -17,7 +17,7 @@ from foveate.data.signals import Signals
 from foveate.state.base import ViewerEvent
 from foveate.state.connect import open_impressions, open_viewers
 from foveate.state.seeding import seed
-from served_world import NOW, SECOND, Traffic, bytes_of, shown
+from served_world import NOW, SECOND, Traffic, bytes_of, rows, shown
 
 HEAD = "user_id,item_id,occurred_at,watch\n"
 EARLY = [("ann", "a", 100, 9), ("ann", "b", 300, 8), ("bob", "a", 200, 7)]
@@ -238,3 +238,17 @@ def test_the_verb_says_what_there_is_and_refuses_an_address(tmp_path: Path) -> N
     assert isinstance(refused.exception, ConfigError)
     with pytest.raises(ConfigError, match="on a disk"):
         foveate.append("s3://bucket/data", tmp_path / "early.csv")
+
+
+def test_known_odds_are_carried_from_the_record_to_the_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A place that was drawn has its slot policy and its propensity; the policy of the slate stays in the export."""
+    odds = {"policy": "uniform_slots-1", "propensity": 0.25}
+    monkeypatch.setattr("foveate.served_log.export._recorded", lambda record, name: odds.get(name))
+    store = str(tmp_path / "state.sqlite")
+    with open_viewers(store) as viewers, open_impressions(store) as impressions:
+        Traffic().happen(viewers, impressions, 6)
+        foveate.export_log(store, tmp_path / "log", settle_s=0)
+    exported = rows(tmp_path / "log", "impressions")
+    assert set(exported.select("policy_id", "policy", "propensity").iter_rows()) == {("mmr-1", "uniform_slots-1", 0.25)}
+    shows = foveate.append(tmp_path / "data", tmp_path / "log").impressions.collect()
+    assert set(shows.select("policy_id", "propensity").iter_rows()) == {("uniform_slots-1", 0.25)}
