@@ -7,10 +7,10 @@ until every export has read them, and get their time only then.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any, Final
 
 from foveate.core.errors import NotFoundError
-from foveate.core.grouped import in_parts
 from foveate.state.base import Export
 from foveate.state.record import unpack
 from foveate.state.redis.connection import Server
@@ -54,7 +54,7 @@ def register_export(server: Server, export: Export) -> None:
             asked.execute()
         # What comes from now on gets no time; what is there already loses its own.
         cursor = int(client.hget(server.key(REQUESTS_READ), export.name) or 0)
-        for part in in_parts(_names(server, client, cursor, None), _PAGE):
+        for part in _names(server, client, cursor, None):
             with client.pipeline(transaction=False) as asked:
                 for name in part:
                     asked.persist(server.key(REQUEST, name))
@@ -135,7 +135,7 @@ def _release(server: Server, before: int | None) -> None:
     seconds = max(1, round(server.config.impressions_days * 86_400))
     release = server.script(_RELEASE)
     with server.asked() as client:
-        for part in in_parts(_names(server, client, before or 0, until), _PAGE):
+        for part in _names(server, client, before or 0, until):
             found = _users(server, client, part)
             keys = [key for name, user in found for key in (server.key(REQUEST, name), server.key(SHOWN, user))]
             read = _ABOVE_ALL if until is None else until
@@ -144,9 +144,12 @@ def _release(server: Server, before: int | None) -> None:
             )
 
 
-def _names(server: Server, client: Any, above: int, until: int | None) -> list[str]:
+def _names(server: Server, client: Any, above: int, until: int | None) -> Iterator[list[str]]:
+    """Yield the ids of the requests with numbers above one, up to another one, page by page."""
     last = "+inf" if until is None else until
-    return [name.decode() for name in client.zrangebyscore(server.key(REQUESTS), f"({above}", last)]
+    while found := client.zrangebyscore(server.key(REQUESTS), f"({above}", last, start=0, num=_PAGE, withscores=True):
+        yield [name.decode() for name, _ in found]
+        above = int(found[-1][1])
 
 
 def _users(server: Server, client: Any, names: list[str]) -> list[tuple[str, str]]:
