@@ -307,9 +307,9 @@ def log_parts(growth: Sequence[Growth]) -> dict[str, str]:
 
 def grown_hash(parent: str, parts: Mapping[str, str], folder: Path) -> str:
     """Return the hash of a dataset that has grown by these parts; its tables of items and viewers are as they lie."""
-    told = [parent, *(f"{path} {sha}" for path, sha in sorted(parts.items()))]
-    told += [sha256_of(folder / f"{table}.parquet") for table in ("items", "viewers")]
-    return hashlib.sha256("\n".join(told).encode()).hexdigest()
+    lines = [parent, *(f"{path} {sha}" for path, sha in sorted(parts.items()))]
+    lines += [sha256_of(folder / f"{table}.parquet") for table in ("items", "viewers")]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def scan_parts(folder: Path, growth: Sequence[Growth], table: str) -> pl.LazyFrame:

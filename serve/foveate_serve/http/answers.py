@@ -43,13 +43,13 @@ def _part(part: Status) -> PartOut:
 
 def erasure_out(certificate: Certificate) -> ErasureOut:
     """Say what came of an erasure, without paths and addresses."""
-    told = to_dict(certificate)
-    for one in (*told["stores"], *told["exports"]):
+    content = to_dict(certificate)
+    for one in (*content["stores"], *content["exports"]):
         one["remainder"] = without_paths(one["remainder"])
-    for one in told["stores"]:
+    for one in content["stores"]:
         one["place"] = without_paths(one["place"])
     return ErasureOut.model_validate(
-        {**told, "erased_at": from_micros(certificate.erased_at), "done": certificate.done}
+        {**content, "erased_at": from_micros(certificate.erased_at), "done": certificate.done}
     )
 
 
