@@ -30,8 +30,8 @@ from foveate_serve.client import Client, EventIn, EventsIn, RecommendIn, SlateOu
 from lab.stores import Redis, redis_program
 
 CLIENTS = 8
-ROUND_S = 20.0
-"""Seconds; an export a round is one every twenty seconds."""
+ROUND_S = 60.0
+"""Seconds; an export a round is one a minute."""
 KINDS = ("click", "watch", "like")
 _RECIPE = {"sources": ["covisitation", "item_knn", "popularity"], "candidates": 60, "label_windows": 1}
 _EXPORT = "import sys, foveate; foveate.export_log(sys.argv[1], sys.argv[2])"
@@ -229,7 +229,7 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=10_000)
     parser.add_argument("--kills", type=int, default=10, help="exports that are killed")
     parser.add_argument("--stores", nargs="+", choices=("sqlite", "redis"), default=["sqlite", "redis"])
-    parser.add_argument("--rounds", type=int, default=5, help="of each kind, of the measure of throughput; 0 for none")
+    parser.add_argument("--rounds", type=int, default=3, help="of each kind, of the measure of throughput; 0 for none")
     options = parser.parse_args()
     for kind in options.stores:
         folder = Path(tempfile.mkdtemp(dir="/tmp"))
