@@ -48,6 +48,7 @@ NAVIGATION = {
         "docs/sweeps",
         "docs/serving",
         "docs/exploration",
+        "docs/served-log",
         "docs/cluster",
         "docs/operations",
         "docs/errors",

@@ -13,13 +13,15 @@ from foveate._version import __version__
 
 if TYPE_CHECKING:
     from foveate.api.evaluating import evaluate
-    from foveate.api.reading import read, simulate
+    from foveate.api.reading import append, read, simulate
     from foveate.api.recommender import Recommender, load
     from foveate.api.training import train
     from foveate.bundle import Bundle
     from foveate.core.errors import FoveateError
     from foveate.data.dataset import Dataset
     from foveate.recommend.recipe import Recipe
+    from foveate.served_log.erase import erase_viewer
+    from foveate.served_log.export import export_log
 
 __all__ = [
     "Bundle",
@@ -28,7 +30,10 @@ __all__ = [
     "Recipe",
     "Recommender",
     "__version__",
+    "append",
+    "erase_viewer",
     "evaluate",
+    "export_log",
     "load",
     "read",
     "simulate",
@@ -41,7 +46,10 @@ _WHERE = {
     "FoveateError": "foveate.core.errors",
     "Recipe": "foveate.recommend.recipe",
     "Recommender": "foveate.api.recommender",
+    "append": "foveate.api.reading",
+    "erase_viewer": "foveate.served_log.erase",
     "evaluate": "foveate.api.evaluating",
+    "export_log": "foveate.served_log.export",
     "load": "foveate.api.recommender",
     "read": "foveate.api.reading",
     "simulate": "foveate.api.reading",

@@ -68,6 +68,34 @@ def import_(
             _report(dataset, json_path, out)
 
 
+@command.command("append", short_help="Add to a dataset what is new in a log.")
+@click.argument("data", metavar="DATASET")
+@click.argument("words", nargs=-1, required=True, metavar="[READER] PATH [KEY=VALUE]...")
+@click.option("--config", type=click.Path(path_type=Path), help="YAML file of settings; an unknown key is an error.")
+@json_option
+def append_(*, data: str, words: tuple[str, ...], config: Path | None, json_path: Path | None) -> None:
+    """Add to the dataset folder DATASET what is new in the log at PATH; an absent one is made.
+
+    \b
+    foveate data append data served served-log
+
+    Old parts stay as they are, and only what is new is cleaned. What is there already is known by its ids or, in a log
+    that has none, by viewer, item, kind and time. Where 'foveate state erase' has taken a viewer out of a served log,
+    the parts that were made of it are made anew.
+    """  # noqa: D301 - click reads the mark as the sign that it is
+    from foveate.data.importing.append import append_dataset  # noqa: PLC0415 - as above
+    from foveate.data.raw.files import plain_files  # noqa: PLC0415
+
+    if is_address(data):
+        raise ConfigError(f"'{data}' is an address: a dataset grows where it lies on a disk")
+    reader, path, overrides = _words(words)
+    with plain_files(path) as plain:
+        settings = read_config(_reader(reader, plain, config, overrides), config, overrides)
+        with working(f"reading {path}") as advance:
+            dataset = append_dataset(settings, plain, Path(data), _err(advance))
+    _report(dataset, json_path, data)
+
+
 @command.command("items", short_help="Replace what a dataset knows of its items.")
 @click.argument("data", type=click.Path(path_type=Path))
 @click.argument("path")

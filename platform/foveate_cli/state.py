@@ -1,7 +1,8 @@
-"""``foveate state``: viewers' histories and impressions, copied, backed up and put back."""
+"""``foveate state``: viewers' histories and impressions, copied, backed up, put back and erased."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,9 +14,9 @@ if TYPE_CHECKING:
     from foveate.state.copying import Copied
 
 
-@click.group(short_help="Viewers' state: copy it, back it up, restore it.")
+@click.group(short_help="Viewers' state: copy it, back it up, restore it, erase a viewer.")
 def command() -> None:
-    """Copy, back up or restore what viewers did and were shown, in a file or on a Redis server that machines share.
+    """Copy, back up, restore or erase what viewers did and were shown, in a file or on a Redis server of many machines.
 
     A place is a path, such as runs/bundle.state.sqlite, or an address redis://[USER[:PASSWORD]@]HOST[:PORT][/DB], or
     rediss:// for TLS. Settings follow a question mark, such as redis://store:6379/0?history=1000&impressions_days=3, or
@@ -113,6 +114,61 @@ def restore(*, source: Path, target: str, json_path: Path | None) -> None:
     with telling() as say:
         copied = restore_state(source, target, progress=lambda so_far: say(f"copied {_counted(so_far)}"))
     _report(copied, "restored", target, json_path)
+
+
+@command.command("erase", short_help="Erase a viewer from a store and its exports.")
+@click.argument("place", metavar="STATE")
+@click.argument("viewer", metavar="VIEWER")
+@click.option("--certificate", type=click.Path(path_type=Path), help="Write the certificate to this new file.")
+@json_option
+def erase(*, place: str, viewer: str, certificate: Path | None, json_path: Path | None) -> None:
+    """Erase all that VIEWER did and was shown from STATE, and the anonymous requests that their events name.
+
+    It goes from the file of viewers beside each bundle that STATE knows, too, and from every export of 'foveate log
+    export': parts that hold the viewer are written anew. STATE may serve meanwhile. What cannot be done now is said,
+    and when it will be; the same command goes on with it.
+
+    The certificate does not hold the viewer's id, but a digest by which whoever knows it sees that it was meant. STATE
+    keeps it; bundles that may have learned from the viewer are on it.
+
+    Exit status: 0 all is done; 1 something is left to do; 2 nothing could be done.
+    """
+    from foveate.core.config import to_dict  # noqa: PLC0415 - numpy costs time that --help is spared
+    from foveate.served_log.erase import erase_viewer  # noqa: PLC0415
+    from foveate.storage.files import check_free  # noqa: PLC0415
+
+    if certificate is not None:
+        check_free(certificate)
+    found = erase_viewer(place, viewer)
+    for store in found.stores:
+        counts = f"{store.events:,} events and {store.requests:,} served requests ({store.sessions:,} anonymous)"
+        out.print(f"erased   {counts} in '{store.place}'{_left(store.remainder)}", markup=False)
+    for export in found.exports:
+        out.print(f"export   {export.rows:,} rows in '{export.folder}'{_left(export.remainder)}", markup=False)
+    for bundle in found.bundles:
+        reach = "may have learned from the viewer" if bundle.learned == "yes" else "cannot be read: it may have learned"
+        out.print(f"bundle   {bundle.bundle_id} {reach}", markup=False)
+    write_json(json_path, to_dict(found))
+    if certificate is not None:
+        certificate.write_text(json.dumps(to_dict(found), indent=2) + "\n", encoding="utf-8")
+        out.print(f"written  {certificate}", markup=False)
+    if not found.done:
+        raise click.exceptions.Exit(1)
+
+
+@command.command("certificates", short_help="Print what came of erasures.")
+@click.argument("place", metavar="STATE")
+def certificates(*, place: str) -> None:
+    """Print the certificates of all erasures from STATE, one JSON object a line."""
+    from foveate.state.connect import open_viewers, unhurried  # noqa: PLC0415 - as above
+
+    with open_viewers(unhurried(place), create=False) as viewers:
+        for content in viewers.certificates().values():
+            click.echo(content)
+
+
+def _left(remainder: str) -> str:
+    return f"; left to do: {remainder}" if remainder else ""
 
 
 def _report(copied: Copied, done: str, target: str, json_path: Path | None) -> None:

@@ -23,6 +23,7 @@ from foveate.core.errors import StateError
 from foveate.core.messages import RecommendRequest, RequestContext, Slate
 from foveate.recommend.explain import SlateExplanation, WhyNot, explain, why_not
 from foveate.recommend.pipeline import make_context, recommend
+from foveate.served_log.erase import Certificate, erase_viewer
 from foveate.state.base import ServedRequest, ViewerEvent, utc_micros
 from foveate.state.connect import open_impressions, open_viewers
 from foveate_serve.bundles.loading import load_all, load_catalogue
@@ -78,6 +79,7 @@ class Ingress:
     ) -> None:
         self.config = from_dict(ServeConfig, config)
         self.concurrency = ConcurrencyLimit(self.config.ingress.max_ongoing_requests, self.config.max_ongoing_events)
+        self._place = state
         # A replica never makes the store: where it is gone, a new one would take events that nobody finds again.
         self._state = open_viewers(state, create=False, lazy=True)
         self._events = EventWriter(self._state, self.config.max_ongoing_events, self.config.events_deadline_ms / 1000)
@@ -197,6 +199,13 @@ class Ingress:
     async def append(self, events: Sequence[ViewerEvent]) -> int:
         """Add to viewers' histories; returns how many events were new. Raises as :meth:`EventWriter.append` does."""
         return await self._events.append(events)
+
+    async def erase(self, user_id: str) -> Certificate:
+        """Erase a viewer from the store and its exports, with the time that it takes.
+
+        What of theirs still waits to be written here or in another replica, the store does not take any more.
+        """
+        return await asyncio.to_thread(erase_viewer, self._place, user_id)
 
     def current(self) -> Bundle | None:
         """Return the bundle in use, None before there is one."""

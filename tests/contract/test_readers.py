@@ -13,6 +13,9 @@ from foveate.data.dataset import Dataset, open_dataset
 from foveate.data.importing.run import import_dataset
 from foveate.data.readers.base import Reader
 from foveate.data.schema import REQUIRED, TABLES
+from foveate.served_log import export_log
+from foveate.state.base import ViewerEvent
+from foveate.state.connect import open_viewers
 
 # Ten meetings as (viewer, item, seconds since 1970), not in order of time; the last one is older than the first.
 MEETINGS = [
@@ -65,6 +68,18 @@ def sequence(folder: Path) -> Path:
     return folder / "s.parquet"
 
 
+def served(folder: Path) -> Path:
+    with open_viewers(folder / "state.sqlite") as viewers:
+        viewers.append(
+            [
+                ViewerEvent(user, item, "watch", 3.5, time * 1_000_000, event_id=f"e{number}")
+                for number, (user, item, time) in enumerate(MEETINGS)
+            ]
+        )
+    export_log(folder / "state.sqlite", folder / "log", settle_s=0)
+    return folder / "log"
+
+
 def table(folder: Path) -> Path:
     rows = "".join(f"{u},{i},{t},3.5\n" for u, i, t in MEETINGS)
     (folder / "log.csv").write_text("user_id,item_id,occurred_at,watch\n" + rows)
@@ -76,6 +91,7 @@ FIXTURES: dict[str, Callable[[Path], Path]] = {
     "movielens": movielens,
     "recbole": recbole,
     "sequence": sequence,
+    "served": served,
     "table": table,
 }
 

@@ -20,8 +20,10 @@ from foveate.core.messages import (
     SlateItem,
     ViewerHistory,
 )
-from foveate.state.base import ImpressionStore, KeptEvent, ServedRequest, ViewerEvent, ViewerStore
+from foveate.state.base import Export, ImpressionStore, KeptEvent, ServedRequest, ViewerEvent, ViewerStore
 from foveate.state.connect import open_impressions, open_viewers
+from foveate.state.redis.impressions import RedisImpressions
+from foveate.state.sqlite.impressions import SqliteImpressions
 
 STORES = ("sqlite", "redis")
 
@@ -187,7 +189,7 @@ def test_threads_lose_no_event(state: ViewerStore) -> None:
 def test_a_forgotten_viewer_is_new_and_lends_nobody_a_version(state: ViewerStore) -> None:
     state.append([event("a"), event("b", user="v")])
     version = state.history("u").version
-    assert state.forget("u") == 1
+    assert state.erase("u").events == 1
     assert state.history("u").version == 0
     assert state.users(10) == ["v"]
     state.append([event("c")])
@@ -235,15 +237,92 @@ def test_requests_are_listed_latest_first(sink: ImpressionStore) -> None:
     assert sink.request_ids(None) == ["third", "second", "first"]
 
 
-def test_what_a_viewer_was_shown_is_forgotten(sink: ImpressionStore) -> None:
-    sink.write([served("r1"), served("r2", user="v")])
+def test_what_a_viewer_was_shown_is_erased_with_the_sessions_that_were_theirs(
+    state: ViewerStore, sink: ImpressionStore
+) -> None:
+    sink.write([served("r1"), served("r2", user="v"), served("r3", user=""), served("r4", user=""), served("r5", "")])
     sink.write([served("r2", user="u")])
-    assert sink.forget("u") > 0
-    with pytest.raises(NotFoundError):
-        sink.read("r1")
-    assert sink.request_ids() == ["r2"]
+    state.append([event("a", impression_id="r3:0"), event("b", request_id="r4"), event("c", impression_id="r2:0")])
+    erased = state.erase("u")
+    assert (erased.events, erased.requests, erased.sessions) == (3, 3, 2)
+    assert state.wipe() == ""
+    for name in ("r1", "r3", "r4"):
+        with pytest.raises(NotFoundError):
+            sink.read(name)
+    assert sink.request_ids() == ["r5", "r2"]
     assert sink.read("r2").slate.user_id == "v"
-    assert sink.forget("u") == 0
+    again = state.erase("u")
+    assert (again.events, again.requests, again.first) == (0, 0, None)
+    with pytest.raises(RequestError, match="empty"):
+        state.erase("")
+
+
+def test_what_was_on_its_way_when_its_viewer_was_erased_is_not_kept(state: ViewerStore, sink: ImpressionStore) -> None:
+    state.append([event("a", event_id="e1")])
+    held = [one for part in state.kept() for one in part]
+    waiting = served("r1")
+    state.erase("u")
+    # A batch of impressions that still waited, and a copy of before.
+    sink.write([waiting])
+    assert state.keep(held) == 0
+    assert sink.request_ids() == []
+    later = replace(waiting, context=replace(waiting.context, request_id="r2", deadline=1 << 60))
+    sink.write([replace(later, slate=replace(later.slate, request_id="r2"))])
+    assert sink.request_ids() == ["r2"]
+    state.append([event("a", event_id="e1")])
+    assert state.history("u").item_ids == ("a",)
+
+
+def test_an_export_finds_what_came_since_and_holds_it(state: ViewerStore, sink: ImpressionStore) -> None:
+    export = Export("nightly", "/exports/nightly", "/keys/k")
+    state.register_export(export)
+    state.register_export(replace(export, folder="/exports/moved"))
+    assert list(state.exports()) == [replace(export, folder="/exports/moved")]
+    sink.write([served("r1"), served("r2", user="v")])
+    state.append([event("a", event_id="e1", request_id="r1"), event("b", user="v")])
+    until = state.version()
+    state.append([event("c")])
+    found = [one for part in state.since(0, until) for one in part]
+    assert sorted((one.event.item_id, one.event.request_id) for one in found) == [("a", "r1"), ("b", None)]
+    requests = [one for part in sink.since(0) for one in part]
+    assert [one.served.slate.request_id for one in requests] == ["r1", "r2"]
+    assert [one.served.slate.request_id for part in sink.since(requests[0].sequence) for one in part] == ["r2"]
+    assert [one.served.slate.request_id for one in sink.shown_to("v")] == ["r2"]
+    state.move_export("nightly", until)
+    sink.move_export("nightly", requests[-1].sequence)
+    # What comes from elsewhere lies above the cursor, whatever version it had.
+    state.keep([KeptEvent(event("old", user="w"), 1, 5)])
+    assert [one.event.item_id for part in state.since(until, state.version()) for one in part] in (
+        ["c", "old"],
+        ["old", "c"],
+    )
+    erasure = state.erase("u").erasure_id
+    assert list(state.pending("nightly")) == [(erasure, "u")]
+    state.followed(erasure, "nightly")
+    assert list(state.pending("nightly")) == []
+    state.erase("v")
+    state.drop_export("nightly")
+    assert list(state.exports()) == []
+    assert list(state.pending("nightly")) == []
+    with pytest.raises(NotFoundError, match="nightly"):
+        state.drop_export("nightly")
+    assert len(state.secret()) == 32
+    assert state.store_id()
+
+
+def test_requests_get_growing_numbers_whatever_the_clock_says(store: str) -> None:
+    now, day = 1_700_000_000_000_000, 86_400_000_000
+    if "://" in store:
+        sink: ImpressionStore = RedisImpressions(store, clock=lambda: now)
+    else:
+        sink = SqliteImpressions(Path(store), clock=lambda: now)
+    with sink:
+        for name, jump in (("r1", 0), ("r2", -2 * day), ("r3", 3 * day)):
+            now += jump
+            sink.write([served(name)])
+        found = [one for part in sink.since(0) for one in part]
+    assert [one.served.slate.request_id for one in found] == ["r1", "r2", "r3"]
+    assert found[0].sequence < found[1].sequence < found[2].sequence
 
 
 def test_a_bundles_latest_place_is_remembered(sink: ImpressionStore, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from foveate_serve.telemetry import names
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ("deploy", "upgrade", "roll-back", "scale", "restore", "rotate-keys", "lose-a-node", "lose-the-head")
-PAGES = (*PAGES, "lose-the-store")
+PAGES = (*PAGES, "lose-the-store", "learn")
 
 
 def spoken(page: str) -> list[list[str]]:

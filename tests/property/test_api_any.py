@@ -34,6 +34,7 @@ OPERATIONS = (
     ("POST", "/v1/recommend"),
     ("POST", "/v1/why-not"),
     ("POST", "/v1/events"),
+    ("DELETE", "/v1/viewers/{user_id}"),
     ("GET", "/v1/items/{item_id}"),
     ("GET", "/v1/surfaces"),
     ("GET", "/problems/{code}"),
@@ -151,7 +152,7 @@ def test_what_the_page_allows_is_answered_as_the_page_says(
     schema = schemathesis.openapi.from_url(f"{small_api.base_url}/openapi.json")
     method, path = operation
     asked = schema[path][method]
-    if mode is GenerationMode.NEGATIVE and method == "GET":
+    if mode is GenerationMode.NEGATIVE and method in ("GET", "DELETE"):
         pytest.skip("any text may stand in its path")
 
     @settings(quick, max_examples=12)

@@ -111,6 +111,8 @@ def test_a_key_opens_what_its_scopes_say(guarded: httpx.Client, secrets: dict[st
     for name, statuses in opens.items():
         for path, status in statuses.items():
             assert post(guarded, path, asked[path], secrets[name]).status_code == status, (name, path)
+        erased = guarded.delete("/v1/viewers/nobody", headers={"authorization": f"Bearer {secrets[name]}"})
+        assert erased.status_code == (200 if name == "admin" else 403)
     header = {"authorization": f"bearer {secrets['read']}"}
     assert guarded.get("/v1/items/v00001", headers=header).status_code == 200
     assert guarded.get("/v1/surfaces", headers=header).status_code == 200

@@ -15,7 +15,8 @@ from ray.serve.handle import DeploymentHandle
 from foveate.bundle import Bundle, default_state
 from foveate.core.config import to_dict
 from foveate.core.messages import RecommendRequest, Slate
-from foveate.state.sqlite.impressions import SqliteImpressions, impression_id
+from foveate.state.base import impression_id
+from foveate.state.sqlite.impressions import SqliteImpressions
 from foveate_serve.config import ServeConfig
 from foveate_serve.ingress import Ingress
 from foveate_serve.names import BUNDLE_KEY

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -53,6 +54,26 @@ def test_it_asks_all_that_can_be_asked(client: Client) -> None:
     assert [client.tell(EventsIn(events=[event])).added for _ in range(2)] == [1, 0]
     session = RecommendIn(surface="session", history=[PastEventIn(item_id=slate.items[0].item_id)], k=2)
     assert not client.recommend(session).cold
+
+
+def test_a_viewer_is_erased_over_http_and_what_they_told_is_gone(client: Client, small_api: httpx.Client) -> None:
+    name = "she / with a slash"
+    slate = client.recommend(RecommendIn(user_id=name, k=2))
+    told = EventIn(user_id=name, item_id=slate.items[0].item_id, kind="like", request_id=slate.request_id)
+    client.tell(EventsIn(events=[told]))
+    assert not client.recommend(RecommendIn(user_id=name, k=2)).cold
+    erased = client.erase(name)
+    assert erased.done
+    assert erased.stores[0].events == 1
+    assert "/" not in erased.stores[0].place
+    assert hashlib.sha256(f"{erased.nonce}:{name}".encode()).hexdigest() == erased.viewer
+    assert client.recommend(RecommendIn(user_id=name, k=2)).cold
+
+    async def again() -> int:
+        async with AsyncClient(str(small_api.base_url), timeout_s=60) as server:
+            return (await server.erase(name)).stores[0].events
+
+    assert asyncio.run(again()) == 0
 
 
 def test_pages_follow_one_another(client: Client) -> None:

@@ -157,8 +157,9 @@ def test_a_reader_does_not_hold_up_who_is_to_be_forgotten(tmp_path: Path) -> Non
         with closing(sqlite3.connect(path, isolation_level=None)) as reader:
             reader.execute("BEGIN")
             reader.execute("SELECT count(*) FROM events").fetchone()
-            assert state.forget("erika-mustermann") == 1
-            assert sink.forget("erika-mustermann") == 1
+            erased = state.erase("erika-mustermann")
+            assert (erased.events, erased.requests) == (1, 1)
+            assert "the next write" in state.wipe()
             assert state.history("erika-mustermann").item_ids == ()
             assert state.append([event("c")]) == 1
             reader.execute("COMMIT")

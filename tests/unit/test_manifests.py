@@ -9,6 +9,7 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import click
 import jsonschema
 import kubernetes_validate
 import pytest
@@ -151,11 +152,32 @@ def test_every_command_is_one_that_foveate_has(manifests: Any) -> None:
     for pod in manifests.pods(manifests.built("prod")):
         found += [[*one.get("command", []), *one.get("args", [])] for one in manifests.containers(pod)]
     own = [words[1:] for words in found if words[:1] == ["foveate"]]
-    assert sorted(verb for verb, *_ in own) == ["promote", "serve", "train", "train", "tune"]
-    for verb, *words in own:
-        command = cli.get_command(None, verb)  # type: ignore[arg-type]
+    assert sorted(verb for verb, *_ in own) == ["data", "log", "promote", "serve", "train", "train", "tune"]
+    for words in own:
+        command: click.Command | None = cli
+        context = click.Context(cli)
+        while isinstance(command, click.Group):
+            _, command, words = command.resolve_command(context, list(words))  # noqa: PLW2901 - what is left of them
         assert command
-        command.make_context(verb, list(words))
+        command.make_context(command.name, list(words))
+
+
+def test_the_nightly_learning_receives_what_was_served(manifests: Any) -> None:
+    """Each step reads what the one before it has written, and the first one reads the store that serves."""
+    for overlay, mount in (("dev", "/state"), ("prod", "/etc/foveate/viewers")):
+        [job] = manifests.of_kind(overlay, "CronJob")
+        [pod] = manifests.pods([job])
+        export, append, judged, served, promote = manifests.containers(pod)
+        words = [[*one["command"], *one.get("args", [])] for one in (export, append, judged, served, promote)]
+        log, data = words[0][words[0].index("--out") + 1], words[2][words[2].index("--data") + 1]
+        assert words[1] == ["foveate", "data", "append", data, "served", log]
+        assert all(data in one for one in words[2:])
+        [state] = export["env"]
+        assert state["valueFrom"]["configMapKeyRef"]["name"].startswith("foveate-serve")
+        assert mount in {one["mountPath"] for one in export["volumeMounts"]}
+        # Nobody but the first step has what opens the store.
+        assert all(mount not in {m["mountPath"] for m in one["volumeMounts"]} for one in (append, judged, served))
+        assert {one["name"] for one in export["volumeMounts"]} <= {one["name"] for one in pod["spec"]["volumes"]}
 
 
 def test_sweep_and_recipe_are_read_by_what_reads_them(manifests: Any) -> None:

@@ -22,7 +22,7 @@ from foveate.core.messages import Filters, RecommendRequest, RequestContext, Sla
 from foveate.data.importing.run import import_dataset
 from foveate.data.readers.base import Reader
 from foveate.state.backup import backup_state, restore_state
-from foveate.state.base import ServedRequest, ViewerEvent
+from foveate.state.base import Export, ServedRequest, ViewerEvent
 from foveate.state.connect import check_state, open_impressions, open_viewers
 from foveate.state.copying import copy_state
 from foveate.state.redis.connection import Server, shown
@@ -311,8 +311,7 @@ def test_the_verbs_back_up_and_restore(redis_server: Redis, tmp_path: Path) -> N
         result = run(command, ["backup", address, saved])
         assert "backed up 2 events and 1 served requests" in result.output
         assert isinstance(run(command, ["backup", address, saved]).exception, OutputExistsError)
-        state.forget("u")
-        sink.forget("u")
+        Server(address)._client.flushall()
         result = run(command, ["restore", saved, address])
         assert "restored 2 events and 1 served requests; 2 of the events are new there" in result.output
         assert state.history("u").item_ids == ("a", "b")
@@ -362,6 +361,32 @@ def test_what_an_export_has_not_read_stays_on_the_server(redis_server: Redis) ->
         state.move_export("nightly", state.version())
         state.append(watched("g"))
         assert [one.event.item_id for part in state.kept() for one in part] == [*"efg"]
+
+
+def test_what_an_export_has_not_read_of_impressions_gets_its_time_only_then(redis_server: Redis) -> None:
+    """The server drops a request by itself after some days, unless it is held back."""
+    with RedisState(redis_server.address()) as state, RedisImpressions(redis_server.address()) as sink:
+
+        def times(*keys: str) -> list[bool]:
+            return [state._server._client.ttl(f"foveate:{key}") > 0 for key in keys]
+
+        sink.write([served("r1")])
+        assert times("request:r1", "shown:u") == [True, True]
+        state.register_export(Export("nightly", "/exports/nightly"))
+        assert times("request:r1", "shown:u") == [False, False]
+        sink.write([served("r2"), served("r3", user="v")])
+        assert times("request:r2", "request:r3", "shown:v") == [False, False, False]
+        first, second, third = [one.sequence for part in sink.since(0) for one in part]
+        sink.move_export("nightly", first)
+        # The list of a viewer's requests stays as long as the newest of them.
+        assert times("request:r1", "request:r2", "shown:u") == [True, False, False]
+        sink.move_export("nightly", second)
+        assert times("request:r2", "shown:u", "request:r3", "shown:v") == [True, True, False, False]
+        state.drop_export("nightly")
+        assert times("request:r3", "shown:v") == [True, True]
+        assert third > second
+        sink.write([served("r4")])
+        assert times("request:r4", "shown:u") == [True, True]
 
 
 def test_an_import_never_brings_what_the_server_has_dropped(redis_server: Redis) -> None:

@@ -67,7 +67,7 @@ def test_a_history_has_a_longest_length_and_says_what_it_can_no_longer_read(tmp_
         # An id is known for as long as its event is kept.
         assert state.append(watched("c", "g")) == 0
         assert state.append(watched("a")) == 1
-        state.forget("u")
+        state.erase("u")
         state.append(watched("a"))
         assert state.history("u", state.history("u").version).item_ids == ("a",)
 
@@ -179,7 +179,7 @@ def test_what_an_export_has_not_read_stays(tmp_path: Path) -> None:
         state.append(watched("a"))
         read = state.history("u").version
         state.move_export("nightly", read)
-        sink.move_export("nightly", "r0")
+        sink.move_export("nightly", 1)
         state.append(watched(*"bcdef"))
         clock.now += 60 * MINUTE
         sink.write([served("r3")])
@@ -189,7 +189,7 @@ def test_what_an_export_has_not_read_stays(tmp_path: Path) -> None:
         assert [one.event.item_id for part in state.kept() for one in part] == ["b", "c", "d", "e", "f", "g"]
         assert set(sink.request_ids()) == {"r1", "r2", "r3"}
         state.move_export("nightly", state.version())
-        sink.move_export("nightly", "r3")
+        sink.move_export("nightly", 4)
         clock.now += MINUTE
         sink.write([served("r4")])
         state.append(watched("h", user="v"))

@@ -117,8 +117,8 @@ def test_a_forgotten_viewer_leaves_no_byte(tmp_path: Path) -> None:
         state.append([ViewerEvent("erika-mustermann", "a", "comment", text="ach so"), ViewerEvent("u", "a", "click")])
         sink.write([ServedRequest(RecommendRequest("erika-mustermann"), context, slate)])
         last = state.history("u").version
-        assert state.forget("erika-mustermann") == 1
-        assert sink.forget("erika-mustermann") == 1
+        erased = state.erase("erika-mustermann")
+        assert (erased.events, erased.requests, state.wipe()) == (1, 1, "")
         assert state.history("erika-mustermann").item_ids == ()
         assert state.history("u").version == last
         state.append([ViewerEvent("u", "b", "click")])
@@ -132,7 +132,7 @@ def test_an_erased_version_is_never_given_again(tmp_path: Path) -> None:
     with SqliteState(tmp_path / "s") as state:
         state.append([ViewerEvent("u", "a", "click")])
         first = state.history("u").version
-        state.forget("u")
+        state.erase("u")
         state.append([ViewerEvent("u", "b", "click")])
         assert state.history("u").version > first
 

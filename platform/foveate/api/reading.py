@@ -11,6 +11,7 @@ from foveate.core.config import from_dict
 from foveate.core.errors import ConfigError, DataError
 from foveate.core.progress import Progress
 from foveate.data.dataset import MANIFEST, Dataset, open_dataset, verify_dataset
+from foveate.data.importing.append import append_dataset
 from foveate.data.importing.run import import_dataset, import_tables
 from foveate.data.raw.files import plain_files
 from foveate.data.readers.base import Reader
@@ -87,6 +88,55 @@ def read(
     with plain_files(source) as plain:
         kind = find_reader(plain, chosen) if reader is None else Reader.variants[reader]
         return import_dataset(from_dict(kind, chosen), plain, _made(out), progress)
+
+
+def append(
+    dataset: str | Path,
+    source: str | Path,
+    *,
+    reader: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> Dataset:
+    """Add to a dataset folder what is new in a log; old parts stay as they are, and only what is new is cleaned.
+
+    Parameters
+    ----------
+    dataset
+        The folder; one that is absent is made.
+    source
+        A raw log: a file, a folder, such as the one that :func:`export_log` writes, or an address.
+    reader, settings
+        As :func:`read` takes them.
+    progress
+        Called with one line of news a piece.
+
+    Raises
+    ------
+    ConfigError
+        There is no such reader or setting, or ``dataset`` is an address.
+    DataError
+        The log cannot be read, or the dataset is damaged.
+
+    Examples
+    --------
+    >>> import foveate, tempfile
+    >>> from pathlib import Path
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> rows = ["user,video,time,seconds_watched", "ann,a,1700000000,9", "bob,b,1700000001,8"]
+    >>> _ = (folder / "log.csv").write_text(chr(10).join(rows))
+    >>> foveate.append(folder / "data", folder / "log.csv").manifest.rows["events"]
+    2
+    >>> _ = (folder / "log.csv").write_text(chr(10).join([*rows, "bob,a,1700000002,7"]))
+    >>> foveate.append(folder / "data", folder / "log.csv").manifest.rows["events"]
+    3
+    """
+    if is_address(str(dataset)):
+        raise ConfigError(f"'{dataset}' is an address: a dataset grows where it lies on a disk")
+    chosen = dict(settings or {})
+    with plain_files(source) as plain:
+        kind = find_reader(plain, chosen) if reader is None else Reader.variants[reader]
+        return append_dataset(from_dict(kind, chosen), plain, Path(dataset), progress)
 
 
 def simulate(

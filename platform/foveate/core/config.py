@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import types
 import typing
 from collections.abc import Mapping
@@ -61,7 +62,7 @@ def from_dict(kind: type[T], data: Any, where: str = "") -> T:
     cls, data = _pick_variant(kind, data, where)
     if not isinstance(data, Mapping):
         raise ConfigError(f"{_at(where)}expected settings for {cls.__name__}, got {data!r}")
-    hints = typing.get_type_hints(cls)
+    hints = _hints(cls)  # type: ignore[arg-type] # every class is hashable
     fields = {f.name: f for f in dataclasses.fields(cls) if f.init}
     data = _with_present_names(data, fields, where)
     for key in data:
@@ -107,6 +108,12 @@ def check_seed(seed: int) -> None:
     """
     if not 0 <= seed <= LARGEST_SEED:
         raise ConfigError(f"a seed must lie between 0 and {LARGEST_SEED}, got {seed}: choose another")
+
+
+@functools.cache
+def _hints(cls: type[object]) -> Mapping[str, Any]:
+    """Return the types of a dataclass's fields; to evaluate annotations takes longer than to convert values by them."""
+    return typing.get_type_hints(cls)
 
 
 def _with_present_names(

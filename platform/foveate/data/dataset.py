@@ -5,6 +5,7 @@
     DIR/manifest.json
         impressions/part-*.parquet    each viewer lies whole in one part, sorted by user_id and order
         events/part-*.parquet         likewise
+        events/0001/part-*.parquet    what came later, where the dataset has grown; impressions likewise
         items.parquet
         viewers.parquet
         truth/                        only where the data is simulated
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,8 +28,9 @@ from foveate.core.tables import Tabular
 from foveate.data.catalog import Catalog
 from foveate.data.importing.report import ImportReport
 from foveate.data.log import COLUMNS, InteractionLog
-from foveate.data.schema import EVENTS, IMPRESSIONS, SCHEMA_VERSION, TABLES, USER_ID
+from foveate.data.schema import OCCURRED_AT, ORDER, SCHEMA_VERSION, TABLES, USER_ID
 from foveate.data.vocabulary import Vocabulary
+from foveate.storage.files import sha256_of
 
 MANIFEST = "manifest.json"
 
@@ -41,6 +44,46 @@ class StepReport:
     dropped: int
     mended: int
     examples: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Growth:
+    """What a dataset was begun with, or one time that it has grown since.
+
+    Parameters
+    ----------
+    content_hash, parent
+        Of the dataset after it, and before it; ``parent`` is empty for the first. The hash is the SHA-256 over the
+        parent's, the hashes of the new parts, and those of items and viewers.
+    parts
+        SHA-256 of each part of impressions and events that came, by its path within the dataset.
+    removed
+        Paths of parts that went, because their source no longer holds what they were made of.
+    rows
+        How many impressions and events came.
+    known
+        How many more were there before, and so did not come.
+    reader, source
+        What read them, and what the source calls itself.
+    own_event_ids
+        As in :class:`Manifest`, of the events that came.
+    taken
+        SHA-256 of the source's files that were read, where it tells them.
+    cleaning
+        What each step dropped and mended.
+    """
+
+    content_hash: str
+    parent: str = ""
+    parts: Mapping[str, str] = field(default_factory=dict)
+    removed: tuple[str, ...] = ()
+    rows: Mapping[str, int] = field(default_factory=dict)
+    known: int = 0
+    reader: str = ""
+    source: str = ""
+    own_event_ids: bool = False
+    taken: tuple[str, ...] = ()
+    cleaning: tuple[StepReport, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -69,6 +112,8 @@ class Manifest:
         What the import did with the files; None where the data is simulated or was imported by an older version.
     own_event_ids
         Whether the events' ids are the log's own; else they are numbers of rows, which mean nothing in another log.
+    growth
+        How the dataset has grown, oldest first; empty where it is as it was imported.
     """
 
     reader: str
@@ -82,6 +127,7 @@ class Manifest:
     cleaning: tuple[StepReport, ...] = ()
     source: ImportReport | None = None
     own_event_ids: bool = False
+    growth: tuple[Growth, ...] = ()
     schema_version: int = SCHEMA_VERSION
 
 
@@ -119,9 +165,26 @@ class Dataset(Tabular):
         rows = self.manifest.rows
         return pl.DataFrame({"table": list(rows), "rows": list(rows.values())})
 
+    def histories(self) -> Iterator[tuple[str, pl.LazyFrame, bool]]:
+        """Yield the events as they came: the dataset's hash then, the events, and whether their ids are their own."""
+        manifest = self.manifest
+        if not manifest.growth or self.path is None:
+            yield manifest.content_hash, self.events, manifest.own_event_ids
+            return
+        there = log_parts(manifest.growth)
+        for one in manifest.growth:
+            files = [self.path / part for part in one.parts if part in there and part.startswith("events/")]
+            if files:
+                yield one.content_hash, pl.scan_parquet(files, schema=TABLES["events"]), one.own_event_ids
+
     def log(self) -> InteractionLog:
         """Read the interactions view into memory."""
-        return InteractionLog(self.events.select(list(COLUMNS)).collect())
+        frame = self.events.select(list(COLUMNS)).collect()
+        if self.manifest.growth:
+            # What came later may have happened earlier: the order of each viewer is made anew.
+            frame = frame.sort(USER_ID, OCCURRED_AT, ORDER, maintain_order=True)
+            frame = frame.with_columns(pl.int_range(pl.len(), dtype=pl.Int64).over(USER_ID).alias(ORDER))
+        return InteractionLog(frame)
 
     def catalog(self) -> Catalog:
         """Return the items as arrays."""
@@ -158,8 +221,8 @@ def open_dataset(path: Path) -> Dataset:
         raise DataError(f"'{path}' has {found}: import it again")
     try:
         return Dataset(
-            impressions=pl.scan_parquet(path / "impressions" / "*.parquet", schema=IMPRESSIONS),
-            events=pl.scan_parquet(path / "events" / "*.parquet", schema=EVENTS),
+            impressions=_scan(path, manifest, "impressions"),
+            events=_scan(path, manifest, "events"),
             items=pl.read_parquet(path / "items.parquet"),
             viewers=pl.read_parquet(path / "viewers.parquet"),
             manifest=manifest,
@@ -210,15 +273,52 @@ def verify_dataset(folder: Path) -> None:
     DataError
         It is not, or the folder is no dataset.
     """
-    if hash_tables(folder) != open_dataset(folder).manifest.content_hash:
+    manifest = open_dataset(folder).manifest
+    if manifest.growth and manifest.growth[-1].parent:
+        last, parts = manifest.growth[-1], log_parts(manifest.growth)
+        whole = all((folder / path).is_file() and sha256_of(folder / path) == sha for path, sha in parts.items())
+        found = grown_hash(last.parent, last.parts, folder) if whole else ""
+    else:
+        found = hash_tables(folder)
+    if found != manifest.content_hash:
         raise DataError(f"the tables of '{folder}' are not those of its {MANIFEST}: copy the dataset again")
 
 
 def hash_tables(folder: Path) -> str:
-    """Return the SHA-256 over the tables' bytes, in the order of their names."""
+    """Return the SHA-256 over the tables' bytes, in the order of their names; without what it has grown by since."""
     digest = hashlib.sha256()
     for file in sorted(folder.rglob("*.parquet")):
+        if file.parent.parent in (folder / "impressions", folder / "events"):
+            continue
         with file.open("rb") as stream:
             while chunk := stream.read(1 << 22):
                 digest.update(chunk)
     return digest.hexdigest()
+
+
+def log_parts(growth: Sequence[Growth]) -> dict[str, str]:
+    """Return the SHA-256 of each part of impressions and events that is there now, by its path within the dataset."""
+    parts: dict[str, str] = {}
+    for one in growth:
+        parts = {path: sha for path, sha in parts.items() if path not in one.removed}
+        parts |= one.parts
+    return parts
+
+
+def grown_hash(parent: str, parts: Mapping[str, str], folder: Path) -> str:
+    """Return the hash of a dataset that has grown by these parts; its tables of items and viewers are as they lie."""
+    lines = [parent, *(f"{path} {sha}" for path, sha in sorted(parts.items()))]
+    lines += [sha256_of(folder / f"{table}.parquet") for table in ("items", "viewers")]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def scan_parts(folder: Path, growth: Sequence[Growth], table: str) -> pl.LazyFrame:
+    """Return a long table of a dataset that has grown."""
+    files = [folder / path for path in log_parts(growth) if path.startswith(f"{table}/")]
+    return pl.scan_parquet(files, schema=TABLES[table]) if files else pl.LazyFrame(schema=TABLES[table])
+
+
+def _scan(folder: Path, manifest: Manifest, table: str) -> pl.LazyFrame:
+    if manifest.growth:
+        return scan_parts(folder, manifest.growth, table)
+    return pl.scan_parquet(folder / table / "*.parquet", schema=TABLES[table])

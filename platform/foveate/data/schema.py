@@ -19,6 +19,12 @@ VALUE: Final = "value"
 
 TIMESTAMP: Final = pl.Datetime("us", "UTC")
 
+OF_A_LOG: Final = "log:"
+"""How a store names an event of a log that gave it no id: so it begins, and what tells it from others follows. One with
+a time has its kind, time, number among equal ones and item; one without has :data:`HASH_LENGTH` digits of the log's
+hash and its place there."""
+HASH_LENGTH: Final = 16
+
 WATCH: Final = "watch"
 LONG_VIEW: Final = "long_view"
 RATE: Final = "rate"

@@ -83,9 +83,24 @@ class Labels:
             return WindowLabels({LIKED: pairs}, {LIKED: 1.0})
         if stage.after is None:
             raise AssertionError("a stage whose labels weigh events must hold them")
-        values_E = self._values(stage.after, duration)
+        return self.of_events(stage.after, duration)
+
+    def of_events(self, events: Events, duration: NDArray[np.float32]) -> WindowLabels:
+        """Read events as they are; without ``weights`` those that count as interest label 1.
+
+        Parameters
+        ----------
+        duration
+            ``[I]`` seconds of each item, NaN where unknown.
+        """
+        if not self.weights:
+            liked = events.take(events.positive)
+            return WindowLabels(
+                {LIKED: _Pairs(liked.user, liked.item, np.ones(len(liked)), len(duration))}, {LIKED: 1.0}
+            )
+        values_E = self._values(events, duration)
         weights = {kind: float(self.weights[kind]) for kind in self.kinds}
-        return WindowLabels({kind: _pairs_of(stage.after, kind, values_E) for kind in weights}, weights)
+        return WindowLabels({kind: _pairs_of(events, kind, values_E) for kind in weights}, weights)
 
     def _values(self, events: Events, duration: NDArray[np.float32]) -> Floats:
         """``[E]``: what each event comes to."""
@@ -106,8 +121,8 @@ class WindowLabels:
         self._pairs = pairs
         self.weights = weights
 
-    def signals(self, user: int, items: NDArray[np.int32]) -> dict[str, NDArray[np.float32]]:
-        """Return ``[N]`` what came of each item, by signal."""
+    def signals(self, user: int | NDArray[np.int32], items: NDArray[np.int32]) -> dict[str, NDArray[np.float32]]:
+        """Return ``[N]`` what came of each item, by signal; of one viewer, or ``[N]`` of each item's own."""
         return {name: pairs.of(user, items) for name, pairs in self._pairs.items()}
 
     def total(self, signals: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
@@ -126,9 +141,9 @@ class _Pairs:
         self._values = value[::-1][first].astype(np.float32)
         self._n_items = n_items
 
-    def of(self, user: int, items: NDArray[np.int32]) -> NDArray[np.float32]:
-        """Return ``[N]`` the numbers of one viewer."""
-        wanted = np.int64(user) * self._n_items + items
+    def of(self, user: int | NDArray[np.int32], items: NDArray[np.int32]) -> NDArray[np.float32]:
+        """Return ``[N]`` the numbers of one viewer, or of each item's own."""
+        wanted = np.asarray(user, dtype=np.int64) * self._n_items + items
         place = np.searchsorted(self._keys, wanted)
         found = np.append(self._keys, -1)[place] == wanted
         return np.where(found, np.append(self._values, np.float32(0.0))[place], np.float32(0.0))

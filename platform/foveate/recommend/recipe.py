@@ -22,6 +22,8 @@ from foveate.slate.orders.base import ListOrder
 
 Likeness: TypeAlias = Literal["facts", "learned", "both"]
 
+RankerRows: TypeAlias = Literal["retrieved", "served"]
+
 DEFAULT_SOURCES = ("attention", "covisitation", "item_knn", "popularity", "recent_popularity")
 
 
@@ -68,6 +70,10 @@ class Recipe:
     labels
         What each kind of event adds to the label of a candidate; without weights a label is 1 for what counts as
         interest.
+    ranker_rows
+        What the ranker learns from: ``retrieved``, what the window's own sources retrieve, with features computed as of
+        the cut; or ``served``, what was shown, with the features that were used then and what followed. That needs a
+        dataset that :func:`foveate.append` has grown by a served log.
     refit_learned
         Whether sources that take long to learn (the encoder) are fitted anew for every label window. If not, the one
         fitted before the oldest window serves them all, and takes a single fit.
@@ -106,6 +112,7 @@ class Recipe:
     label_windows: int = 2
     label_draw: LabelDraw = field(default_factory=LabelDraw)
     labels: Labels = field(default_factory=Labels)
+    ranker_rows: RankerRows = "retrieved"
     refit_learned: bool = False
     train: WorkerGroupConfig = field(default_factory=WorkerGroupConfig)
     ranker: RankerConfig = field(default_factory=_default_ranker)
@@ -128,6 +135,8 @@ class Recipe:
             Feature.variants[feature]
         if min(self.candidates, self.label_windows, self.slate_size) < 1:
             raise ConfigError("candidates, label_windows and slate_size must be 1 or more")
+        if self.ranker_rows == "served" and self.protocol != "time":
+            raise ConfigError("ranker_rows=served needs protocol=time: what was served is cut by when it was shown")
         unknown = [name for name in self.offers if name not in names]
         if unknown:
             raise ConfigError(f"offers: '{unknown[0]}' is not among the sources: {', '.join(names)}")

@@ -31,6 +31,8 @@ class ViewerEvent:
     event_id: str | None = None
     impression_id: str | None = None
     text: str | None = None
+    request_id: str | None = None
+    """The request whose slate it answers, where no impression is named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,58 @@ class ServedRequest:
     request: RecommendRequest
     context: RequestContext
     slate: Slate
+
+
+@dataclass(frozen=True, slots=True)
+class KeptRequest:
+    """A served request as a store holds it. ``sequence`` grows with every one that is kept, whatever clocks say."""
+
+    served: ServedRequest
+    sequence: int
+    kept_at: int
+    """UTC microseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """An export that a store knows of: what it has not read is not dropped, and what is erased goes from it too.
+
+    Parameters
+    ----------
+    name
+        Its own, made when it was registered.
+    folder
+        Where it lies.
+    key_file
+        Where the key of its pseudonyms lies; empty where it has none.
+    """
+
+    name: str
+    folder: str
+    key_file: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """What a store erased of a viewer.
+
+    Parameters
+    ----------
+    erasure_id
+        Names the erasure; see :meth:`ViewerStore.pending`.
+    events, requests
+        How many there were.
+    sessions
+        Anonymous requests among ``requests``: the viewer's events named them.
+    first
+        When the first of it happened or was shown, UTC microseconds; None where there was nothing, or no time.
+    """
+
+    erasure_id: str
+    events: int
+    requests: int
+    sessions: int
+    first: int | None = None
 
 
 class ViewerState(Protocol):
@@ -121,8 +175,35 @@ class ViewerStore(ViewerState, Protocol):
         """Return the ids of up to ``limit`` viewers, in the order of their ids."""
         ...
 
-    def forget(self, user_id: str) -> int:
-        """Erase everything that a viewer did. Returns how many events that were."""
+    def erase(self, user_id: str) -> Erased:
+        """Erase a viewer: what they did and were shown, and the anonymous requests that their events name.
+
+        All of it goes in one step, and with the same step every registered export is noted to be rewritten. What was
+        on its way into the store then is not kept either. The bytes may stay on the disk until :meth:`wipe`.
+        """
+        ...
+
+    def wipe(self) -> str:
+        """Have the disk hold nothing of what was erased; returns when it will where it cannot now, else nothing.
+
+        A viewer's id is held for as long as an export has not followed.
+        """
+        ...
+
+    def pending(self, export: str) -> Sequence[tuple[str, str]]:
+        """Return the ids of erasures that an export has not followed, each with its viewer's."""
+        ...
+
+    def followed(self, erasure_id: str, export: str) -> None:
+        """Say that an export has followed an erasure."""
+        ...
+
+    def keep_certificate(self, erasure_id: str, certificate: str) -> None:
+        """Keep what came of an erasure, a text that does not name the viewer."""
+        ...
+
+    def certificates(self) -> Mapping[str, str]:
+        """Return the certificates by the ids of erasures."""
         ...
 
     def kept(self) -> Iterator[Sequence[KeptEvent]]:
@@ -134,6 +215,30 @@ class ViewerStore(ViewerState, Protocol):
 
         An event keeps its version where that is above all that the viewer has here, and else gets a new one.
         """
+        ...
+
+    def since(self, version: int, until: int) -> Iterator[Sequence[KeptEvent]]:
+        """Yield the events above ``version`` up to ``until``, in parts, each viewer's in the order of arrival."""
+        ...
+
+    def store_id(self) -> str:
+        """Return what names the content of this store: versions of another one mean nothing here."""
+        ...
+
+    def secret(self) -> bytes:
+        """Return the store's own secret, by which it knows again what was written for it."""
+        ...
+
+    def register_export(self, export: Export) -> None:
+        """Keep that there is an export; what it has not read is not dropped from now on."""
+        ...
+
+    def exports(self) -> Sequence[Export]:
+        """Return the exports that are registered, by name."""
+        ...
+
+    def drop_export(self, name: str) -> None:
+        """Forget an export, and what it had yet to follow; raises NotFoundError where there is none of that name."""
         ...
 
     def move_export(self, name: str, version: int) -> None:
@@ -205,8 +310,16 @@ class ImpressionStore(ImpressionSink, Protocol):
         """Return the ids of up to ``limit`` kept requests (None: all), latest first."""
         ...
 
-    def forget(self, user_id: str) -> int:
-        """Erase everything that a viewer was shown. Returns how many records that were."""
+    def since(self, sequence: int) -> Iterator[Sequence[KeptRequest]]:
+        """Yield the requests above a sequence number, in parts, in the order of their numbers."""
+        ...
+
+    def shown_to(self, user_id: str) -> Sequence[KeptRequest]:
+        """Return all that is kept of what a viewer was shown, oldest first."""
+        ...
+
+    def move_export(self, name: str, sequence: int) -> None:
+        """Say that an export has read all requests up to a number: newer ones are not dropped before it has them."""
         ...
 
     def remember_bundle(self, bundle_id: str, path: Path) -> None:
@@ -226,6 +339,16 @@ class ImpressionStore(ImpressionSink, Protocol):
     def bundles(self) -> Mapping[str, Path]:
         """Return every bundle's place by its id."""
         ...
+
+
+def impression_id(request_id: str, position: int) -> str:
+    """Return the id of one place of one slate: what an event names to say which showing it answers."""
+    return f"{request_id}:{position}"
+
+
+def request_of(impression: str) -> str:
+    """Return the id of the request that an impression's id names."""
+    return impression.rpartition(":")[0]
 
 
 def utc_micros() -> int:

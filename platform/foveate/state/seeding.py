@@ -40,10 +40,11 @@ def seed(store: ViewerStore, dataset: Dataset) -> Seeded:
     StateError
         The store cannot be used.
     """
-    source, events = dataset.manifest.content_hash, dataset.manifest.rows["events"]
-    if source in store.imports():
-        return Seeded(events, 0, known=True)
-    table = dataset.events if dataset.manifest.own_event_ids else dataset.events.drop(EVENT_ID)
-    new = store.import_events(table, source)
-    store.remember_import(source, new)
-    return Seeded(events, new)
+    events, new, known = dataset.manifest.rows["events"], 0, store.imports()
+    # A dataset that has grown is known by each of its parts.
+    unknown = [one for one in dataset.histories() if one[0] not in known]
+    for source, table, own_ids in unknown:
+        added = store.import_events(table if own_ids else table.drop(EVENT_ID), source)
+        store.remember_import(source, added)
+        new += added
+    return Seeded(events, new, known=not unknown)

@@ -79,18 +79,27 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def locked(path: Path, say: Callable[[str], None] | None = None) -> Iterator[None]:
+def locked(path: Path, say: Callable[[str], None] | None = None, *, wait: bool = True) -> Iterator[None]:
     """Hold a lock file, after whoever holds it; the system lets go of it when the process ends, however it ends.
 
     Parameters
     ----------
     say
         Called with one line where somebody else holds it; None waits in silence.
+    wait
+        Whether to wait for somebody else who holds it.
+
+    Raises
+    ------
+    BlockingIOError
+        Somebody else holds it, and that is not waited for.
     """
     with path.open("a+", encoding="utf-8") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            if not wait:
+                raise
             stream.seek(0)
             if say:
                 say(f"waiting: process {stream.read() or 'unknown'} is at work in '{path.parent}'")

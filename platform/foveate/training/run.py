@@ -25,6 +25,7 @@ from foveate.recommend.recipe import Recipe
 from foveate.retrieval.base import CandidateSource, FitContext
 from foveate.training.click_through import wanted_click_through
 from foveate.training.examples import LabelWindow, followed, training_set
+from foveate.training.served_rows import served_training_set
 
 Upto: TypeAlias = Literal["selection", "test", "all"]
 """What a model must not have seen: the selection's targets, the test's, or nothing."""
@@ -99,8 +100,12 @@ def fit(
         dataset, recipe, catalog, upto=upto, fits=fits, progress=progress, worker_group=worker_group
     )
     stage = last.stage
-    _say(progress, "ranker: candidates and features of the label windows")
-    training = training_set(labels, catalog, recipe.counts, recipe.label_draw, recipe.seed, labels=recipe.labels)
+    if recipe.ranker_rows == "served":
+        _say(progress, "ranker: what was served, and what followed")
+        training = served_training_set(dataset, recipe, last.features, catalog, until=stage.now, positive=positive)
+    else:
+        _say(progress, "ranker: candidates and features of the label windows")
+        training = training_set(labels, catalog, recipe.counts, recipe.label_draw, recipe.seed, labels=recipe.labels)
     _say(progress, f"ranker: {len(training.labels)} candidates of {len(training.groups)} viewers")
     ranker = recipe.ranker.fit(training, recipe.seed, grower)
     model = Model(
@@ -142,9 +147,9 @@ def fit_windows(
     cut = windows(events, recipe.protocol, recipe.split)
     fits = {} if fits is None else fits
     site = _Site(recipe, dataset, catalog, events, fits, progress, worker_group if recipe.train.workers else None)
-    return _fit_labels(labelled_stages(cut, events, recipe, upto), site), _fit_window(
-        final_stage(cut, events, upto), site
-    )
+    # What was served has its features already: no window has to retrieve for it.
+    stages = [] if recipe.ranker_rows == "served" else labelled_stages(cut, events, recipe, upto)
+    return _fit_labels(stages, site), _fit_window(final_stage(cut, events, upto), site)
 
 
 def positive_kinds(dataset: Dataset, recipe: Recipe) -> tuple[str, ...]:

@@ -26,17 +26,21 @@ from foveate_serve.http.schemas.explain import ExplanationOut, WhyNotOut
 from foveate_serve.http.schemas.health import ReadyOut
 from foveate_serve.http.schemas.problem import FieldFault, Problem
 from foveate_serve.http.schemas.slates import ItemOut, SlateItemOut, SlateOut, SurfaceOut, SurfacesOut
+from foveate_serve.http.schemas.viewers import BundleTraceOut, ErasureOut, ExportErasureOut, StoreErasureOut
 
 __all__ = [
     "AccessError",
     "ApiError",
     "AsyncClient",
+    "BundleTraceOut",
     "BusyError",
     "Client",
+    "ErasureOut",
     "EventIn",
     "EventsIn",
     "EventsOut",
     "ExplanationOut",
+    "ExportErasureOut",
     "FieldFault",
     "FiltersIn",
     "InvalidRequestError",
@@ -48,6 +52,7 @@ __all__ = [
     "RecommendIn",
     "SlateItemOut",
     "SlateOut",
+    "StoreErasureOut",
     "SurfaceOut",
     "SurfacesOut",
     "UnreachableError",

@@ -17,6 +17,7 @@ from foveate_serve.http.schemas.events import EventsIn, EventsOut
 from foveate_serve.http.schemas.explain import WhyNotOut
 from foveate_serve.http.schemas.health import ReadyOut
 from foveate_serve.http.schemas.slates import ItemOut, SlateOut, SurfacesOut
+from foveate_serve.http.schemas.viewers import ErasureOut
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -67,6 +68,11 @@ def tell(events: EventsIn) -> Call[EventsOut]:
     """Tell what viewers did; every event gets an id, so that sending the call again adds nothing twice."""
     named = [one if one.event_id else one.model_copy(update={"event_id": uuid4().hex}) for one in events.events]
     return Call("POST", "/v1/events", EventsOut, EventsIn(events=named))
+
+
+def erase(user_id: str) -> Call[ErasureOut]:
+    """Ask for a viewer to be erased."""
+    return Call("DELETE", f"/v1/viewers/{quote(user_id, safe='')}", ErasureOut)
 
 
 def item(item_id: str) -> Call[ItemOut]:

@@ -15,6 +15,7 @@ from foveate_serve.http.schemas.events import EventsIn, EventsOut
 from foveate_serve.http.schemas.explain import WhyNotOut
 from foveate_serve.http.schemas.health import ReadyOut
 from foveate_serve.http.schemas.slates import ItemOut, SlateOut, SurfacesOut
+from foveate_serve.http.schemas.viewers import ErasureOut
 
 _TIMEOUT_S: Final = 10.0
 
@@ -70,6 +71,10 @@ class Client:
     def tell(self, events: EventsIn) -> EventsOut:
         """Tell what viewers did; return how much of it was new."""
         return self._send(calls.tell(events))
+
+    def erase(self, user_id: str) -> ErasureOut:
+        """Erase a viewer; return what was done, what is left, and which bundles had learned from them."""
+        return self._send(calls.erase(user_id))
 
     def item(self, item_id: str) -> ItemOut:
         """Return an item of the catalogue."""
@@ -127,6 +132,10 @@ class AsyncClient:
     async def tell(self, events: EventsIn) -> EventsOut:
         """Tell what viewers did; return how much of it was new."""
         return await self._send(calls.tell(events))
+
+    async def erase(self, user_id: str) -> ErasureOut:
+        """Erase a viewer; return what was done, what is left, and which bundles had learned from them."""
+        return await self._send(calls.erase(user_id))
 
     async def item(self, item_id: str) -> ItemOut:
         """Return an item of the catalogue."""

@@ -11,13 +11,15 @@ from foveate.core.config import to_dict
 from foveate.core.messages import RecommendRequest, RequestContext, Slate, SlateItem
 from foveate.recommend.explain import ItemExplanation, SlateExplanation, WhyNot
 from foveate.recommend.surfaces.base import Surface
-from foveate.state.sqlite.impressions import impression_id
+from foveate.served_log.erase import Certificate
+from foveate.state.base import impression_id
 from foveate_serve.bundles.slots import Status
 from foveate_serve.http.problems import without_paths
 from foveate_serve.http.schemas.base import from_micros
 from foveate_serve.http.schemas.explain import ExplanationOut, WhyNotOut
 from foveate_serve.http.schemas.health import PartOut, ReadyOut, place_mark
 from foveate_serve.http.schemas.slates import ItemOut, SlateItemOut, SlateOut, SurfaceOut, SurfacesOut
+from foveate_serve.http.schemas.viewers import ErasureOut
 
 
 def ready_out(parts: Sequence[Status]) -> ReadyOut:
@@ -37,6 +39,18 @@ def _part(part: Status) -> PartOut:
     problem_text = None if part.problem is None else without_paths(part.problem)
     asked = None if part.asked is None else place_mark(part.asked)
     return PartOut(**{**asdict(part), "problem": problem_text, "asked": asked})
+
+
+def erasure_out(certificate: Certificate) -> ErasureOut:
+    """Say what came of an erasure, without paths and addresses."""
+    content = to_dict(certificate)
+    for one in (*content["stores"], *content["exports"]):
+        one["remainder"] = without_paths(one["remainder"])
+    for one in content["stores"]:
+        one["place"] = without_paths(one["place"])
+    return ErasureOut.model_validate(
+        {**content, "erased_at": from_micros(certificate.erased_at), "done": certificate.done}
+    )
 
 
 def item_out(row: dict[str, Any]) -> ItemOut:

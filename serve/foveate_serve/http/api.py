@@ -8,10 +8,11 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Annotated, Any, Final, Protocol
 from uuid import uuid4
 
 from fastapi import FastAPI, Request, Response
+from fastapi import Path as PathPart
 from fastapi_offline import FastAPIOffline
 from starlette.middleware.cors import CORSMiddleware
 
@@ -22,12 +23,13 @@ from foveate.core.messages import RecommendRequest, RequestContext, Slate
 from foveate.data.vocabulary import UNKNOWN
 from foveate.recommend.explain import SlateExplanation, WhyNot
 from foveate.recommend.surfaces.base import surface_of, why_empty
+from foveate.served_log.erase import Certificate
 from foveate.state.base import ViewerEvent, utc_micros
 from foveate.state.event_checks import clamped
 from foveate_serve.bundles.slots import Status
 from foveate_serve.config import ServeConfig
 from foveate_serve.http.admission import Admission, ConcurrencyLimit, OnlyThisMachine, is_loopback
-from foveate_serve.http.answers import item_out, ready_out, slate_out, surfaces_out, why_not_out
+from foveate_serve.http.answers import erasure_out, item_out, ready_out, slate_out, surfaces_out, why_not_out
 from foveate_serve.http.authentication import Authentication
 from foveate_serve.http.authorization import check_ask, check_inspects, check_viewers, key_of, may_inspect
 from foveate_serve.http.bodies import BodyReader
@@ -42,12 +44,13 @@ from foveate_serve.http.schemas.explain import WhyNotOut
 from foveate_serve.http.schemas.health import LiveOut, ReadyOut
 from foveate_serve.http.schemas.shadow import ShadowOut
 from foveate_serve.http.schemas.slates import ItemOut, SlateOut, SurfacesOut
+from foveate_serve.http.schemas.viewers import ErasureOut
 from foveate_serve.names import ATTEMPT
 
 logger = logging.getLogger("ray.serve")
 
 _CORS: Final[dict[str, Any]] = {
-    "allow_methods": ("GET", "POST"),
+    "allow_methods": ("GET", "POST", "DELETE"),
     "allow_headers": ("authorization", "content-type"),
     "expose_headers": (RETRY_AFTER,),
     "max_age": 600,
@@ -84,6 +87,10 @@ class Gateway(Protocol):
 
     async def append(self, events: Sequence[ViewerEvent]) -> int:
         """Add to viewers' histories; returns how many events were new."""
+        ...
+
+    async def erase(self, user_id: str) -> Certificate:
+        """Erase a viewer from the store and its exports."""
         ...
 
     def current(self) -> Bundle | None:
@@ -133,6 +140,7 @@ def build_api(gateway: Gateway, running: Callable[[], AbstractAsyncContextManage
     add_faults(api)
     _add_slates(api, gateway, _signing(access.keys))
     _add_catalogue(api, gateway)
+    _add_viewers(api, gateway)
     _add_health(api, gateway)
     add_problem_pages(api)
     complete(api, keyed=access.keys is not None)
@@ -220,6 +228,22 @@ def _add_catalogue(api: FastAPI, gateway: Gateway) -> None:
             unknown_items=None if bundle is None else _unknown(bundle, [event.item_id for event in given_events]),
             event_ids=[str(event.event_id) for event in given_events],
         )
+
+
+def _add_viewers(api: FastAPI, gateway: Gateway) -> None:
+    @api.delete(
+        "/v1/viewers/{user_id:path}",
+        summary="Erase a viewer",
+        tags=["viewers"],
+        responses=documented("invalid_request", *_BUSY, "state_unavailable"),
+    )
+    async def erase(user_id: Annotated[str, PathPart(min_length=1, max_length=256)]) -> ErasureOut:
+        """Erase what a viewer did and was shown, and the anonymous requests that their events name.
+
+        They go from the store, from the files of viewers beside its bundles, and from every registered export. What is
+        not done at once is said, and when it will be; asking again goes on with it.
+        """
+        return erasure_out(await gateway.erase(user_id))
 
 
 def _attempt(request: Request) -> str:

@@ -143,6 +143,9 @@ class SlateLevel(Level):
         """Fit all sources once, and ask them for the most candidates that a draw may want."""
         if config.workers > 1:
             raise ConfigError("one process trains a slate's trial: set workers=1")
+        if config.recipe.ranker_rows == "served":
+            # What was served was chosen from the candidates of one setting: it says nothing of others.
+            raise ConfigError("a trial learns from what its own sources retrieve: set recipe.ranker_rows=retrieved")
         most = max(config.recipe.candidates, *self._candidates(config))
         recipe = with_encoder(self.encoder, config.recipe, dataset.manifest.content_hash, say)
         catalog = dataset.catalog()

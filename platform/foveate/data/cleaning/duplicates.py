@@ -50,7 +50,9 @@ def _in_log(frame: pl.DataFrame, same: tuple[str, ...]) -> pl.Series | None:
     ).to_series()
     tied |= tied.shift(-1, fill_value=False)
     rows = tied.arg_true()
-    columns = same or tuple(name for name in frame.columns if name != ROW)
+    # What says nothing in this part of the log was left out of it.
+    known = tuple(name for name in same if name in frame.columns)
+    columns = known or tuple(name for name in frame.columns if name != ROW)
     first = frame.select(columns)[rows].select(pl.struct(columns).is_first_distinct()).to_series()
     repeated = pl.zeros(frame.height, dtype=pl.Int8, eager=True).cast(pl.Boolean)
     return repeated.scatter(rows.filter(~first), True) if len(rows) else None

@@ -10,7 +10,7 @@ from typing import Final
 
 import polars as pl
 
-from foveate.data.schema import EVENT_ID, EVENT_KINDS, ITEM_ID, OCCURRED_AT, RATE, TIMESTAMP, USER_ID, WATCH
+from foveate.data.schema import EVENT_ID, EVENT_KINDS, ITEM_ID, OCCURRED_AT, RATE, TIMESTAMP, USER_ID, VALUE, WATCH
 
 DURATION: Final = "duration"
 """Seconds that the item lasts, by the log's own word; cleaning compares the watch with it."""
@@ -47,6 +47,23 @@ CONTACTS: Final[dict[str, pl.DataType]] = {
 
 Of the kinds, ``watch`` holds seconds and ``rate`` stars: null where it did not happen, NaN where it did and nobody
 knows how much. The others hold whether they happened.
+"""
+
+
+AS_SERVED: Final[dict[str, pl.DataType]] = {
+    "impression_id": pl.String(),
+    "request_id": pl.String(),
+    "bundle_id": pl.String(),
+    "feature_schema": pl.String(),
+    "features": pl.List(pl.Float32()),
+    "candidate_sources": pl.List(pl.String()),
+    "received_at": TIMESTAMP,
+    VALUE: pl.Float32(),
+}
+"""Columns that a contact has beside, where it comes from a log of what Foveate itself has served.
+
+``impression_id`` is that of the impression, or of the one that an event answers; ``value`` is what an event of a kind
+that has no amount counts for.
 """
 
 

@@ -25,14 +25,15 @@ from foveate.data.schema import (
 )
 
 _ROW_ID = "row_id"
-_EVENT_COLUMNS = (USER_ID, ITEM_ID, OCCURRED_AT, "text", EVENT_ID, ROW, _ROW_ID)
+_IMPRESSION_ID = "impression_id"
+_EVENT_COLUMNS = (USER_ID, ITEM_ID, OCCURRED_AT, "text", EVENT_ID, ROW, _ROW_ID, _IMPRESSION_ID, "received_at")
 
 
 def derive(contacts: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return the impressions and the events of packed contacts.
 
-    An impression is known by the row of its contact, an event by the id that its source gave it, else by that row and
-    its kind. The events of one contact stand in the order of the kinds.
+    An impression is known by the id that its source gave it, else by the row of its contact; an event by its source's
+    id, else by that row and its kind. The events of one contact stand in the order of the kinds.
 
     Parameters
     ----------
@@ -50,7 +51,7 @@ def derive(contacts: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
 
 def _impressions(contacts: pl.DataFrame, shown: NDArray[np.bool_]) -> pl.DataFrame:
     at = contacts if shown.all() else contacts.filter(pl.Series(shown))
-    columns = {"impression_id": at[_ROW_ID], "shown_at": _maybe(at, OCCURRED_AT), ORDER: _dense(at)}
+    columns = {_IMPRESSION_ID: _named(at), "shown_at": _maybe(at, OCCURRED_AT), ORDER: _dense(at)}
     return _table(at, IMPRESSIONS, columns)
 
 
@@ -61,7 +62,7 @@ def _events(contacts: pl.DataFrame, did: NDArray[np.uint32]) -> pl.DataFrame:
     ids = (at[ROW] * len(EVENT_KINDS) + pl.Series(codes)).cast(pl.String)
     columns = {
         EVENT_ID: _own_ids(at[EVENT_ID], rows, kinds).fill_null(ids) if EVENT_ID in at.columns else ids,
-        "impression_id": at[_ROW_ID],
+        _IMPRESSION_ID: _named(at),
         KIND: kinds,
         VALUE: pl.Series(_values(contacts, rows, codes), nan_to_null=True),
         ORDER: _dense(at),
@@ -83,13 +84,20 @@ def _happened(did: NDArray[np.uint32]) -> tuple[NDArray[np.int64], NDArray[np.in
 
 
 def _values(contacts: pl.DataFrame, rows: NDArray[np.int64], codes: NDArray[np.int64]) -> NDArray[np.float32]:
-    """``[E]``: seconds, stars, else 1; NaN where nobody knows."""
+    """``[E]``: seconds, stars, else what the source says or 1; NaN where nobody knows."""
     values = np.ones(len(rows), dtype=np.float32)
+    if VALUE in contacts.columns:
+        values = contacts[VALUE].fill_null(1.0).to_numpy()[rows].copy()
     for kind in AMOUNTS:
         if kind in contacts.columns:
             mine = codes == EVENT_KINDS.index(kind)
             values[mine] = contacts[kind].to_numpy()[rows[mine]]
     return values
+
+
+def _named(at: pl.DataFrame) -> pl.Series:
+    """``[N]``: the source's ids of impressions, else those of rows."""
+    return at[_IMPRESSION_ID].fill_null(at[_ROW_ID]) if _IMPRESSION_ID in at.columns else at[_ROW_ID]
 
 
 def _own_ids(ids: pl.Series, rows: NDArray[np.int64], kinds: pl.Series) -> pl.Series:

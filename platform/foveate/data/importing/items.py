@@ -7,7 +7,7 @@ import json
 
 from foveate.core.config import to_dict
 from foveate.data.cleaning.base import CleaningContext, Pipeline
-from foveate.data.dataset import MANIFEST, Dataset, hash_tables, open_dataset
+from foveate.data.dataset import MANIFEST, Dataset, Growth, grown_hash, hash_tables, open_dataset
 from foveate.data.importing.report import ImportReport
 from foveate.data.importing.report_builder import describe_items
 from foveate.data.importing.run import complete
@@ -47,12 +47,17 @@ def replace_items(dataset: Dataset, place: Place, reader: TableReader | None = N
     staged = folder / ".items.parquet"
     items.write_parquet(staged)
     staged.replace(folder / "items.parquet")
-    manifest = dataset.manifest
+    manifest, growth = dataset.manifest, dataset.manifest.growth
+    content_hash = hash_tables(folder)
+    if growth:
+        content_hash = grown_hash(manifest.content_hash, {}, folder)
+        growth = (*growth, Growth(content_hash, manifest.content_hash, reader="items"))
     report = describe_items(manifest.source or ImportReport(), found, met)
     changed = dataclasses.replace(
         manifest,
         rows={**manifest.rows, "items": items.height},
-        content_hash=hash_tables(folder),
+        content_hash=content_hash,
+        growth=growth,
         cleaning=(*(step for step in manifest.cleaning if step.table != "items"), *cleaning.reports()),
         source=report,
     )

@@ -23,7 +23,7 @@ from foveate.core.config import to_dict
 from foveate.core.errors import DataError
 from foveate.data.cleaning.base import CleaningContext, Pipeline, Tally
 from foveate.data.dataset import MANIFEST, Dataset, Manifest, hash_tables, open_dataset
-from foveate.data.importing.contacts import CONTACTS, DID, ROW, pack
+from foveate.data.importing.contacts import AS_SERVED, CONTACTS, DID, ROW, pack
 from foveate.data.importing.derive import derive
 from foveate.data.importing.report import ImportReport
 from foveate.data.importing.report_builder import ReportBuilder
@@ -38,6 +38,8 @@ from foveate.storage.files import check_free, staged_folder
 from foveate.storage.folder import Place
 
 _DISTINCT = frozenset({"impression_id", "event_id", VALUE, OCCURRED_AT, "shown_at"})
+
+_TYPES = {**CONTACTS, **AS_SERVED}
 
 Progress = Callable[[str], None]
 
@@ -153,7 +155,7 @@ def import_source(
     Parameters
     ----------
     fewest
-        A log of fewer viewers or items is refused.
+        A log of fewer viewers or items is refused; with 0 one without a row is not.
 
     Raises
     ------
@@ -209,7 +211,8 @@ class _Import:
                 "from fewer than two of each: import a larger log"
             )
         self._complete("items", as_items(self._source.items.frame), ITEM_ID, sorted(items))
-        self._complete("viewers", self._source.viewers, USER_ID, pl.concat(users).sort().to_list())
+        met = pl.concat(users).sort().to_list() if users else []
+        self._complete("viewers", self._source.viewers, USER_ID, met)
         return self._report.build(items)
 
     def manifest(self, reader: Reader, report: ImportReport) -> Manifest:
@@ -225,7 +228,8 @@ class _Import:
             settings={name: value for name, value in to_dict(reader).items() if name != "name"},
             cleaning=tuple(step for table in self._cleaning.values() for step in table.reports()),
             source=report,
-            own_event_ids=any(column.ours == EVENT_ID and column.filled == 1 for column in report.columns),
+            own_event_ids=self._source.own_event_ids
+            or any(column.ours == EVENT_ID and column.filled == 1 for column in report.columns),
         )
 
     def _fill(self, spool: Spool) -> None:
@@ -233,7 +237,7 @@ class _Import:
 
         def put(piece: _Piece) -> tuple[_Piece, Converted, dict[str, Tally], int]:
             found = self._source.logs[piece.file].convert(piece.start, piece.rows)
-            contacts = found.frame.select(pl.col(name).cast(CONTACTS[name]) for name in found.frame.columns)
+            contacts = found.frame.select(pl.col(name).cast(_TYPES[name]) for name in found.frame.columns)
             numbered = contacts.with_columns(
                 pl.int_range(piece.row, piece.row + contacts.height, dtype=pl.Int64).alias(ROW)
             )
@@ -255,7 +259,7 @@ class _Import:
         for file, columns in zones.items():
             expect_one_kind_of_zone(self._source.logs[file].table.name, columns, self._source.zone)
         self._source.errors.finish()
-        if not len(spool):
+        if not len(spool) and self._fewest:
             dropped = ", ".join(f"{r.dropped:,} by '{r.step}'" for r in self._cleaning["log"].reports() if r.dropped)
             raise DataError(f"the log is empty: it holds no usable row; dropped by cleaning: {dropped or 'none'}")
 

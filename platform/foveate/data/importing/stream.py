@@ -74,6 +74,10 @@ def read_events(
         )
         .collect(engine="streaming")
     )
+    if dataset.manifest.growth:
+        # What came later may have happened earlier; what has no time lies before all that has one.
+        read = read.sort(_USER, OCCURRED_AT, ORDER, maintain_order=True)
+        read = read.with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias(ORDER))
     return _sorted(read, signals, positive, len(viewers), len(items))
 
 

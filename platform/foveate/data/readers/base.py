@@ -33,12 +33,15 @@ class LogFile:
         Makes contacts of the converted columns, where more is to be done than to convert each by itself.
     ignored
         Columns of the file that no one reads.
+    digest
+        SHA-256 of the file, where the source tells it: a dataset that has grown by the file once does not again.
     """
 
     table: RawTable
     columns: tuple[Column, ...]
     finish: Finish = lambda frame: frame
     ignored: tuple[str, ...] = ()
+    digest: str = ""
 
     def pieces(self) -> Iterator[tuple[int, pl.DataFrame]]:
         """Yield the number of the first row of each piece, and the piece as it stands in the file."""
@@ -97,6 +100,10 @@ class Source:
         What the user should know of how the source was read.
     zone
         What times without a time zone mean; empty where no setting says it.
+    own_event_ids, own_impression_ids
+        Whether every event, or impression, has an id that the source gave it for good.
+    name
+        What the source calls itself for good, where files come to it and go from it; else empty.
     """
 
     logs: tuple[LogFile, ...]
@@ -108,6 +115,9 @@ class Source:
     skipped: tuple[SkippedFile, ...] = ()
     notes: tuple[str, ...] = ()
     zone: str = ""
+    own_event_ids: bool = False
+    own_impression_ids: bool = False
+    name: str = ""
 
 
 SAME_MOMENT = (USER_ID, ITEM_ID, OCCURRED_AT)

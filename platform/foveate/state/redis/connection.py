@@ -85,6 +85,8 @@ class Server:
         self.config = read_settings(urlsplit(address).query, RedisConfig, self.address)
         self._client = _client(address, self.config, self.address)
         self._rest_until = 0.0
+        self.known: dict[str, str] = {}
+        """What was asked once and does not change."""
 
     def __repr__(self) -> str:
         return f"Server({self.address!r})"

@@ -6,35 +6,56 @@ those of each viewer, by the time when they were kept; one script writes a batch
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from foveate.core.errors import NotFoundError
-from foveate.state.base import ServedRequest, utc_micros
+from foveate.core.grouped import in_parts
+from foveate.state.base import KeptRequest, ServedRequest, utc_micros
+from foveate.state.erasure import asked_at, viewer_digest
 from foveate.state.record import pack, unpack
 from foveate.state.redis.connection import RedisStore
+from foveate.state.redis.erasing import TOMBSTONES, secret_of
+from foveate.state.redis.exports import REQUEST, REQUESTS, REQUESTS_READ, SHOWN, move_requests
 
-_REQUEST: Final = "request"
-_REQUESTS: Final = "requests"
-_SHOWN: Final = "shown"
 _BUNDLES: Final = "bundles"
 _DAY_S: Final = 86_400
 
-# A request that is there already stays as it is, and so do the lists that name it.
+_PAGE: Final = 200
+"""Requests that are read at once."""
+
+# A request that is there already stays as it is, and so do the lists that name it. Numbers only grow, so that an export
+# finds what is new above the last one that it has read, whatever clocks say.
 _WRITE: Final = """
-local seconds, oldest = ARGV[1], ARGV[2]
-for at = 3, #ARGV, 3 do
-  local number = (at - 3) / 3
-  local request, shown = KEYS[2 * number + 2], KEYS[2 * number + 3]
-  if redis.call('SET', request, ARGV[at + 2], 'NX', 'EX', seconds) then
-    redis.call('ZADD', KEYS[1], ARGV[at + 1], ARGV[at])
-    redis.call('ZADD', shown, ARGV[at + 1], ARGV[at])
-    redis.call('ZREMRANGEBYSCORE', shown, '-inf', '(' .. oldest)
-    redis.call('EXPIRE', shown, seconds)
+local seconds, oldest = ARGV[1], tonumber(ARGV[2])
+local read, last, held = math.huge, 0, false
+for _, cursor in ipairs(redis.call('HVALS', KEYS[2])) do
+  read, last, held = math.min(read, tonumber(cursor)), math.max(last, tonumber(cursor)), true
+end
+local top = redis.call('ZREVRANGE', KEYS[1], 0, 0, 'WITHSCORES')
+if top[2] then last = math.max(last, tonumber(top[2])) end
+local bound = string.format('(%.0f', math.min(oldest, read + 1))
+for at = 3, #ARGV, 5 do
+  local number = (at - 3) / 5
+  local request, shown = KEYS[2 * number + 4], KEYS[2 * number + 5]
+  local erased = redis.call('HGET', KEYS[3], ARGV[at + 3])
+  local late = erased and tonumber(ARGV[at + 4]) <= tonumber(erased)
+  if not late and redis.call('EXISTS', request) == 0 then
+    if held then
+      redis.call('SET', request, ARGV[at + 2])
+    else
+      redis.call('SET', request, ARGV[at + 2], 'EX', seconds)
+    end
+    last = math.max(tonumber(ARGV[at + 1]), last + 1)
+    local score = string.format('%.0f', last)
+    redis.call('ZADD', KEYS[1], score, ARGV[at])
+    redis.call('ZADD', shown, score, ARGV[at])
+    redis.call('ZREMRANGEBYSCORE', shown, '-inf', bound)
+    if held then redis.call('PERSIST', shown) else redis.call('EXPIRE', shown, seconds) end
   end
 end
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', '(' .. oldest)
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', bound)
 """
 
 
@@ -55,12 +76,14 @@ class RedisImpressions(RedisStore):
         """
         seconds = max(1, round(self._server.config.impressions_days * _DAY_S))
         now = self._clock()
-        keys = [self._server.key(_REQUESTS)]
+        keys = [self._server.key(REQUESTS), self._server.key(REQUESTS_READ), self._server.key(TOMBSTONES)]
         arguments: list[Any] = [seconds, now - seconds * 1_000_000]
+        secret = secret_of(self._server)
         for number, one in enumerate(served):
             slate = one.slate
-            keys += [self._server.key(_REQUEST, slate.request_id), self._server.key(_SHOWN, slate.user_id)]
+            keys += [self._server.key(REQUEST, slate.request_id), self._server.key(SHOWN, slate.user_id)]
             arguments += [slate.request_id, now + number, pack(one)]
+            arguments += [viewer_digest(secret, slate.user_id), asked_at(one)]
         with self._server.asked() as client:
             self._write(keys=keys, args=arguments, client=client)
 
@@ -75,7 +98,7 @@ class RedisImpressions(RedisStore):
             The server cannot be used.
         """
         with self._server.asked() as client:
-            packed = client.get(self._server.key(_REQUEST, request_id))
+            packed = client.get(self._server.key(REQUEST, request_id))
         if packed is None:
             raise NotFoundError(f"no request '{request_id}' is kept in '{self._server.address}'")
         return unpack(packed)
@@ -85,20 +108,40 @@ class RedisImpressions(RedisStore):
         if limit == 0:
             return []
         with self._server.asked() as client:
-            found = client.zrevrange(self._server.key(_REQUESTS), 0, -1 if limit is None else limit - 1)
+            found = client.zrevrange(self._server.key(REQUESTS), 0, -1 if limit is None else limit - 1)
         return [name.decode() for name in found]
 
-    def forget(self, user_id: str) -> int:
-        """Erase everything that a viewer was shown. Returns how many requests that were."""
-        shown = self._server.key(_SHOWN, user_id)
+    def since(self, sequence: int) -> Iterator[Sequence[KeptRequest]]:
+        """Yield the requests above a number, in the order of their numbers."""
+        key = self._server.key(REQUESTS)
+        while True:
+            with self._server.asked() as client:
+                found = client.zrangebyscore(key, f"({sequence}", "+inf", start=0, num=_PAGE, withscores=True)
+            if not found:
+                return
+            yield self._kept(found)
+            sequence = int(found[-1][1])
+
+    def shown_to(self, user_id: str) -> list[KeptRequest]:
+        """Return all that is kept of what a viewer was shown, oldest first."""
         with self._server.asked() as client:
-            names = client.zrange(shown, 0, -1)
-            with client.pipeline(transaction=True) as asked:
-                for name in names:
-                    asked.delete(self._server.key(_REQUEST, name.decode()))
-                    asked.zrem(self._server.key(_REQUESTS), name)
-                asked.delete(shown)
-                return sum(asked.execute()[:-1:2])
+            found = client.zrange(self._server.key(SHOWN, user_id), 0, -1, withscores=True)
+        return [one for part in in_parts(found, _PAGE) for one in self._kept(part)]
+
+    def move_export(self, name: str, sequence: int) -> None:
+        """Say that an export has read all requests up to a number: later ones are not dropped before it has them."""
+        move_requests(self._server, name, sequence)
+
+    def _kept(self, named: Sequence[tuple[bytes, float]]) -> list[KeptRequest]:
+        """Return the requests of these names that are there, with their numbers."""
+        with self._server.asked() as client:
+            records = client.mget([self._server.key(REQUEST, name.decode()) for name, _ in named]) if named else []
+        # A number is the moment when it was kept, or a little after that of the one before.
+        return [
+            KeptRequest(unpack(packed), int(score), int(score))
+            for (_, score), packed in zip(named, records, strict=True)
+            if packed is not None
+        ]
 
     def remember_bundle(self, bundle_id: str, path: Path) -> None:
         """Keep where a bundle lies; the latest place counts."""

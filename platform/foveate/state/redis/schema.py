@@ -123,21 +123,25 @@ def _is_row_number(event_id: str, kind: str) -> bool:
 
 ADD: Final = """
 local most, added = tonumber(ARGV[1]), 0
-local read = math.huge
-for _, version in ipairs(redis.call('HVALS', KEYS[2])) do
-  read = math.min(read, tonumber(version))
+local read, exported = math.huge, 0
+for _, cursor in ipairs(redis.call('HVALS', KEYS[2])) do
+  read = math.min(read, tonumber(cursor))
+  exported = math.max(exported, tonumber(cursor))
 end
-for at = 2, #ARGV, 4 do
-  local events, ids = KEYS[2 * ARGV[at] + 1], KEYS[2 * ARGV[at] + 2]
+for at = 2, #ARGV, 6 do
+  local events, ids = KEYS[2 * ARGV[at] + 2], KEYS[2 * ARGV[at] + 3]
   local id, version, rest = ARGV[at + 1], tonumber(ARGV[at + 2]), ARGV[at + 3]
-  if not redis.call('ZSCORE', ids, id) then
+  local erased = redis.call('HGET', KEYS[3], ARGV[at + 4])
+  local late = erased and tonumber(ARGV[at + 5]) <= tonumber(erased)
+  if not late and not redis.call('ZSCORE', ids, id) then
     local newest, number = 0, 0
     local last = redis.call('LINDEX', events, -1)
     if last then
       local v, n = string.match(last, '^%[(%d+),(%d+),')
       newest, number = tonumber(v), tonumber(n)
     end
-    if version <= newest then
+    -- An export reads what lies above its cursor: what comes now is to be found there.
+    if version <= newest or version <= exported then
       version = redis.call('INCR', KEYS[1])
     elseif version > tonumber(redis.call('GET', KEYS[1]) or '0') then
       redis.call('SET', KEYS[1], string.format('%.0f', version))
@@ -160,9 +164,10 @@ for at = 2, #ARGV, 4 do
 end
 return added
 """
-"""Keys: the counter of versions, the exports' cursors, and of each viewer the list of events and the set of ids.
+"""Keys: the counter of versions, the exports' cursors, the tombstones, and of each viewer the events and the ids.
 
 Arguments: most events of a viewer, and of each event the viewer's place among the keys, the id, the version that it
-had elsewhere (0: none), and its row without version and number. A row of the list is version, number within the
-history, item, kind, value, time, received at, impression, text.
+had elsewhere (0: none), its row without version and number, the viewer's digest, and when it was received. A row of
+the list is version, number within the history, item, kind, value, time, received at, impression, text and, where one
+is named, request.
 """

@@ -19,17 +19,18 @@ import polars as pl
 from foveate.core.errors import NotFoundError
 from foveate.core.grouped import in_parts
 from foveate.core.messages import NO_TIME, ViewerHistory
-from foveate.state.base import KeptEvent, ViewerEvent, utc_micros
+from foveate.state.base import Erased, Export, KeptEvent, ViewerEvent, utc_micros
+from foveate.state.erasure import check_erasable, viewer_digest
 from foveate.state.event_checks import check_events, check_kinds
 from foveate.state.history import history_of
+from foveate.state.redis import erasing, exports
 from foveate.state.redis.connection import RedisStore
 from foveate.state.redis.schema import ADD, EVENTS, IDS, check_version, upgrade, viewers
 from foveate.state.sqlite.event_table import event_rows
 
 _VERSION: Final = "version"
 _IMPORTS: Final = "imports"
-_EXPORTS: Final = "exports"
-"""A hash of the version up to which each export has read."""
+_CERTIFICATES: Final = "certificates"
 
 _VIEWERS: Final = 64
 """Viewers whose events are copied in one go."""
@@ -116,9 +117,40 @@ class RedisState(RedisStore):
 
     def move_export(self, name: str, version: int) -> None:
         """Say that an export has read all events up to a version: newer ones are not dropped before it has them."""
-        key = self._server.key(_EXPORTS)
-        with self._server.asked() as client:
-            client.hset(key, name, max(version, int(client.hget(key, name) or 0)))
+        exports.move_events(self._server, name, version)
+
+    def register_export(self, export: Export) -> None:
+        """Keep that there is an export."""
+        exports.register_export(self._server, export)
+
+    def exports(self) -> list[Export]:
+        """Return the exports, by name."""
+        return exports.exports(self._server)
+
+    def drop_export(self, name: str) -> None:
+        """Forget an export; raises NotFoundError where there is none of that name."""
+        exports.drop_export(self._server, name)
+
+    def store_id(self) -> str:
+        """Return what names the content of this server."""
+        return erasing.store_id(self._server)
+
+    def secret(self) -> bytes:
+        """Return the server's own secret."""
+        return erasing.secret_of(self._server)
+
+    def since(self, version: int, until: int) -> Iterator[Sequence[KeptEvent]]:
+        """Yield the events above a version up to another one, some viewers at a time."""
+        for part in in_parts(viewers(self._server), _VIEWERS):
+            with self._server.asked() as client, client.pipeline(transaction=False) as asked:
+                for user_id in part:
+                    asked.lindex(self._server.key(EVENTS, user_id), -1)
+                newest = asked.execute()
+            # One who was erased just now has none.
+            changed = [user for user, row in zip(part, newest, strict=True) if row and _rows([row])[0][0] > version]
+            found = [one for one in self._kept(changed) if version < one.version <= until] if changed else []
+            if found:
+                yield found
 
     def holds(self, events: Sequence[KeptEvent]) -> int:
         """Return how many of these events are here, by viewer and id."""
@@ -167,24 +199,57 @@ class RedisState(RedisStore):
     def kept(self) -> Iterator[Sequence[KeptEvent]]:
         """Yield every event, some viewers at a time."""
         for part in in_parts(viewers(self._server), _VIEWERS):
-            with self._server.asked() as client, client.pipeline(transaction=True) as asked:
-                for user_id in part:
-                    asked.lrange(self._server.key(EVENTS, user_id), 0, -1)
-                    asked.zrange(self._server.key(IDS, user_id), 0, -1, withscores=True)
-                found = asked.execute()
-            yield [
-                one
-                for user_id, rows, ids in zip(part, found[::2], found[1::2], strict=True)
-                for one in _kept(user_id, _rows(rows), {int(version): name for name, version in ids})
-            ]
+            yield self._kept(part)
 
-    def forget(self, user_id: str) -> int:
-        """Erase everything that a viewer did. Returns how many events that were."""
-        events, ids = (self._server.key(name, user_id) for name in (EVENTS, IDS))
+    def _kept(self, user_ids: Sequence[str]) -> list[KeptEvent]:
+        """Return all events of some viewers."""
         with self._server.asked() as client, client.pipeline(transaction=True) as asked:
-            asked.llen(events)
-            asked.delete(events, ids)
-            return int(asked.execute()[0])
+            for user_id in user_ids:
+                asked.lrange(self._server.key(EVENTS, user_id), 0, -1)
+                asked.zrange(self._server.key(IDS, user_id), 0, -1, withscores=True)
+            found = asked.execute()
+        return [
+            one
+            for user_id, rows, ids in zip(user_ids, found[::2], found[1::2], strict=True)
+            for one in _kept(user_id, _rows(rows), {int(version): name for name, version in ids})
+        ]
+
+    def erase(self, user_id: str) -> Erased:
+        """Erase a viewer from the server, impressions included; :meth:`wipe` has its files written anew.
+
+        Raises
+        ------
+        RequestError
+            The id is empty.
+        StateError
+            The server cannot be used.
+        """
+        check_erasable(user_id)
+        self._check()
+        return erasing.erase(self._server, user_id, self._clock())
+
+    def pending(self, export: str) -> list[tuple[str, str]]:
+        """Return the erasures that an export has not followed, each with its viewer's id."""
+        return exports.pending(self._server, export)
+
+    def followed(self, erasure_id: str, export: str) -> None:
+        """Say that an export has followed an erasure."""
+        exports.followed(self._server, erasure_id, export)
+
+    def wipe(self) -> str:
+        """Have the server write its files anew without what was erased; returns when it will have, else nothing."""
+        return erasing.wipe(self._server)
+
+    def keep_certificate(self, erasure_id: str, certificate: str) -> None:
+        """Keep what came of an erasure."""
+        with self._server.asked() as client:
+            client.hset(self._server.key(_CERTIFICATES), erasure_id, certificate)
+
+    def certificates(self) -> dict[str, str]:
+        """Return the certificates by the ids of erasures."""
+        with self._server.asked() as client:
+            found = client.hgetall(self._server.key(_CERTIFICATES))
+        return {_text(name): _text(content) for name, content in found.items()}
 
     def users(self, limit: int) -> list[str]:
         """Return the ids of up to ``limit`` viewers, in the order of their ids; which ones, the server chooses."""
@@ -198,6 +263,7 @@ class RedisState(RedisStore):
     def _later(self, events: Sequence[KeptEvent]) -> list[KeptEvent]:
         """Leave out what is older than what was dropped of its viewer: it was here before, or would be dropped."""
         users = list(dict.fromkeys(one.event.user_id for one in events))
+        erased = self._erased(users)
         with self._server.asked() as client, client.pipeline(transaction=False) as asked:
             for user_id in users:
                 asked.lindex(self._server.key(EVENTS, user_id), 0)
@@ -206,9 +272,19 @@ class RedisState(RedisStore):
         return [
             one
             for one in events
-            if one.event.occurred_at is None
-            or one.event.occurred_at >= since.get(one.event.user_id, one.event.occurred_at)
+            if (one.event.occurred_at or 0) > erased.get(one.event.user_id, -1)
+            and (
+                one.event.occurred_at is None
+                or one.event.occurred_at >= since.get(one.event.user_id, one.event.occurred_at)
+            )
         ]
+
+    def _erased(self, user_ids: Sequence[str]) -> dict[str, int]:
+        """Return when those of these viewers who were erased were."""
+        secret = erasing.secret_of(self._server)
+        with self._server.asked() as client:
+            moments = client.hmget(self._server.key(erasing.TOMBSTONES), [viewer_digest(secret, u) for u in user_ids])
+        return {user: int(at) for user, at in zip(user_ids, moments, strict=True) if at is not None}
 
     def _check(self) -> None:
         """Refuse once what a newer Foveate wrote."""
@@ -220,12 +296,14 @@ class RedisState(RedisStore):
         offsets: dict[str, int] = {}
         config = self._server.config
         asked: list[Any] = [config.most]
+        self._check()
+        secret = erasing.secret_of(self._server)
         for one in events:
             event = one.event
             place = offsets.setdefault(event.user_id, len(offsets) + 1)
             asked += [place, _bytes(event.event_id or uuid.uuid4().hex), one.version, _rest(event, one.received_at)]
-        self._check()
-        keys = [self._server.key(_VERSION), self._server.key(_EXPORTS)]
+            asked += [viewer_digest(secret, event.user_id), one.received_at]
+        keys = [self._server.key(name) for name in (_VERSION, exports.EVENTS_READ, erasing.TOMBSTONES)]
         keys += [self._server.key(name, user_id) for user_id in offsets for name in (EVENTS, IDS)]
         with self._server.asked() as client:
             return int(self._add(keys=keys, args=asked, client=client)) if events else 0
@@ -248,13 +326,15 @@ def _dropped_until(first: bytes) -> int:
 
 def _rest(event: ViewerEvent, received_at: int) -> str:
     """Return a row without what the server puts before it."""
-    fields = (event.item_id, event.kind, event.value, event.occurred_at, received_at, event.impression_id, event.text)
+    fields = [event.item_id, event.kind, event.value, event.occurred_at, received_at, event.impression_id, event.text]
+    if event.request_id is not None:
+        fields.append(event.request_id)
     return json.dumps(fields, separators=(",", ":"))[1:]
 
 
 def _kept(user_id: str, rows: Sequence[Sequence[Any]], ids: dict[int, bytes]) -> Iterator[KeptEvent]:
-    for version, _, item_id, kind, value, occurred_at, received_at, impression_id, text in rows:
-        fields = (item_id, kind, value, occurred_at, _text(ids[version]), impression_id, text)
+    for version, _, item_id, kind, value, occurred_at, received_at, impression_id, text, *request in rows:
+        fields = (item_id, kind, value, occurred_at, _text(ids[version]), impression_id, text, *request)
         yield KeptEvent(ViewerEvent(user_id, *fields), version, received_at)
 
 

@@ -125,24 +125,11 @@ class Database:
         connection.execute("COMMIT")
         self.check()
 
-    def erase(self, statements: Sequence[str], user_id: str) -> int:
-        """Delete rows of one viewer and wipe their bytes from the file and its log.
+    def wipe(self) -> bool:
+        """Wipe what was erased from the log, unless readers keep it; returns whether nothing is left to wipe.
 
         While readers keep the log, the bytes stay in it; later writes wipe them then.
-
-        Returns
-        -------
-        int
-            How many rows the first statement deleted.
         """
-        with self.write() as connection:
-            deleted, *_ = [connection.execute(sql, (user_id,)).rowcount for sql in statements]
-            connection.execute("UPDATE store SET wipe = 1")
-        self.wipe()
-        return deleted
-
-    def wipe(self) -> bool:
-        """Wipe what was erased from the log, unless readers keep it; returns whether nothing is left to wipe."""
         with self.translated():
             connection = self.connection()
             if not connection.execute("SELECT wipe FROM store").fetchone()[0]:

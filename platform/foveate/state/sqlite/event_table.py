@@ -13,13 +13,21 @@ import numpy as np
 import polars as pl
 
 from foveate.core.errors import SchemaError
-from foveate.data.schema import EVENT_ID, EVENT_KINDS, ITEM_ID, KIND, OCCURRED_AT, ORDER, USER_ID, VALUE
+from foveate.data.schema import (
+    EVENT_ID,
+    EVENT_KINDS,
+    HASH_LENGTH,
+    ITEM_ID,
+    KIND,
+    OCCURRED_AT,
+    OF_A_LOG,
+    ORDER,
+    USER_ID,
+    VALUE,
+)
 
 _EQUAL: Final = "equal_before"
-_HASH: Final = 16
-"""Characters of a log's hash in an id: enough among the logs of one viewer."""
-
-COLUMNS: Final = (USER_ID, ITEM_ID, KIND, VALUE, OCCURRED_AT, EVENT_ID, "impression_id", "text")
+COLUMNS: Final = (USER_ID, ITEM_ID, KIND, VALUE, OCCURRED_AT, EVENT_ID, "impression_id", "text", "request_id")
 """Of the rows, in the order of the fields of :class:`~foveate.state.base.ViewerEvent`."""
 
 
@@ -67,6 +75,7 @@ def event_rows(events: pl.DataFrame | pl.LazyFrame, source: str = "", most: int 
         pl.coalesce(EVENT_ID, _named(source)),
         pl.col("impression_id").cast(pl.String),
         pl.col("text").cast(pl.String),
+        pl.col("request_id").cast(pl.String),
     )
     if EVENT_ID in columns:
         rows = rows.unique([USER_ID, EVENT_ID], keep="first", maintain_order=True)
@@ -78,7 +87,7 @@ def event_rows(events: pl.DataFrame | pl.LazyFrame, source: str = "", most: int 
 
 def log_event_id(kind: str, occurred_at: int, number: int, item_id: str) -> str:
     """Return the id of an event with a time: ``number`` counts equal ones of its viewer from 0."""
-    return f"log:{EVENT_KINDS.index(kind)}:{occurred_at}:{number}:{item_id}"
+    return f"{OF_A_LOG}{EVENT_KINDS.index(kind)}:{occurred_at}:{number}:{item_id}"
 
 
 def _equal_before(rows: pl.DataFrame) -> pl.Series:
@@ -95,6 +104,6 @@ def _equal_before(rows: pl.DataFrame) -> pl.Series:
 
 def _named(source: str) -> pl.Expr:
     codes = pl.col(KIND).replace_strict({kind: str(code) for code, kind in enumerate(EVENT_KINDS)}, default="")
-    by_time = pl.format("log:{}:{}:{}:{}", codes, OCCURRED_AT, _EQUAL, ITEM_ID)
-    by_order = pl.format(f"log:{source[:_HASH]}:{{}}", ORDER)
+    by_time = pl.format(f"{OF_A_LOG}{{}}:{{}}:{{}}:{{}}", codes, OCCURRED_AT, _EQUAL, ITEM_ID)
+    by_order = pl.format(f"{OF_A_LOG}{source[:HASH_LENGTH]}:{{}}", ORDER)
     return pl.when(pl.col(OCCURRED_AT).is_null()).then(by_order).otherwise(by_time).alias(EVENT_ID)

@@ -9,10 +9,11 @@ from typing import Any, Final, TypeAlias
 
 from foveate.data.schema import ITEM_ID, KIND, OCCURRED_AT, USER_ID, VALUE
 from foveate.state.base import KeptEvent, ViewerEvent
-from foveate.state.sqlite.retention import unread
+from foveate.state.sqlite.erasing import not_erased
+from foveate.state.sqlite.exports import unread
 from foveate.state.sqlite.schema import EVENT_INDEXES
 
-INSERTED: Final = ("event_id", "impression_id", USER_ID, ITEM_ID, KIND, VALUE, "text", OCCURRED_AT)
+INSERTED: Final = ("event_id", "impression_id", USER_ID, ITEM_ID, KIND, VALUE, "text", OCCURRED_AT, "request_id")
 """The first columns of a row, in their order; the last one is ``received_at``."""
 Row: TypeAlias = tuple[Any, ...]
 
@@ -21,14 +22,16 @@ _USER: Final = INSERTED.index(USER_ID)
 _TIME: Final = INSERTED.index(OCCURRED_AT)
 _INSERT = (
     "INSERT INTO events"
-    " (event_id, impression_id, user_id, item_id, kind, value, text, occurred_at, received_at)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (user_id, event_id) DO NOTHING"
+    " (event_id, impression_id, user_id, item_id, kind, value, text, occurred_at, request_id, received_at)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (user_id, event_id) DO NOTHING"
 )
 _KEEP = (
     "INSERT INTO events"
-    " (seq, event_id, impression_id, user_id, item_id, kind, value, text, occurred_at, received_at)"
-    " SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10"
-    " WHERE NOT EXISTS (SELECT 1 FROM events WHERE seq = ?1 OR user_id = ?4 AND (seq > ?1 OR event_id = ?2))"
+    " (seq, event_id, impression_id, user_id, item_id, kind, value, text, occurred_at, request_id, received_at)"
+    " SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11"
+    # An export reads what lies above its cursor: what comes now is to be found there.
+    " WHERE ?1 > (SELECT coalesce(max(events), 0) FROM exports)"
+    " AND NOT EXISTS (SELECT 1 FROM events WHERE seq = ?1 OR user_id = ?4 AND (seq > ?1 OR event_id = ?2))"
 )
 _BEYOND = "SELECT seq FROM events WHERE user_id = ? ORDER BY seq DESC LIMIT 1 OFFSET ?"
 _LONG = "SELECT user_id FROM events GROUP BY user_id HAVING count(*) > ?"
@@ -51,7 +54,9 @@ def insert(connection: sqlite3.Connection, rows: Sequence[Row], most: int) -> in
 
     A history that was much longer, in a file of an older Foveate, is cut step by step: nobody waits for all of it.
     """
-    added = connection.executemany(_INSERT, rows).rowcount
+    rows = not_erased(connection, rows, _user_of, lambda row, erased_at: row[-1] <= erased_at)
+    # Of an empty list SQLite counts no row, and says -1.
+    added = connection.executemany(_INSERT, rows).rowcount if rows else 0
     trim(connection, {row[_USER] for row in rows}, most, len(rows) + _STEP)
     return added
 
@@ -73,6 +78,7 @@ def fill(connection: sqlite3.Connection, rows: Iterable[Row], most: int) -> int:
 def keep(connection: sqlite3.Connection, events: Sequence[KeptEvent], most: int) -> int:
     """Add events of another store, whose versions stay where they can; returns how many were new."""
     added = 0
+    events = not_erased(connection, events, lambda one: one.event.user_id, lambda one, at: one.received_at <= at)
     for one in events:
         row = row_of(one.event, one.received_at)
         # What is not taken as it was is there already, or stands behind newer events.
@@ -82,7 +88,12 @@ def keep(connection: sqlite3.Connection, events: Sequence[KeptEvent], most: int)
 
 
 def not_dropped(connection: sqlite3.Connection, rows: Sequence[Row]) -> list[Row]:
-    """Leave out what is older than what was dropped of its viewer: it was here before, or would be dropped at once."""
+    """Leave out what is of before a viewer's erasure, or older than what was dropped of its viewer.
+
+    That was here before, or would be dropped at once.
+    """
+    # A log tells of what was done before an erasure, whenever it arrives.
+    rows = not_erased(connection, rows, _user_of, lambda row, erased_at: (row[_TIME] or 0) <= erased_at)
     first: dict[str, int | None] = {}
     for user_id in {row[_USER] for row in rows}:
         first.update((user_id, time) for (time,) in connection.execute(_FIRST, (user_id,)))
@@ -131,8 +142,13 @@ def row_of(event: ViewerEvent, received_at: int) -> Row:
         event.value,
         event.text,
         event.occurred_at,
+        event.request_id,
         received_at,
     )
+
+
+def _user_of(row: Row) -> str:
+    return str(row[_USER])
 
 
 def _is_older(time: int | None, first: int | None) -> bool:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from foveate.core.errors import NotFoundError
-from foveate.state.base import ServedRequest
+from foveate.state.base import KeptRequest, ServedRequest
+from foveate.state.erasure import asked_at
 from foveate.state.record import pack, unpack
 from foveate.state.sqlite.base import SqliteStore
 from foveate.state.sqlite.config import FileConfig
-from foveate.state.sqlite.retention import Retention, move_export
+from foveate.state.sqlite.erasing import not_erased
+from foveate.state.sqlite.exports import move_export
+from foveate.state.sqlite.retention import Retention
 
+_PAGE: Final = 500
+"""Requests that are read at once."""
 _INSERT: Final = (
     "INSERT INTO requests (request_id, user_id, kept_at, record) VALUES (?, ?, ?, ?)"
     " ON CONFLICT (request_id) DO NOTHING"
@@ -48,8 +53,15 @@ class SqliteImpressions(SqliteStore):
             The file cannot be used, or was not free in time.
         """
         now = self._clock()
-        rows = [(one.slate.request_id, one.slate.user_id, now, pack(one)) for one in served]
-        self._writer.run(lambda connection: connection.executemany(_INSERT, rows).rowcount)
+        rows = [(one, (one.slate.request_id, one.slate.user_id, now, pack(one))) for one in served]
+
+        def insert(connection: sqlite3.Connection) -> None:
+            kept = not_erased(
+                connection, rows, lambda row: row[0].slate.user_id, lambda row, at: asked_at(row[0]) <= at
+            )
+            connection.executemany(_INSERT, [values for _, values in kept])
+
+        self._writer.run(insert)
 
     def read(self, request_id: str) -> ServedRequest:
         """Return one served request.
@@ -71,22 +83,21 @@ class SqliteImpressions(SqliteStore):
         sql = "SELECT request_id FROM requests ORDER BY seq DESC LIMIT ?"
         return [row[0] for row in self._database.rows(sql, (-1 if limit is None else limit,))]
 
-    def forget(self, user_id: str) -> int:
-        """Erase everything that a viewer was shown. Returns how many requests that were."""
-        return self._database.erase(["DELETE FROM requests WHERE user_id = ?"], user_id)
+    def since(self, sequence: int) -> Iterator[Sequence[KeptRequest]]:
+        """Yield the requests above a row number, in the order of their rows."""
+        sql = "SELECT record, seq, kept_at FROM requests WHERE seq > ? ORDER BY seq LIMIT ?"
+        while rows := self._database.rows(sql, (sequence, _PAGE)):
+            yield [KeptRequest(unpack(record), *row) for record, *row in rows]
+            sequence = rows[-1][1]
 
-    def move_export(self, name: str, request_id: str) -> None:
-        """Say that an export has read all requests up to one: later ones are not dropped before it has them.
+    def shown_to(self, user_id: str) -> list[KeptRequest]:
+        """Return all that is kept of what a viewer was shown, oldest first."""
+        sql = "SELECT record, seq, kept_at FROM requests WHERE user_id = ? ORDER BY seq"
+        return [KeptRequest(unpack(record), *row) for record, *row in self._database.rows(sql, (user_id,))]
 
-        Raises
-        ------
-        NotFoundError
-            No request of that id is kept.
-        """
-        found = self._database.rows("SELECT seq FROM requests WHERE request_id = ?", (request_id,))
-        if not found:
-            raise NotFoundError(f"no request '{request_id}' is kept in '{self._database.path}'")
-        move_export(self._database, name, "requests", found[0][0])
+    def move_export(self, name: str, sequence: int) -> None:
+        """Say that an export has read all requests up to a row: later ones are not dropped before it has them."""
+        move_export(self._database, name, "requests", sequence)
 
     def remember_bundle(self, bundle_id: str, path: Path) -> None:
         """Keep where a bundle lies; the latest place counts."""
@@ -109,11 +120,6 @@ class SqliteImpressions(SqliteStore):
     def bundles(self) -> dict[str, Path]:
         """Return every bundle's place by its id."""
         return {name: Path(path) for name, path in self._database.rows("SELECT bundle_id, path FROM bundles")}
-
-
-def impression_id(request_id: str, position: int) -> str:
-    """Return the id of one place of one slate: what an event names to say which showing it answers."""
-    return f"{request_id}:{position}"
 
 
 def _drop_old(connection: sqlite3.Connection, before: int, read: int, most: int) -> int:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
-from typing import Final, Literal
+from typing import Final
 
 from foveate.core.errors import StateError
 from foveate.state.sqlite.database import Database
+from foveate.state.sqlite.exports import Reader, unread
 
 _DAY: Final = 86_400_000_000
 _ROWS: Final = 1_000
@@ -23,8 +24,6 @@ _PAGES: Final = 2_000
 """Pages given back to the disk in one step."""
 _SPARE: Final = 10
 """One page in so many may be free: what is written next takes it."""
-
-Reader = Literal["events", "requests"]
 
 
 class Retention:
@@ -90,16 +89,3 @@ class Retention:
             if free > pages // _SPARE:
                 # Each step frees one page; Connection.execute would take a single one.
                 connection.executescript(f"PRAGMA incremental_vacuum({min(free - pages // _SPARE, _PAGES)})")
-
-
-def unread(connection: sqlite3.Connection, reader: Reader) -> int:
-    """Return the newest row that every export has read; where there is none, a number above all rows."""
-    read = connection.execute(f"SELECT min({reader}) FROM exports").fetchone()[0]  # noqa: S608 - one of two names
-    return (1 << 62) if read is None else int(read)
-
-
-def move_export(database: Database, name: str, reader: Reader, row: int) -> None:
-    """Say that an export has read all rows up to this one; a new name stands at its beginning in the other table."""
-    with database.write() as connection:
-        connection.execute("INSERT OR IGNORE INTO exports (name) VALUES (?)", (name,))
-        connection.execute(f"UPDATE exports SET {reader} = max({reader}, ?) WHERE name = ?", (row, name))  # noqa: S608

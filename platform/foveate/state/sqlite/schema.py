@@ -10,7 +10,7 @@ from typing import Final
 from foveate.data.schema import EVENT_KINDS
 from foveate.state.sqlite.impressions_v4 import compact
 
-SCHEMA_VERSION: Final = 5
+SCHEMA_VERSION: Final = 6
 APPLICATION_ID: Final = 0x464F5645
 """Marks the file as ours: a database of another program is refused, never written to."""
 _INCREMENTAL: Final = 2
@@ -67,6 +67,34 @@ CREATE TABLE exports (
 ) STRICT
 """
 # How far each export has read: what lies beyond is not dropped, however old it is.
+_ERASURES: Final = """
+CREATE TABLE erasures (
+    erasure_id TEXT NOT NULL,
+    user_id TEXT NOT NULL,
+    export TEXT NOT NULL,
+    PRIMARY KEY (erasure_id, export)
+) STRICT, WITHOUT ROWID
+"""
+# What exports have yet to follow.
+_TOMBSTONES: Final = """
+CREATE TABLE tombstones (viewer TEXT PRIMARY KEY, erased_at INTEGER NOT NULL) STRICT, WITHOUT ROWID
+"""
+# Keyed digests of erased viewers; see foveate.state.erasure.
+_CERTIFICATES: Final = """
+CREATE TABLE certificates (erasure_id TEXT PRIMARY KEY, content TEXT NOT NULL) STRICT, WITHOUT ROWID
+"""
+_SINCE_6: Final = (
+    "ALTER TABLE events ADD COLUMN request_id TEXT",
+    # Empty for an export that was registered without a place: nothing is to be erased there.
+    "ALTER TABLE exports ADD COLUMN folder TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE exports ADD COLUMN key_file TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE store ADD COLUMN secret TEXT NOT NULL DEFAULT ''",
+    "UPDATE store SET secret = lower(hex(randomblob(32)))",
+    _ERASURES,
+    _TOMBSTONES,
+    _CERTIFICATES,
+)
+"""What version 6 brought; a new file is one of version 5 with it."""
 _STORE: Final = """
 CREATE TABLE store (
     incarnation TEXT NOT NULL,
@@ -88,6 +116,7 @@ TABLES: Final = (
     _BUNDLES,
     _IMPORTS,
     _EXPORTS,
+    *_SINCE_6,
 )
 """What makes an empty file one of ours."""
 
@@ -133,6 +162,7 @@ _UPGRADES: Final[Mapping[int, Sequence[str | Callable[[sqlite3.Connection], None
         "DROP TABLE impressions",
         "DROP TABLE old_requests",
     ),
+    5: _SINCE_6,
 }
 
 

@@ -14,13 +14,16 @@ import polars as pl
 from foveate.core.errors import NotFoundError
 from foveate.core.grouped import in_parts
 from foveate.core.messages import ViewerHistory
-from foveate.state.base import KeptEvent, ViewerEvent
+from foveate.state.base import Erased, Export, KeptEvent, ViewerEvent
+from foveate.state.erasure import check_erasable
 from foveate.state.event_checks import check_events, check_kinds
 from foveate.state.history import history_of
+from foveate.state.sqlite import erasing
 from foveate.state.sqlite.base import SqliteStore
 from foveate.state.sqlite.event_table import event_rows
 from foveate.state.sqlite.events import INSERTED, drop_old, fill, insert, keep, not_dropped, row_of
-from foveate.state.sqlite.retention import Retention, move_export
+from foveate.state.sqlite.exports import drop_export, exports, move_export, register_export
+from foveate.state.sqlite.retention import Retention
 
 _READ = (
     "SELECT seq, item_id, kind, value, occurred_at FROM events WHERE user_id = ? AND seq <= ? ORDER BY seq DESC LIMIT ?"
@@ -34,6 +37,11 @@ _NAMED = 500
 _PAGE = 5_000
 """Events of one transaction where many are read or written: those who serve wait for no more."""
 _LATEST = (1 << 63) - 1
+_KEPT = (
+    "SELECT seq, received_at, user_id, item_id, kind, value, occurred_at, event_id, impression_id, text, request_id"
+    " FROM events WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?"
+)
+_EMPTY = "SELECT NOT EXISTS (SELECT 1 FROM events) AND NOT EXISTS (SELECT 1 FROM tombstones)"
 
 
 class SqliteState(SqliteStore):
@@ -112,7 +120,7 @@ class SqliteState(SqliteStore):
         frame = event_rows(events, source, self._database.config.most + 1)
         rows = frame.select(*INSERTED, pl.lit(self._clock()).alias("received_at")).iter_rows()
         with self._database.write() as connection:
-            if connection.execute("SELECT 1 FROM events LIMIT 1").fetchone() is None:
+            if connection.execute(_EMPTY).fetchone()[0]:
                 return fill(connection, rows, self._database.config.most)
         return sum(self._imported(part) for part in in_parts(rows, _PAGE))
 
@@ -125,10 +133,39 @@ class SqliteState(SqliteStore):
         with self._database.write() as connection:
             connection.execute("INSERT OR IGNORE INTO imports VALUES (?, ?, ?)", (content_hash, events, self._clock()))
 
-    def forget(self, user_id: str) -> int:
-        """Erase everything that a viewer did. Returns how many events that were."""
-        statements = ("DELETE FROM events WHERE user_id = ?", "DELETE FROM viewers WHERE user_id = ?")
-        return self._database.erase(statements, user_id)
+    def erase(self, user_id: str) -> Erased:
+        """Erase a viewer from the file, impressions included; :meth:`wipe` cuts its log back, which has the bytes too.
+
+        Raises
+        ------
+        RequestError
+            The id is empty.
+        StateError
+            The file cannot be used: nothing is erased.
+        """
+        check_erasable(user_id)
+        return erasing.erase(self._database, user_id, self._clock())
+
+    def wipe(self) -> str:
+        """Wipe what was erased, unless somebody reads from the file's log; returns when it will be, else nothing."""
+        return erasing.wipe(self._database)
+
+    def pending(self, export: str) -> list[tuple[str, str]]:
+        """Return the erasures that an export has not followed, each with its viewer's id."""
+        return self._database.rows("SELECT erasure_id, user_id FROM erasures WHERE export = ?", (export,))
+
+    def followed(self, erasure_id: str, export: str) -> None:
+        """Say that an export has followed an erasure."""
+        erasing.followed(self._database, erasure_id, export)
+
+    def keep_certificate(self, erasure_id: str, certificate: str) -> None:
+        """Keep what came of an erasure."""
+        with self._database.write() as connection:
+            connection.execute("INSERT OR REPLACE INTO certificates VALUES (?, ?)", (erasure_id, certificate))
+
+    def certificates(self) -> dict[str, str]:
+        """Return the certificates by the ids of erasures."""
+        return dict(self._database.rows("SELECT erasure_id, content FROM certificates"))
 
     def users(self, limit: int) -> list[str]:
         """Return the ids of up to ``limit`` viewers, in the order of their ids."""
@@ -151,14 +188,13 @@ class SqliteState(SqliteStore):
 
     def kept(self) -> Iterator[Sequence[KeptEvent]]:
         """Yield every event, page by page, in the order of arrival."""
-        sql = (
-            "SELECT seq, received_at, user_id, item_id, kind, value, occurred_at, event_id, impression_id, text"
-            " FROM events WHERE seq > ? ORDER BY seq LIMIT ?"
-        )
-        last = 0
-        while rows := self._database.rows(sql, (last, _PAGE)):
+        return self.since(0, _LATEST)
+
+    def since(self, version: int, until: int) -> Iterator[Sequence[KeptEvent]]:
+        """Yield the events above a version up to another one, in the order of arrival."""
+        while rows := self._database.rows(_KEPT, (version, until, _PAGE)):
             yield [KeptEvent(ViewerEvent(*event), seq, received_at) for seq, received_at, *event in rows]
-            last = rows[-1][0]
+            version = rows[-1][0]
 
     def keep(self, events: Sequence[KeptEvent]) -> int:
         """Add events of another store, all or none. Returns how many were new.
@@ -172,6 +208,26 @@ class SqliteState(SqliteStore):
     def move_export(self, name: str, version: int) -> None:
         """Say that an export has read all events up to a version: newer ones are not dropped before it has them."""
         move_export(self._database, name, "events", version)
+
+    def register_export(self, export: Export) -> None:
+        """Keep that there is an export."""
+        register_export(self._database, export)
+
+    def exports(self) -> list[Export]:
+        """Return the exports, by name."""
+        return exports(self._database)
+
+    def drop_export(self, name: str) -> None:
+        """Forget an export; raises NotFoundError where there is none of that name."""
+        drop_export(self._database, name)
+
+    def store_id(self) -> str:
+        """Return the incarnation of the file's content: a copy has one of its own."""
+        return str(self._database.rows("SELECT incarnation FROM store")[0][0])
+
+    def secret(self) -> bytes:
+        """Return the file's own secret."""
+        return bytes.fromhex(self._database.rows("SELECT secret FROM store")[0][0])
 
     def _imported(self, rows: Sequence[tuple[Any, ...]]) -> int:
         with self._database.write() as connection:

@@ -23,6 +23,10 @@ class EventIn(Wire):
         "Made by the server if left out.",
     )
     impression_id: Id | None = Field(default=None, description="The showing that it answers.")
+    request_id: Id | None = Field(
+        default=None,
+        description="The slate that it answers, for a client that keeps no 'impression_id': the item says the place.",
+    )
     text: str | None = Field(default=None, max_length=10_000)
 
     def message(self, now: int, event_id: str | None = None) -> ViewerEvent:
@@ -44,6 +48,7 @@ class EventIn(Wire):
             event_id=self.event_id or event_id,
             impression_id=self.impression_id,
             text=self.text,
+            request_id=self.request_id,
         )
 
 
