@@ -37,10 +37,10 @@ def write(place: str, number: int, events: int, notes: Path) -> None:
         log.write("".join(f"{n}\n" for n in range(first)))
         for start in range(first, events, BATCH):
             part = range(start, min(start + BATCH, events))
-            events = [ViewerEvent(f"u{n % 50}", f"i{n}", "click", event_id=f"w{number}-{n}") for n in part]
+            batch = [ViewerEvent(f"u{n % 50}", f"i{n}", "click", event_id=f"w{number}-{n}") for n in part]
             while True:
                 try:
-                    viewers.append(events)
+                    viewers.append(batch)
                     break
                 except StateError:
                     time.sleep(0.05)

@@ -119,8 +119,8 @@ def serve(world: World, model: Model, state: str, start: int, days: int) -> None
 
 def _events(found: Response, row: int, place: int) -> list[tuple[str, float, int]]:
     clicked, ended = int(found.clicked_at[row, place]), int(found.finished_at[row, place])
-    told = [("click", 1.0, clicked), ("watch", float(found.watched[row, place]), ended)]
-    return [*told, ("long_view", 1.0, ended + SECOND)] if found.long_view[row, place] else told
+    happened = [("click", 1.0, clicked), ("watch", float(found.watched[row, place]), ended)]
+    return [*happened, ("long_view", 1.0, ended + SECOND)] if found.long_view[row, place] else happened
 
 
 def worth(world: World, fitted: Fitted, users: list[str]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -167,9 +167,9 @@ def main() -> None:
     rows, queries = len(fitted.training.labels), len(fitted.training.groups)
     print(f"[simulated] the ranker learned from {rows:,} impressions of {queries:,} requests")
     found = paired(ranked_B[None, :], retrieved_B[None, :], seed=0).difference
-    told = f"{found.absolute.mean:+.4f} [{found.absolute.low:+.4f}, {found.absolute.high:+.4f}]"
+    sentence = f"{found.absolute.mean:+.4f} [{found.absolute.low:+.4f}, {found.absolute.high:+.4f}]"
     print(f"[simulated] chance to please, first ten: {ranked_B.mean():.4f} by the served log's ranker,", end=" ")
-    print(f"{retrieved_B.mean():.4f} by retrieval: {told} of {len(ranked_B):,} viewers")
+    print(f"{retrieved_B.mean():.4f} by retrieval: {sentence} of {len(ranked_B):,} viewers")
     print(f"ratio served_ranker_low_end {found.absolute.low:.4f} goal > 0")
 
 

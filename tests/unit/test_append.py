@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -240,15 +241,19 @@ def test_the_verb_says_what_there_is_and_refuses_an_address(tmp_path: Path) -> N
         foveate.append("s3://bucket/data", tmp_path / "early.csv")
 
 
-def test_known_odds_are_carried_from_the_record_to_the_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_known_odds_are_carried_from_the_record_to_the_dataset(tmp_path: Path) -> None:
     """A place that was drawn has its slot policy and its propensity; the policy of the slate stays in the export."""
-    odds = {"policy": "uniform_slots-1", "propensity": 0.25}
-    monkeypatch.setattr("foveate.served_log.export._recorded", lambda record, name: odds.get(name))
     store = str(tmp_path / "state.sqlite")
-    with open_viewers(store) as viewers, open_impressions(store) as impressions:
-        Traffic().happen(viewers, impressions, 6)
+    drawn = shown("r1", "viewer", ["item-1", "item-2"])
+    items = (drawn.slate.items[0], replace(drawn.slate.items[1], policy="uniform_slots-1", propensity=0.25))
+    with open_viewers(store), open_impressions(store) as impressions:
+        impressions.write([replace(drawn, slate=replace(drawn.slate, items=items))])
         foveate.export_log(store, tmp_path / "log", settle_s=0)
     exported = rows(tmp_path / "log", "impressions")
-    assert set(exported.select("policy_id", "policy", "propensity").iter_rows()) == {("mmr-1", "uniform_slots-1", 0.25)}
+    own = [("mmr-1", None, None), ("mmr-1", "uniform_slots-1", 0.25)]
+    assert exported.sort("position").select("policy_id", "policy", "propensity").rows() == own
     shows = foveate.append(tmp_path / "data", tmp_path / "log").impressions.collect()
-    assert set(shows.select("policy_id", "propensity").iter_rows()) == {("uniform_slots-1", 0.25)}
+    assert shows.sort("position").select("policy_id", "propensity").rows() == [
+        ("mmr-1", None),
+        ("uniform_slots-1", 0.25),
+    ]
