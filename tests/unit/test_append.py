@@ -244,16 +244,15 @@ def test_the_verb_says_what_there_is_and_refuses_an_address(tmp_path: Path) -> N
 def test_known_odds_are_carried_from_the_record_to_the_dataset(tmp_path: Path) -> None:
     """A place that was drawn has its slot policy and its propensity; the policy of the slate stays in the export."""
     store = str(tmp_path / "state.sqlite")
-    drawn = shown("r1", "viewer", ["item-1", "item-2"])
-    items = (drawn.slate.items[0], replace(drawn.slate.items[1], policy="uniform_slots-1", propensity=0.25))
+    plain, other = shown("r1", "viewer", ["item-1", "item-2"]), shown("r2", "another", ["item-2", "item-3"])
+    drawn = replace(plain.slate.items[1], policy="uniform_slots-1", propensity=0.25)
+    explored = replace(plain, slate=replace(plain.slate, items=(plain.slate.items[0], drawn)))
     with open_viewers(store), open_impressions(store) as impressions:
-        impressions.write([replace(drawn, slate=replace(drawn.slate, items=items))])
+        impressions.write([explored, other])
         foveate.export_log(store, tmp_path / "log", settle_s=0)
-    exported = rows(tmp_path / "log", "impressions")
+    exported = rows(tmp_path / "log", "impressions").filter(request_id="r1").sort("position")
     own = [("mmr-1", None, None), ("mmr-1", "uniform_slots-1", 0.25)]
-    assert exported.sort("position").select("policy_id", "policy", "propensity").rows() == own
+    assert exported.select("policy_id", "policy", "propensity").rows() == own
     shows = foveate.append(tmp_path / "data", tmp_path / "log").impressions.collect()
-    assert shows.sort("position").select("policy_id", "propensity").rows() == [
-        ("mmr-1", None),
-        ("uniform_slots-1", 0.25),
-    ]
+    odds = shows.filter(request_id="r1").sort("position").select("policy_id", "propensity").rows()
+    assert odds == [("mmr-1", None), ("uniform_slots-1", 0.25)]
