@@ -190,14 +190,20 @@ class _Alias(Loader):
     def exec_module(self, module: ModuleType) -> None:
         # Importlib returns what stands in ``sys.modules`` afterwards: the module itself, not a copy of it.
         sys.modules[module.__name__] = importlib.import_module(self._new)
+        parent = sys.modules.get(module.__name__.rpartition(".")[0])
+        if type(parent) is ModuleType:
+            # The import system is about to bind the child's name in it.
+            parent.__class__ = _Package
         warnings.warn(f"'{module.__name__}' is called '{self._new}' now", DeprecationWarning, stacklevel=2)
 
 
 class _Package(ModuleType):
-    """A package whose public functions stay when a former module of the same name is imported."""
+    """A package whose functions and classes stay when a former module of the same name is imported."""
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if not (isinstance(value, ModuleType) and name in self.__all__):
+        former = isinstance(value, ModuleType) and value.__name__ != f"{self.__name__}.{name}"
+        public = name in getattr(self, "__all__", ()) or not isinstance(vars(self).get(name, value), ModuleType)
+        if not (former and public):
             super().__setattr__(name, value)
 
 

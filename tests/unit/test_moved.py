@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import subprocess
 import sys
 
 import pytest
@@ -22,3 +23,11 @@ def test_names_of_a_package_that_was_a_module() -> None:
     with pytest.warns(DeprecationWarning, match=r"foveate\.state\.sqlite\.store"):
         from foveate.state.sqlite import SqliteState
     assert SqliteState.__module__ == "foveate.state.sqlite.store"
+
+
+def test_a_former_module_hides_no_function_of_its_name() -> None:
+    code = (
+        "import warnings; warnings.simplefilter('ignore'); import foveate.explain.why_not;"
+        "from foveate.recommend.explain import why_not; assert callable(why_not), why_not"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
