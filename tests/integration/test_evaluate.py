@@ -142,9 +142,9 @@ def test_figures_are_means_over_seeds(small_world: Dataset, recipe: Recipe, by_t
     both = evaluate(small_world, recipe, "time", seeds=(0, 1))
     mean, first = (e.row("two-stage").metrics["ndcg@10"].mean for e in (both, by_time))
     assert mean != first
-    assert both.row("two-stage").spread["ndcg@10"] == pytest.approx(abs(mean - first)), "of two seeds, half their gap"
+    assert both.row("two-stage").std["ndcg@10"] == pytest.approx(abs(mean - first)), "of two seeds, half their gap"
     assert both.caps.slates == 2 * both.viewers
-    assert both.row("popularity").spread["ndcg@10"] == 0
+    assert both.row("popularity").std["ndcg@10"] == 0
     with pytest.raises(ConfigError, match="at least one seed"):
         evaluate(small_world, recipe, "time", seeds=())
 

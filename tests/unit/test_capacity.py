@@ -189,7 +189,7 @@ def test_the_verb_says_of_each_figure_how_it_came_about(tmp_path: Path) -> None:
     assert done.exit_code == 0
     told = json.loads((tmp_path / "plan.json").read_text())
     assert {line["how"] for line in told["lines"]} == {"measured", "calculated", "simulated"}
-    for word in ("gives out at", "replicas", "cost", "own", "p99", "made-up world", "assumed: ours"):
+    for word in ("gives out at", "replicas", "cost", "own", "p99", "simulated world", "assumed: ours"):
         assert word in done.output
     with pytest.raises(ConfigError, match=r"--costs FILE, or --bundle BUNDLE"):
         CliRunner().invoke(command, asked[2:], catch_exceptions=False)

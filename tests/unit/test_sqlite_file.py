@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ import pytest
 from foveate.core.errors import StateError
 from foveate.state.backup import backup_state
 from foveate.state.base import ViewerEvent
+from foveate.state.sqlite import identity
 from foveate.state.sqlite.identity import stored_incarnation
 from foveate.state.sqlite.impressions import SqliteImpressions
 from foveate.state.sqlite.store import SqliteState
@@ -175,3 +176,16 @@ def test_a_write_that_would_be_refused_is_never_dropped_in_silence(tmp_path: Pat
         )
     with SqliteState(tmp_path / "s") as state, pytest.raises(StateError, match="not b"):
         state.append(event("b"))
+
+
+@pytest.mark.parametrize(("stale", "refused"), [(1, False), (99, True)])
+def test_a_log_whose_frame_is_just_being_written_is_looked_at_again(
+    stale: int, refused: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "state.sqlite"
+    read = iter([b"a page of an earlier round"] * stale)
+    monkeypatch.setattr(identity, "_logged_page", lambda log, page: next(read, None))
+    with SqliteState(path) as state:
+        state.append([ViewerEvent("u", "i", "click")])
+        with pytest.raises(StateError, match="the log of another file") if refused else nullcontext():
+            identity.check_log(path)

@@ -94,6 +94,8 @@ class Limits:
             covers_WL = (at >= starts) & (at < starts + width)
             yield np.flatnonzero(width_G == width), covers_WL.astype(np.float32)
 
+    # As in repair.py.
+    @np.errstate(invalid="ignore")
     def broken_by(self, chosen: Sequence[int] | NDArray[np.int64]) -> bool:
         """Say whether a slate holds more of a group than it may."""
         if not len(chosen):

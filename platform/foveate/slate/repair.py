@@ -49,6 +49,8 @@ class Effort:
         return self._left >= 0.0
 
 
+# Small products of finite numbers were seen to set the processor's flag for invalid ones, at random.
+@np.errstate(invalid="ignore")
 def repair(
     limits: Limits,
     picks: Sequence[int],

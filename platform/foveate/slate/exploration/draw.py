@@ -35,6 +35,8 @@ class _Place(NamedTuple):
     odds: NDArray[np.float64] = _NO_ODDS
 
 
+# As in repair.py.
+@np.errstate(invalid="ignore")
 def explore(
     ranked: SlateInput, slate: Sequence[int], limits: Limits, draw: SlotDraw, places: frozenset[int]
 ) -> tuple[list[int], NDArray[np.float64]]:
@@ -72,6 +74,7 @@ def explore(
     return walk.picks, odds_K
 
 
+@np.errstate(invalid="ignore")
 def odds_of(
     shown: Sequence[int],
     ranked: SlateInput,

@@ -104,14 +104,24 @@ def check_log(path: Path) -> None:
         return
     if not path.exists():
         raise StateError(f"'{log}' is left of a file that is gone: put that file back, or move the log away")
-    found = _stored(path)
-    if found is None:
-        # Of an older version, or made just now.
-        return
-    incarnation, page = found
-    content = _logged_page(log, page)
-    if content is not None and incarnation.encode() not in content:
-        raise StateError(f"'{log}' is the log of another file than '{path}': move it away")
+    for left in reversed(range(_TRIES)):
+        found = _stored(path)
+        # None: of an older version, or made just now.
+        if found is None or _is_logged(log, *found):
+            return
+        if left:
+            # A frame that is being written has its header before its page: then the page is of an earlier round.
+            time.sleep(0.005)
+    raise StateError(f"'{log}' is the log of another file than '{path}': move it away")
+
+
+def _is_logged(log: Path, incarnation: str, page: int) -> bool:
+    """Whether a log agrees with an incarnation, or does not hold its page."""
+    try:
+        content = _logged_page(log, page)
+    except FileNotFoundError:
+        return True
+    return content is None or incarnation.encode() in content
 
 
 def _stored(path: Path) -> tuple[str, int] | None:
