@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 import foveate
 from foveate.api import training
 from foveate.data.dataset import Dataset
+from foveate.ranking.base import Ranker
 from foveate.ranking.blend import LogisticBlend
 from foveate.recommend.recipe import Recipe
 from foveate.training import Fitted
@@ -20,9 +23,12 @@ QUICK: dict[str, Any] = {"sources": ["covisitation", "popularity"], "label_windo
 def test_the_better_one_on_validation_is_shipped_and_both_are_shown(
     blend: float, shipped: str, small_world: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def figures(fitted: Fitted, progress: object) -> dict[str, dict[str, float]]:
+    def figures(
+        fitted: Fitted, progress: object, rankers: Mapping[str, Ranker] = MappingProxyType({})
+    ) -> dict[str, dict[str, float]]:
         learned = isinstance(fitted.model.recipe.ranker, LogisticBlend)
-        return {"two-stage": {"ndcg@10": blend if learned else 0.2}, "popularity": {"ndcg@10": 0.05}}
+        others = {name: {"ndcg@10": blend} for name in rankers}
+        return {"two-stage": {"ndcg@10": blend if learned else 0.2}, "popularity": {"ndcg@10": 0.05}, **others}
 
     said: list[str] = []
     monkeypatch.setattr(training, "figures", figures)

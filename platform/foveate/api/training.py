@@ -190,9 +190,10 @@ def _train(
     say("step 1 of 3: a model that has not seen the newest windows, for the figures of the card")
     earlier = fit(dataset, recipe, upto="selection", progress=say, grower=grower, worker_group=worker_group)
     say("step 2 of 3: its figures on validation")
-    rows = figures(earlier, say)
     if recipe.ranker == Recipe().ranker:
-        recipe, rows = _blend_where_as_good(recipe, earlier, rows, say)
+        recipe, rows = _blend_where_as_good(recipe, earlier, say)
+    else:
+        rows = figures(earlier, say)
     say(f"step 3 of 3: the model that serves, from all before '{upto}'; windows of step 1 are not fitted again")
     fitted = fit(dataset, recipe, upto=upto, progress=say, after=earlier, grower=grower, worker_group=worker_group)
     with _histories(dataset, default_state(path), say):
@@ -211,24 +212,31 @@ def _train(
         )
 
 
-def _blend_where_as_good(recipe: Recipe, fitted: Fitted, rows: Figures, say: Progress) -> tuple[Recipe, Figures]:
+def _blend_where_as_good(recipe: Recipe, fitted: Fitted, say: Progress) -> tuple[Recipe, Figures]:
     """Put a logistic blend of the sources in the place of a ranker that does not beat it on validation.
 
     Parameters
     ----------
     recipe
         Its ranker is the default one: what a user has named stays.
-    fitted, rows
-        What that ranker was fitted on, and the figures of its model.
+    fitted
+        What that ranker was fitted on.
+
+    Returns
+    -------
+    tuple of Recipe and Figures
+        How to train what is shipped, and its figures beside those of the other one.
     """
     simpler = replace(recipe, ranker=LogisticBlend())
-    ranker = simpler.ranker.fit(fitted.training, recipe.seed)
-    blended = figures(replace(fitted, model=replace(fitted.model, recipe=simpler, ranker=ranker)), say)
-    ours, theirs = rows[TWO_STAGE][NDCG], blended[TWO_STAGE][NDCG]
-    name = type(recipe.ranker).name
+    blend = simpler.ranker.fit(fitted.training, recipe.seed)
+    rows = figures(fitted, say, {LOGISTIC: blend})
+    ours, theirs = rows[TWO_STAGE][NDCG], rows[LOGISTIC][NDCG]
     if theirs < ours:
-        return recipe, {**rows, LOGISTIC: blended[TWO_STAGE]}
+        return recipe, rows
+    name = type(recipe.ranker).name
     say(f"a logistic blend does as well as {name} on validation ({theirs:.4f} against {ours:.4f}): it is shipped")
+    # Asked once more, for its slates are others.
+    blended = figures(replace(fitted, model=replace(fitted.model, recipe=simpler, ranker=blend)), say)
     return simpler, {**blended, f"{TWO_STAGE} by {name}": rows[TWO_STAGE]}
 
 
