@@ -1,12 +1,12 @@
 """What dissimilarity within slates costs: every policy along its strength, on real logs.
 
-For each set one model is fitted by its published recipe up to a window, the selection's unless told, and ranks every
-viewer's candidates once; both are kept in a folder, so that a second run takes only the curves. Then each policy makes
-slates of ten (--slots), without rules, at each strength, and is told by what two items are alike as --likeness says.
+For each set one model is fitted by its published recipe up to a window (--window), and ranks every viewer's candidates
+once; both are kept in a folder, so that a second run takes only the curves. Then each policy makes slates of ten
+(--slots), without rules, at each strength; --likeness names the vectors by which items are alike.
 A curve is the change of NDCG@10 against that of dissimilarity by vector (mean of 1 less the cosine over a slate's
-pairs), both in per cent of the ranker's own order of as many places. Longer slates are told by the NDCG of all their
-places too, for NDCG@10 does not see what stands below. What a policy reaches at a loss of 1 % is read off the upper
-hull of its points, which mixing two strengths attains, and so is what MMR reaches at the same NDCG.
+pairs), both in per cent of the ranker's own order of as many places. For longer slates the NDCG of all their
+slots is shown too, for NDCG@10 does not see what stands below. What a policy reaches at a loss of 1 % is read off the
+upper hull of its points, which mixing two strengths attains, and so is what MMR reaches at the same NDCG.
 """
 
 from __future__ import annotations

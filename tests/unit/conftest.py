@@ -1,4 +1,4 @@
-"""Fixtures of the unit tests: what kustomize makes of the overlays."""
+"""Fixtures of the unit tests: what kustomize makes of the overlays, and a store of viewers of either kind."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from typing import Any, Final
 
 import pytest
 import yaml
+
+from foveate.state.base import ImpressionStore, ViewerStore
+from foveate.state.connect import open_impressions, open_viewers
 
 Resource = dict[str, Any]
 
@@ -67,3 +70,19 @@ class Manifests:
 def manifests() -> type[Manifests]:
     """What Kubernetes is told."""
     return Manifests
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of a store of viewers, of either kind."""
+    if request.param == "sqlite":
+        return f"sqlite://{tmp_path}/state.sqlite?impressions_days=0"
+    address: str = request.getfixturevalue("redis_server").address()
+    return address
+
+
+@pytest.fixture
+def stores(store: str) -> Iterator[tuple[ViewerStore, ImpressionStore]]:
+    """That store, open."""
+    with open_viewers(store) as viewers, open_impressions(store) as impressions:
+        yield viewers, impressions

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,20 +30,6 @@ if TYPE_CHECKING:
     from lab.stores import Redis
 
 ERIKA = "erika-mustermann"
-
-
-@pytest.fixture(params=["sqlite", "redis"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite://{tmp_path}/state.sqlite?impressions_days=0"
-    address: str = request.getfixturevalue("redis_server").address()
-    return address
-
-
-@pytest.fixture
-def stores(store: str) -> Iterator[tuple[ViewerStore, ImpressionStore]]:
-    with open_viewers(store) as viewers, open_impressions(store) as impressions:
-        yield viewers, impressions
 
 
 def live(viewers: ViewerStore, impressions: ImpressionStore) -> None:

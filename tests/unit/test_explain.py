@@ -281,9 +281,9 @@ def test_one_event_carries_all(small_bundle: Bundle, tmp_path: Path) -> None:
     with SqliteState(tmp_path / "one.sqlite") as state:
         state.append([ViewerEvent("one", liked, small_bundle.model.positive_kinds[0], occurred_at=NOW - 60_000_000)])
         told = explained(small_bundle, state, "one")
-    attribute = [item for item in told.items if item.history]
-    assert attribute
-    for item in attribute:
+    attributed = [item for item in told.items if item.history]
+    assert attributed
+    for item in attributed:
         assert [(one.item_id, one.share) for one in item.history] == [(liked, pytest.approx(1.0))]
         assert item.faithfulness is None
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,20 +15,6 @@ from foveate.served_log.export import Exported
 from foveate.state.base import ImpressionStore, ViewerEvent, ViewerStore
 from foveate.state.connect import open_impressions, open_viewers
 from served_world import NOW, SECOND, Traffic, killed_at_each_step, rows, same_as_told, shown
-
-
-@pytest.fixture(params=["sqlite", "redis"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite://{tmp_path}/state.sqlite?impressions_days=0"
-    address: str = request.getfixturevalue("redis_server").address()
-    return address
-
-
-@pytest.fixture
-def stores(store: str) -> Iterator[tuple[ViewerStore, ImpressionStore]]:
-    with open_viewers(store) as viewers, open_impressions(store) as impressions:
-        yield viewers, impressions
 
 
 def export(store: str, out: Path, **more: object) -> Exported:

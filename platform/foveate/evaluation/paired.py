@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveate.core.metrics import RESAMPLES, Difference, Floats, Interval, mid_ranks_many, multi_ndcg_at
+from foveate.evaluation.outcomes import SLATE_SIZE
 from foveate.evaluation.panel import Panel
 from foveate.retrieval.base import CandidateSource
 
 Verdict: TypeAlias = Literal["better", "not distinguishable", "worse", "no verdict"]
 
-SLATE_SIZE: Final = 10
 LEVEL: Final = 0.95
 _SCORES_A_BATCH = 8_000_000
 _CHUNK = 4_000_000

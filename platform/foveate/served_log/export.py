@@ -1,8 +1,8 @@
 """From a store to a served log: what is new since the last time, once, whatever breaks off in between.
 
 The folder's chain says up to where the store was read. Parts are written first, then the change that names them, and
-last the store is told what it may drop. A run that is killed before the change leaves strays, which the next one
-removes; one that is killed after it is only told to the store again.
+last the store's cursor moves, which lets it drop what was read. A run that is killed before the change leaves strays,
+which the next one removes; after one that is killed later the next moves the cursor.
 """
 
 from __future__ import annotations

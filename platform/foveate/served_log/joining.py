@@ -61,7 +61,7 @@ class Joiner:
         _cached(self._requests, served.slate.request_id, lambda _: Showing.of(served), _REQUESTS)
 
     def join(self, kept: KeptEvent) -> tuple[str | None, str | None]:
-        """Return the id of the impression that an event answers and what told it; None and None where none is known."""
+        """Return the id of the impression that an event answers and how that is known; None and None without one."""
         event = kept.event
         if event.impression_id is not None:
             showing = self._request(request_of(event.impression_id))

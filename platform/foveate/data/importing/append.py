@@ -1,6 +1,6 @@
 """Growing a dataset by what is new in a log: old parts stay byte for byte, and only what is new is cleaned.
 
-What came before is told by ids where the log has its own, else by viewer, item, kind and time. A log that names its
+A row is known from before by its id where the log has ids, else by viewer, item, kind and time. A log that names its
 files, as a served log does, is read from the first file that the dataset has not taken. Where such a file is gone from
 the log, because a viewer was erased from it, what the dataset made of it goes too, and is made of the new one.
 """
