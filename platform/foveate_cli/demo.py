@@ -232,7 +232,7 @@ def _show(answer: dict[str, Any], title: str) -> None:
     table = Table(title=f"{title}, request {answer['request_id']}", title_justify="left", box=None, pad_edge=False)
     for column in ("", "item", "title", "channel", "from"):
         # An id is there to be copied: it folds, and titles are cut.
-        overflow: Literal["fold", "ellipsis"] = "fold" if column in ("item", "channel") else "ellipsis"
+        overflow: Literal["fold", "ellipsis"] = "fold" if column == "item" else "ellipsis"
         table.add_column(column, overflow=overflow, no_wrap=overflow == "ellipsis")
     for item in answer["items"]:
         first, *others = item["sources"]
