@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 import httpx
@@ -230,10 +230,10 @@ def _request(demo_run: DemoRun, client: httpx.Client, body: dict[str, Any]) -> d
 
 def _show(answer: dict[str, Any], title: str) -> None:
     table = Table(title=f"{title}, request {answer['request_id']}", title_justify="left", box=None, pad_edge=False)
+    # Ranks and ids are whole, for an id is there to be copied; the other columns are cut.
+    whole = {"": 2, "item": max((len(item["item_id"]) for item in answer["items"]), default=0)}
     for column in ("", "item", "title", "channel", "from"):
-        # An id is there to be copied: it folds, and titles are cut.
-        overflow: Literal["fold", "ellipsis"] = "fold" if column == "item" else "ellipsis"
-        table.add_column(column, overflow=overflow, no_wrap=overflow == "ellipsis")
+        table.add_column(column, overflow="ellipsis", no_wrap=True, min_width=whole.get(column))
     for item in answer["items"]:
         first, *others = item["sources"]
         origin = f"{first} and {len(others)} more" if others else first
