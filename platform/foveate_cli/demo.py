@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -228,17 +229,20 @@ def _request(demo_run: DemoRun, client: httpx.Client, body: dict[str, Any]) -> d
     return answer
 
 
+_CUT = {"title": 32, "channel_id": 18}
+"""Letters that are shown of each at most."""
+
+
 def _show(answer: dict[str, Any], title: str) -> None:
     table = Table(title=f"{title}, request {answer['request_id']}", title_justify="left", box=None, pad_edge=False)
-    # Ranks and ids are whole, for an id is there to be copied; the other columns are cut.
-    whole = {"": 2, "item": max((len(item["item_id"]) for item in answer["items"]), default=0)}
-    for column in ("", "item", "title", "channel", "from"):
-        table.add_column(column, overflow="ellipsis", no_wrap=True, min_width=whole.get(column))
+    for column in ("#", "item", "title", "channel", "from"):
+        table.add_column(column, overflow="ellipsis", no_wrap=True)
     for item in answer["items"]:
         first, *others = item["sources"]
-        origin = f"{first} and {len(others)} more" if others else first
-        texts = (item["item_id"], item["title"] or "", item["channel_id"] or "", origin)
-        table.add_row(str(item["rank"]), *map(escape, texts))
+        origin = f"{first} +{len(others)}" if others else first
+        # Cut beforehand: a table that is too wide cuts ids too, which are there to be copied.
+        cut = [shorten(item[name] or "", width, placeholder="…") for name, width in _CUT.items()]
+        table.add_row(str(item["rank"]), escape(item["item_id"]), *map(escape, cut), origin)
     out.print(table)
 
 
