@@ -21,12 +21,12 @@ def command() -> None:
     A place is a path, such as runs/bundle.state.sqlite, or an address redis://[USER[:PASSWORD]@]HOST[:PORT][/DB], or
     rediss:// for TLS. Settings follow a question mark, such as redis://store:6379/0?history=1000&impressions_days=3, or
     sqlite:///PATH?history=1000 for a file: history (most events of a viewer, 2000), past (events kept beyond, for
-    replays, 500), impressions_days (7).
+    replays, 500), impressions_days (7), events_days (0: for ever).
 
     \b
     Of a server:  timeout_s (0.25), prefix (of all keys, foveate), password_file, ca_certs
     Of a file:    synchronous (full: acknowledged events survive a power cut; or normal),
-                  write_timeout_s (5), events_days (0: for ever)
+                  write_timeout_s (5)
 
     Give all programs that use one store the same settings.
     """  # noqa: D301 - click reads the mark as the sign that it is

@@ -27,6 +27,7 @@ from foveate.state.connect import check_state, open_impressions, open_viewers
 from foveate.state.copying import copy_state
 from foveate.state.redis.connection import Server, shown
 from foveate.state.redis.impressions import RedisImpressions
+from foveate.state.redis.schema import EVENTS, IDS
 from foveate.state.redis.store import RedisState
 from foveate.state.seeding import seed
 from foveate.state.sqlite.event_table import event_rows
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
 NOBODY = "redis://127.0.0.1:9/0"
 """A port where nothing listens."""
+MINUTE = 60_000_000
+TEN_MINUTES = 10 / 1440
 
 
 def watched(*items: str, user: str = "u") -> list[ViewerEvent]:
@@ -387,6 +390,49 @@ def test_what_an_export_has_not_read_of_impressions_gets_its_time_only_then(redi
         assert third > second
         sink.write([served("r4")])
         assert times("request:r4", "shown:u") == [True, True]
+
+
+def test_old_events_are_dropped_after_their_days_unless_an_export_has_not_read_them(redis_server: Redis) -> None:
+    address, now = redis_server.address(events_days=TEN_MINUTES), [time.time_ns() // 1000]
+
+    def kept(state: RedisState) -> list[str]:
+        return sorted(one.event.item_id for part in state.kept() for one in part)
+
+    with RedisState(address, clock=lambda: now[0]) as state, state._server.asked() as client:
+        lists = [state._server.key(name, "u") for name in (EVENTS, IDS)]
+        # A comma, a quotation mark and half of a pair of surrogates in an id do not hide the time behind it.
+        state.append(watched('a,"b\\', "\ud800"))
+        assert all(590 < client.ttl(one) <= 601 for one in lists)
+        now[0] += 6 * MINUTE
+        state.append(watched("c"))
+        now[0] += 6 * MINUTE
+        state.append(watched("d"))
+        assert kept(state) == ["c", "d"]
+        assert state.append(watched("c")) == 0
+        with pytest.raises(NotFoundError, match="no longer kept"):
+            state.history("u", state.history("u").version - 2)
+        state.register_export(Export("nightly", "/exports"))
+        assert all(client.ttl(one) == -1 for one in lists)
+        now[0] += 60 * MINUTE
+        state.append(watched("e"))
+        assert kept(state) == ["c", "d", "e"]
+        assert all(client.ttl(one) == -1 for one in lists)
+        state.move_export("nightly", state.version() - 1)
+        assert all(client.ttl(one) == -1 for one in lists)
+        state.move_export("nightly", state.version())
+        assert all(client.ttl(one) > 0 for one in lists)
+        state.append(watched("f"))
+        assert kept(state) == ["e", "f"]
+        state.drop_export("nightly")
+        assert all(client.ttl(one) > 0 for one in lists)
+        # The server's own clock is far ahead of these: it drops the list by itself.
+        now[0] -= 120 * MINUTE
+        state.append(watched("x", user="v"))
+        assert kept(state) == ["e", "f"]
+        assert state.append(watched("x", user="v")) == 1
+    with RedisState(redis_server.address()) as forever, forever._server.asked() as client:
+        forever.append(watched("g"))
+        assert all(client.ttl(one) == -1 for one in lists)
 
 
 def test_an_import_never_brings_what_the_server_has_dropped(redis_server: Redis) -> None:

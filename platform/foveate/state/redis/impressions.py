@@ -20,7 +20,6 @@ from foveate.state.redis.erasing import TOMBSTONES, secret_of
 from foveate.state.redis.exports import REQUEST, REQUESTS, REQUESTS_READ, SHOWN, move_requests
 
 _BUNDLES: Final = "bundles"
-_DAY_S: Final = 86_400
 
 _PAGE: Final = 200
 """Requests that are read at once."""
@@ -74,7 +73,7 @@ class RedisImpressions(RedisStore):
         StateError
             The server cannot be used.
         """
-        seconds = max(1, round(self._server.config.impressions_days * _DAY_S))
+        seconds = self._server.config.impressions_seconds
         now = self._clock()
         keys = [self._server.key(REQUESTS), self._server.key(REQUESTS_READ), self._server.key(TOMBSTONES)]
         arguments: list[Any] = [seconds, now - seconds * 1_000_000]
