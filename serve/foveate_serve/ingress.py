@@ -25,7 +25,9 @@ from foveate.recommend.explain import SlateExplanation, WhyNot, explain, why_not
 from foveate.recommend.pipeline import make_context, recommend
 from foveate.served_log.erase import Certificate, erase_viewer
 from foveate.state.base import ServedRequest, ViewerEvent, utc_micros
-from foveate.state.connect import open_impressions, open_viewers
+from foveate.state.connect import open_impressions, open_items, open_viewers
+from foveate.state.items import CatalogItem
+from foveate_serve.bundles.catalogue import slots_of
 from foveate_serve.bundles.loading import load_all, load_catalogue
 from foveate_serve.bundles.slots import BundleNotHeldError, BundleSlots, Status
 from foveate_serve.config import ServeConfig
@@ -88,7 +90,8 @@ class Ingress:
         self._sharded = bool(shards)
         self._alone = retriever is None and ranker is None
         self._telemetry = start_replica(INGRESS)
-        self._slots = BundleSlots(INGRESS, self._load, self._telemetry.swapped)
+        self._items = open_items(state, create=False, lazy=True)
+        self._slots, self._feed = slots_of(INGRESS, self._load, self._telemetry.swapped, state)
         deadline_s = self.config.deadline_ms / 1000
         self._hydrator = Guarded(
             HYDRATOR,
@@ -124,6 +127,7 @@ class Ingress:
 
     async def reconfigure(self, user_config: Mapping[str, str]) -> None:
         """Take the bundle that ``user_config`` names."""
+        self._feed.follow(self._slots)
         await load_bundle(self._slots, user_config)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
@@ -199,6 +203,14 @@ class Ingress:
     async def append(self, events: Sequence[ViewerEvent]) -> int:
         """Add to viewers' histories; returns how many events were new. Raises as :meth:`EventWriter.append` does."""
         return await self._events.append(events)
+
+    async def put_items(self, items: Sequence[CatalogItem]) -> int:
+        """Add or replace items; returns the version of the catalogue that holds them, once it is kept."""
+        return await asyncio.to_thread(self._items.put, items)
+
+    async def withdraw_items(self, item_ids: Sequence[str]) -> int:
+        """Withdraw items; returns the version of the catalogue without them, once it is kept."""
+        return await asyncio.to_thread(self._items.withdraw, item_ids)
 
     async def erase(self, user_id: str) -> Certificate:
         """Erase a viewer from the store and its exports, with the time that it takes.

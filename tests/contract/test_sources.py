@@ -20,11 +20,13 @@ from foveate.core.messages import NO_TIME, Query
 from foveate.data.catalog import Catalog
 from foveate.data.events import Histories
 from foveate.data.fitting import FitContext
+from foveate.data.overlay import CatalogOverlay, items_frame
 from foveate.data.schema import ITEM_ID, ITEMS
 from foveate.encoder.model import EncoderConfig
 from foveate.encoder.training.settings import TrainConfig
 from foveate.retrieval.attribution import without
 from foveate.retrieval.base import CandidateSource, SourceConfig
+from foveate.retrieval.extended import extended
 from foveate.retrieval.merge import gather, narrowed
 
 TOLERANCE = 1e-4
@@ -318,3 +320,30 @@ def test_work_of_fitting_grows_with_viewers(config: SourceConfig) -> None:
 
     memory, calls = growths(fitting(40), fitting(160))
     assert max(memory, calls) < LINEAR
+
+
+def test_items_that_came_later_leave_the_others_as_they_were(
+    source: CandidateSource, queries: list[Query], checkerboard: Any
+) -> None:
+    """A catalogue of more items: the old ones score as before, the new ones are finite, and a history may hold them."""
+    known = len(checkerboard.catalog)
+    rows = [{"item_id": f"new-{number}", "title": "How kites fly", "categories": ["sky"]} for number in range(3)]
+    catalog = CatalogOverlay().updated(items_frame(rows), 1).over(checkerboard.catalog)
+    over = extended(source, catalog)
+    scores = over.scores(queries)
+    assert scores.shape == (len(queries), known + 3)
+    assert np.isfinite(scores).all()
+    np.testing.assert_allclose(scores[:, :known], source.scores(queries), atol=TOLERANCE)
+    new = np.arange(known, known + 3, dtype=np.int32)
+    shut = [dataclasses.replace(query, exclude=np.union1d(query.exclude, new).astype(np.int32)) for query in queries]
+    for was, now in zip(source.retrieve(queries, 5), over.retrieve(shut, 5), strict=True):
+        np.testing.assert_array_equal(now, was)
+    watched = checkerboard.query_of(np.array([3, known + 1, 5, known + 2], dtype=np.int32))
+    [found] = gather([over], [watched], [known])
+    assert not np.isin(watched.items, found.items).any()
+    assert np.isfinite(found.scores).all()
+    assert np.isfinite(found.source_features).all()
+    items = np.array([1, known], dtype=np.int32)
+    np.testing.assert_allclose(over.scores_of([watched], items), over.scores([watched])[:, items], atol=TOLERANCE)
+    assert np.isfinite(over.attribute(watched, items).drops).all()
+    assert extended(source, checkerboard.catalog) is source

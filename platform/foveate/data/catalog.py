@@ -28,12 +28,18 @@ class Catalog(Once):
     frame
         Columns of :data:`foveate.data.schema.ITEMS`; row ``i`` is the item of code ``i``. A column that is absent, as
         from data of an older Foveate, holds nothing.
+    appended
+        How many of the last rows came after training; see :class:`~foveate.data.overlay.CatalogOverlay`.
+    withdrawn
+        ``[I]`` bool: which items are in no slate any more; None where none is withdrawn.
     """
 
-    def __init__(self, frame: pl.DataFrame) -> None:
+    def __init__(self, frame: pl.DataFrame, *, appended: int = 0, withdrawn: NDArray[np.bool_] | None = None) -> None:
         absent = [pl.lit(None, dtype=dtype).alias(name) for name, dtype in ITEMS.items() if name not in frame.columns]
         self.frame = frame.with_columns(absent)
         self.items = Vocabulary(frame[ITEM_ID])
+        self.appended = appended
+        self.withdrawn = withdrawn
 
     def __len__(self) -> int:
         return self.frame.height
@@ -107,8 +113,10 @@ class Catalog(Once):
         return self.frame["available_from"].dt.timestamp("us").fill_null(NO_TIME).to_numpy()
 
     def shown(self, item_ids: Sequence[str]) -> list[tuple[str | None, str | None]]:
-        """Return title and channel of items that the catalogue holds."""
-        return self._shown[self.items.encode(item_ids)].rows()
+        """Return title and channel of items, None for those that the catalogue does not hold."""
+        codes = self.items.encode(item_ids)
+        rows = self._shown[np.maximum(codes, 0)].rows() if len(self) else [(None, None)] * len(codes)
+        return [row if code != UNKNOWN else (None, None) for row, code in zip(rows, codes.tolist(), strict=True)]
 
     @cached_property
     def _shown(self) -> pl.DataFrame:
@@ -123,6 +131,8 @@ class Catalog(Once):
 
     def shut(self, filters: Filters, now: int) -> Iterator[tuple[str, NDArray[np.bool_]]]:
         """Yield the name of each rule that shuts items out, with ``[I]`` bool which ones; see :meth:`forbidden`."""
+        if self.withdrawn is not None:
+            yield "withdrawn", self.withdrawn
         # NO_TIME is a clock that is order only: nothing can be said to lie in its future.
         if now != NO_TIME:
             yield "not_available", self.available_from > now

@@ -20,7 +20,7 @@ from foveate.core.errors import TrainingError
 from foveate.data.events import Histories
 from foveate.encoder.batch import EventArrays, SequenceBatch, newest_spans
 from foveate.encoder.content import Content
-from foveate.encoder.embedding.lookup import WholeTable
+from foveate.encoder.embedding.lookup import Lookup, WholeTable
 from foveate.encoder.inputs.base import ItemInputConfig
 from foveate.encoder.model import EncoderConfig, SequenceEncoder
 
@@ -56,11 +56,18 @@ class TrainedEncoder:
         self.best_epoch = best_epoch
         self.device = model.items.weight.device
         self._timed = bool(model.timed)
+        self._known: int | None = None
+        self._trust = 1.0
 
     @cached_property
     def item_vectors(self) -> NDArray[np.float32]:
         """``[I, D]`` float32: what the encoder knows each item by."""
-        return _to_numpy(self._item_ID)
+        return _to_numpy(self._table.every())
+
+    @torch.inference_mode()
+    def vectors_of(self, items: NDArray[np.int32]) -> NDArray[np.float32]:
+        """Return ``[N, D]``: what the encoder knows some items by."""
+        return _to_numpy(self._table.of(torch.from_numpy(items).long().to(self.device)))
 
     @property
     def indexable(self) -> bool:
@@ -76,6 +83,25 @@ class TrainedEncoder:
     def user_dots(self, user_BD: Tensor) -> NDArray[np.float32]:
         """Return ``[B, D]``: the viewers' side of that dot product."""
         return _to_numpy(self._user_dots(user_BD))
+
+    def extended(self, vector_ND: NDArray[np.float32], trust: float = 1.0) -> Self:
+        """Return an encoder of the same weights that knows more items behind its own.
+
+        Parameters
+        ----------
+        vector_ND
+            Their vectors.
+        trust
+            What scores of these items are multiplied by.
+        """
+        other = type(self)(self.config, self.model, self.best_epoch)
+        other._known, other._trust = len(self._item_ID), trust
+        other._item_ID = self._item_ID
+        other._append(torch.from_numpy(vector_ND).to(self.device))
+        return other
+
+    def _append(self, vector_ND: Tensor) -> None:
+        self._item_ID = torch.cat([self._item_ID, vector_ND])
 
     @torch.inference_mode()
     def match(self, user_D: Tensor, items: NDArray[np.int32] | None = None) -> NDArray[np.float32]:
@@ -95,7 +121,7 @@ class TrainedEncoder:
         """
         user_BD = torch.zeros(histories.n_users, self.config.width, device=self.device)
         for rows, batch in self._batches(histories, now, _BATCH):
-            user_BD[rows] = self.model(batch, WholeTable(self._item_ID))
+            user_BD[rows] = self.model(batch, self._table)
         return user_BD
 
     @torch.inference_mode()
@@ -145,7 +171,7 @@ class TrainedEncoder:
         longest = min(self.config.max_len, int(np.diff(histories.offsets).max(initial=1)))
         size = max(1, _WEIGHTS // longest**2)
         for rows, batch in self._batches(histories, now, size):
-            _, weights = self.model.states(batch, WholeTable(self._item_ID), want_weights=True)
+            _, weights = self.model.states(batch, self._table, want_weights=True)
             if not weights or len(weights) < self.config.blocks:
                 return None
             share_BL = rollout(weights)
@@ -188,6 +214,10 @@ class TrainedEncoder:
         with torch.inference_mode():
             return self.model.item_vectors()
 
+    @property
+    def _table(self) -> Lookup:
+        return WholeTable(self._item_ID)
+
     @cached_property
     def _item_dot_ID(self) -> Tensor:
         with torch.inference_mode():
@@ -202,8 +232,14 @@ class TrainedEncoder:
     def _matched(self, user_BD: Tensor, codes: Tensor | slice) -> Tensor:
         """Return ``[B, N]``: scores of some items. What does not depend on the viewer is worked out once."""
         if self.indexable:
-            return match(self._user_dots(user_BD), self._item_dot_ID[codes])
-        return self.model.score(user_BD, self._item_ID[codes])
+            return self._trusted(match(self._user_dots(user_BD), self._item_dot_ID[codes]), codes)
+        return self._trusted(self.model.score(user_BD, self._item_ID[codes]), codes)
+
+    def _trusted(self, score_BN: Tensor, codes: Tensor | slice) -> Tensor:
+        if self._known is None:
+            return score_BN
+        code_N = torch.arange(score_BN.shape[1], device=self.device) if isinstance(codes, slice) else codes
+        return torch.where(code_N < self._known, score_BN, score_BN * self._trust)
 
     def _batches(
         self, histories: Histories, now: NDArray[np.int64] | None, size: int

@@ -7,7 +7,7 @@ columns, ``K`` chosen items.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 
 import numpy as np
@@ -23,6 +23,7 @@ from foveate.features.sets import Clock, FeatureSet
 from foveate.ranking.base import Ranker, score_each
 from foveate.recommend.recipe import Recipe
 from foveate.retrieval.base import CandidateSource
+from foveate.retrieval.extended import extended, padded
 from foveate.retrieval.merge import gather
 from foveate.retrieval.sparse import unit_rows
 from foveate.slate.exploration.config import SlotDraw
@@ -92,6 +93,23 @@ class Model:
     learned: NDArray[np.float32] | None = None
     trending: NDArray[np.float32] | None = None
     click_through: NDArray[np.float32] | None = None
+
+    def extended(self, catalog: Catalog) -> Model:
+        """Return the model over its own catalogue with changes: see :class:`~foveate.data.overlay.CatalogOverlay`.
+
+        Sources that can place new items do; to the others, and to the features, nothing has happened to these yet.
+        """
+        count = catalog.appended
+        return replace(
+            self,
+            catalog=catalog,
+            sources=tuple(extended(source, catalog) for source in self.sources),
+            features=self.features.extended(catalog),
+            # Zero: by what is learned, a new item is like no other; its facts say more.
+            learned=padded(self.learned, count),
+            trending=padded(self.trending, count),
+            click_through=padded(self.click_through, count),
+        )
 
     def query(self, history: ViewerHistory, filters: Filters, now: int) -> Query:
         """Encode a viewer at a moment.

@@ -27,12 +27,12 @@ Arrays = Mapping[str, NDArray[np.generic]]
 
 
 class CandidateSource(ABC):
-    """A fitted source."""
+    """A fitted source; a score of 0 says that it knows nothing of an item."""
 
     name: str
     source_feature_names: tuple[str, ...] = ()
     """What :meth:`source_features` has to say; as the config's."""
-    reads_history: ClassVar[bool] = True
+    reads_history: bool = True
     """Whether scores depend on who asks."""
 
     @abstractmethod
@@ -47,6 +47,11 @@ class CandidateSource(ABC):
     @abstractmethod
     def arrays(self) -> Arrays:
         """Return what ``SourceConfig.restore`` needs to make this source again."""
+
+    def extended(self, catalog: Catalog) -> CandidateSource | None:
+        """Return the source over a catalogue with ``appended`` items behind its own; None if it can place none."""
+        del catalog
+        return None
 
     def retrieve(self, queries: Sequence[Query], k: int) -> list[NDArray[np.int32]]:
         """Return each query's best ``k`` item codes, best first, ties by code.

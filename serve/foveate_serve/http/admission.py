@@ -16,18 +16,19 @@ from foveate_serve.http.problems import problem
 
 _ALWAYS: Final = "/health/"
 """Paths that stay open when all places are taken: who looks after the server must not lose sight of it."""
-_EVENTS: Final = "/v1/events"
+_WRITTEN: Final = ("/v1/events", "/v1/items")
 
 
 class ConcurrencyLimit:
-    """How many requests one replica works on at a time: slates and all else, and apart from these, events.
+    """How many requests one replica works on at a time: slates and all else, and apart from these, what is to be kept.
 
     Parameters
     ----------
     limit
-        Requests that are no events.
+        Requests that bring nothing to be kept.
     events
-        Requests that bring events; None takes ``limit``. Apart, because a store that is slow to write holds them up.
+        Requests that bring events or items; None takes ``limit``. Apart, because a store that is slow to write holds
+        them up.
     """
 
     def __init__(self, limit: int, events: int | None = None) -> None:
@@ -41,17 +42,17 @@ class ConcurrencyLimit:
 
     def refuses(self, scope: Scope) -> bool:
         """Whether a request needs a place and finds none."""
-        kind = _brings_events(scope)
+        kind = _writes(scope)
         return _needs_one(scope) and self._taken[kind] >= self._limits[kind]
 
     async def refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer 503, and say when to try again."""
-        await self._refusals[_brings_events(scope)](scope, receive, send)
+        await self._refusals[_writes(scope)](scope, receive, send)
 
     @contextmanager
     def taken(self, scope: Scope) -> Iterator[Callable[[], None]]:
         """Give a request that needs one a place until the block ends, or what is yielded is called."""
-        kind, one = _brings_events(scope), int(_needs_one(scope))
+        kind, one = _writes(scope), int(_needs_one(scope))
         self._taken[kind] += one
 
         def leave() -> None:
@@ -69,8 +70,8 @@ def _needs_one(scope: Scope) -> bool:
     return scope["type"] == "http" and not scope["path"].startswith(_ALWAYS)
 
 
-def _brings_events(scope: Scope) -> bool:
-    return scope["type"] == "http" and str(scope["path"]).startswith(_EVENTS)
+def _writes(scope: Scope) -> bool:
+    return scope["type"] == "http" and scope["method"] != "GET" and str(scope["path"]).startswith(_WRITTEN)
 
 
 class Admission:

@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import Annotated, Any, Final, Protocol
+from typing import Annotated, Any, Final, Protocol, TypeAlias
 from uuid import uuid4
 
 from fastapi import FastAPI, Request, Response
@@ -26,6 +26,7 @@ from foveate.recommend.surfaces.base import surface_of, why_empty
 from foveate.served_log.erase import Certificate
 from foveate.state.base import ViewerEvent, utc_micros
 from foveate.state.event_checks import clamped
+from foveate.state.items import CatalogItem
 from foveate_serve.bundles.slots import Status
 from foveate_serve.config import ServeConfig
 from foveate_serve.http.admission import Admission, ConcurrencyLimit, OnlyThisMachine, is_loopback
@@ -42,6 +43,7 @@ from foveate_serve.http.schemas.ask import RecommendIn, WhyNotIn
 from foveate_serve.http.schemas.events import EventsIn, EventsOut
 from foveate_serve.http.schemas.explain import WhyNotOut
 from foveate_serve.http.schemas.health import LiveOut, ReadyOut
+from foveate_serve.http.schemas.items import ItemFactsIn, ItemsIn, ItemsOut
 from foveate_serve.http.schemas.shadow import ShadowOut
 from foveate_serve.http.schemas.slates import ItemOut, SlateOut, SurfacesOut
 from foveate_serve.http.schemas.viewers import ErasureOut
@@ -50,11 +52,13 @@ from foveate_serve.names import ATTEMPT
 logger = logging.getLogger("ray.serve")
 
 _CORS: Final[dict[str, Any]] = {
-    "allow_methods": ("GET", "POST", "DELETE"),
+    "allow_methods": ("GET", "POST", "PUT", "DELETE"),
     "allow_headers": ("authorization", "content-type"),
     "expose_headers": (RETRY_AFTER,),
     "max_age": 600,
 }
+
+_ItemId: TypeAlias = Annotated[str, PathPart(min_length=1, max_length=256)]
 
 _ATTEMPT_ID: Final = re.compile(r"[0-9a-f-]{32,36}")
 
@@ -87,6 +91,14 @@ class Gateway(Protocol):
 
     async def append(self, events: Sequence[ViewerEvent]) -> int:
         """Add to viewers' histories; returns how many events were new."""
+        ...
+
+    async def put_items(self, items: Sequence[CatalogItem]) -> int:
+        """Add or replace items of the catalogue; returns its version with them."""
+        ...
+
+    async def withdraw_items(self, item_ids: Sequence[str]) -> int:
+        """Withdraw items of the catalogue; returns its version without them."""
         ...
 
     async def erase(self, user_id: str) -> Certificate:
@@ -207,7 +219,30 @@ def _add_catalogue(api: FastAPI, gateway: Gateway) -> None:
         code = catalog.items.code(item_id)
         if code == UNKNOWN:
             raise NotFoundError(f"the catalogue of bundle '{bundle.bundle_id}' has no item '{item_id[:256]}'")
-        return item_out(catalog.frame.row(code, named=True))
+        withdrawn = catalog.withdrawn is not None and bool(catalog.withdrawn[code])
+        return item_out(catalog.frame.row(code, named=True), withdrawn=withdrawn)
+
+    changing = documented(*_BODY, *_BUSY, "state_unavailable")
+
+    @api.put("/v1/items/{item_id:path}", summary="Add or replace an item", tags=["catalogue"], responses=changing)
+    async def put(item_id: _ItemId, body: ItemFactsIn) -> ItemsOut:
+        """Add or replace an item: kept when this is answered, and in the answers of every replica within 2 seconds.
+
+        An item that no history holds is found by what is known of it. The bundle's own features of an item that it
+        holds already stay as they were trained.
+        """
+        return ItemsOut(items=1, version=await gateway.put_items([body.message(item_id)]))
+
+    @api.post("/v1/items", summary="Add or replace many items", tags=["catalogue"], responses=changing)
+    async def put_many(body: ItemsIn) -> ItemsOut:
+        """Add or replace items, all or none, as one item is put."""
+        version = await gateway.put_items([item.message(item.item_id) for item in body.items])
+        return ItemsOut(items=len(body.items), version=version)
+
+    @api.delete("/v1/items/{item_id:path}", summary="Withdraw an item", tags=["catalogue"], responses=changing)
+    async def withdraw(item_id: _ItemId) -> ItemsOut:
+        """Withdraw an item: within 2 seconds it is in no answer any more, until it is put again."""
+        return ItemsOut(items=1, version=await gateway.withdraw_items([item_id]))
 
     @api.post(
         "/v1/events",

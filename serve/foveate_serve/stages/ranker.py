@@ -9,6 +9,7 @@ from typing import TypeVar
 from foveate.bundle import Bundle
 from foveate.core.messages import Candidates, Query, RecommendRequest, RequestContext, Slate
 from foveate.recommend.pipeline import Observer, observed, rank, select
+from foveate.retrieval.extended import candidates_within, within
 from foveate_serve.names import RANKER
 from foveate_serve.stages.batcher import Batched
 from foveate_serve.telemetry import names
@@ -47,6 +48,9 @@ class Ranker(Batched[Bundle, Call, Slate]):
         requests, queries, candidates, contexts = zip(*calls, strict=True)
         model = self._slots.bundle(contexts[0].bundle_id).model
         with self._telemetry.stage(names.RANK, contexts):
-            ranked = rank(model, queries, candidates, contexts)
+            # Who asks may know of newer items than this replica does.
+            n_items = len(model.catalog)
+            known = [candidates_within(one, n_items) for one in candidates]
+            ranked = rank(model, [within(query, n_items) for query in queries], known, contexts)
         with self._telemetry.stage(names.SELECT, contexts):
             return select(model, requests, ranked, contexts)

@@ -15,6 +15,7 @@ from foveate.recommend.explain.history import ItemAttribution, attribute_items
 from foveate.recommend.pipeline import retrieve
 from foveate.recommend.surfaces.base import surface_of
 from foveate.retrieval.base import CandidateSource
+from foveate.retrieval.extended import within
 from foveate_serve.names import RETRIEVER
 from foveate_serve.stages.batcher import Batched
 from foveate_serve.telemetry import names
@@ -50,6 +51,7 @@ class Retriever(Batched[Bundle, Call, Candidates]):
         queries, contexts = [query for query, _ in calls], [context for _, context in calls]
         model = self._slots.bundle(contexts[0].bundle_id).model
         with self._telemetry.stage(names.RETRIEVE, contexts):
-            found = retrieve(model, queries, contexts)
+            # Who asks may know of newer items than this replica does.
+            found = retrieve(model, [within(query, len(model.catalog)) for query in queries], contexts)
         self._telemetry.candidates(found)
         return found

@@ -6,7 +6,7 @@ Shapes: ``B`` queries, ``I`` items, ``M`` marks of items.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Final
+from typing import Final
 
 import numpy as np
 import polars as pl
@@ -58,7 +58,7 @@ class Likeness(CandidateSource):
     """
 
     name: str = "likeness"
-    reads_history: ClassVar[bool] = True
+    reads_history: bool = True
 
     def __init__(self, catalog: Catalog) -> None:
         self._marks_IM = item_marks(catalog)

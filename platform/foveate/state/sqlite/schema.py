@@ -10,7 +10,7 @@ from typing import Final
 from foveate.data.schema import EVENT_KINDS
 from foveate.state.sqlite.impressions_v4 import compact
 
-SCHEMA_VERSION: Final = 6
+SCHEMA_VERSION: Final = 7
 APPLICATION_ID: Final = 0x464F5645
 """Marks the file as ours: a database of another program is refused, never written to."""
 _INCREMENTAL: Final = 2
@@ -95,6 +95,18 @@ _SINCE_6: Final = (
     _CERTIFICATES,
 )
 """What version 6 brought; a new file is one of version 5 with it."""
+_ITEMS: Final = """
+CREATE TABLE items (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    item_id TEXT NOT NULL UNIQUE,
+    facts TEXT NOT NULL,
+    withdrawn INTEGER NOT NULL,
+    version INTEGER NOT NULL,
+    changed_at INTEGER NOT NULL
+) STRICT
+"""
+_SINCE_7: Final = (_ITEMS, "CREATE INDEX items_by_version ON items (version)")
+"""What version 7 brought: the catalogue's changes."""
 _STORE: Final = """
 CREATE TABLE store (
     incarnation TEXT NOT NULL,
@@ -117,6 +129,7 @@ TABLES: Final = (
     _IMPORTS,
     _EXPORTS,
     *_SINCE_6,
+    *_SINCE_7,
 )
 """What makes an empty file one of ours."""
 
@@ -163,6 +176,7 @@ _UPGRADES: Final[Mapping[int, Sequence[str | Callable[[sqlite3.Connection], None
         "DROP TABLE old_requests",
     ),
     5: _SINCE_6,
+    6: _SINCE_7,
 }
 
 

@@ -23,6 +23,7 @@ class ItemOut(Reply):
     available_from: datetime | None = None
     maturity: int | None
     language: str | None
+    withdrawn: bool = Field(default=False, description="Whether it is in no slate any more.")
 
 
 class SlateItemOut(Reply):
