@@ -29,7 +29,7 @@ from foveate.data.fitting import FitContext
 from foveate.data.overlay import WITHDRAWN, CatalogOverlay
 from foveate.data.schema import ITEM_ID
 from foveate.data.vocabulary import Vocabulary
-from foveate.encoder.content_map import _hashed, _weighed
+from foveate.encoder.content_map import hashed_facts, unit_facts
 from foveate.recommend.recipe import Recipe
 from foveate.retrieval.attention import Attention, AttentionSource
 from foveate.retrieval.extended import extended
@@ -132,8 +132,8 @@ def rivals(world: World, source: AttentionSource) -> Mapping[str, Scores]:
     counts = np.bincount(world.training.item[world.training.positive], minlength=known)
     seen = np.flatnonzero(counts > 0)
     means = unit[seen].T @ vectors[seen] / np.maximum(np.asarray(unit[seen].sum(axis=0)).ravel(), 1e-9)[:, None]
-    rarity = np.log((1 + known) / (1 + _hashed(world.warm.frame).getnnz(axis=0))).astype(np.float32)
-    facts = _weighed(_hashed(catalog.frame), rarity)
+    rarity = np.log((1 + known) / (1 + hashed_facts(world.warm.frame).getnnz(axis=0))).astype(np.float32)
+    facts = unit_facts(hashed_facts(catalog.frame), rarity)
     near = (facts[known:] @ facts[seen].T).toarray()
     top = np.argsort(-near, axis=1)[:, :NEIGHBOURS]
     closeness = np.take_along_axis(near, top, axis=1)

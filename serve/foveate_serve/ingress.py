@@ -6,9 +6,9 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractAsyncContextManager, contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
@@ -127,7 +127,6 @@ class Ingress:
 
     async def reconfigure(self, user_config: Mapping[str, str]) -> None:
         """Take the bundle that ``user_config`` names."""
-        self._feed.follow(self._slots)
         await load_bundle(self._slots, user_config)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
@@ -139,9 +138,15 @@ class Ingress:
             api.add_middleware(TraceHeader)
         return api
 
-    def running(self) -> AbstractAsyncContextManager[None]:
-        """Return what runs beside the interface: the writing of what was shown."""
-        return self._writer.running()
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Run what runs beside the interface: the catalogue's changes are followed, and what was shown is written."""
+        self._feed.follow(self._slots)
+        try:
+            async with self._writer.running():
+                yield
+        finally:
+            self._feed.stop()
 
     async def recommend(self, request: RecommendRequest) -> tuple[Slate, RequestContext, Bundle]:
         """Answer one request by the current bundle, or by the one before where a replica has not got it yet.

@@ -89,9 +89,9 @@ class ContentMap:
         known = np.sort(np.argsort(-counts_I, kind="stable")[: min(_MOST, np.count_nonzero(counts_I))])
         if len(known) < _FEW:
             return None
-        hashed_IF = _hashed(items[known])
+        hashed_IF = hashed_facts(items[known])
         rarity_F = np.log((1 + len(known)) / (1 + hashed_IF.getnnz(axis=0))).astype(np.float32)
-        facts_IF, target_ID = _weighed(hashed_IF, rarity_F), vector_ID[known].astype(np.float64)
+        facts_IF, target_ID = unit_facts(hashed_IF, rarity_F), vector_ID[known].astype(np.float64)
         trust_I = counts_I[known] / (counts_I[known] + _PRIOR)
         mean_D = np.average(target_ID, axis=0, weights=trust_I)
         order = np.random.default_rng(seed).permutation(len(known))
@@ -107,7 +107,7 @@ class ContentMap:
 
     def vectors(self, items: pl.DataFrame) -> Vectors:
         """Return ``[I, D]``: where items lie, by what is known of them."""
-        vector_ID = self.mean_D + _weighed(_hashed(items), self.rarity_F) @ self.weight_FD
+        vector_ID = self.mean_D + unit_facts(hashed_facts(items), self.rarity_F) @ self.weight_FD
         lengths_I1 = np.linalg.norm(vector_ID, axis=1, keepdims=True)
         scale_I1 = self.length / np.maximum(lengths_I1, np.finfo(np.float32).tiny) if self.length else 1.0
         return np.asarray(vector_ID * scale_I1, dtype=np.float32)
@@ -161,9 +161,9 @@ class _Ridge:
             self._square = (facts_IF @ facts_IF.T).toarray().astype(np.float64)
             self._product = target_ID
         else:
-            weighed_FI = (sparse.diags_array(trust_I) @ facts_IF).T.tocsr()
-            self._square = (weighed_FI @ facts_IF).toarray().astype(np.float64)
-            self._product = np.asarray(weighed_FI @ target_ID, dtype=np.float64)
+            weighted_FI = (sparse.diags_array(trust_I) @ facts_IF).T.tocsr()
+            self._square = (weighted_FI @ facts_IF).toarray().astype(np.float64)
+            self._product = np.asarray(weighted_FI @ target_ID, dtype=np.float64)
 
     def __call__(self, penalty: float) -> NDArray[np.float64]:
         """Return ``[F, D]`` the weights."""
@@ -178,7 +178,7 @@ def _agreement(mapped_ID: NDArray[Any], learned_ID: NDArray[Any], trust_I: NDArr
     return float(np.average(cosines_I, weights=trust_I))
 
 
-def _hashed(items: pl.DataFrame) -> sparse.csr_matrix:
+def hashed_facts(items: pl.DataFrame) -> sparse.csr_matrix:
     """``[I, F]``: 1 where an item has a fact of that column."""
     columns: list[int] = []
     offsets = [0]
@@ -219,9 +219,9 @@ def _facts(row: Mapping[str, Any]) -> Iterator[str]:
         yield from (f"years:{width}:{(year + shift) // width}" for width, shift in ((3, 0), (3, 1), (10, 0), (10, 5)))
 
 
-def _weighed(hashed_IF: sparse.csr_matrix, rarity_F: Vectors) -> sparse.csr_matrix:
+def unit_facts(hashed_IF: sparse.csr_matrix, rarity_F: Vectors) -> sparse.csr_matrix:
     """Weigh facts by how rare they are, and bring each item to length 1."""
-    weighed_IF = hashed_IF @ sparse.diags_array(rarity_F)
-    lengths_I = np.sqrt(np.asarray(weighed_IF.multiply(weighed_IF).sum(axis=1)).ravel())
+    weighted_IF = hashed_IF @ sparse.diags_array(rarity_F)
+    lengths_I = np.sqrt(np.asarray(weighted_IF.multiply(weighted_IF).sum(axis=1)).ravel())
     scale_I = np.divide(1.0, lengths_I, out=np.zeros_like(lengths_I), where=lengths_I > 0)
-    return (sparse.diags_array(scale_I) @ weighed_IF).tocsr()
+    return (sparse.diags_array(scale_I) @ weighted_IF).tocsr()

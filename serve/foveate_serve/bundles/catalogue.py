@@ -64,6 +64,12 @@ class CatalogFeed:
         if self._following is None:
             self._following = asyncio.create_task(self._follow(slots))
 
+    def stop(self) -> None:
+        """Look no more."""
+        if self._following is not None:
+            self._following.cancel()
+            self._following = None
+
     async def _follow(self, slots: BundleSlots) -> None:
         readable = True
         while True:

@@ -71,7 +71,7 @@ def _needs_one(scope: Scope) -> bool:
 
 
 def _writes(scope: Scope) -> bool:
-    return scope["type"] == "http" and scope["method"] != "GET" and str(scope["path"]).startswith(_WRITTEN)
+    return scope["type"] == "http" and scope.get("method") != "GET" and str(scope["path"]).startswith(_WRITTEN)
 
 
 class Admission:

@@ -71,18 +71,20 @@ class Related(Surface):
 
     def rank(self, model: Model, queries: Sequence[Query], candidates: Sequence[Candidates]) -> list[Ranked]:
         """Order by likeness and by the mean of the other sources."""
-        del model
-        return [_ranked(query, found) for query, found in zip(queries, candidates, strict=True)]
+        trained = len(model.catalog) - model.catalog.appended
+        return [_ranked(query, found, trained) for query, found in zip(queries, candidates, strict=True)]
 
 
-def _ranked(query: Query, candidates: Candidates) -> Ranked:
+def _ranked(query: Query, candidates: Candidates, trained: int) -> Ranked:
+    """Rank one query's candidates; a source that knows nothing of an item that came after training is left out."""
     ranked = by_retrieval(query, candidates)
-    others = len(candidates.sources) - 1
-    if Likeness.name not in candidates.sources or not others or not len(candidates.items):
+    if Likeness.name not in candidates.sources or len(candidates.sources) == 1 or not len(candidates.items):
         return ranked
-    like_N = z_scores(candidates.scores)[:, candidates.sources.index(Likeness.name)]
-    others_N = (ranked.scores * (others + 1) - like_N) / others
-    return replace(ranked, scores=np.asarray(others_N + _WEIGHT * like_N, dtype=np.float32))
+    z_NS, column = z_scores(candidates.scores), candidates.sources.index(Likeness.name)
+    knows_NS = (candidates.items < trained)[:, None] | (candidates.scores != 0)
+    knows_NS[:, column] = False
+    others_N = (z_NS * knows_NS).sum(axis=1) / np.maximum(knows_NS.sum(axis=1), 1)
+    return replace(ranked, scores=np.asarray(others_N + _WEIGHT * z_NS[:, column], dtype=np.float32))
 
 
 def _first_event(query: Query) -> Query:
