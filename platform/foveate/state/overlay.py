@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 import polars as pl
 
@@ -40,8 +40,8 @@ def followed(overlay: CatalogOverlay, store: ItemStore) -> CatalogOverlay:
 def items_of(frame: pl.DataFrame) -> Iterator[CatalogItem]:
     """Yield the rows of a table of items, with columns of :data:`foveate.data.schema.ITEMS`, as a store takes them."""
     for row in as_items(frame).iter_rows(named=True):
-        facts = {name: tuple(fact) if isinstance(fact, list) else fact for name, fact in row.items()}
-        yield CatalogItem(**facts | {name: _micros(facts[name]) for name in _TIMES})
+        facts: dict[str, Any] = {name: tuple(fact) if isinstance(fact, list) else fact for name, fact in row.items()}
+        yield CatalogItem(**(facts | {name: _micros(facts[name]) for name in _TIMES}))
 
 
 def _micros(moment: datetime | None) -> int | None:
