@@ -36,6 +36,7 @@ from foveate_serve.http.authorization import check_ask, check_inspects, check_vi
 from foveate_serve.http.bodies import BodyReader
 from foveate_serve.http.faults import NotReadyError, add_faults
 from foveate_serve.http.key_file import KeyFile
+from foveate_serve.http.ndjson import NdjsonReader, described
 from foveate_serve.http.openapi import add_problem_pages, complete
 from foveate_serve.http.paging import next_cursor, resume
 from foveate_serve.http.problems import RETRY_AFTER, documented
@@ -140,6 +141,7 @@ def build_api(gateway: Gateway, running: Callable[[], AbstractAsyncContextManage
         lifespan=lifespan,
     )
     # The one that is added last is asked first.
+    api.add_middleware(NdjsonReader)
     api.add_middleware(Admission, concurrency=gateway.concurrency)
     api.add_middleware(BodyReader, limit=gateway.config.max_body_bytes)
     access = gateway.config.access
@@ -233,7 +235,13 @@ def _add_catalogue(api: FastAPI, gateway: Gateway) -> None:
         """
         return ItemsOut(items=1, version=await gateway.put_items([body.message(item_id)]))
 
-    @api.post("/v1/items", summary="Add or replace many items", tags=["catalogue"], responses=changing)
+    @api.post(
+        "/v1/items",
+        summary="Add or replace many items",
+        tags=["catalogue"],
+        responses=changing,
+        openapi_extra=described(),
+    )
     async def put_many(body: ItemsIn) -> ItemsOut:
         """Add or replace items, all or none, as one item is put."""
         version = await gateway.put_items([item.message(item.item_id) for item in body.items])
@@ -249,6 +257,7 @@ def _add_catalogue(api: FastAPI, gateway: Gateway) -> None:
         summary="Tell what viewers did",
         tags=["viewers"],
         responses=documented(*_BODY, *_BUSY, "state_unavailable"),
+        openapi_extra=described(),
     )
     async def events(body: EventsIn, request: Request) -> EventsOut:
         check_viewers(key_of(request), (event.user_id for event in body.events))
