@@ -20,7 +20,7 @@ from foveate_serve.client.errors import (
     MissingError,
     UnreachableError,
 )
-from foveate_serve.http.schemas.ask import FiltersIn, PastEventIn, RecommendIn, WhyNotIn
+from foveate_serve.http.schemas.ask import FiltersIn, LikesIn, PastEventIn, RecommendIn, WhyNotIn
 from foveate_serve.http.schemas.events import EventIn, EventsIn, EventsOut
 from foveate_serve.http.schemas.explain import ExplanationOut, WhyNotOut
 from foveate_serve.http.schemas.health import ReadyOut
@@ -50,6 +50,7 @@ __all__ = [
     "ItemOut",
     "ItemsIn",
     "ItemsOut",
+    "LikesIn",
     "MissingError",
     "PastEventIn",
     "Problem",

@@ -115,7 +115,8 @@ async def explain(
         raise _lost(slate)
     items = catalog.items.encode([item.item_id for item in slate.items])
     attributions = await stages.attribute_items(query, candidates, items, context)
-    return slate, slate_explanation(catalog, slate, attributions, ranking, cold=not query.positives.any())
+    cold, likes = not query.positives.any(), request.likes is not None
+    return slate, slate_explanation(catalog, slate, attributions, ranking, cold=cold, likes=likes)
 
 
 async def why_not(
@@ -164,6 +165,7 @@ def slate_explanation(
     ranking: Sequence[RankingExplanation],
     *,
     cold: bool,
+    likes: bool,
 ) -> SlateExplanation:
     """Put the parts of an explanation into ids, titles and words.
 
@@ -173,10 +175,12 @@ def slate_explanation(
         One each an item of the slate.
     cold
         Whether the viewer has no history that counts.
+    likes
+        Whether the history begins with what the viewer said that they like.
     """
     names = Names(catalog)
     parts = zip(slate.items, attributions, ranking, strict=True)
-    items = [_item(names, item, attribution, own, cold=cold) for item, attribution, own in parts]
+    items = [_item(names, item, attribution, own, cold=cold, likes=likes) for item, attribution, own in parts]
     return SlateExplanation(slate.user_id, slate.bundle_id, slate.state_version, tuple(items))
 
 
@@ -197,12 +201,19 @@ def explain_item(explanation: SlateExplanation, item_id: str) -> ItemExplanation
 
 
 def _item(
-    names: Names, item: SlateItem, attribution: ItemAttribution, ranking: RankingExplanation, *, cold: bool
+    names: Names,
+    item: SlateItem,
+    attribution: ItemAttribution,
+    ranking: RankingExplanation,
+    *,
+    cold: bool,
+    likes: bool,
 ) -> ItemExplanation:
     sentence = why(
         [names.said(code) for code in attribution.items[:NAMED].tolist()],
         reads=attribution.source is not None,
         cold=cold,
+        likes=likes,
         rank=ranking.rank,
         moved_by=ranking.moved_by,
     )
