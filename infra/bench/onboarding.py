@@ -54,8 +54,8 @@ def said(model: Model, query: Query, what: str, rng: np.random.Generator) -> Lik
     """Return what a viewer would say that they like; None where their history says nothing of it."""
     catalog, liked = model.catalog, np.unique(query.items[query.positives])
     if what == "items":
-        drawn: NDArray[np.int32] = rng.permutation(liked)[:SAID].astype(np.int32)
-        return Likes(items=tuple(catalog.items.decode(drawn))) if len(drawn) else None
+        drawn = rng.permutation(liked)[:SAID].tolist()
+        return Likes(items=tuple(catalog.items.ids[code] for code in drawn)) if drawn else None
     if what == "channels":
         codes = catalog.channel[liked]
         counts, names = np.bincount(codes[codes >= 0], minlength=len(catalog.channels)), catalog.channels
@@ -64,8 +64,8 @@ def said(model: Model, query: Query, what: str, rng: np.random.Generator) -> Lik
         names = catalog.category_names if what == "categories" else catalog.tag_names
         counts = np.asarray(members[liked].sum(axis=0)).ravel()
     best = np.argsort(-counts, kind="stable")[:SAID]
-    best = best[counts[best] > 0].astype(np.int32)
-    return Likes(**{what: tuple(names.decode(best))}) if len(best) else None
+    best = best[counts[best] > 0]
+    return Likes(**{what: tuple(names.ids[code] for code in best.tolist())}) if len(best) else None
 
 
 def ndcg(scores: Scores, panel: Panel) -> NDArray[np.float64]:
