@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from foveate.core.config import load_yaml, to_dict
-from foveate.core.errors import ConfigError
+from foveate.core.errors import ConfigError, UnknownColumnsError
 from foveate.data.dataset import Dataset, open_dataset
 from foveate.data.describe import Description, describe
 from foveate.data.readers.base import Reader
@@ -21,12 +21,10 @@ from foveate.data.readers.detect import find_reader
 from foveate.data.readers.table import TableReader
 from foveate.storage.transfer import is_address, new_folder
 from foveate_cli.common import LocalPath, config_options, json_option, makes, out, read_config, working, write_json
-from foveate_cli.import_report import show_source
+from foveate_cli.import_report import show_source, show_unknown
 
 if TYPE_CHECKING:
     import polars as pl
-
-    from foveate.data.importing.run import Preview
 
 
 @click.group(short_help="Import, simulate or describe a watch log.")
@@ -51,7 +49,7 @@ def import_(
     fits is taken, and columns are found by what people call them: what was guessed is shown, and KEY=VALUE overrules
     it, such as columns.user_id=customer. 'foveate variants readers' lists the readers and their settings.
     """
-    from foveate.data.importing.run import import_dataset, preview  # noqa: PLC0415 - other verbs start faster without it
+    from foveate.data.importing.run import import_dataset  # noqa: PLC0415 - other verbs start faster without it
     from foveate.data.raw.files import plain_files  # noqa: PLC0415
 
     reader, path, overrides = _words(words)
@@ -60,7 +58,7 @@ def import_(
     with plain_files(path) as plain:
         settings = read_config(_reader(reader, plain, config, overrides), config, overrides)
         if dry_run:
-            _preview(preview(settings, plain), settings.name, json_path)
+            _preview(settings, plain, json_path)
             return
         with new_folder(str(out)) as place:
             with working(f"importing {path}") as advance:
@@ -195,12 +193,19 @@ def _print(found: Description, console: Console) -> None:
             console.print(f"  {report.table}: {example}", markup=False)
 
 
-def _preview(found: Preview, reader: str, json_path: Path | None) -> None:
+def _preview(reader: Reader, path: Path, json_path: Path | None) -> None:
+    from foveate.data.importing.run import preview  # noqa: PLC0415 - as above
+
+    try:
+        found = preview(reader, path)
+    except UnknownColumnsError as error:
+        show_unknown(error, out)
+        raise
     events = found.events.select("user_id", "item_id", "kind", "value", "occurred_at").head(5)
     items = found.items.select("item_id", "title", "categories", "channel_id", "published_at").head(5)
     rows = {"events": _texts(events), "items": _texts(items)}
-    write_json(json_path, {"reader": reader, "source": to_dict(found.report), **rows})
-    out.print(f"reader {reader}; nothing is written", markup=False, style="bold")
+    write_json(json_path, {"reader": reader.name, "source": to_dict(found.report), **rows})
+    out.print(f"reader {reader.name}; nothing is written", markup=False, style="bold")
     show_source(found.report, out)
     for name, lines in rows.items():
         if lines and set(lines[0]) == {"item_id"}:

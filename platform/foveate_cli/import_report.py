@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from foveate.core.errors import UnknownColumnsError
 from foveate.data.importing.report import ImportReport
 
 _FEW = 12
@@ -38,6 +39,15 @@ def show_source(report: ImportReport, console: Console) -> None:
             console.print(f"         {example}", markup=False)
     for warning in (*report.warnings, *report.item_warnings):
         console.print(f"warning  {warning}", markup=False, style="yellow")
+
+
+def show_unknown(error: UnknownColumnsError, console: Console) -> None:
+    """Print the columns of a log that has no known viewers or items, with what each is taken for."""
+    shown = Table("their column", "holds, for example", "read as", "known by", box=None, pad_edge=False)
+    for row in error.columns:
+        shown.add_row(*map(escape, row))
+    console.print(f"columns  of {error.table}", markup=False)
+    console.print(shown)
 
 
 def _show_columns(report: ImportReport, table: str, console: Console) -> None:
