@@ -234,7 +234,7 @@ def small_sweep(small_world: Dataset, tmp_path_factory: pytest.TempPathFactory) 
     """A sweep of four trials of three epochs on the small world, tracked in files alone, and its folder."""
     # Ray and W&B take seconds to import, which most tests are spared.
     from foveate_tune.config import SweepConfig
-    from foveate_tune.run import run_sweep
+    from foveate_tune.run_sweep import run_sweep
 
     out = tmp_path_factory.mktemp("tune") / "sweep"
     assert small_world.path

@@ -49,7 +49,7 @@ def import_(
     fits is taken, and columns are found by what people call them: what was guessed is shown, and KEY=VALUE overrules
     it, such as columns.user_id=customer. 'foveate variants readers' lists the readers and their settings.
     """
-    from foveate.data.importing.run import import_dataset  # noqa: PLC0415 - other verbs start faster without it
+    from foveate.data.importing.import_dataset import import_dataset  # noqa: PLC0415 - other verbs start faster without it
     from foveate.data.raw.files import plain_files  # noqa: PLC0415
 
     reader, path, overrides = _words(words)
@@ -194,7 +194,7 @@ def _print(found: Description, console: Console) -> None:
 
 
 def _preview(reader: Reader, path: Path, json_path: Path | None) -> None:
-    from foveate.data.importing.run import preview  # noqa: PLC0415 - as above
+    from foveate.data.importing.import_dataset import preview  # noqa: PLC0415 - as above
 
     try:
         found = preview(reader, path)

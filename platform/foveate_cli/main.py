@@ -17,7 +17,9 @@ from foveate.core.errors import FoveateError
 from foveate_cli.stopping import Terminated
 from foveate_cli.verbosity import add_common_options
 
-_NOT_VERBS = frozenset({"main", "common", "import_report", "live", "nearby", "stopping", "verbosity", "__main__"})
+_NOT_VERBS = frozenset(
+    {"main", "common", "import_report", "local_servers", "stopping", "trial_board", "verbosity", "__main__"}
+)
 
 
 class Verbs(click.Group):

@@ -21,7 +21,7 @@ from foveate_cli.common import (
     read_config,
     state_option,
 )
-from foveate_cli.nearby import known
+from foveate_cli.local_servers import known
 from foveate_cli.stopping import stoppable
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def _registry_of(bundle: str) -> Path | None:
 
 def _remember(registry: Path | None, state: StatePlace | None) -> None:
     """Say in the registry which store is the live one, so that the next promotion goes on with it."""
-    from foveate.releases.live import remember_served, state_to_serve  # noqa: PLC0415 - as above
+    from foveate.releases.viewer_state import remember_served, state_to_serve  # noqa: PLC0415 - as above
 
     if registry is None:
         return

@@ -12,7 +12,7 @@ from typing import Any, Final
 from foveate.bundle import verify
 from foveate.core.config import to_dict
 from foveate.core.errors import ConfigError
-from foveate.releases.live import state_of
+from foveate.releases.viewer_state import state_of
 from foveate.state.connect import StatePlace, check_state
 from foveate.storage.folder import Place
 from foveate.storage.transfer import absolute, is_address, local_copy

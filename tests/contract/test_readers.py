@@ -11,7 +11,7 @@ import pytest
 
 from foveate.core.config import from_dict, to_dict
 from foveate.data.dataset import Dataset, open_dataset
-from foveate.data.importing.run import import_dataset
+from foveate.data.importing.import_dataset import import_dataset
 from foveate.data.readers.base import Reader
 from foveate.data.schema import REQUIRED, TABLES
 from foveate.served_log import export_log

@@ -20,9 +20,9 @@ import pytest
 from foveate.core.errors import ConfigError, ReaderError, SchemaError
 from foveate.data.dataset import Dataset, open_dataset, verify_dataset
 from foveate.data.importing.contacts import CONTACTS, SHOWN
+from foveate.data.importing.import_dataset import import_dataset, import_tables, preview
 from foveate.data.importing.items import replace_items
 from foveate.data.importing.report import ImportReport
-from foveate.data.importing.run import import_dataset, import_tables, preview
 from foveate.data.readers.detect import find_reader
 from foveate.data.readers.table import TableReader
 from foveate.data.schema import ITEMS

@@ -19,7 +19,7 @@ from click.testing import CliRunner
 from foveate.core.config import from_dict, to_dict
 from foveate.core.errors import ConfigError, FoveateError, NotFoundError, OutputExistsError, RequestError, StateError
 from foveate.core.messages import Filters, RecommendRequest, RequestContext, Slate, SlateItem
-from foveate.data.importing.run import import_dataset
+from foveate.data.importing.import_dataset import import_dataset
 from foveate.data.readers.base import Reader
 from foveate.state.backup import backup_state, restore_state
 from foveate.state.base import Export, ServedRequest, ViewerEvent

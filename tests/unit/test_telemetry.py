@@ -65,7 +65,7 @@ def test_every_metric_can_be_told(small_bundle: Bundle) -> None:
 
 
 def test_a_gauge_is_told_again_and_again_so_that_ray_keeps_it_on_its_page() -> None:
-    meter, told = Meter(again_s=0.01), threading.Semaphore(0)
+    meter, told = Meter(renew_s=0.01), threading.Semaphore(0)
     gauge = meter._made[names.BUNDLE_TAKEN.name]
     values: list[float] = []
 

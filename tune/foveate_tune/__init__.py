@@ -1,4 +1,4 @@
-"""Sweeps with Ray Tune: ``run.py`` is one sweep from start to end, ``trials/trial.py`` one trial in it.
+"""Sweeps with Ray Tune: ``run_sweep.py`` is one sweep from start to end, ``trials/trial.py`` one trial in it.
 
 :func:`sweep` is all that a script or a notebook needs.
 """
@@ -69,7 +69,7 @@ def sweep(
     from foveate.api.training import usual_settings  # noqa: PLC0415
     from foveate.core.config import from_dict, load_yaml  # noqa: PLC0415
     from foveate_tune.config import SweepConfig  # noqa: PLC0415
-    from foveate_tune.run import run_sweep  # noqa: PLC0415
+    from foveate_tune.run_sweep import run_sweep  # noqa: PLC0415
 
     dataset = dataset_of(data)
     if isinstance(config, (str, Path)):

@@ -12,7 +12,7 @@ from foveate.core.errors import ConfigError, DataError
 from foveate.core.progress import Progress
 from foveate.data.dataset import MANIFEST, Dataset, open_dataset, verify_dataset
 from foveate.data.importing.append import append_dataset
-from foveate.data.importing.run import import_dataset, import_tables
+from foveate.data.importing.import_dataset import import_dataset, import_tables
 from foveate.data.raw.files import plain_files
 from foveate.data.readers.base import Reader
 from foveate.data.readers.detect import find_reader

@@ -72,7 +72,7 @@ class Model:
         Event kinds that count as interest.
     clock
         ``time``, or ``order`` where times are not read and a query's ``now`` may be ``NO_TIME``.
-    learned
+    item_vectors
         ``[I, D]`` float32 of unit length (or zero): the item vectors of the first source that learns some, None where
         none does. They stay when the sources are left out.
     trending
@@ -89,7 +89,7 @@ class Model:
     ranker: Ranker
     positive_kinds: tuple[str, ...]
     clock: Clock
-    learned: NDArray[np.float32] | None = None
+    item_vectors: NDArray[np.float32] | None = None
     trending: NDArray[np.float32] | None = None
     click_through: NDArray[np.float32] | None = None
 
@@ -174,12 +174,12 @@ class Model:
 
         Where nothing was learned of the items, facts stand in for it.
         """
-        if self.learned is None or self.recipe.likeness == "facts":
+        if self.item_vectors is None or self.recipe.likeness == "facts":
             return self.content(items)
         if self.recipe.likeness == "learned":
-            return self.learned[items]
+            return self.item_vectors[items]
         # The dot product of two such rows is the mean of both likenesses.
-        return np.concatenate([self.content(items), self.learned[items]], axis=1) * np.float32(np.sqrt(0.5))
+        return np.concatenate([self.content(items), self.item_vectors[items]], axis=1) * np.float32(np.sqrt(0.5))
 
     def content(self, items: NDArray[np.int32]) -> NDArray[np.float32]:
         """Return ``[N, D]`` content vectors of unit length, zero for an item that nothing is known of.

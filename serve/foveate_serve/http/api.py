@@ -217,8 +217,8 @@ def _add_catalogue(api: FastAPI, gateway: Gateway) -> None:
     )
     async def events(body: EventsIn, request: Request) -> EventsOut:
         check_viewers(key_of(request), (event.user_id for event in body.events))
-        now, made = utc_micros(), _attempt(request)
-        named = [event.message(now, f"{made}-{number}") for number, event in enumerate(body.events)]
+        now, prefix = utc_micros(), _event_prefix(request)
+        named = [event.message(now, f"{prefix}-{number}") for number, event in enumerate(body.events)]
         given_events, adjusted = clamped(named, now)
         added = await gateway.append(given_events)
         bundle = gateway.current()
@@ -246,7 +246,7 @@ def _add_viewers(api: FastAPI, gateway: Gateway) -> None:
         return erasure_out(await gateway.erase(user_id))
 
 
-def _attempt(request: Request) -> str:
+def _event_prefix(request: Request) -> str:
     """Return what ids of this request's events begin with: the same where the proxy asks a second replica."""
     given = request.headers.get(ATTEMPT, "")
     return given if _ATTEMPT_ID.fullmatch(given) else uuid4().hex

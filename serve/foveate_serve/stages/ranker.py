@@ -13,7 +13,7 @@ from foveate_serve.names import RANKER
 from foveate_serve.stages.batcher import Batched
 from foveate_serve.telemetry import names
 
-N = TypeVar("N")
+Notes = TypeVar("Notes")
 Call = tuple[RecommendRequest, Query, Candidates, RequestContext]
 
 
@@ -37,8 +37,8 @@ class Ranker(Batched[Bundle, Call, Slate]):
         query: Query,
         candidates: Candidates,
         context: RequestContext,
-        observer: Observer[N],
-    ) -> tuple[Slate, N]:
+        observer: Observer[Notes],
+    ) -> tuple[Slate, Notes]:
         """Return a request's slate, and what an observer notes of how it came about."""
         model = self._slots.bundle(context.bundle_id).model
         return await asyncio.to_thread(observed, model, request, query, candidates, context, observer=observer)

@@ -97,7 +97,7 @@ class ShardedRetriever(Retriever):
         else:
             gathered = Gathered(alike(n_items, query.exclude, wanted), 1.0)
         found = await self._joining.ask((query, look, gathered, context))
-        if not gathered.seen and not len(found.items):
+        if not gathered.coverage and not len(found.items):
             raise ShardsLostError("no shard answered, and no other source offers anything")
         return found
 
@@ -122,7 +122,7 @@ class ShardedRetriever(Retriever):
             gathered_source = GatheredSource(source, viewers, [one.codes for one in gathered])
             whole = replace(model, sources=tuple(gathered_source if one is source else one for one in model.sources))
             candidates = retrieve(whole, queries, contexts)
-        found = [replace(one, seen=own.seen) for one, own in zip(candidates, gathered, strict=True)]
+        found = [replace(one, coverage=own.coverage) for one, own in zip(candidates, gathered, strict=True)]
         self._telemetry.candidates(found)
         return found
 

@@ -10,7 +10,7 @@ from ray.serve import metrics
 
 from foveate_serve.telemetry.names import METRICS, Metric
 
-_AGAIN_S: Final = 5.0
+_RENEW_S: Final = 5.0
 """Ray drops a gauge from its page that was not set for twice its export interval, which is 10 seconds by default."""
 
 
@@ -19,15 +19,15 @@ class Meter:
 
     Parameters
     ----------
-    again_s
+    renew_s
         Seconds after which each gauge is set again to where it stands, for as long as the process lives.
     """
 
-    def __init__(self, again_s: float = _AGAIN_S) -> None:
+    def __init__(self, renew_s: float = _RENEW_S) -> None:
         self._made = {metric.name: _made(metric) for metric in METRICS}
         self._standing: dict[tuple[str, frozenset[tuple[str, str]]], float] = {}
-        self._again_s = again_s
-        self._teller: threading.Thread | None = None
+        self._renew_s = renew_s
+        self._renewing: threading.Thread | None = None
 
     def add(self, metric: Metric, **tags: str) -> None:
         """Count one more."""
@@ -41,13 +41,13 @@ class Meter:
         """Have a gauge stand at a value."""
         self._made[metric.name].set(value, tags=tags)
         self._standing[metric.name, frozenset(tags.items())] = value
-        if self._teller is None:
-            self._teller = threading.Thread(target=self._tell_again, name="gauges", daemon=True)
-            self._teller.start()
+        if self._renewing is None:
+            self._renewing = threading.Thread(target=self._renew, name="gauges", daemon=True)
+            self._renewing.start()
 
-    def _tell_again(self) -> None:
+    def _renew(self) -> None:
         while True:
-            time.sleep(self._again_s)
+            time.sleep(self._renew_s)
             for (name, tags), value in list(self._standing.items()):
                 self._made[name].set(value, tags=dict(tags))
 

@@ -32,12 +32,12 @@ class Telemetry:
 
     @classmethod
     def of_replica(cls, part: str, environment: Mapping[str, str]) -> Telemetry:
-        """Make the sight of a replica that is just starting, as the environment that Ray started it in asks."""
+        """Return the telemetry of a replica that is just starting, as the environment that Ray started it in asks."""
         return cls(Meter(), spans_of(environment, part))
 
     @classmethod
     def unseen(cls) -> Telemetry:
-        """Make the sight of what is watched by nobody."""
+        """Return the telemetry that records nothing."""
         return cls(NoMeter(), NoSpans())
 
     @property

@@ -160,16 +160,10 @@ class TableReader(Reader):
             logs, items, viewers, others = self._sorted_out(logs, items, viewers)
             logs, strangers = self._without_strangers(_named_by_the_first(logs))
             skipped += others + strangers
-        if not logs and named & set(files):
-            setting, name = next(
-                (setting, name)
-                for setting, name in (("items", self.items), ("viewers", self.viewers))
-                if name and self._beside(folder, name) in files
-            )
-            raise ReaderError(
-                f"{setting}={name} names the log itself, '{root}': name the table of {setting}, or none with "
-                f"{setting}={NONE}"
-            )
+        for setting, name in (("items", self.items), ("viewers", self.viewers)):
+            if not logs and name and self._beside(folder, name) in files:
+                otherwise = f"name the table of {setting}, or none with {setting}={NONE}"
+                raise ReaderError(f"{setting}={name} names the log itself: {otherwise}")
         if not logs:
             raise ReaderError(f"'{root}' holds no log; name the file or folder of the log")
         return self._source(logs, items, viewers, skipped)
