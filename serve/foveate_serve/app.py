@@ -89,12 +89,13 @@ def started(
     if address is not None and exporter_asked(os.environ) and (withheld := withheld_variables(os.environ)):
         say(f"{', '.join(withheld)}: not put into Serve's config, which others can read; set it on the nodes")
     with cluster(address, config.proxy) as dashboard:
-        say("deploying")
+        say("Ray runs; deploying")
         running = Running(dashboard)
         was_there = running.is_there
         try:
             deploy(dashboard, bundle, state, config, options)
-            running.wait_ready(config.start_timeout_s)
+            running.wait_ready(config.start_timeout_s, say)
+            say("ready")
             yield running
         finally:
             if not was_there:

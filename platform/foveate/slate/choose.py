@@ -136,6 +136,7 @@ class _Chooser:
         self._slots = min(size, len(ranked))
         # A hard floor keeps its places among those that were asked for, however few candidates there are.
         self._hard = [rule.groups(ranked, size) for rule in hard]
+        self._limits: dict[tuple[int, int], Limits] = {}
 
     def under(self, soft: Sequence[Rule]) -> tuple[list[int], tuple[str, ...]]:
         """Return a slate and the labels of the soft rules that had to go."""
@@ -190,7 +191,12 @@ class _Chooser:
 
     def limits(self, soft: Sequence[Rule], slots: int) -> Limits:
         """Return the hard and these soft rules of a slate of ``slots``, as arrays."""
-        return Limits.stack([*self._hard, *(rule.groups(self._ranked, slots) for rule in soft)], len(self._ranked))
+        # The soft rules are the first so many: their number tells them.
+        key = len(soft), slots if soft else 0
+        if key not in self._limits:
+            groups = [*self._hard, *(rule.groups(self._ranked, slots) for rule in soft)]
+            self._limits[key] = Limits.stack(groups, len(self._ranked))
+        return self._limits[key]
 
     def _greedy(self, limits: Limits, slots: int, among: NDArray[np.int64] | None = None) -> list[int]:
         return greedy(limits, self._start(self._ranked), self._sunk_N, slots, among)

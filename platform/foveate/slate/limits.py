@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,19 +73,21 @@ class Limits:
 
         It counts the largest groups that so few items can fill, rule by rule; False says nothing.
         """
-        n, most = self.members.shape[1], self.most.tolist()
-        left, size_G = n - (slots - 1), np.count_nonzero(self.members, axis=1)
-        for owner in np.unique(self.owner):
-            rows = np.flatnonzero(self.owner == owner)
-            members_GN, allowed = self.members[rows], most[rows[0]]
+        left: int = self.members.shape[1] - (slots - 1)
+        size_G: list[int] = np.count_nonzero(self.members, axis=1).tolist()
+        # The groups of a rule follow each other, and have one limit and one window.
+        for first, end in pairwise(accumulate(np.bincount(self.owner).tolist(), initial=0)):
+            if first == end:
+                continue
+            members_GN, allowed = self.members[first:end], int(self.most[first])
             if allowed < 1:
                 left -= int(members_GN.any(axis=0).sum())
                 continue
             # What stands further back than a window fills no group any more.
-            standing = min(slots, int(self.window[rows[0]])) - 1
+            standing = min(slots, int(self.window[first])) - 1
             full = standing * int(np.count_nonzero(members_GN, axis=0).max(initial=0)) // allowed
-            left -= int(np.sort(size_G[rows])[::-1][:full].sum())
-        return bool(left >= 1)
+            left -= sum(sorted(size_G[first:end], reverse=True)[:full])
+        return left >= 1
 
     def by_window(self, slots: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
         """Yield the groups of each width, and ``[W, L]`` which of ``slots`` each of its windows covers."""

@@ -104,15 +104,13 @@ class SlotDraw:
 
         Parts of a place are drawn. Source: Raghavan and Thompson, Randomized rounding (1987), section 1.
         """
-        traffic, rest = uniform(self.seed, [_REQUEST], np.arange(2, dtype=np.int32))[0].tolist()
+        request_, order_ = uniform(self.seed, [_REQUEST, _ORDER], np.arange(max(2, count), dtype=np.int32)).tolist()
+        traffic, rest = request_[:2]
         if traffic >= self.budget.traffic:
             return frozenset()
-        named = np.array([place - 1 for place in self.policy.places or range(1, count + 1)], dtype=np.int32)
-        named = named[named < count]
+        named = [place - 1 for place in self.policy.places or range(1, count + 1) if place <= count]
         most = floor(self.budget.places * count + rest)
-        if most < len(named):
-            named = named[np.argsort(uniform(self.seed, [_ORDER], named)[0])[:most]]
-        return frozenset(named.tolist())
+        return frozenset(sorted(named, key=order_.__getitem__)[:most])
 
 
 def draw_of(context: RequestContext) -> SlotDraw | None:

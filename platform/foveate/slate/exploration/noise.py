@@ -22,15 +22,16 @@ def uniform(seed: int, streams: Sequence[int], codes: NDArray[np.int32]) -> NDAr
     """Return ``[S, N]`` numbers above 0 and below 1, one for each code of ``codes`` in each of ``S`` streams."""
     begin_S = np.array([(seed + _GOLDEN * (stream + 1)) & _WORD for stream in streams], dtype=np.uint64)
     words_SN = _mixed(begin_S)[:, None] + (codes.astype(np.uint64) + np.uint64(1)) * np.uint64(_GOLDEN)
-    return ((_mixed(words_SN) >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
-
-
-def gumbel(seed: int, streams: Sequence[int], codes: NDArray[np.int32]) -> NDArray[np.float64]:
-    """Return ``[S, N]`` draws of the standard Gumbel distribution, one for each code in each of ``S`` streams."""
-    return -np.log(-np.log(uniform(seed, streams, codes)))
+    numbers_SN = (_mixed(words_SN) >> np.uint64(11)).astype(np.float64)
+    numbers_SN += 0.5
+    numbers_SN *= 2.0**-53
+    return numbers_SN
 
 
 def _mixed(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    words = (words ^ (words >> np.uint64(30))) * _FIRST
-    words = (words ^ (words >> np.uint64(27))) * _SECOND
-    return words ^ (words >> np.uint64(31))
+    """Mix the bits of each word, in place."""
+    for shift, factor in ((np.uint64(30), _FIRST), (np.uint64(27), _SECOND)):
+        words ^= words >> shift
+        words *= factor
+    words ^= words >> np.uint64(31)
+    return words
