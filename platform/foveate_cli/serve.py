@@ -70,9 +70,12 @@ def command(
     say = _timed()
     say("loading Ray and PyTorch")
     from foveate.releases.watch import watched  # noqa: PLC0415 - torch and Ray take long to import
-    from foveate_serve.app import started  # noqa: PLC0415
+    from foveate_serve.app import (  # noqa: PLC0415
+        check_access,
+        check_host,
+        started,
+    )
     from foveate_serve.config import ServeConfig  # noqa: PLC0415
-    from foveate_serve.operations.checks import check_access, check_host  # noqa: PLC0415
     from foveate_serve.operations.follow import Follower, first_good  # noqa: PLC0415
 
     options = {"host": host, "port": port, "access.keys": keys}

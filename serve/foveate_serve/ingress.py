@@ -33,16 +33,13 @@ from foveate_serve.http.admission import ConcurrencyLimit
 from foveate_serve.http.api import add_shadow, build_api
 from foveate_serve.names import HYDRATOR, INGRESS, RANKER, RETRIEVER, shard_name
 from foveate_serve.replica import load_bundle, start_replica
-from foveate_serve.stages.event_writer import EventWriter
 from foveate_serve.stages.guarded import PATIENCE_S, Guarded
-from foveate_serve.stages.hydrator import Hydrator
-from foveate_serve.stages.ranker import Ranker
+from foveate_serve.stages.local import Hydrator, Ranker, Retriever
 from foveate_serve.stages.remote import RankerStage, Remote, RemoteRanker, RemoteRetriever, RetrieverStage
-from foveate_serve.stages.retriever import Retriever
 from foveate_serve.stages.served import ServedStages
 from foveate_serve.stages.shadow import Shadowing
-from foveate_serve.stages.writer import ImpressionWriter
-from foveate_serve.telemetry.header import TraceHeader
+from foveate_serve.stages.writer import EventWriter, ImpressionWriter
+from foveate_serve.telemetry.spans import TraceHeader
 
 logger = logging.getLogger("ray.serve")
 

@@ -23,11 +23,11 @@ from foveate.bundle import Bundle, default_state
 from foveate.core.config import from_dict, to_dict
 from foveate.core.errors import ConfigError, NotFoundError
 from foveate_cli.keys import command
+from foveate_serve.app import check_access, check_host
 from foveate_serve.config import AccessConfig, ServeConfig
 from foveate_serve.http.keys import Keys
 from foveate_serve.http.paging import _digest
 from foveate_serve.http.schemas.ask import RecommendIn
-from foveate_serve.operations.checks import check_access, check_host
 
 ASK = {"user_id": "u00017", "k": 2}
 EVENTS = {"events": [{"user_id": "u00017", "item_id": "v00001", "kind": "like"}]}

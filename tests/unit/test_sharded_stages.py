@@ -31,17 +31,15 @@ from foveate_serve.config import ServeConfig
 from foveate_serve.names import shard_name
 from foveate_serve.operations.scaling import Size, sizes_of
 from foveate_serve.stages.guarded import Guarded
-from foveate_serve.stages.hydrator import Hydrator
-from foveate_serve.stages.ranker import Ranker
+from foveate_serve.stages.local import Hydrator, Ranker, Retriever
 from foveate_serve.stages.remote import RankerStage, RetrieverStage
-from foveate_serve.stages.retriever import Retriever
 from foveate_serve.stages.scatter import Scatter
 from foveate_serve.stages.searcher import Searcher
 from foveate_serve.stages.served import ServedStages
 from foveate_serve.stages.sharded import ShardedRetriever
 from foveate_serve.telemetry import Telemetry, names
-from foveate_serve.telemetry.meter import NoMeter
 from foveate_serve.telemetry.spans import NoSpans
+from foveate_serve.telemetry.telemetry import NoMeter
 
 TOLERANCE = 1e-4
 BUDGET, SHORT = 60_000_000, 4_000_000

@@ -17,7 +17,7 @@ from foveate.core.errors import StateError
 from foveate.state.backup import backup_state
 from foveate.state.base import ViewerEvent
 from foveate.state.sqlite import identity
-from foveate.state.sqlite.identity import stored_incarnation
+from foveate.state.sqlite.database import stored_incarnation
 from foveate.state.sqlite.impressions import SqliteImpressions
 from foveate.state.sqlite.store import SqliteState
 

@@ -18,7 +18,6 @@ from foveate.bundle import Bundle
 from foveate.core.errors import ConfigError
 from foveate.core.messages import Filters, RequestContext
 from foveate_serve.telemetry import Telemetry, names
-from foveate_serve.telemetry.meter import Meter
 from foveate_serve.telemetry.spans import (
     NoSpans,
     OpenTelemetrySpans,
@@ -27,6 +26,7 @@ from foveate_serve.telemetry.spans import (
     spans_of,
     withheld_variables,
 )
+from foveate_serve.telemetry.telemetry import Meter
 
 CONTEXT = RequestContext("r1", 0, "b1", 1, "home", 0, Filters())
 

@@ -64,8 +64,7 @@ def sweep(
     >>> found.frame()["trial"].to_list()
     ['trial-000']
     """
-    from foveate.api.places import temporary_folder  # noqa: PLC0415 - Ray and torch start slowly
-    from foveate.api.reading import dataset_of  # noqa: PLC0415
+    from foveate.api.reading import dataset_of, temporary_folder  # noqa: PLC0415 - Ray and torch start slowly
     from foveate.api.training import usual_settings  # noqa: PLC0415
     from foveate.core.config import from_dict, load_yaml  # noqa: PLC0415
     from foveate_tune.config import SweepConfig  # noqa: PLC0415

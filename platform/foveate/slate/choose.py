@@ -15,14 +15,16 @@ from numpy.typing import NDArray
 from foveate.slate.constraints import Constraints
 from foveate.slate.exploration.config import SlotDraw
 from foveate.slate.exploration.draw import explore, odds_of
-from foveate.slate.greedy import greedy
 from foveate.slate.inputs import Selection, SlateInput, Worth, describe, penalised, unit_range
-from foveate.slate.limits import Limits
+from foveate.slate.limits import Limits, Open
 from foveate.slate.repair import Effort, repair
 from foveate.slate.rules.base import Rule
 
 _NEAR = 0.8
 """A share of the worth that no slate can exceed: from there on no better slate is looked for."""
+
+_SUNK = np.float32(np.finfo(np.float32).min)
+"""The worth of a candidate whose relevance is not finite: below every finite one, above a closed one."""
 
 
 def choose(
@@ -114,6 +116,36 @@ class Decided:
         """
         own = np.argsort(self.order)[shown].tolist()
         return odds_of(own, self.pool, self.picks, self.limits, draw, places=draw.places(len(self.picks)))
+
+
+def greedy(
+    limits: Limits,
+    worth: Worth,
+    sunk: NDArray[np.bool_],
+    size: int,
+    among: NDArray[np.int64] | None = None,
+) -> list[int]:
+    """Choose up to ``size`` positions; fewer where the limits leave none open. Ties go to the first position.
+
+    Parameters
+    ----------
+    sunk
+        ``[N]`` bool: candidates that come after all others.
+    among
+        Choose only from these positions; None takes all.
+    """
+    still = Open(limits, len(sunk), among)
+    any_sunk = bool(sunk.any())
+    chosen: list[int] = []
+    last: int | None = None
+    while len(chosen) < size:
+        worth_N = worth(last)
+        last = still.best(np.where(sunk, _SUNK, worth_N) if any_sunk else worth_N)
+        if last is None:
+            break
+        still.remove(last)
+        chosen.append(last)
+    return chosen
 
 
 class _Chooser:

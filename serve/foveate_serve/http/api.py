@@ -28,13 +28,18 @@ from foveate.state.base import ViewerEvent, utc_micros
 from foveate.state.event_checks import clamped
 from foveate_serve.bundles.slots import Status
 from foveate_serve.config import ServeConfig
-from foveate_serve.http.admission import Admission, ConcurrencyLimit, OnlyThisMachine, is_loopback
+from foveate_serve.http.admission import Admission, BodyReader, ConcurrencyLimit, OnlyThisMachine, is_loopback
 from foveate_serve.http.answers import erasure_out, item_out, ready_out, slate_out, surfaces_out, why_not_out
-from foveate_serve.http.authentication import Authentication
-from foveate_serve.http.authorization import check_ask, check_inspects, check_viewers, key_of, may_inspect
-from foveate_serve.http.bodies import BodyReader
+from foveate_serve.http.authentication import (
+    Authentication,
+    check_ask,
+    check_inspects,
+    check_viewers,
+    key_of,
+    may_inspect,
+)
 from foveate_serve.http.faults import NotReadyError, add_faults
-from foveate_serve.http.key_file import KeyFile
+from foveate_serve.http.keys import KeyFile
 from foveate_serve.http.openapi import add_problem_pages, complete
 from foveate_serve.http.paging import next_cursor, resume
 from foveate_serve.http.problems import RETRY_AFTER, documented

@@ -24,7 +24,7 @@ from foveate.recommend.pipeline import Trace, select
 from foveate_serve.config import HYDRATION_SHARE, RANKING_SHARE, RETRIEVAL_SHARE
 from foveate_serve.names import COVERAGE
 from foveate_serve.stages.guarded import Guarded, LostError
-from foveate_serve.stages.hydrator import Hydrator
+from foveate_serve.stages.local import Hydrator
 from foveate_serve.stages.remote import RankerStage, RetrieverStage
 from foveate_serve.telemetry import about
 

@@ -20,8 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveate.slate.exploration.search import Search
-from foveate.slate.greedy import Open
-from foveate.slate.limits import Limits
+from foveate.slate.limits import Limits, Open
 
 Floats = NDArray[np.float32]
 

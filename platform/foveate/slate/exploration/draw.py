@@ -20,8 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveate.slate.exploration.completion import Standing
-from foveate.slate.exploration.config import SlotDraw
-from foveate.slate.exploration.noise import uniform
+from foveate.slate.exploration.config import SlotDraw, uniform
 from foveate.slate.inputs import SlateInput
 from foveate.slate.limits import Limits
 
