@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from foveate.core.messages import NO_TIME, Candidates, Filters, Query, Ranked, ViewerHistory
-from foveate.data.catalog import Catalog
-from foveate.data.rows import Rows
+from foveate.data.catalog import Catalog, Rows
 from foveate.data.schema import EVENT_KINDS
 from foveate.data.vocabulary import UNKNOWN
 from foveate.features.sets import Clock, FeatureSet
