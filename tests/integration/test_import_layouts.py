@@ -393,6 +393,7 @@ def test_a_dry_run_shows_the_columns_where_viewers_or_items_are_not_found(tmp_pa
         ("seen_on", "2024-05-01 12:00:00", "seen_on like times; if so, say columns.occurred_at=seen_on"),
         ("seen_on", "1714560000", "seen_on like times; if so, say columns.occurred_at=seen_on"),
         ("seen_on,clip_len_sec", "1714560000,31", "columns.occurred_at=seen_on columns.watch=clip_len_sec"),
+        ("watched_when", "1714560000", "watched_when like times; if so, say columns.occurred_at=watched_when"),
         ("ts,dwell", "1714560000,3.5", "dwell like lengths; if so, say columns.watch=dwell"),
         # Small numbers, flags and texts are neither.
         ("mood", "3", ""),
@@ -409,6 +410,24 @@ def test_columns_left_out_that_look_like_times_or_lengths_are_warned_of(
     warnings = preview(TableReader(), tmp_path / "log.csv").report.warnings
     assert len(warnings) == bool(warning)
     assert all(warning in one for one in warnings)
+
+
+def test_columns_of_any_type_are_left_out_without_a_word(tmp_path: Path) -> None:
+    frame = pl.DataFrame(
+        {
+            "user": ["1", "2"],
+            "item": ["a", "b"],
+            "length": [{"s": 5}, {"s": 6}],
+            "seconds": [[1, 2], [3]],
+            "watch_ids": [b"x", b"y"],
+            "watched_sec": [True, False],
+            "nothing": pl.Series([None, None], dtype=pl.Null),
+        }
+    )
+    frame.write_parquet(tmp_path / "log.parquet")
+    report = preview(TableReader(), tmp_path / "log.parquet").report
+    assert not report.warnings
+    assert report.ignored == {"log": tuple(frame.columns[2:])}
 
 
 def test_columns_of_items_left_out_are_warned_of_too(tmp_path: Path) -> None:

@@ -29,6 +29,8 @@ def is_time(values: pl.Series, earliest: float = 10_000_000) -> bool:
     """Whether values are times: typed, dates in text, or numbers from ``earliest`` on."""
     if values.dtype.is_temporal():
         return True
+    if not (values.dtype.is_numeric() or isinstance(values.dtype, pl.String)):
+        return False
     known = values.drop_nulls()
     numbers = known.cast(pl.Float64, strict=False)
     if numbers.null_count() < len(known):
@@ -37,9 +39,11 @@ def is_time(values: pl.Series, earliest: float = 10_000_000) -> bool:
 
 
 def _is_length(name: str, values: pl.Series) -> bool:
-    """Whether values may be how long something takes: by the column's name, and no flags."""
+    """Whether values may be how long something takes: by the column's name, and neither flags nor times."""
+    if not (values.dtype.is_numeric() or isinstance(values.dtype, pl.String)):
+        return False
     numbers = values.drop_nulls().cast(pl.Float64, strict=False)
-    fit = len(numbers) > 0 and numbers.null_count() == 0 and bool((numbers >= 0).all())
+    fit = len(numbers) > 0 and numbers.null_count() == 0 and bool(numbers.is_between(0, _YEAR_2000).all())
     return fit and bool((numbers > 1).any()) and is_length_name(name)
 
 
@@ -51,7 +55,8 @@ def unread_warning(table: RawTable, ignored: Sequence[str], times: str | None, l
     times, lengths
         The settings that would name a column of times, and one of seconds; None where one is read already.
     """
-    sample = table.head(ignored) if ignored and table.header else pl.DataFrame()
+    plain = [name for name in ignored if not table.schema[name].is_nested()]
+    sample = table.head(plain) if plain and table.header else pl.DataFrame()
     found = []
     if times:
         found.append((times, "times", [name for name in sample.columns if is_time(sample[name], _YEAR_2000)]))
