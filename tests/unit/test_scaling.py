@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -167,4 +168,6 @@ def test_the_share_of_a_shadow_is_kept_and_settled_by_the_request() -> None:
     assert 0.22 < len(taken) / len(ids) < 0.28
     assert taken == [one for one in ids if in_share(one, 0.25)]
     assert all(in_share(one, 1.0) for one in ids)
+    own = zlib.crc32(ids[0].encode())
+    assert [in_share(ids[0], number / 2**32) for number in (own, own + 1)] == [False, True]
     assert not any(in_share(one, 0.0) for one in ids)
