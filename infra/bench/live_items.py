@@ -34,7 +34,7 @@ from foveate_serve.operations.running import Running
 from lab.load import closed, opened
 from lab.serving_world import SLATE, World, serving_world
 
-CLIENTS, TRIED, REQUESTS, PER_SECOND, OVERLAID = 32, 10, 2_000, 50, 10_000
+CLIENTS, ITEMS, REQUESTS, PER_SECOND, OVERLAID = 32, 10, 2_000, 50, 10_000
 PATIENCE_S = 30.0
 
 
@@ -145,7 +145,7 @@ def main() -> None:
                 started(world.bundle, state, config) as running,
                 httpx.Client(base_url=running.url(), timeout=60) as http,
             ):
-                times = [shown_after(http, bundle, 7 * number) for number in range(TRIED)]
+                times = [shown_after(http, bundle, 7 * number) for number in range(ITEMS)]
                 shown, gone = (max(one) for one in zip(*times, strict=True))
                 print(f"{name}: put items show within {shown:.2f} s, withdrawn ones are gone within {gone:.2f} s")
                 lines += [

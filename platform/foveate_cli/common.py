@@ -29,7 +29,7 @@ from rich.table import Column
 from foveate.core.config import LARGEST_SEED, from_dict, load_yaml, to_dict
 from foveate.core.errors import ConfigError
 from foveate.core.overrides import apply_options, apply_overrides
-from foveate_cluster.edges import prepare_to_join
+from foveate_cluster.environment import prepare_to_join
 
 ORDER_ONLY = "the log has no times, so it is cut by order: protocol=leave-one-out"
 

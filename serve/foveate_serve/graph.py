@@ -25,9 +25,8 @@ from foveate_serve.names import BUNDLE_KEY, INGRESS, RANKER, RETRIEVER, SHADOW, 
 from foveate_serve.operations.scaling import autoscaling_settings
 from foveate_serve.replica import load_bundle, start_replica
 from foveate_serve.stages.guarded import PATIENCE_S, Guarded
-from foveate_serve.stages.ranker import Ranker
+from foveate_serve.stages.local import Ranker, Retriever
 from foveate_serve.stages.remote import RemoteSearcher
-from foveate_serve.stages.retriever import Retriever
 from foveate_serve.stages.scatter import Scatter
 from foveate_serve.stages.searcher import Searcher
 from foveate_serve.stages.shadow import ShadowReplica

@@ -35,20 +35,17 @@ from foveate_serve.http.admission import ConcurrencyLimit
 from foveate_serve.http.api import add_shadow, build_api
 from foveate_serve.names import HYDRATOR, INGRESS, RANKER, RETRIEVER, shard_name
 from foveate_serve.replica import load_bundle, start_replica
-from foveate_serve.stages.event_writer import EventWriter
 from foveate_serve.stages.guarded import PATIENCE_S, Guarded
-from foveate_serve.stages.hydrator import Hydrator
-from foveate_serve.stages.ranker import Ranker
+from foveate_serve.stages.local import Hydrator, Ranker, Retriever
 from foveate_serve.stages.remote import RankerStage, Remote, RemoteRanker, RemoteRetriever, RetrieverStage
-from foveate_serve.stages.retriever import Retriever
 from foveate_serve.stages.served import ServedStages
 from foveate_serve.stages.shadow import Shadowing
-from foveate_serve.stages.writer import ImpressionWriter
-from foveate_serve.telemetry.header import TraceHeader
+from foveate_serve.stages.writer import EventWriter, ImpressionWriter
+from foveate_serve.telemetry.spans import TraceHeader
 
 logger = logging.getLogger("ray.serve")
 
-_AGAIN_S: Final = 0.05
+_RETRY_S: Final = 0.05
 """Seconds before replicas that hold no bundle in common are asked again."""
 
 
@@ -159,9 +156,9 @@ class Ingress:
             The deadline has passed.
         """
         began = time.perf_counter()
-        async for bundle, context, seconds in self._attempts(request):
-            with self._attempt(bundle, context, seconds) as (seen, stages):
-                slate = await recommend(request, seen, stages)
+        async for bundle, context, seconds in self._bundles_to_try(request):
+            with self._asking(bundle, context, seconds) as (traced, stages):
+                slate = await recommend(request, traced, stages)
                 self._telemetry.degraded(slate.degraded)
                 if self._shadow:
                     self._shadow.offer(ServedRequest(request, context, slate), time.perf_counter() - began)
@@ -170,24 +167,24 @@ class Ingress:
 
     async def explain(self, request: RecommendRequest) -> tuple[tuple[Slate, SlateExplanation], RequestContext, Bundle]:
         """Answer one request, and say why each item stands in the slate; raises as :meth:`recommend` does."""
-        async for bundle, context, seconds in self._attempts(request):
-            with self._attempt(bundle, context, seconds) as (seen, stages):
-                return await explain(request, seen, stages, bundle.model.catalog), context, bundle
+        async for bundle, context, seconds in self._bundles_to_try(request):
+            with self._asking(bundle, context, seconds) as (traced, stages):
+                return await explain(request, traced, stages, bundle.model.catalog), context, bundle
         raise _none_held()
 
     async def why_not(self, request: RecommendRequest, item_id: str) -> tuple[WhyNot, RequestContext, Bundle]:
         """Say where an item falls on its way to a viewer's slate; raises as :meth:`recommend` does."""
-        async for bundle, context, seconds in self._attempts(request):
-            with self._attempt(bundle, context, seconds) as (seen, stages):
-                return await why_not(request, seen, stages, bundle.model, item_id), context, bundle
+        async for bundle, context, seconds in self._bundles_to_try(request):
+            with self._asking(bundle, context, seconds) as (traced, stages):
+                return await why_not(request, traced, stages, bundle.model, item_id), context, bundle
         raise _none_held()
 
-    def _attempts(self, request: RecommendRequest) -> _Attempts:
+    def _bundles_to_try(self, request: RecommendRequest) -> _BundlesToTry:
         allowed = min(self.config.deadline_ms, request.deadline_ms or self.config.deadline_ms)
-        return _Attempts(self._slots, request, monotonic() + allowed / 1000, self.config.exploration.text)
+        return _BundlesToTry(self._slots, request, monotonic() + allowed / 1000, self.config.exploration.text)
 
     @contextmanager
-    def _attempt(
+    def _asking(
         self, bundle: Bundle, context: RequestContext, seconds: float
     ) -> Iterator[tuple[RequestContext, ServedStages]]:
         """Cover the answering of a request by one bundle; where a replica does not hold it, the next one may."""
@@ -196,8 +193,8 @@ class Ingress:
             bundle.model, self._hydrator, self._retriever, self._ranker, seconds, hydration_share=share
         )
         try:
-            with self._telemetry.request(context) as seen:
-                yield seen, stages
+            with self._telemetry.request(context) as traced:
+                yield traced, stages
         except BundleNotHeldError as error:
             logger.warning("%s: trying the bundle before it", error)
 
@@ -243,7 +240,7 @@ class Ingress:
         return [status]
 
 
-class _Attempts:
+class _BundlesToTry:
     """The bundles by which a request may be answered, one after the other: the current one, and the one before.
 
     A replica that starts while bundles are swapped holds the new one alone, and others still the old one: who meets
@@ -264,13 +261,13 @@ class _Attempts:
         self._exploration = exploration
         self._left: deque[Bundle] = deque(slots.held)
 
-    def __aiter__(self) -> _Attempts:
+    def __aiter__(self) -> _BundlesToTry:
         return self
 
     async def __anext__(self) -> tuple[Bundle, RequestContext, float]:
         """Return the next bundle, the request's context by it and the seconds left; ends with them, or without one."""
         if not self._left and self._slots.held:
-            await asyncio.sleep(_AGAIN_S)
+            await asyncio.sleep(_RETRY_S)
             self._left.extend(self._slots.held)
         seconds = self._give_up - monotonic()
         if seconds <= 0 or not self._left:

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 import pytest
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
+from checkerboard import two_colours
 from costs import LINEAR, grown, python_cost, tensor_cost
 from foveate.core.config import from_dict, to_dict
 from foveate.core.messages import NO_TIME, Query
@@ -74,6 +74,14 @@ def test_every_item_has_a_finite_score(source: CandidateSource, queries: list[Qu
     assert scores.shape == (len(queries), len(checkerboard.catalog))
     assert scores.dtype == np.float32
     assert np.isfinite(scores).all()
+
+
+def test_a_catalogue_that_says_nothing_leaves_scores_finite(
+    config: SourceConfig, queries: list[Query], checkerboard: Any
+) -> None:
+    blank = Catalog(checkerboard.catalog.frame.select(ITEM_ID))
+    source = quick(config).fit(dataclasses.replace(checkerboard.context(), catalog=blank))
+    assert np.isfinite(source.scores(queries)).all()
 
 
 def test_a_batch_scores_as_one_by_one(source: CandidateSource, queries: list[Query]) -> None:
@@ -169,6 +177,14 @@ def test_no_candidate_has_no_remark(config: SourceConfig, source: CandidateSourc
     assert source.source_features([], []) == []
 
 
+@pytest.mark.parametrize("fact", [name for name in ITEMS if name not in (ITEM_ID, "title")])
+def test_each_fact_of_the_checkerboard_tells_the_colours_apart(fact: str, checkerboard: Any) -> None:
+    # So a source that reads the catalogue alone can find the item that closes a circle.
+    values = checkerboard.catalog.frame[fact].to_list()
+    assert values == (values[:2] * len(values))[: len(values)]
+    assert values[0] != values[1]
+
+
 def test_what_is_personal_closes_the_circle(source: CandidateSource, checkerboard: Any) -> None:
     users = range(checkerboard.histories.n_users)
     queries = [checkerboard.query(user) for user in users]
@@ -242,7 +258,9 @@ def test_some_items_score_as_they_do_among_all(source: CandidateSource, queries:
 def test_without_what_carried_it_a_score_falls(source: CandidateSource, checkerboard: Any) -> None:
     falls = []
     for user in range(12):
-        query, answer = checkerboard.query(user), checkerboard.answers[user : user + 1]
+        # One item of the other colour: a score that is the mean over a history of one colour would not fall.
+        answer = checkerboard.answers[user : user + 1]
+        query = checkerboard.query_of(np.append((answer + 1) % 12, checkerboard.query(user).items))
         told = source.attribute(query, answer)
         if source.reads_history:
             first = told.items[[told.drops[0].argmax()]]
@@ -267,9 +285,7 @@ class Crowd:
     def __init__(self, viewers: int, items: int, length: int) -> None:
         rng = np.random.default_rng(0)
         walks = [rng.choice(items, length, replace=False).astype(np.int32) for _ in range(viewers)]
-        frame = pl.DataFrame({ITEM_ID: [f"v{code}" for code in range(items)]})
-        blanks = [pl.lit(None, dtype=dtype).alias(name) for name, dtype in ITEMS.items() if name != ITEM_ID]
-        self.context = FitContext(Histories.of(walks, items), Catalog(frame.with_columns(blanks)), NO_TIME, seed=0)
+        self.context = FitContext(Histories.of(walks, items), two_colours(items), NO_TIME, seed=0)
         self.walks = walks
 
     def queries(self, count: int) -> list[Query]:

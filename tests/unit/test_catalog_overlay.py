@@ -29,7 +29,7 @@ from foveate_serve.bundles.loading import load_mapped_sources, load_shard
 from foveate_serve.bundles.slots import BundleSlots
 from foveate_serve.names import shard_name
 from foveate_serve.stages.guarded import Guarded
-from foveate_serve.stages.retriever import Retriever
+from foveate_serve.stages.local import Retriever
 from foveate_serve.stages.scatter import Scatter
 from foveate_serve.stages.searcher import Searcher
 from foveate_serve.stages.sharded import ShardedRetriever
@@ -166,7 +166,7 @@ def test_an_index_and_shards_find_new_items_as_the_whole_does(small_bundle: Bund
     for one, other in zip(whole, parts, strict=True):
         np.testing.assert_array_equal(other.items, one.items)
         np.testing.assert_allclose(other.scores, one.scores, atol=1e-4)
-        assert other.seen == 1.0
+        assert other.coverage == 1.0
     # A replica that knows nothing of the new items yet answers from the others.
     for one in answers(Retriever(taken(Bundle.load, False), 8)):
         assert (one.items < len(known)).all()

@@ -19,7 +19,6 @@ from foveate.state.sqlite.store import SqliteState
 from foveate_cli.events import command
 from foveate_serve.operations.consume import Consumed, Topic, consume
 
-
 QUICK = {"log_level": "0", "session.timeout.ms": "6000", "heartbeat.interval.ms": "300"}
 """A member that has left is waited for no longer than this."""
 

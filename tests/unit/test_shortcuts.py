@@ -14,7 +14,7 @@ from console import console
 from foveate.audit.shortcuts import Shortcuts, shortcuts
 from foveate.core.config import from_dict
 from foveate.data.dataset import Dataset
-from foveate.data.importing.run import import_tables
+from foveate.data.importing.import_dataset import import_tables
 from foveate.retrieval.base import SourceConfig
 
 SMALL = from_dict(SourceConfig, {"name": "attention", "train": {"epochs": 1}, "encoder": {"width": 8, "blocks": 1}})

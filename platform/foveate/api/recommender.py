@@ -16,7 +16,7 @@ from foveate.core.errors import RequestError
 from foveate.core.messages import Filters, Likes, PastEvent, RecommendRequest, RequestContext, Slate
 from foveate.recommend.explain import LocalExplainStages, explain, why_not
 from foveate.recommend.pipeline import make_context, recommend, recommend_many
-from foveate.releases.live import state_of
+from foveate.releases.viewer_state import state_of
 from foveate.state.base import utc_micros
 from foveate.state.connect import StatePlace, open_viewers
 from foveate.storage.transfer import local_copy

@@ -10,8 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from foveate.api.places import temporary_folder
-from foveate.api.reading import Data, dataset_of
+from foveate.api.reading import Data, dataset_of, temporary_folder
 from foveate.bundle import Bundle, default_state, verify
 from foveate.core.config import from_dict, load_yaml
 from foveate.core.errors import ConfigError

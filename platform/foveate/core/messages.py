@@ -180,7 +180,7 @@ class Candidates:
         ``R`` names, the columns of ``source_features``.
     source_features
         ``[N, R]`` float32: what sources say of every candidate beside their scores.
-    seen
+    coverage
         Share of the catalogue that the source was asked about whose items lie in shards; below 1 where some were lost.
     """
 
@@ -190,7 +190,7 @@ class Candidates:
     offered: NDArray[np.bool_]
     source_feature_names: tuple[str, ...]
     source_features: NDArray[np.float32]
-    seen: float = 1.0
+    coverage: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -179,3 +180,46 @@ class Catalog(Once):
 def _unless(allowed_I: pl.Series) -> NDArray[np.bool_]:
     """Return where a column does not say yes."""
     return np.asarray(~allowed_I.fill_null(value=False).to_numpy())
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The stored entries of some rows.
+
+    Parameters
+    ----------
+    count
+        ``N``, how many rows were chosen.
+    row, column
+        ``[E]``: where an entry stands, its row counted among the chosen ones.
+    value
+        ``[E]`` its value.
+    """
+
+    count: int
+    row: NDArray[np.int64]
+    column: NDArray[np.int64]
+    value: NDArray[np.generic]
+
+    @classmethod
+    def of(cls, matrix: sparse.csr_matrix, chosen: NDArray[np.integer]) -> Rows:
+        """Read rows, in the order given; one may be chosen twice."""
+        start, lengths = matrix.indptr[chosen], matrix.indptr[chosen + 1] - matrix.indptr[chosen]
+        row = np.repeat(np.arange(len(chosen)), lengths)
+        within = np.arange(len(row)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        entry = np.repeat(start, lengths) + within
+        return cls(len(chosen), row, matrix.indices[entry].astype(np.int64), matrix.data[entry])
+
+    def used(self) -> NDArray[np.int64]:
+        """``[U]``: the columns that hold an entry, ascending."""
+        return np.unique(self.column)
+
+    def dense(self, columns: NDArray[np.integer]) -> NDArray[np.generic]:
+        """``[N, U]``: the rows over these columns, which are ascending and hold all that are used."""
+        out = np.zeros((self.count, len(columns)), dtype=self.value.dtype)
+        out[self.row, np.searchsorted(columns, self.column)] = self.value
+        return out
+
+    def sums(self, width: int) -> NDArray[np.float64]:
+        """``[C]``: the sum of each column."""
+        return np.asarray(np.bincount(self.column, self.value.astype(np.float64), width), dtype=np.float64)

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from foveate.core.messages import NO_TIME, Candidates, Filters, Query, Ranked, ViewerHistory
-from foveate.data.catalog import Catalog
-from foveate.data.rows import Rows
+from foveate.data.catalog import Catalog, Rows
 from foveate.data.schema import EVENT_KINDS
 from foveate.data.vocabulary import UNKNOWN
 from foveate.features.sets import Clock, FeatureSet
@@ -73,7 +72,7 @@ class Model:
         Event kinds that count as interest.
     clock
         ``time``, or ``order`` where times are not read and a query's ``now`` may be ``NO_TIME``.
-    learned
+    item_vectors
         ``[I, D]`` float32 of unit length (or zero): the item vectors of the first source that learns some, None where
         none does. They stay when the sources are left out.
     trending
@@ -90,7 +89,7 @@ class Model:
     ranker: Ranker
     positive_kinds: tuple[str, ...]
     clock: Clock
-    learned: NDArray[np.float32] | None = None
+    item_vectors: NDArray[np.float32] | None = None
     trending: NDArray[np.float32] | None = None
     click_through: NDArray[np.float32] | None = None
 
@@ -106,7 +105,7 @@ class Model:
             sources=tuple(extended(source, catalog) for source in self.sources),
             features=self.features.extended(catalog),
             # Zero: by what is learned, a new item is like no other; its facts say more.
-            learned=padded(self.learned, count),
+            item_vectors=padded(self.item_vectors, count),
             trending=padded(self.trending, count),
             click_through=padded(self.click_through, count),
         )
@@ -192,12 +191,12 @@ class Model:
 
         Where nothing was learned of the items, facts stand in for it.
         """
-        if self.learned is None or self.recipe.likeness == "facts":
+        if self.item_vectors is None or self.recipe.likeness == "facts":
             return self.content(items)
         if self.recipe.likeness == "learned":
-            return self.learned[items]
+            return self.item_vectors[items]
         # The dot product of two such rows is the mean of both likenesses.
-        return np.concatenate([self.content(items), self.learned[items]], axis=1) * np.float32(np.sqrt(0.5))
+        return np.concatenate([self.content(items), self.item_vectors[items]], axis=1) * np.float32(np.sqrt(0.5))
 
     def content(self, items: NDArray[np.int32]) -> NDArray[np.float32]:
         """Return ``[N, D]`` content vectors of unit length, zero for an item that nothing is known of.

@@ -45,11 +45,11 @@ from foveate.state.base import ViewerState
 Requests: TypeAlias = Sequence[RecommendRequest]
 Contexts: TypeAlias = Sequence[RequestContext]
 
-N_co = TypeVar("N_co", covariant=True)
-N = TypeVar("N")
+Notes_co = TypeVar("Notes_co", covariant=True)
+Notes = TypeVar("Notes")
 
 
-class Observer(Protocol[N_co]):
+class Observer(Protocol[Notes_co]):
     """Looks at what ranker and policy made of a request.
 
     It goes to where the ranker is, and what it notes comes back: features and scores of all candidates stay there.
@@ -57,7 +57,7 @@ class Observer(Protocol[N_co]):
 
     def answered(
         self, model: Model, ranked: Ranked, chosen: Chosen, request: RecommendRequest, context: RequestContext
-    ) -> N_co:
+    ) -> Notes_co:
         """Note what is of interest.
 
         Parameters
@@ -69,7 +69,7 @@ class Observer(Protocol[N_co]):
 
 
 @dataclass
-class Trace(Generic[N]):
+class Trace(Generic[Notes]):
     """What is observed of one run of :func:`recommend`, beside its slate.
 
     Parameters
@@ -82,10 +82,10 @@ class Trace(Generic[N]):
         What the observer noted; None where no ranker took part, for something stood in for a stage.
     """
 
-    observer: Observer[N]
+    observer: Observer[Notes]
     query: Query | None = None
     candidates: Candidates | None = None
-    notes: N | None = None
+    notes: Notes | None = None
 
 
 class Stages(Protocol):
@@ -292,8 +292,8 @@ def observed(
     candidates: Candidates,
     context: RequestContext,
     *,
-    observer: Observer[N],
-) -> tuple[Slate, N]:
+    observer: Observer[Notes],
+) -> tuple[Slate, Notes]:
     """Rank and select for one request, and have it observed."""
     [ranked] = rank(model, [query], [candidates], [context])
     viewed = view(model, request, context)

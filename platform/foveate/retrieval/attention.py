@@ -20,9 +20,8 @@ from foveate.encoder.embedding.table import check_shareable
 from foveate.encoder.model import EncoderConfig
 from foveate.encoder.trained import TrainedEncoder, target_attention
 from foveate.encoder.training.train import TrainConfig, train_encoder
-from foveate.retrieval.asked import Asked
 from foveate.retrieval.attribution import liked
-from foveate.retrieval.base import Arrays, CandidateSource, FitContext, SourceConfig
+from foveate.retrieval.base import Arrays, Asked, CandidateSource, FitContext, SourceConfig
 from foveate.retrieval.index.auto import Auto
 from foveate.retrieval.index.base import IndexConfig
 from foveate.retrieval.index.finder import Finder

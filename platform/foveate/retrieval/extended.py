@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 
 from foveate.core.messages import Candidates, Query
 from foveate.data.catalog import Catalog
-from foveate.retrieval.asked import Asked
 from foveate.retrieval.attribution import Attribution
-from foveate.retrieval.base import Arrays, CandidateSource
+from foveate.retrieval.base import Arrays, Asked, CandidateSource
 
 Codes = NDArray[np.int32]
 

@@ -22,9 +22,8 @@ from torch import Tensor
 from foveate.attention.base import match
 from foveate.core.messages import Query
 from foveate.encoder.embedding.mapped import MappedEncoder, of_run
-from foveate.retrieval.asked import Asked, top_k
 from foveate.retrieval.attention import Attention, AttentionSource, Viewers, parted
-from foveate.retrieval.base import Arrays, CandidateSource
+from foveate.retrieval.base import Arrays, Asked, CandidateSource, top_k
 from foveate.retrieval.index.finder import Finder
 
 Codes = NDArray[np.int32]

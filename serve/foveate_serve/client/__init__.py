@@ -21,11 +21,11 @@ from foveate_serve.client.errors import (
     UnreachableError,
 )
 from foveate_serve.http.schemas.ask import FiltersIn, LikesIn, PastEventIn, RecommendIn, WhyNotIn
+from foveate_serve.http.schemas.base import FieldFault, Problem
 from foveate_serve.http.schemas.events import EventIn, EventsIn, EventsOut
 from foveate_serve.http.schemas.explain import ExplanationOut, WhyNotOut
 from foveate_serve.http.schemas.health import ReadyOut
 from foveate_serve.http.schemas.items import ItemFactsIn, ItemIn, ItemsIn, ItemsOut
-from foveate_serve.http.schemas.problem import FieldFault, Problem
 from foveate_serve.http.schemas.slates import ItemOut, SlateItemOut, SlateOut, SurfaceOut, SurfacesOut
 from foveate_serve.http.schemas.viewers import BundleTraceOut, ErasureOut, ExportErasureOut, StoreErasureOut
 

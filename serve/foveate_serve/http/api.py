@@ -29,13 +29,18 @@ from foveate.state.event_checks import clamped
 from foveate.state.items import CatalogItem
 from foveate_serve.bundles.slots import Status
 from foveate_serve.config import ServeConfig
-from foveate_serve.http.admission import Admission, ConcurrencyLimit, OnlyThisMachine, is_loopback
+from foveate_serve.http.admission import Admission, BodyReader, ConcurrencyLimit, OnlyThisMachine, is_loopback
 from foveate_serve.http.answers import erasure_out, item_out, ready_out, slate_out, surfaces_out, why_not_out
-from foveate_serve.http.authentication import Authentication
-from foveate_serve.http.authorization import check_ask, check_inspects, check_viewers, key_of, may_inspect
-from foveate_serve.http.bodies import BodyReader
+from foveate_serve.http.authentication import (
+    Authentication,
+    check_ask,
+    check_inspects,
+    check_viewers,
+    key_of,
+    may_inspect,
+)
 from foveate_serve.http.faults import NotReadyError, add_faults
-from foveate_serve.http.key_file import KeyFile
+from foveate_serve.http.keys import KeyFile
 from foveate_serve.http.ndjson import NdjsonReader, described
 from foveate_serve.http.openapi import add_problem_pages, complete
 from foveate_serve.http.paging import next_cursor, resume
@@ -261,8 +266,8 @@ def _add_catalogue(api: FastAPI, gateway: Gateway) -> None:
     )
     async def events(body: EventsIn, request: Request) -> EventsOut:
         check_viewers(key_of(request), (event.user_id for event in body.events))
-        now, made = utc_micros(), _attempt(request)
-        named = [event.message(now, f"{made}-{number}") for number, event in enumerate(body.events)]
+        now, prefix = utc_micros(), _event_prefix(request)
+        named = [event.message(now, f"{prefix}-{number}") for number, event in enumerate(body.events)]
         given_events, adjusted = clamped(named, now)
         added = await gateway.append(given_events)
         bundle = gateway.current()
@@ -290,7 +295,7 @@ def _add_viewers(api: FastAPI, gateway: Gateway) -> None:
         return erasure_out(await gateway.erase(user_id))
 
 
-def _attempt(request: Request) -> str:
+def _event_prefix(request: Request) -> str:
     """Return what ids of this request's events begin with: the same where the proxy asks a second replica."""
     given = request.headers.get(ATTEMPT, "")
     return given if _ATTEMPT_ID.fullmatch(given) else uuid4().hex

@@ -26,7 +26,7 @@ from foveate.retrieval.shards import GatheredSource
 from foveate.state.base import utc_micros
 from foveate_serve.bundles.slots import BundleSlots
 from foveate_serve.stages.batcher import Batcher
-from foveate_serve.stages.retriever import Call, Retriever
+from foveate_serve.stages.local import RetrieveCall, Retriever
 from foveate_serve.stages.scatter import Gathered, Scatter
 from foveate_serve.stages.searcher import Wanted
 from foveate_serve.telemetry import Telemetry, names
@@ -70,7 +70,7 @@ class ShardedRetriever(Retriever):
         thread = ThreadPoolExecutor(1, thread_name_prefix=self.name)
         super().__init__(slots, largest, telemetry, thread)
         self._scatter = scatter
-        self._encoding: Batcher[Call, _Look] = Batcher(
+        self._encoding: Batcher[RetrieveCall, _Look] = Batcher(
             "encoding", self._looks, largest, thread, key=lambda call: call[-1].bundle_id
         )
         self._joining: Batcher[_Found, Candidates] = Batcher(
@@ -100,11 +100,11 @@ class ShardedRetriever(Retriever):
         else:
             gathered = Gathered(alike(n_items, query.exclude, wanted), 1.0)
         found = await self._joining.ask((query, look, gathered, wanted, context))
-        if not gathered.seen and not len(found.items):
+        if not gathered.coverage and not len(found.items):
             raise ShardsLostError("no shard answered, and no other source offers anything")
         return found
 
-    def _looks(self, calls: Sequence[Call]) -> list[_Look]:
+    def _looks(self, calls: Sequence[RetrieveCall]) -> list[_Look]:
         """Return what the encoder of one bundle makes of each viewer."""
         queries, contexts = [query for query, _ in calls], [context for _, context in calls]
         with self._telemetry.stage(names.ENCODE, contexts):
@@ -128,7 +128,7 @@ class ShardedRetriever(Retriever):
             gathered_source = GatheredSource(source, viewers, tops)
             whole = replace(model, sources=tuple(gathered_source if one is source else one for one in model.sources))
             candidates = retrieve(whole, queries, contexts)
-        found = [replace(one, seen=own.seen) for one, own in zip(candidates, gathered, strict=True)]
+        found = [replace(one, coverage=own.coverage) for one, own in zip(candidates, gathered, strict=True)]
         self._telemetry.candidates(found)
         return found
 

@@ -12,8 +12,7 @@ from typing import Any, Final
 
 from foveate.core.errors import NotFoundError
 from foveate.core.grouped import in_parts
-from foveate.state.base import KeptRequest, ServedRequest, utc_micros
-from foveate.state.erasure import asked_at, viewer_digest
+from foveate.state.base import KeptRequest, ServedRequest, asked_at, utc_micros, viewer_digest
 from foveate.state.record import pack, unpack
 from foveate.state.redis.connection import RedisStore
 from foveate.state.redis.erasing import TOMBSTONES, secret_of

@@ -20,10 +20,17 @@ import polars as pl
 from foveate.core.errors import NotFoundError
 from foveate.core.grouped import in_parts
 from foveate.core.messages import NO_TIME, ViewerHistory
-from foveate.state.base import Erased, Export, KeptEvent, ViewerEvent, utc_micros
-from foveate.state.erasure import check_erasable, viewer_digest
+from foveate.state.base import (
+    Erased,
+    Export,
+    KeptEvent,
+    ViewerEvent,
+    check_erasable,
+    history_of,
+    utc_micros,
+    viewer_digest,
+)
 from foveate.state.event_checks import check_events, check_kinds
-from foveate.state.history import history_of
 from foveate.state.redis import erasing, exports
 from foveate.state.redis.connection import RedisStore
 from foveate.state.redis.schema import ADD, EVENTS, IDS, check_version, upgrade, viewers

@@ -37,11 +37,11 @@ from foveate.data.dataset import Dataset, open_dataset
 from foveate.recommend.recipe import Recipe
 from foveate.storage.folder import Folder, Place
 from foveate.storage.transfer import local_folder
-from foveate_cluster.code_version import commit
 from foveate_cluster.connection import check_local, cluster
 from foveate_cluster.ray_cluster import check_address
 from foveate_cluster.remote import run_on_cluster
 from foveate_cluster.resources import Resources
+from foveate_cluster.wheel import commit
 from foveate_tune.config import SweepConfig
 from foveate_tune.levels.base import Baselines, Problem
 from foveate_tune.plan import planned

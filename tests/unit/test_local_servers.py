@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from foveate.core.errors import ConfigError
-from foveate_cli.nearby import dashboard_of, known
+from foveate_cli.local_servers import dashboard_of, known
 
 
 @pytest.fixture

@@ -45,9 +45,9 @@ def simulate(scenario: Scenario) -> Result:
         sim.env.run(until=scenario.warm_up_s)
         sim.clear()
     sim.env.run(until=scenario.warm_up_s + scenario.seconds)
-    seen = [one for one in outcomes if one.came + one.took >= scenario.warm_up_s]
-    found = result_of(seen, scenario.seconds, sim.stages(scenario.seconds), sim.busy(scenario.seconds))
-    return replace(found, partly=sim.missed / max(1, len(seen)))
+    measured = [one for one in outcomes if one.came + one.took >= scenario.warm_up_s]
+    found = result_of(measured, scenario.seconds, sim.stages(scenario.seconds), sim.busy(scenario.seconds))
+    return replace(found, partly=sim.missed / max(1, len(measured)))
 
 
 class _System:

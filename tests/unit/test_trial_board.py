@@ -15,7 +15,7 @@ from rich.console import Console
 
 from foveate.core.progress import Listener, report_progress
 from foveate_cli import common
-from foveate_cli.live import Board, following
+from foveate_cli.trial_board import Board, following
 from foveate_tune.config import SweepConfig
 from foveate_tune.objective import Objective
 from foveate_tune.progress import SweepPlan, TrialUpdate

@@ -116,7 +116,7 @@ def fit(
         ranker=ranker,
         positive_kinds=tuple(positive),
         clock=recipe.clock,
-        learned=learned_vectors(last.sources),
+        item_vectors=learned_vectors(last.sources),
         trending=trending_scores(last.sources),
         click_through=wanted_click_through(recipe, dataset, stage, catalog.items),
     )
