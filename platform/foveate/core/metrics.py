@@ -16,6 +16,11 @@ from scipy import sparse
 Floats = NDArray[np.float64]
 
 RESAMPLES = 1000
+DETECTABLE = 2.8016
+"""Standard errors of a difference that a two-sided test at 5 % finds with a power of 80 %: 1.960 and 0.842 of them.
+
+Source: Bloom, Minimum detectable effects (Evaluation Review 19, 1995), pages 547 to 549.
+"""
 _CHUNK = 4_000_000
 """How many numbers a temporary array may hold."""
 
@@ -31,10 +36,51 @@ class Interval:
 
 @dataclass(frozen=True)
 class Difference:
-    """How far ``a`` lies above ``b`` on the same viewers: absolute, and in per cent of ``b`` (NaN if ``b`` is 0)."""
+    """How far ``a`` lies above ``b`` on the same viewers.
+
+    Parameters
+    ----------
+    absolute, percent
+        The difference itself, and in per cent of ``b`` (NaN if ``b`` is 0).
+    detectable
+        The smallest true difference, absolute, that such a comparison finds in 80 of 100 cases; NaN where unknown.
+        See :data:`DETECTABLE`.
+    """
 
     absolute: Interval
     percent: Interval
+    detectable: float = float("nan")
+
+    @property
+    def detectable_percent(self) -> float:
+        """``detectable`` in per cent of ``b``; NaN where that is not known."""
+        scale = self.percent.mean / self.absolute.mean if self.absolute.mean else float("nan")
+        return self.detectable * scale
+
+
+@dataclass(frozen=True)
+class Sums:
+    """A figure that is the sum of ``top_B`` over that of ``bottom_B``: a mean, a weighted mean, or a ratio of two."""
+
+    top_B: Floats
+    bottom_B: Floats
+
+    @classmethod
+    def mean_of(cls, values_B: Floats) -> Sums:
+        """Return the mean of the finite values."""
+        known_B = np.isfinite(values_B)
+        return cls(np.where(known_B, values_B, 0.0), known_B.astype(np.float64))
+
+    def over(self, viewers_B: NDArray[np.integer] | None) -> Sums:
+        """Return one row a viewer, where ``viewers_B`` says whose each row is: who asks several times counts once."""
+        if viewers_B is None:
+            return self
+        _, own_B = np.unique(viewers_B, return_inverse=True)
+        return Sums(np.bincount(own_B, self.top_B), np.bincount(own_B, self.bottom_B))
+
+    def value(self) -> float:
+        """Return the figure; NaN where the lower sum is 0."""
+        return float(_divide(self.top_B.sum(keepdims=True), self.bottom_B.sum(keepdims=True))[0])
 
 
 def mid_ranks(
@@ -222,7 +268,71 @@ def paired_difference(
     means_2R = np.concatenate([pairs_2N.mean(axis=1, keepdims=True), means_2R], axis=1)
     excess_R = means_2R[0] - means_2R[1]
     percent_R = 100.0 * _divide(excess_R, means_2R[1])
-    return Difference(_percentile(excess_R[0], excess_R[1:], level), _percentile(percent_R[0], percent_R[1:], level))
+    return Difference(
+        _percentile(excess_R[0], excess_R[1:], level),
+        _percentile(percent_R[0], percent_R[1:], level),
+        DETECTABLE * float(excess_R[1:].std()),
+    )
+
+
+def bootstrap_ratio(
+    sums: Sums,
+    seed: int,
+    *,
+    viewers_B: NDArray[np.integer] | None = None,
+    resamples: int = RESAMPLES,
+    level: float = 0.95,
+) -> Interval:
+    """Return a ratio of sums and its percentile bootstrap interval over viewers.
+
+    Parameters
+    ----------
+    viewers_B
+        Whose each row is, where a viewer has several: they are drawn together. None: every row is another viewer's.
+
+    Source: Efron and Tibshirani (1993), sections 8.3 and 13.3.
+    """
+    own = sums.over(viewers_B)
+    if not len(own.top_B):
+        return Interval(float("nan"), float("nan"), float("nan"))
+    return _percentile(sums.value(), _drawn(own, seed, resamples), level)
+
+
+def paired_ratios(
+    a: Sums,
+    b: Sums,
+    seed: int,
+    *,
+    viewers_B: NDArray[np.integer] | None = None,
+    resamples: int = RESAMPLES,
+    level: float = 0.95,
+) -> Difference:
+    """Return how far one ratio of sums lies above another, resampling viewers with both of their values.
+
+    Parameters are those of :func:`bootstrap_ratio`.
+    """
+    own_a, own_b = a.over(viewers_B), b.over(viewers_B)
+    if not len(own_a.top_B):
+        nothing = Interval(float("nan"), float("nan"), float("nan"))
+        return Difference(nothing, nothing)
+    a_R, b_R = _drawn(own_a, seed, resamples), _drawn(own_b, seed, resamples)
+    mean_a, mean_b = a.value(), b.value()
+    excess_R = a_R - b_R
+    percent = 100.0 * _divide(np.array([mean_a - mean_b]), np.array([mean_b]))[0]
+    return Difference(
+        _percentile(mean_a - mean_b, excess_R, level),
+        _percentile(float(percent), 100.0 * _divide(excess_R, b_R), level),
+        DETECTABLE * float(np.nanstd(excess_R)) if np.isfinite(excess_R).any() else float("nan"),
+    )
+
+
+def _drawn(sums: Sums, seed: int, resamples: int) -> Floats:
+    """``[R]``: the figure in each resample; the same seed draws the same viewers."""
+    drawn = [
+        _divide(sums.top_B[rows].sum(axis=1), sums.bottom_B[rows].sum(axis=1))
+        for rows in _resamples(len(sums.top_B), seed, resamples)
+    ]
+    return np.concatenate(drawn)
 
 
 def bootstrap_lists(
