@@ -54,7 +54,7 @@ def fitted(small_world: Dataset, recipe: Recipe) -> Fitted:
 @pytest.fixture(scope="module")
 def asked(fitted: Fitted) -> Asked:
     panel = panel_of(fitted.stage, fitted.model.catalog)
-    return panel, answer(_beside(fitted.model, fitted.stage, print).subject, panel, 0, print)
+    return panel, answer(_beside(fitted.model, fitted.stage, None, print).subject, panel, 0, print)
 
 
 def test_every_model_stands_in_the_table_with_an_interval(by_time: Evaluation) -> None:
@@ -210,6 +210,6 @@ def test_items_newer_than_the_bundle_are_missed_not_forgotten(small_world: Datas
     panel = panel_of(newer, known)
     assert len(panel.targets) == len(fitted.stage.targets)
     assert not panel.reachable[panel.targets == len(known) + 1].any()
-    outcomes = answer(_beside(fitted.model, newer, print).subject, panel, 0, print)
+    outcomes = answer(_beside(fitted.model, newer, None, print).subject, panel, 0, print)
     for outcome in outcomes.by_model.values():
         assert np.isinf(outcome.all_ranks()[panel.targets == len(known) + 1]).all()

@@ -39,9 +39,11 @@ def test_a_log_of_certain_transitions_asks_little_of_a_model(chain: Dataset) -> 
     assert found.ndcg["transition_walk"] == pytest.approx(1.0)
     assert found.repeated == found.tied == 0.0
     assert found.popular is None
-    assert found.reaches is not None and found.reaches.mean >= 1.0
+    assert found.reaches is not None
+    assert found.reaches.mean >= 1.0
     assert found.needs_model is False
-    assert found.seconds is not None and found.seconds > 0
+    assert found.seconds is not None
+    assert found.seconds > 0
     assert "asks little of a model" in found.sentence
 
 
@@ -65,7 +67,8 @@ def test_a_log_whose_next_item_hangs_on_the_whole_history_needs_a_model(alternat
     [found] = shortcuts(alternating, ["leave-one-out"], encoder=encoder)
     assert found.predictable < 0.2
     assert found.ndcg["attention"] > 0.3
-    assert found.reaches is not None and found.reaches.high < 0.5
+    assert found.reaches is not None
+    assert found.reaches.high < 0.5
     assert found.needs_model is True
     assert "this log needs a model" in found.sentence
 

@@ -16,7 +16,8 @@ from foveate.core.progress import Progress
 from foveate.core.tables import Tabular
 from foveate.data.split import Protocol
 from foveate.data.worker_group import WorkerGroup
-from foveate.evaluation import Evaluation, evaluate_folder
+from foveate.evaluation import Asking, Evaluation, evaluate_folder
+from foveate.evaluation.asking import TargetChoice
 from foveate.ranking.growing import Grower
 from foveate.storage.transfer import local_copy
 
@@ -53,6 +54,9 @@ def evaluate(
     bundle: Bundle | str | Path | None = None,
     protocol: Protocol | None = None,
     seeds: int = 1,
+    targets: TargetChoice = "all",
+    windows: int = 1,
+    ageing: bool = False,
     progress: Progress | None = None,
     grower: Grower | None = None,
     worker_group: WorkerGroup | None = None,
@@ -71,6 +75,10 @@ def evaluate(
         ``time`` or ``leave-one-out``; None takes the bundle's own, or every one that the data allows.
     seeds
         Train so many times; the figures are means.
+    targets, windows, ageing
+        Under the ``time`` protocol: which of a window's items are asked for (``all``, ``last`` or ``successive``), in
+        how many windows that follow one another, and whether the newest one is also asked part by part, with a model
+        that stays as it was. See :class:`foveate.evaluation.asking.Asking`.
     progress
         Called with one line of news a step.
     grower, worker_group
@@ -107,6 +115,7 @@ def evaluate(
         how,
         [protocol] if protocol else [],
         chosen,
+        asking=Asking(targets, windows, ageing),
         bundle=path,
         progress=progress,
         grower=grower,

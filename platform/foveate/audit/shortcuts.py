@@ -99,8 +99,8 @@ class Shortcuts:
         figure = f"{self.ndcg[self.best]:.4f}"
         if self.reaches is None:
             return (
-                f"{self.protocol}: {self.best} is the best shortcut, NDCG@10 {figure}; no encoder was trained, so whether"
-                " this log needs a model is not known"
+                f"{self.protocol}: {self.best} is the best shortcut, NDCG@10 {figure}; no encoder was trained, so"
+                " whether this log needs a model is not known"
             )
         share, window = self.reaches, "validation" if self.window == "selection" else "the test window"
         bounds = f" ({share.low:.0%} to {share.high:.0%})" if math.isfinite(share.low) else ""

@@ -76,7 +76,9 @@ class Sums:
         if viewers_B is None:
             return self
         _, own_B = np.unique(viewers_B, return_inverse=True)
-        return Sums(np.bincount(own_B, self.top_B), np.bincount(own_B, self.bottom_B))
+        return Sums(
+            np.bincount(own_B, self.top_B).astype(np.float64), np.bincount(own_B, self.bottom_B).astype(np.float64)
+        )
 
     def value(self) -> float:
         """Return the figure; NaN where the lower sum is 0."""
@@ -199,6 +201,17 @@ def gini(counts_I: NDArray[np.integer] | Floats) -> float:
 def exposure_gini(lists_BK: NDArray[np.integer], n_items: int) -> float:
     """Return the Gini coefficient of how often each item of the catalogue stands in a list."""
     return gini(_exposure(lists_BK, n_items))
+
+
+def popularity(users: NDArray[np.integer], items: NDArray[np.integer], n_users: int, n_items: int) -> Floats:
+    """Return ``[I]`` the share of all viewers who liked each item.
+
+    Its mean over what a group liked is that group's average popularity, and over what it is shown the average
+    recommendation popularity.
+    Source: Abdollahpouri et al., The unfairness of popularity bias in recommendation (2019), section 3.
+    """
+    pairs = np.unique(users.astype(np.int64) * n_items + items)
+    return np.bincount(pairs % n_items, minlength=n_items) / max(1, n_users)
 
 
 def ild_by_category(lists_BK: NDArray[np.integer], categories_IC: sparse.csr_matrix) -> Floats:
