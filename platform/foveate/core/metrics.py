@@ -42,20 +42,15 @@ class Difference:
     ----------
     absolute, percent
         The difference itself, and in per cent of ``b`` (NaN if ``b`` is 0).
-    detectable
-        The smallest true difference, absolute, that such a comparison finds in 80 of 100 cases; NaN where unknown.
-        See :data:`DETECTABLE`.
+    detectable, detectable_percent
+        The smallest true difference that such a comparison finds in 80 of 100 cases, and that in per cent of ``b``; NaN
+        where unknown. See :data:`DETECTABLE`.
     """
 
     absolute: Interval
     percent: Interval
     detectable: float = float("nan")
-
-    @property
-    def detectable_percent(self) -> float:
-        """``detectable`` in per cent of ``b``; NaN where that is not known."""
-        scale = self.percent.mean / self.absolute.mean if self.absolute.mean else float("nan")
-        return self.detectable * scale
+    detectable_percent: float = float("nan")
 
 
 @dataclass(frozen=True)
@@ -284,7 +279,7 @@ def paired_difference(
     return Difference(
         _percentile(excess_R[0], excess_R[1:], level),
         _percentile(percent_R[0], percent_R[1:], level),
-        DETECTABLE * float(excess_R[1:].std()),
+        *detectable(excess_R[1:], float(means_2R[1, 0])),
     )
 
 
@@ -335,8 +330,23 @@ def paired_ratios(
     return Difference(
         _percentile(mean_a - mean_b, excess_R, level),
         _percentile(float(percent), 100.0 * _divide(excess_R, b_R), level),
-        DETECTABLE * float(np.nanstd(excess_R)) if np.isfinite(excess_R).any() else float("nan"),
+        *detectable(excess_R, mean_b),
     )
+
+
+def detectable(excess_R: Floats, mean_b: float) -> tuple[float, float]:
+    """Return the smallest true difference that a comparison finds in 80 of 100 cases, and that in per cent of ``b``.
+
+    Parameters
+    ----------
+    excess_R
+        The difference in each resample: its deviation is the standard error.
+    mean_b
+        What the difference is a share of.
+    """
+    known = excess_R[np.isfinite(excess_R)]
+    least = DETECTABLE * float(known.std()) if len(known) else float("nan")
+    return least, 100.0 * least / mean_b if mean_b > 0 else float("nan")
 
 
 def _drawn(sums: Sums, seed: int, resamples: int) -> Floats:

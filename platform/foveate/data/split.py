@@ -229,7 +229,7 @@ def cuts(times: NDArray[np.int64], config: SplitConfig) -> tuple[int, int, int, 
     if not by_days:
         widths = [*[config.test_share] * (config.back + 1), config.selection_share, config.ranker_share]
         from_end = np.cumsum([0.0, *widths])[config.back :]
-        if from_end[-1] >= 1:
+        if from_end[-1] > 1 - 1e-9:
             raise DataError(_too_far(config, "shares leave nothing of the log"))
         end, test, selection, ranker = (int(t) for t in np.quantile(dated, 1 - from_end, method="higher"))
         return ranker, selection, test, end if config.back else last + 1

@@ -151,7 +151,9 @@ class _Scene:
                 pair = (by_model[self.ours].values[NDCG], figures.values[NDCG])
                 a, b = (Sums.mean_of(values_B[rows_B]) for values_B in pair)
                 above = metrics.paired_ratios(a, b, self.seed, viewers_B=self._whose(rows_B))
-            out.append(Segment(name, "viewers", group, int(rows_B.sum()), own, above))
+            whose_B = self._whose(rows_B)
+            size = int(rows_B.sum()) if whose_B is None else len(np.unique(whose_B))
+            out.append(Segment(name, "viewers", group, size, own, above))
         return out
 
     def by_items(self, name: str, figures: Figures, by_model: Mapping[str, Figures]) -> list[Segment]:
