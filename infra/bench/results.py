@@ -23,6 +23,7 @@ from typing import Any
 
 from foveate import __version__
 from foveate.core.config import from_dict, load_yaml, to_dict
+from foveate.core.errors import FoveateError
 from foveate.core.overrides import apply_overrides
 from foveate.data.dataset import Dataset, open_dataset
 from foveate.data.importing.run import import_dataset
@@ -142,8 +143,8 @@ def page(plan: Plan, found: dict[str, Any]) -> str:
         "",
         "`make results` remakes this page from what was measured; nothing else stands in it. Every item is ranked,",
         "the seen are left out, ties count at mid-rank. `±` is half of the 95 % bootstrap interval over viewers.",
-        "Published figures are those of the [sources](#sources) named, on the same set and protocol: how they cut, rank",
-        "and tune may differ from what is done here.",
+        "Published figures are those of the [sources](#sources) named, on the same set and protocol: how they cut,",
+        "rank and tune may differ from what is done here.",
         "",
         f"- Measured: {', '.join(one.name for one in run) or 'nothing yet'}.",
         f"- Not run: {', '.join(one.name for one in plan.sets if one.name not in found) or 'nothing'}.",
@@ -262,4 +263,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except FoveateError as error:
+        raise SystemExit(f"results: {error}") from None
