@@ -17,7 +17,12 @@ from foveate.core.errors import FoveateError
 from foveate_cli.stopping import Terminated
 from foveate_cli.verbosity import add_common_options
 
-_NOT_VERBS = frozenset({"main", "common", "import_report", "live", "nearby", "stopping", "verbosity", "__main__"})
+_NOT_VERBS = frozenset(
+    {
+        *("main", "__main__", "common", "evaluation_tables", "import_report"),
+        *("live", "nearby", "stopping", "verbosity"),
+    }
+)
 
 
 class Verbs(click.Group):

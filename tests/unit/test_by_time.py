@@ -61,7 +61,7 @@ def between(events: Events, start: int, end: int) -> Stage:
     return stage
 
 
-def told(panel: Panel) -> list[tuple[str, str, str]]:
+def as_text(panel: Panel) -> list[tuple[str, str, str]]:
     """Each query's viewer, history and targets."""
     return [
         (q.user_id, "".join(LETTERS[i] for i in q.items), "".join(LETTERS[i] for i in panel.targets[panel.of(row)]))
@@ -75,14 +75,14 @@ EVENTS = log("AB.CeEF", ".....GH", "AB..A..")
 
 def test_all_targets_are_asked_at_the_cut(catalog: Catalog) -> None:
     panel = panel_for(Asking(), EVENTS, between(EVENTS, 3, 7), catalog)
-    assert told(panel) == [("0", "ab", "cef"), ("1", "", "gh")]
+    assert as_text(panel) == [("0", "ab", "cef"), ("1", "", "gh")]
     assert {q.now for q in panel.queries} == {3 * DAY}
     assert viewers_of(panel) is None
 
 
 def test_the_last_target_is_asked_with_all_that_came_before_it(catalog: Catalog) -> None:
     panel = panel_for(Asking("last"), EVENTS, between(EVENTS, 3, 7), catalog)
-    assert told(panel) == [("0", "abcee", "f"), ("1", "g", "h")]
+    assert as_text(panel) == [("0", "abcee", "f"), ("1", "g", "h")]
     assert [q.now for q in panel.queries] == [6 * DAY, 6 * DAY]
     assert panel.reachable.all()
 
@@ -90,14 +90,14 @@ def test_the_last_target_is_asked_with_all_that_came_before_it(catalog: Catalog)
 def test_successive_targets_are_asked_in_turn(catalog: Catalog) -> None:
     panel = panel_for(Asking("successive"), EVENTS, between(EVENTS, 3, 7), catalog)
     # The click on e and the like that follows it are one meeting: neither gives the other away.
-    assert told(panel) == [("0", "ab", "c"), ("0", "abc", "e"), ("0", "abcee", "f"), ("1", "", "g"), ("1", "g", "h")]
+    assert as_text(panel) == [("0", "ab", "c"), ("0", "abc", "e"), ("0", "abcee", "f"), ("1", "", "g"), ("1", "g", "h")]
     assert viewers_of(panel).tolist() == [0, 0, 0, 1, 1]  # type: ignore[union-attr]
 
 
 def test_parts_of_a_window_know_what_came_before_them(catalog: Catalog) -> None:
     stages = parts(EVENTS, between(EVENTS, 3, 7), 0)
     assert [(stage.now // DAY, stage.until // DAY) for stage in stages] == [(3, 4), (5, 6), (6, 7)]
-    asked = [told(panel_for(Asking(), EVENTS, stage, catalog)) for stage in stages]
+    asked = [as_text(panel_for(Asking(), EVENTS, stage, catalog)) for stage in stages]
     # Viewer 0 met e in a part of its own, the day before it was liked: then it is no longer new.
     assert asked == [[("0", "ab", "c")], [("1", "", "g")], [("0", "abcee", "f"), ("1", "g", "h")]]
 
@@ -105,7 +105,7 @@ def test_parts_of_a_window_know_what_came_before_them(catalog: Catalog) -> None:
 def test_an_item_that_the_model_does_not_know_stays_a_target(catalog: Catalog) -> None:
     short = Catalog(catalog.frame.head(4))
     panel = panel_for(Asking("last"), EVENTS, between(EVENTS, 3, 7), short)
-    assert told(panel) == [("0", "abc", "f"), ("1", "", "h")]
+    assert as_text(panel) == [("0", "abc", "f"), ("1", "", "h")]
     assert panel.reachable.tolist() == [False, False]
 
 
@@ -158,7 +158,7 @@ def scene(catalog: Catalog) -> tuple[Panel, Known]:
 
 def test_what_was_known_of_viewers_and_items(scene: tuple[Panel, Known]) -> None:
     panel, was = scene
-    assert told(panel) == [("0", "a", "c"), ("1", "abb", "d"), ("3", "", "a"), ("3", "a", "b"), ("4", "e", "f")]
+    assert as_text(panel) == [("0", "a", "c"), ("1", "abb", "d"), ("3", "", "a"), ("3", "a", "b"), ("4", "e", "f")]
     assert was.window_B.tolist() == [0, 0, 0, 1, 1]
     assert [VIEWER_SEGMENTS[place] for place in was.viewer_B] == ["light", "heavy", "new", "light", "light"]
     assert was.counts_WI[0].tolist() == [3, 1, 0, 0, 1, 0, 0, 0]

@@ -124,8 +124,8 @@ def _viewer_segment(sizes_B: NDArray[np.int64]) -> NDArray[np.int64]:
 def _item_segment(stage: Stage, counts_I: Floats, items: int) -> NDArray[np.int8]:
     """``[I]``: where the clock is order only, an item is new while nobody has met it."""
     history = stage.history
-    settled = history.time < stage.now - NEW_DAYS * _DAY if stage.now != NO_TIME else np.ones(len(history), dtype=bool)
-    old_I = np.bincount(history.item[settled], minlength=history.n_items) > 0
+    before = history.time < stage.now - NEW_DAYS * _DAY if stage.now != NO_TIME else np.ones(len(history), dtype=bool)
+    old_I = np.bincount(history.item[before], minlength=history.n_items) > 0
     out_I = np.where(old_I, ITEM_SEGMENTS.index("tail"), ITEM_SEGMENTS.index("new")).astype(np.int8)
     old = np.flatnonzero(old_I[:items])
     head = old[np.argsort(-counts_I[old], kind="stable")[: round(HEAD_SHARE * len(old))]]
