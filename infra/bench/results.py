@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import shlex
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -160,7 +161,9 @@ def _section(planned: Planned, kept: dict[str, Any] | None) -> Iterator[str]:
     yield "| --- | ---: | ---: | --- |"
     rows = kept["evaluation"]["rows"] if kept else []
     for row in rows:
-        if row["model"] in LABELS:
+        # Without a clock there are no last seven days: that row is plain popularity once more.
+        same = planned.protocol == "leave-one-out" and row["model"] == "recent_popularity"
+        if row["model"] in LABELS and not same:
             recall, ndcg = (row["metrics"][name] for name in ("recall@10", "ndcg@10"))
             yield f"| {LABELS[row['model']]} | {_figure(recall)} | {_figure(ndcg)} | measured |"
     if not rows:
@@ -184,23 +187,28 @@ def _provenance(planned: Planned, kept: dict[str, Any]) -> str:
         f"{found['data']}: {found['viewers']:,} viewers, {found['targets']:,} targets. Config {recipe},{changed} hash"
         f" `{kept['config_hash']}`; data hash `{found['content_hash'][:12]}`; seeds {seeds};"
         f" {kept['seconds']:,} seconds; version {kept['version']}, {kept['made']};"
-        f' `make results ARGS="--run {planned.name}"`.{stamp}'
+        f" `{_command(planned, kept)}`.{stamp}"
     )
 
 
+def _command(planned: Planned, kept: dict[str, Any]) -> str:
+    words = ["--run", planned.name, "--seeds", str(len(kept["evaluation"]["seeds"]))]
+    words += ["--override", *kept["overrides"]] if kept["overrides"] else []
+    return f'make results ARGS="{shlex.join(words)}"'
+
+
 def _gains(found: dict[str, Any]) -> Iterator[str]:
+    rivals = {found["best_source"], "transition_walk", "blend", "logistic blend"}
+    rivals |= {"recent_popularity"} if found["protocol"] == "time" else set()
     for one in found["comparisons"]:
-        if one["metric"] == "ndcg@10" and one["against"] in (
-            found["best_source"],
-            "recent_popularity",
-            "logistic blend",
-        ):
-            share = one["percent"]
-            if share["mean"] is not None:
-                yield (
-                    f"Two-stage against {LABELS[one['against']].strip('*')}: {share['mean']:+.1f} %"
-                    f" ({share['low']:+.1f} to {share['high']:+.1f}) of NDCG@10."
-                )
+        share, seen = one["percent"], one["detectable_percent"]
+        if one["metric"] == "ndcg@10" and one["against"] in rivals and share["mean"] is not None:
+            name = LABELS[one["against"]].strip("*")
+            least = f"; a difference from {seen:.1f} % on would have been seen" if seen is not None else ""
+            yield (
+                f"- two-stage against {name}: {share['mean']:+.1f} % of NDCG@10"
+                f" ({share['low']:+.1f} to {share['high']:+.1f}){least}"
+            )
 
 
 def _figure(interval: dict[str, float | None]) -> str:
