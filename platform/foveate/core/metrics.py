@@ -6,6 +6,7 @@ categories. Ranks count from 0. A list that is shorter than ``K`` is filled with
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -23,6 +24,8 @@ Source: Bloom, Minimum detectable effects (Evaluation Review 19, 1995), pages 54
 """
 _CHUNK = 4_000_000
 """How many numbers a temporary array may hold."""
+_KEPT = 25_000_000
+"""How many numbers the draws of a bootstrap may hold that are kept for the next figure."""
 
 
 @dataclass(frozen=True)
@@ -303,7 +306,8 @@ def bootstrap_ratio(
     own = sums.over(viewers_B)
     if not len(own.top_B):
         return Interval(float("nan"), float("nan"), float("nan"))
-    return _percentile(sums.value(), _drawn(own, seed, resamples), level)
+    (drawn_R,) = _drawn([own], seed, resamples)
+    return _percentile(sums.value(), drawn_R, level)
 
 
 def paired_ratios(
@@ -323,7 +327,7 @@ def paired_ratios(
     if not len(own_a.top_B):
         nothing = Interval(float("nan"), float("nan"), float("nan"))
         return Difference(nothing, nothing)
-    a_R, b_R = _drawn(own_a, seed, resamples), _drawn(own_b, seed, resamples)
+    a_R, b_R = _drawn([own_a, own_b], seed, resamples)
     mean_a, mean_b = a.value(), b.value()
     excess_R = a_R - b_R
     percent = 100.0 * _divide(np.array([mean_a - mean_b]), np.array([mean_b]))[0]
@@ -349,13 +353,31 @@ def detectable(excess_R: Floats, mean_b: float) -> tuple[float, float]:
     return least, 100.0 * least / mean_b if mean_b > 0 else float("nan")
 
 
-def _drawn(sums: Sums, seed: int, resamples: int) -> Floats:
-    """``[R]``: the figure in each resample; the same seed draws the same viewers."""
-    drawn = [
-        _divide(sums.top_B[rows].sum(axis=1), sums.bottom_B[rows].sum(axis=1))
-        for rows in _resamples(len(sums.top_B), seed, resamples)
-    ]
-    return np.concatenate(drawn)
+def _drawn(figures: Sequence[Sums], seed: int, resamples: int) -> list[Floats]:
+    """``[R]``: each figure in each resample of the same viewers."""
+    columns_BC = np.stack([column for one in figures for column in (one.top_B, one.bottom_B)], axis=1)
+    n = len(columns_BC)
+    sums_RC = np.concatenate([counts_PB @ columns_BC for counts_PB in _counts(n, seed, resamples)])
+    return [_divide(sums_RC[:, place], sums_RC[:, place + 1]) for place in range(0, 2 * len(figures), 2)]
+
+
+def _counts(n: int, seed: int, resamples: int) -> Iterator[Floats]:
+    """Yield, some resamples at a time, how often each holds every viewer: a figure is then a product of matrices."""
+    # A table asks for the same draws a few hundred times.
+    if n * resamples <= _KEPT:
+        kept_RB, step = _kept_counts(n, seed, resamples), max(1, _CHUNK // n)
+        yield from (kept_RB[start : start + step].astype(np.float64) for start in range(0, resamples, step))
+    else:
+        yield from (_count(rows_PB, n).astype(np.float64) for rows_PB in _resamples(n, seed, resamples))
+
+
+@functools.lru_cache(maxsize=4)
+def _kept_counts(n: int, seed: int, resamples: int) -> NDArray[np.uint16]:
+    return np.concatenate([_count(rows_PB, n) for rows_PB in _resamples(n, seed, resamples)])
+
+
+def _count(rows_PB: NDArray[np.int64], n: int) -> NDArray[np.uint16]:
+    return np.stack([np.bincount(rows_B, minlength=n) for rows_B in rows_PB]).astype(np.uint16)
 
 
 def bootstrap_lists(

@@ -89,15 +89,16 @@ def evaluate(
     """
     say = progress or _silent
     asking.check(protocol, bundle=bundle is not None)
-    asked = _Asked(asking, recipe.split.min_history)
+    asked = _Asked(asking)
     if bundle is not None:
-        asked.ask(_loaded(dataset, bundle, protocol, say), say)
+        asked.ask(_loaded(dataset, bundle, protocol, say), say, newest=True)
     else:
         workers = _Workers(grower, worker_group)
         for back in reversed(range(asking.windows)):
             headed = Headed(f"window {asking.windows - back}: ", say) if asking.windows > 1 else say
             own = replace(recipe, protocol=protocol, split=replace(recipe.split, back=recipe.split.back + back))
-            asked.ask(_trained(dataset, own, seeds, say=headed, workers=workers, asking=asking), headed)
+            runs = _trained(dataset, own, seeds, say=headed, workers=workers, asking=asking)
+            asked.ask(runs, headed, newest=back == 0)
     report = _report(dataset, protocol, asked)
     return replace(report, bundle=None if bundle is None else bundle.bundle_id)
 
@@ -169,7 +170,6 @@ class _Asked:
     """The answers of all windows, oldest first: one panel and stage a window, one outcome a seed."""
 
     asking: Asking
-    min_history: int
     panels: list[Panel] = field(default_factory=list)
     stages: list[Stage] = field(default_factory=list)
     by_seed: dict[int, Outcomes] = field(default_factory=dict)
@@ -177,10 +177,9 @@ class _Asked:
     run: _Run | None = None
     notes: dict[str, None] = field(default_factory=dict)
 
-    def ask(self, runs: Iterator[_Run], say: Progress) -> None:
-        """Ask every seed's model of one window."""
+    def ask(self, runs: Iterator[_Run], say: Progress, *, newest: bool) -> None:
+        """Ask every seed's model of one window; the newest one is asked part by part, too, where that is wanted."""
         panel: Panel | None = None
-        self.ageing = None
         for run in runs:
             catalog, stage = run.subject.model.catalog, run.stage
             # Every seed's run is cut alike, so all are asked the same.
@@ -188,8 +187,8 @@ class _Asked:
                 panel = _panel(self.asking, run)
                 self.panels.append(panel)
                 self.stages.append(stage)
-                if self.asking.ageing and run.events is not None:
-                    self.ageing = Ageing.of(run.events, stage, catalog, self.min_history)
+                if self.asking.ageing and newest and run.events is not None:
+                    self.ageing = Ageing.of(run.events, stage, catalog, run.subject.model.recipe.split.min_history)
             outcomes = answer(run.subject, panel, run.seed, say)
             if run.seed in self.by_seed:
                 self.by_seed[run.seed].extend(outcomes)
