@@ -113,7 +113,7 @@ def _show_shortcuts(data: Path, viewers: int, encoder: bool, json_path: Path | N
     with telling() as say:
         found = shortcuts(dataset, train=encoder, viewers=viewers, progress=say)
     for one in found:
-        table = _table(escape(f"{dataset.title} · {one.protocol}, validation, {one.viewers:,} viewers"))
+        table = _table(escape(f"{dataset.title}\n{one.protocol}, validation, {one.viewers:,} viewers, {one.targets:,} targets"))
         for head in ("model", "NDCG@10"):
             table.add_column(head, justify="left" if head == "model" else "right")
         for name, value in sorted(one.ndcg.items(), key=lambda pair: -pair[1]):
@@ -129,7 +129,8 @@ def _show_shortcuts(data: Path, viewers: int, encoder: bool, json_path: Path | N
             out.print(f"{'-' if share is None else f'{share:.1%}':>7}  {what}", markup=False)
         if one.seconds is not None:
             out.print(f"{one.seconds:6.0f}s  to train the encoder", markup=False)
-        out.print(one.sentence, markup=False)
+        # Sentences are wrapped between words.
+        out.print(one.sentence, markup=False, soft_wrap=False)
     write_json(json_path, {"data": dataset.title, "shortcuts": [one.to_json() for one in found]})
 
 

@@ -18,6 +18,7 @@ from foveate.data.split import Protocol
 from foveate.data.worker_group import WorkerGroup
 from foveate.evaluation import Asking, Evaluation, evaluate_folder
 from foveate.evaluation.asking import TargetChoice
+from foveate.evaluation.debiased import DEBIASED_NDCG
 from foveate.ranking.growing import Grower
 from foveate.storage.transfer import local_copy
 
@@ -36,12 +37,13 @@ class Evaluations(Tabular):
         )
 
     def frame(self) -> pl.DataFrame:
-        """Return one row a model: its figures, and the 95 % interval of NDCG@10."""
+        """Return one row a model: its figures, debiased NDCG@10, and the 95 % interval of NDCG@10."""
         rows = []
         for report in self.reports:
             for row in report.rows:
                 first = row.metrics["ndcg@10"]
                 means = {name: interval.mean for name, interval in row.metrics.items()}
+                means |= {DEBIASED_NDCG: row.beside[DEBIASED_NDCG].mean}
                 bounds = {"ndcg@10 low": first.low, "ndcg@10 high": first.high}
                 rows.append({"protocol": report.protocol, "model": row.model, **means, **bounds})
         return pl.DataFrame(rows)
