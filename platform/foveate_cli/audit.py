@@ -113,7 +113,9 @@ def _show_shortcuts(data: Path, viewers: int, encoder: bool, json_path: Path | N
     with telling() as say:
         found = shortcuts(dataset, train=encoder, viewers=viewers, progress=say)
     for one in found:
-        table = _table(escape(f"{dataset.title}\n{one.protocol}, validation, {one.viewers:,} viewers, {one.targets:,} targets"))
+        table = _table(
+            escape(f"{dataset.title}\n{one.protocol}, validation, {one.viewers:,} viewers, {one.targets:,} targets")
+        )
         for head in ("model", "NDCG@10"):
             table.add_column(head, justify="left" if head == "model" else "right")
         for name, value in sorted(one.ndcg.items(), key=lambda pair: -pair[1]):

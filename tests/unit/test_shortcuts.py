@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -84,6 +85,9 @@ def test_the_sentence_goes_by_the_share_that_the_best_shortcut_reaches() -> None
     enough = replace(found, reaches=Interval(0.9, 0.8, 1.0), window="test")
     assert "on the test window: this log asks little of a model" in enough.sentence
     assert found.to_json()["best"] == "transition_walk"
+    nothing = replace(found, ndcg={**ndcg, "attention": 0.0}, reaches=Interval(math.inf, math.nan, math.nan))
+    assert "predicts nothing on validation, and transition_walk has an NDCG@10 of 0.0800" in nothing.sentence
+    assert nothing.to_json()["reaches"] == {"mean": None, "low": None, "high": None}
     assert found.to_json()["reaches"] == {"mean": 0.8, "low": 0.71, "high": 0.888}
 
 

@@ -103,6 +103,11 @@ class Shortcuts:
                 " whether this log needs a model is not known"
             )
         share, window = self.reaches, "validation" if self.window == "selection" else "the test window"
+        if not math.isfinite(share.mean):
+            return (
+                f"{self.protocol}: a default encoder predicts nothing on {window}, and {self.best} has an NDCG@10 of"
+                f" {figure}: this log asks little of a model"
+            )
         bounds = f" ({share.low:.0%} to {share.high:.0%})" if math.isfinite(share.low) else ""
         verdict = "this log needs a model" if self.needs_model else "this log asks little of a model"
         return (

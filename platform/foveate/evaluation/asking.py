@@ -110,9 +110,10 @@ def _before(events: Events, stage: Stage, user: int, row: int, closed: NDArray[n
 
 
 def parts(events: Events, stage: Stage, min_history: int) -> list[Stage]:
-    """Cut a stage's window into the parts by which a model's age is told, those without a target left out.
+    """Cut a stage's window into parts, for a model to be asked at several ages; those without a target are left out.
 
-    Each part's history is all that came before it, the window's earlier parts included.
+    Each part's history is all that came before it, the window's earlier parts included: what a viewer met in one of
+    these is no target any more.
     """
     days = round((stage.until - stage.now) / _DAY)
     count = min(max(days, FEWEST_PARTS), MOST_PARTS)

@@ -21,7 +21,7 @@ from foveate.evaluation.panel import Panel
 VIEWER_SEGMENTS: Final = ("new", "light", "heavy")
 """Viewers who had liked nothing, at most as much as the median of the others, and more."""
 ITEM_SEGMENTS: Final = ("new", "tail", "head")
-"""Items that nobody had met before the last :data:`NEW_DAYS`, the most popular fifth of the others, and the rest."""
+"""Items that nobody had met before the last :data:`NEW_DAYS`; of the others the most popular fifth is the head."""
 NEW_DAYS: Final = 14.0
 HEAD_SHARE: Final = 0.2
 
