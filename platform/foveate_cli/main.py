@@ -74,7 +74,7 @@ def _version(ctx: click.Context, parameter: click.Parameter, given: bool) -> Non
         ctx.exit()
 
 
-_NOT_VERBS = frozenset({"__main__", "common", "local_servers", "main", "stopping", "trial_board"})
+_NOT_VERBS = frozenset({"__main__", "common", "evaluation_tables", "local_servers", "main", "stopping", "trial_board"})
 
 
 class Verbs(click.Group):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from foveate_cli.common import json_option, out, telling, write_json
+from foveate_cli.common import hanging, json_option, out, telling, write_json
 
 if TYPE_CHECKING:
     from foveate.state.copying import Copied
@@ -142,9 +142,10 @@ def erase(*, place: str, viewer: str, certificate: Path | None, json_path: Path 
     found = erase_viewer(place, viewer)
     for store in found.stores:
         counts = f"{store.events:,} events and {store.requests:,} served requests ({store.sessions:,} anonymous)"
-        out.print(f"erased   {counts} in '{store.place}'{_left(store.remainder)}", markup=False)
+        out.print(hanging("erased   ", f"{counts} in '{store.place}'{_left(store.remainder)}"), markup=False)
     for export in found.exports:
-        out.print(f"export   {export.rows:,} rows in '{export.folder}'{_left(export.remainder)}", markup=False)
+        text = f"{export.rows:,} rows in '{export.folder}'{_left(export.remainder)}"
+        out.print(hanging("export   ", text), markup=False)
     for bundle in found.bundles:
         reach = "may have learned from the viewer" if bundle.learned == "yes" else "cannot be read: it may have learned"
         out.print(f"bundle   {bundle.bundle_id} {reach}", markup=False)
@@ -182,7 +183,7 @@ def _report(copied: Copied, done: str, target: str, json_path: Path | None) -> N
         there = f"{copied.events - copied.missing_events:,} of {copied.events:,} events"
         requests = f"{copied.requests - copied.missing_requests:,} of {copied.requests:,} served requests"
         found = f"'{without_password(target)}' holds {there} and {requests}"
-        out.print(f"missing  {found}: it keeps shorter histories, or for fewer days", markup=False)
+        out.print(hanging("missing  ", f"{found}: it keeps shorter histories, or for fewer days"), markup=False)
         raise click.exceptions.Exit(1)
 
 

@@ -18,8 +18,8 @@ from foveate.core.progress import Progress
 from foveate.data.dataset import Dataset
 from foveate.data.split import allowed_protocols
 from foveate.data.worker_group import WorkerGroup
+from foveate.evaluation.figures import NDCG
 from foveate.evaluation.outcomes import LOGISTIC, TWO_STAGE
-from foveate.evaluation.report import NDCG
 from foveate.evaluation.validation import figures
 from foveate.ranking.blend import LogisticBlend
 from foveate.ranking.growing import Grower

@@ -176,7 +176,8 @@ def final_stage(cut: Windows, events: Events, upto: Upto) -> Stage:
     offsets = np.zeros(events.n_users + 1, dtype=np.int64)
     nothing = Targets(offsets, np.empty(0, dtype=np.int32), np.empty(0, dtype=np.int64))
     end = cut.test.until
-    return Stage("all", events, nothing, end, NO_TIME)
+    before = events if end == NO_TIME else events.take(events.time < end)
+    return Stage("all", before, nothing, end, NO_TIME)
 
 
 @dataclass(frozen=True)
