@@ -244,3 +244,15 @@ def test_while_nobody_can_answer_the_proxy_says_so_as_a_problem(
     if seen == 503:
         assert (answer.headers["content-type"], answer.headers["retry-after"]) == ("application/problem+json", "1")
         assert answer.json()["code"] == "not_ready"
+
+
+def test_an_answer_of_the_proxy_that_says_no_type_is_its_own() -> None:
+    async def bare(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 404})
+        await send({"type": "http.response.body", "body": b"not found"})
+
+    async def ask() -> httpx.Response:
+        async with client(Unready(bare)) as http:
+            return await http.post("/v1/recommend")
+
+    assert asyncio.run(ask()).json()["code"] == "not_ready"

@@ -126,6 +126,7 @@ def test_of_several_events_of_a_kind_the_last_counts_and_of_watches_the_longest_
     # Of each item's own viewer, as for one viewer after the other.
     both = read.signals(np.array([0, 1, 1], dtype=np.int32), np.array([1, 1, 2], dtype=np.int32))
     np.testing.assert_allclose(both["watch"], [7 / 8, 5 / 8, 0])
+    assert both["watch"].dtype == both["rate"].dtype == np.float32
 
 
 def test_by_order_a_window_is_the_next_meeting_and_nothing_later() -> None:
