@@ -244,8 +244,14 @@ def _facts(found: Description) -> list[tuple[str, str]]:
 
 
 def _shortcuts(found: Description) -> str:
-    tied = "" if found.tied is None else f", {found.tied:.1%} share a time with another of their viewer"
-    return f"{found.repeated:.1%} of interest repeats a pair{tied}; 'foveate audit --shortcuts DATA' asks for more"
+    shares = [
+        (found.repeated, "of interest repeats a pair"),
+        (found.tied, "share a time with another of their viewer"),
+        (found.predictable, "of viewers' newest items are among the ten that most often followed the one before"),
+        (found.popular, "of the last week's interest is in the hundred most popular items of the week before"),
+    ]
+    known = ", ".join(f"{share:.1%} {what}" for share, what in shares if share is not None)
+    return f"{known}; 'foveate audit --shortcuts DATA' asks for more"
 
 
 def _cleaning(found: Description) -> Table:

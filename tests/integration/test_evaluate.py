@@ -235,6 +235,9 @@ def test_the_verb_writes_what_it_prints(small_world: Dataset, tmp_path: Path) ->
     for row in written["rows"]:
         assert set(row["metrics"]) == set(TABLE)
         assert all(set(interval) == {"mean", "low", "high"} for interval in row["metrics"].values())
+    assert all(c["detectable"] is None or c["detectable"] >= 0 for c in written["comparisons"])
+    assert {s["kind"] for s in written["segments"]} == {"viewers", "items"}
+    assert (written["target_choice"], written["windows"], written["ageing"]) == ("all", [], [])
     assert {c["against"] for c in written["comparisons"]} == {r["model"] for r in written["rows"]} - {"two-stage"}
 
 
