@@ -18,7 +18,7 @@ from foveate.encoder.embedding.mapped import MappedEncoder
 from foveate.encoder.embedding.table import check_shareable
 from foveate.encoder.model import EncoderConfig
 from foveate.encoder.trained import TrainedEncoder, target_attention
-from foveate.encoder.training.train import TrainConfig, train_encoder
+from foveate.encoder.training.train import TrainConfig, renewed, train_encoder
 from foveate.retrieval.asked import Asked
 from foveate.retrieval.attribution import liked
 from foveate.retrieval.base import Arrays, CandidateSource, FitContext, SourceConfig
@@ -39,7 +39,7 @@ class Viewers:
     user_BD
         Their vectors.
     known_B
-        bool: whether they have a history; to one without, all items are alike.
+        bool: whether items differ to them; to one without a history all may be alike.
     """
 
     user_BD: Tensor
@@ -54,6 +54,7 @@ class AttentionSource(CandidateSource):
     ) -> None:
         self.name = config.name
         self.source_feature_names = config.source_feature_names
+        self.config = config
         self.encoder = encoder
         self.finder = finder
         self._catalog = catalog
@@ -64,7 +65,7 @@ class AttentionSource(CandidateSource):
         return self.encoder.item_vectors
 
     def scores(self, queries: Sequence[Query]) -> NDArray[np.float32]:
-        """Return ``[B, I]``; all items are alike to a viewer without a history."""
+        """Return ``[B, I]``; to a viewer without a history all items are alike, but for their trend."""
         histories = events_of(queries, len(self._catalog)).histories(self._catalog.duration)
         return self.encoder.scores(histories, np.array([query.now for query in queries], dtype=np.int64))
 
@@ -84,7 +85,7 @@ class AttentionSource(CandidateSource):
         """Return the viewers who ask."""
         histories = events_of(queries, len(self._catalog)).histories(self._catalog.duration)
         user_BD = self.encoder.encode(histories, np.array([query.now for query in queries], dtype=np.int64))
-        return Viewers(user_BD, np.diff(histories.offsets) > 0)
+        return Viewers(user_BD, (np.diff(histories.offsets) > 0) | self.encoder.knows_newcomers)
 
     def answer(self, viewers: Viewers, tops: Sequence[NDArray[np.int32]]) -> Asked:
         """Return what the source has to say to ``viewers``, given the codes of each one's best items, best first."""
@@ -108,6 +109,13 @@ class AttentionSource(CandidateSource):
         events = query.items[query.positives][-self.encoder.config.max_len :]
         own = self.read(query)
         return np.array([shares[0][events == item].sum() for item in own], dtype=np.float32)
+
+    def renewed(self, context: FitContext) -> AttentionSource:
+        """Return the source with what was popular at the end of another window."""
+        encoder = renewed(self.encoder, context)
+        if encoder is self.encoder:
+            return self
+        return AttentionSource(self.config, encoder, context.catalog, found_by(self.config.index, encoder, context))
 
     def source_features(
         self, queries: Sequence[Query], items: Sequence[NDArray[np.int32]]
@@ -189,9 +197,7 @@ class Attention(SourceConfig):
             if worker_group is None
             else train_together(self.encoder, self.train, context, worker_group)
         )
-        chosen = self.index.chosen(len(context.catalog))
-        finder = None if chosen is None else Finder.fit(chosen, encoder, context)
-        return AttentionSource(self, encoder, context.catalog, finder)
+        return AttentionSource(self, encoder, context.catalog, found_by(self.index, encoder, context))
 
     def restore(self, arrays: Arrays, catalog: Catalog) -> AttentionSource:
         weights, laid_out = parted(arrays)
@@ -205,6 +211,12 @@ class Attention(SourceConfig):
         For a process that has few items scored and leaves the search among all of them to others.
         """
         return AttentionSource(self, MappedEncoder.restore(self.encoder, parted(arrays)[0]), catalog)
+
+
+def found_by(index: IndexConfig, encoder: TrainedEncoder, context: FitContext) -> Finder | None:
+    """Lay out an encoder's items where an index is to find them, None where every one is scored."""
+    chosen = index.chosen(len(context.catalog))
+    return None if chosen is None else Finder.fit(chosen, encoder, context)
 
 
 def parted(arrays: Arrays) -> tuple[Arrays, Arrays]:
