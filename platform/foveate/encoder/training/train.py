@@ -76,10 +76,11 @@ def renewed(encoder: TrainedEncoder, context: FitContext) -> TrainedEncoder:
     """Return an encoder that knows what is popular at the end of another window, and is otherwise the same."""
     if encoder.model.trend is None or context.now == NO_TIME:
         return encoder
-    trend, model = copy.deepcopy(encoder.model.trend), copy.copy(encoder.model)
     half_lives, processes = encoder.config.trend, ProcessGroup.current()
-    trend.log_IH.copy_(counts_at(context.histories, half_lives, context.now, processes, encoder.device)[1])
-    model.trend = trend
+    _, newest_IH = counts_at(context.histories, half_lives, context.now, processes, encoder.device)
+    # Everything but the counts is shared: an item table may be most of a machine's memory.
+    shared = {id(own): own for own in (*encoder.model.parameters(), *encoder.model.buffers())}
+    model = copy.deepcopy(encoder.model, {**shared, id(encoder.model.trend.log_IH): newest_IH})
     return TrainedEncoder(encoder.config, model, encoder.best_epoch)
 
 
