@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from foveate.core.errors import ConfigError
 from foveate.core.messages import FeatureMatrix
 from foveate.ranking.base import Ranker, RankerConfig, TrainingSet
+from foveate.ranking.blend import LogisticBlend
 from foveate.ranking.growing import Grower
 from foveate.ranking.lambdarank import LambdaRank
 from foveate.ranking.linear import Linear
@@ -21,7 +22,7 @@ _FILE = "ensemble.json"
 
 
 def _members() -> tuple[RankerConfig, ...]:
-    return (LambdaRank(), Linear())
+    return (LambdaRank(), Linear(), LogisticBlend())
 
 
 @dataclass(frozen=True)
@@ -53,10 +54,7 @@ class Ensemble(RankerConfig):
         TrainingError
             One of them has nothing to learn from.
         """
-        members = [config.fit(training, seed, grower) for config in self.rankers]
-        deviations = [_deviation(member.score(training.features), training.groups) for member in members]
-        weights = [1.0 / deviation if deviation > 0 else 0.0 for deviation in deviations]
-        return EnsembleRanker(members, weights)
+        return joined([config.fit(training, seed, grower) for config in self.rankers], training)
 
     def restore(self, texts: Mapping[str, str]) -> Ranker:
         """Make the rankers again from their texts."""
@@ -101,6 +99,12 @@ class EnsembleRanker(Ranker):
             for name, text in member.texts().items()
         }
         return {**own, _FILE: json.dumps(self.weights)}
+
+
+def joined(members: Sequence[Ranker], training: TrainingSet) -> EnsembleRanker:
+    """Return the ensemble of rankers that were fitted on a training set."""
+    deviations = [_deviation(member.score(training.features), training.groups) for member in members]
+    return EnsembleRanker(members, [1.0 / deviation if deviation > 0 else 0.0 for deviation in deviations])
 
 
 def _deviation(scores_R: NDArray[np.float32], groups_Q: NDArray[np.int64]) -> float:
