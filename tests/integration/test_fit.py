@@ -27,6 +27,7 @@ from foveate.training import Fitted, Upto, final_stage, fit, fit_model, ranker_s
 SETTINGS: dict[str, Any] = {
     "sources": ["covisitation", {"name": "attention", "train": {"epochs": 1, "threads": 1}}, "popularity"],
     "candidates": 40,
+    "label_windows": 2,
     "ranker": {"name": "lambdarank", "trees": 20, "members": 2, "min_rows": 20, "threads": 1},
 }
 PLAIN = {**SETTINGS, "sources": ["covisitation", "popularity"]}

@@ -96,6 +96,8 @@ MATCHES: list[dict[str, Any]] = [
     *({"scorer": name} for name in ScorerConfig.variants),
     *({"head": name} for name in HeadConfig.variants),
     {"inputs": ["title", "channel"]},
+    {"trend": [1, 7]},
+    {"trend": [1, 7], "head": "fully_connected"},
 ]
 
 
@@ -110,9 +112,12 @@ def test_every_match_answers_alike_in_shards_and_mapped(settings: dict[str, Any]
         arrays[name.replace("offsets", "codes")] = np.zeros(arrays[name][-1], dtype=np.int64)
     if "trained_I" in arrays:
         arrays["trained_I"] = np.arange(ITEMS) % 5 > 0
+    if "trend.log_IH" in arrays:
+        arrays["trend.log_IH"] = np.random.default_rng(1).normal(size=(ITEMS, 3)).astype(np.float32)
     encoder = TrainedEncoder.restore(config.encoder, arrays)
     mapped = MappedEncoder.restore(config.encoder, arrays)
     users = np.random.default_rng(0).normal(size=(4, WIDTH)).astype(np.float32)
+    users[3] = 0.0 if "trend" in settings else users[3]
     few = np.array([3, 4, 77, 119], dtype=np.int32)
     found = [shard.best(users, [few] * 4, [30] * 4) for shard in split(config, arrays, ITEMS, 3)]
     for row, user in enumerate(torch.from_numpy(users)):

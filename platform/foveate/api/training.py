@@ -21,8 +21,11 @@ from foveate.data.worker_group import WorkerGroup
 from foveate.evaluation.figures import NDCG
 from foveate.evaluation.outcomes import LOGISTIC, TWO_STAGE
 from foveate.evaluation.validation import figures
+from foveate.ranking.base import Ranker, RankerConfig
 from foveate.ranking.blend import LogisticBlend
+from foveate.ranking.ensemble import Ensemble, joined
 from foveate.ranking.growing import Grower
+from foveate.ranking.linear import Linear
 from foveate.recommend.recipe import Recipe
 from foveate.state.connect import StatePlace, open_viewers, unhurried
 from foveate.state.seeding import seed
@@ -190,7 +193,7 @@ def _train(
     earlier = fit(dataset, recipe, upto="selection", progress=say, grower=grower, worker_group=worker_group)
     say("step 2 of 3: its figures on validation")
     if recipe.ranker == Recipe().ranker:
-        recipe, rows = _blend_where_as_good(recipe, earlier, say)
+        recipe, rows = _best_on_validation(recipe, earlier, say)
     else:
         rows = figures(earlier, say)
     say(f"step 3 of 3: the model that serves, from all before '{upto}'; windows of step 1 are not fitted again")
@@ -211,8 +214,8 @@ def _train(
         )
 
 
-def _blend_where_as_good(recipe: Recipe, fitted: Fitted, say: Progress) -> tuple[Recipe, Figures]:
-    """Put a logistic blend of the sources in the place of a ranker that does not beat it on validation.
+def _best_on_validation(recipe: Recipe, fitted: Fitted, say: Progress) -> tuple[Recipe, Figures]:
+    """Put in the place of a ranker what does as well or better on validation: a logistic blend, or an ensemble.
 
     Parameters
     ----------
@@ -224,19 +227,30 @@ def _blend_where_as_good(recipe: Recipe, fitted: Fitted, say: Progress) -> tuple
     Returns
     -------
     tuple of Recipe and Figures
-        How to train what is shipped, and its figures beside those of the other one.
+        How to train what is shipped, and its figures beside those of the others.
     """
-    simpler = replace(recipe, ranker=LogisticBlend())
-    blend = simpler.ranker.fit(fitted.training, recipe.seed)
-    rows = figures(fitted, say, {LOGISTIC: blend})
-    ours, theirs = rows[TWO_STAGE][NDCG], rows[LOGISTIC][NDCG]
-    if theirs < ours:
+    name, training = type(recipe.ranker).name, fitted.training
+    plain = [config.fit(training, recipe.seed) for config in (LogisticBlend(), Linear())]
+    # The simplest first: where two do equally well, it is that one.
+    others: dict[str, tuple[RankerConfig, Ranker]] = {
+        LOGISTIC: (LogisticBlend(), plain[0]),
+        Ensemble.name: (
+            Ensemble((recipe.ranker, LogisticBlend(), Linear())),
+            joined([fitted.model.ranker, *plain], training),
+        ),
+    }
+    rows = figures(fitted, say, {other: ranker for other, (_, ranker) in others.items()})
+    ndcg = {one: rows[one][NDCG] for one in (LOGISTIC, TWO_STAGE, *others)}
+    best = max(ndcg, key=lambda one: ndcg[one])
+    if best == TWO_STAGE:
         return recipe, rows
-    name = type(recipe.ranker).name
-    say(f"a logistic blend does as well as {name} on validation ({theirs:.4f} against {ours:.4f}): it is shipped")
+    say(f"{best} does as well as {name} on validation ({ndcg[best]:.4f} against {ndcg[TWO_STAGE]:.4f}): it is shipped")
+    config, ranker = others[best]
+    shipped = replace(recipe, ranker=config)
     # Asked once more, for its slates are others.
-    blended = figures(replace(fitted, model=replace(fitted.model, recipe=simpler, ranker=blend)), say)
-    return simpler, {**blended, f"{TWO_STAGE} by {name}": rows[TWO_STAGE]}
+    again = figures(replace(fitted, model=replace(fitted.model, recipe=shipped, ranker=ranker)), say)
+    kept = {other: rows[other] for other in others if other != best}
+    return shipped, {**again, **kept, f"{TWO_STAGE} by {name}": rows[TWO_STAGE]}
 
 
 @contextmanager

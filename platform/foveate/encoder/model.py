@@ -21,6 +21,7 @@ from foveate.encoder.content import Content
 from foveate.encoder.embedding.lookup import Lookup, WholeTable
 from foveate.encoder.heads.base import HeadConfig
 from foveate.encoder.inputs.base import EventInputConfig, InputConfig, ItemInputConfig, RequestInputConfig
+from foveate.encoder.trend import Trend
 
 T = TypeVar("T", bound=InputConfig)
 
@@ -54,6 +55,10 @@ class EncoderConfig:
         An interest predictor that takes the scorer's place, or None.
     inputs
         What is read beside ids, each kind once. Where the clock is order only, those that need the time add nothing.
+    trend
+        Half-lives, in days, of the popularity that is added to every score; see :mod:`foveate.encoder.trend`. None adds
+        none, and so does a clock that is order only. It goes with scores that are logits: with ``dot_product``, or with
+        a ``cosine`` of a high temperature.
     """
 
     width: int = 64
@@ -66,6 +71,7 @@ class EncoderConfig:
     scorer: ScorerConfig = field(default_factory=Cosine)
     head: HeadConfig | None = None
     inputs: tuple[InputConfig, ...] = ()
+    trend: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         names = [config.name for config in self.inputs]
@@ -73,6 +79,8 @@ class EncoderConfig:
             raise ValueError(f"an input stands twice in inputs: {', '.join(names)}")
         if min(self.width, self.max_len) < 1 or min(self.blocks, self.feed_forward) < 0:
             raise ValueError("width and max_len must be 1 or more, blocks and feed_forward 0 or more")
+        if not all(days > 0 for days in self.trend):
+            raise ValueError(f"trend: half-lives must be above 0 days, got {', '.join(map(str, self.trend))}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be at least 0 and below 1, got {self.dropout}")
 
@@ -109,6 +117,7 @@ class SequenceEncoder(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList([Block(config) for _ in range(config.blocks)])
         self.norm = nn.LayerNorm(config.width)
+        self.trend = Trend(n_items, config.trend) if config.trend else None
         self.match = config.head.build(config.width) if config.head else config.scorer.build(config.width)
         for table in (self.items, self.ages):
             if table is not None:

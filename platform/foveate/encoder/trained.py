@@ -12,6 +12,7 @@ from typing import Self
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -57,7 +58,7 @@ class TrainedEncoder:
         self.device = model.items.weight.device
         self._timed = bool(model.timed)
         self._known: int | None = None
-        self._trust = 1.0
+        self._trust, self._offset = 1.0, 0.0
 
     @cached_property
     def item_vectors(self) -> NDArray[np.float32]:
@@ -68,6 +69,11 @@ class TrainedEncoder:
     def vectors_of(self, items: NDArray[np.int32]) -> NDArray[np.float32]:
         """Return ``[N, D]``: what the encoder knows some items by."""
         return _to_numpy(self._table.of(torch.from_numpy(items).long().to(self.device)))
+
+    @property
+    def knows_newcomers(self) -> bool:
+        """Whether items differ to a viewer without a history."""
+        return self.model.trend is not None
 
     @property
     def indexable(self) -> bool:
@@ -84,18 +90,22 @@ class TrainedEncoder:
         """Return ``[B, D]``: the viewers' side of that dot product."""
         return _to_numpy(self._user_dots(user_BD))
 
-    def extended(self, vector_ND: NDArray[np.float32], trust: float = 1.0) -> Self:
+    def extended(self, vector_ND: NDArray[np.float32], trust: float = 1.0, offset: float = 0.0) -> Self:
         """Return an encoder of the same weights that knows more items behind its own.
 
         Parameters
         ----------
         vector_ND
             Their vectors.
-        trust
-            What scores of these items are multiplied by.
+        trust, offset
+            What scores of these items are multiplied by, and what is added to them then.
         """
         other = type(self)(self.config, self.model, self.best_epoch)
-        other._known, other._trust = len(self._item_ID), trust
+        other._known, other._trust, other._offset = len(self._item_ID), trust, offset
+        if self._trend_I is not None:
+            # As an item that nobody has watched.
+            least_N = self._trend_I.min().expand(len(vector_ND))
+            other._trend_I = torch.cat([self._trend_I, least_N])
         other._item_ID = self._item_ID
         other._append(torch.from_numpy(vector_ND).to(self.device))
         return other
@@ -131,7 +141,7 @@ class TrainedEncoder:
         now: NDArray[np.int64] | None = None,
         items: NDArray[np.int32] | None = None,
     ) -> NDArray[np.float32]:
-        """Return ``[B, N]`` scores; a viewer without a history finds all items alike.
+        """Return ``[B, N]`` scores; to a viewer without a history items differ by their trend alone, if there is one.
 
         Parameters
         ----------
@@ -146,7 +156,8 @@ class TrainedEncoder:
         for start in range(0, histories.n_users, _SCORED):
             part = slice(start, start + _SCORED)
             scores_BN[part] = _to_numpy(self._matched(user_BD[part], codes))
-        scores_BN[np.diff(histories.offsets) == 0] = 0.0
+        if self._trend_I is None:
+            scores_BN[np.diff(histories.offsets) == 0] = 0.0
         return scores_BN
 
     @torch.inference_mode()
@@ -221,10 +232,29 @@ class TrainedEncoder:
     @cached_property
     def _item_dot_ID(self) -> Tensor:
         with torch.inference_mode():
-            return self.model.match.as_dot(self._item_ID[:0], self._item_ID)[1].contiguous()
+            return self._dots().contiguous()
+
+    def _dots(self) -> Tensor:
+        """Return ``[I, D]``: the items' side of the dot product, with what is popular as its last column."""
+        dot_ID: Tensor = self.model.match.as_dot(self._item_ID[:0], self._item_ID)[1]
+        return dot_ID if self._trend_I is None else torch.cat((dot_ID, self._trend_I[:, None]), dim=1)
+
+    @cached_property
+    def _trend_I(self) -> Tensor | None:
+        """``[I]``: what is added to each item's scores, None where nothing is."""
+        with torch.inference_mode():
+            return None if self.model.trend is None else self.model.trend()
 
     def _user_dots(self, user_BD: Tensor) -> Tensor:
-        return self.model.match.as_dot(user_BD, self._item_ID[:0])[0]
+        dot_BD = self.model.match.as_dot(user_BD, self._item_ID[:0])[0]
+        return dot_BD if self._trend_I is None else F.pad(dot_BD, (0, 1), value=1.0)
+
+    def _plus_trend(self, scores_BN: Tensor, user_BD: Tensor, codes: Tensor | slice) -> Tensor:
+        """Add what is popular to the scores of a match that no dot product stands for."""
+        if self._trend_I is None:
+            return scores_BN
+        # A viewer without a history has a vector of zeros, of which such a match may make anything.
+        return torch.where(user_BD.any(dim=1, keepdim=True), scores_BN, 0.0) + self._trend_I[codes]
 
     def _codes(self, items: NDArray[np.int32] | None) -> Tensor | slice:
         return slice(None) if items is None else torch.tensor(items, device=self.device).long()
@@ -233,13 +263,13 @@ class TrainedEncoder:
         """Return ``[B, N]``: scores of some items. What does not depend on the viewer is worked out once."""
         if self.indexable:
             return self._trusted(match(self._user_dots(user_BD), self._item_dot_ID[codes]), codes)
-        return self._trusted(self.model.score(user_BD, self._item_ID[codes]), codes)
+        return self._trusted(self._plus_trend(self.model.score(user_BD, self._item_ID[codes]), user_BD, codes), codes)
 
     def _trusted(self, score_BN: Tensor, codes: Tensor | slice) -> Tensor:
         if self._known is None:
             return score_BN
         code_N = torch.arange(score_BN.shape[1], device=self.device) if isinstance(codes, slice) else codes
-        return torch.where(code_N < self._known, score_BN, score_BN * self._trust)
+        return torch.where(code_N < self._known, score_BN, score_BN * self._trust + self._offset)
 
     def _batches(
         self, histories: Histories, now: NDArray[np.int64] | None, size: int

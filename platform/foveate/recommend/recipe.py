@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from functools import partial
+from typing import Literal, TypeAlias, get_args
 
-from foveate.core.config import check_seed
+from foveate.core.config import check_seed, from_dict
 from foveate.core.errors import ConfigError
 from foveate.data.signals import Signals
 from foveate.data.split import Protocol, SplitConfig
@@ -26,9 +27,21 @@ RankerRows: TypeAlias = Literal["retrieved", "served"]
 
 DEFAULT_SOURCES = ("attention", "covisitation", "item_knn", "popularity", "recent_popularity")
 
+BY_TIME = {
+    "encoder": {"scorer": "dot_product", "inputs": ["categories"], "trend": [1, 3, 7, 14, 30]},
+    "train": {"average": 0.998, "weight_decay": 0.3},
+}
+"""The encoder where a model may read times: what is popular moves, and what the viewer likes is learned beside it.
 
-def _default_sources() -> tuple[SourceConfig, ...]:
-    return tuple(SourceConfig.variants[name]() for name in DEFAULT_SOURCES)
+Chosen on the selection window of MovieTweetings cut at 70 % of its events.
+"""
+
+
+def default_sources(protocol: Protocol) -> tuple[SourceConfig, ...]:
+    """Return the sources of a recipe that names none."""
+    attention = {"name": "attention", **(BY_TIME if protocol == "time" else {})}
+    others = ({"name": name} for name in DEFAULT_SOURCES if name != "attention")
+    return tuple(from_dict(SourceConfig, own) for own in (attention, *others))
 
 
 def _default_ranker() -> RankerConfig:
@@ -56,7 +69,7 @@ class Recipe:
     split
         How wide the windows are.
     sources
-        The candidate sources, each variant at most once.
+        The candidate sources, each variant at most once; unless told, :func:`default_sources` of the protocol.
     candidates
         How many items each source offers.
     offers
@@ -64,7 +77,9 @@ class Recipe:
     features
         Names of the ranker's features; empty takes all that the clock allows.
     label_windows
-        How many windows before the selection's label the ranker; see :func:`foveate.data.split.label_stages`.
+        How many windows before the selection's label the ranker; see :func:`foveate.data.split.label_stages`. None
+        takes six by time, and two where each takes an item of every viewer. In one window all candidates have the same
+        counts, so that from few windows trees learn which items were liked there, and not what such counts foretell.
     label_draw
         How much of them the ranker learns from.
     labels
@@ -105,11 +120,11 @@ class Recipe:
     protocol: Protocol = "time"
     signals: Signals = field(default_factory=Signals)
     split: SplitConfig = field(default_factory=SplitConfig)
-    sources: tuple[SourceConfig, ...] = field(default_factory=_default_sources)
+    sources: tuple[SourceConfig, ...] = field(default_factory=partial(default_sources, "time"))
     candidates: int = 100
     offers: Mapping[str, int] = field(default_factory=dict)
     features: tuple[str, ...] = ()
-    label_windows: int = 2
+    label_windows: int | None = None
     label_draw: LabelDraw = field(default_factory=LabelDraw)
     labels: Labels = field(default_factory=Labels)
     ranker_rows: RankerRows = "retrieved"
@@ -125,6 +140,9 @@ class Recipe:
 
     def __post_init__(self) -> None:
         check_seed(self.seed)
+        if self.sources in map(default_sources, get_args(Protocol)):
+            # Those that nobody has named go with the protocol, whichever it is changed to.
+            object.__setattr__(self, "sources", default_sources(self.protocol))
         names = [type(source).name for source in self.sources]
         twice = sorted({name for name in names if names.count(name) > 1})
         if not names or twice:
@@ -133,7 +151,7 @@ class Recipe:
             source.check(self.train)
         for feature in self.features:
             Feature.variants[feature]
-        if min(self.candidates, self.label_windows, self.slate_size) < 1:
+        if min(self.candidates, self.n_label_windows, self.slate_size) < 1:
             raise ConfigError("candidates, label_windows and slate_size must be 1 or more")
         if self.ranker_rows == "served" and self.protocol != "time":
             raise ConfigError("ranker_rows=served needs protocol=time: what was served is cut by when it was shown")
@@ -142,6 +160,12 @@ class Recipe:
             raise ConfigError(f"offers: '{unknown[0]}' is not among the sources: {', '.join(names)}")
         if min(self.counts) < 0 or not any(self.counts):
             raise ConfigError("offers must be 0 or more, and one of the sources has to offer something")
+
+    @property
+    def n_label_windows(self) -> int:
+        """How many windows before the selection's label the ranker."""
+        usual = {"time": 6, "leave-one-out": 2}
+        return usual[self.protocol] if self.label_windows is None else self.label_windows
 
     @property
     def counts(self) -> tuple[int, ...]:

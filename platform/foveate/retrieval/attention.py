@@ -19,7 +19,7 @@ from foveate.encoder.embedding.mapped import MappedEncoder
 from foveate.encoder.embedding.table import check_shareable
 from foveate.encoder.model import EncoderConfig
 from foveate.encoder.trained import TrainedEncoder, target_attention
-from foveate.encoder.training.train import TrainConfig, train_encoder
+from foveate.encoder.training.train import TrainConfig, renewed, train_encoder
 from foveate.retrieval.attribution import liked
 from foveate.retrieval.base import Arrays, Asked, CandidateSource, FitContext, SourceConfig
 from foveate.retrieval.index.auto import Auto
@@ -41,7 +41,7 @@ class Viewers:
     user_BD
         Their vectors.
     known_B
-        bool: whether they have a history; to one without, all items are alike.
+        bool: whether items differ to them; to one without a history all may be alike.
     """
 
     user_BD: Tensor
@@ -61,10 +61,10 @@ class AttentionSource(CandidateSource):
     ) -> None:
         self.name = config.name
         self.source_feature_names = config.source_feature_names
+        self.config = config
         self.encoder = encoder
         self.finder = finder
         self.content_map = content_map
-        self._config = config
         self._catalog = catalog
 
     def extended(self, catalog: Catalog) -> AttentionSource:
@@ -74,8 +74,8 @@ class AttentionSource(CandidateSource):
             nothing_ND = np.zeros((len(appended), self.encoder.config.width), dtype=np.float32)
             encoder = self.encoder.extended(nothing_ND, trust=0.0)
         else:
-            encoder = self.encoder.extended(mapped.vectors(appended), mapped.trust)
-        return AttentionSource(self._config, encoder, catalog, self.finder, mapped)
+            encoder = self.encoder.extended(mapped.vectors(appended), mapped.trust, mapped.offset)
+        return AttentionSource(self.config, encoder, catalog, self.finder, mapped)
 
     @property
     def item_vectors(self) -> NDArray[np.float32]:
@@ -83,7 +83,7 @@ class AttentionSource(CandidateSource):
         return self.encoder.item_vectors
 
     def scores(self, queries: Sequence[Query]) -> NDArray[np.float32]:
-        """Return ``[B, I]``; all items are alike to a viewer without a history."""
+        """Return ``[B, I]``; to a viewer without a history all items are alike, but for their trend."""
         histories = events_of(queries, len(self._catalog)).histories(self._catalog.duration)
         return self.encoder.scores(histories, np.array([query.now for query in queries], dtype=np.int64))
 
@@ -132,7 +132,7 @@ class AttentionSource(CandidateSource):
         """Return the viewers who ask."""
         histories = events_of(queries, len(self._catalog)).histories(self._catalog.duration)
         user_BD = self.encoder.encode(histories, np.array([query.now for query in queries], dtype=np.int64))
-        return Viewers(user_BD, np.diff(histories.offsets) > 0)
+        return Viewers(user_BD, (np.diff(histories.offsets) > 0) | self.encoder.knows_newcomers)
 
     def answer(self, viewers: Viewers, tops: Sequence[NDArray[np.int32]]) -> Asked:
         """Return what the source has to say to ``viewers``, given the codes of each one's best items, best first."""
@@ -156,6 +156,14 @@ class AttentionSource(CandidateSource):
         events = query.items[query.positives][-self.encoder.config.max_len :]
         own = self.read(query)
         return np.array([shares[0][events == item].sum() for item in own], dtype=np.float32)
+
+    def renewed(self, context: FitContext) -> AttentionSource:
+        """Return the source with what was popular at the end of another window."""
+        encoder = renewed(self.encoder, context)
+        if encoder is self.encoder:
+            return self
+        finder = found_by(self.config.index, encoder, context)
+        return AttentionSource(self.config, encoder, context.catalog, finder, self.content_map)
 
     def source_features(
         self, queries: Sequence[Query], items: Sequence[NDArray[np.int32]]
@@ -242,8 +250,7 @@ class Attention(SourceConfig):
             if worker_group is None
             else train_together(self.encoder, self.train, context, worker_group)
         )
-        chosen = self.index.chosen(len(context.catalog))
-        finder = None if chosen is None else Finder.fit(chosen, encoder, context)
+        finder = found_by(self.index, encoder, context)
         return AttentionSource(self, encoder, context.catalog, finder, _learned_map(encoder, context))
 
     def restore(self, arrays: Arrays, catalog: Catalog) -> AttentionSource:
@@ -272,6 +279,12 @@ def parted(arrays: Arrays) -> tuple[Arrays, Arrays, Arrays]:
     return own, attached[0], attached[1]
 
 
+def found_by(index: IndexConfig, encoder: TrainedEncoder, context: FitContext) -> Finder | None:
+    """Lay out an encoder's items where an index is to find them, None where every one is scored."""
+    chosen = index.chosen(len(context.catalog))
+    return None if chosen is None else Finder.fit(chosen, encoder, context)
+
+
 def _learned_map(encoder: TrainedEncoder, context: FitContext) -> ContentMap | None:
     frame, n_items = context.catalog.frame, len(context.catalog)
     counts_I = np.bincount(context.histories.items, minlength=n_items)
@@ -285,7 +298,9 @@ def _learned_map(encoder: TrainedEncoder, context: FitContext) -> ContentMap | N
     histories, moments = context.histories.take(users), np.full(len(users), context.now)
     over = encoder.extended(found.vectors(frame[items]))
     behind = np.arange(n_items, n_items + len(items), dtype=np.int32)
-    return found.trusted(encoder.scores(histories, moments, items), over.scores(histories, moments, behind))
+    both = encoder.scores(histories, moments, items), over.scores(histories, moments, behind)
+    # What is popular lifts what has been watched: what nobody knows of a new item is then a term, and not a factor.
+    return found.shifted(*both) if encoder.knows_newcomers else found.trusted(*both)
 
 
 def _content_map(arrays: Arrays) -> ContentMap | None:

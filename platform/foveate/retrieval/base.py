@@ -122,6 +122,15 @@ class CandidateSource(ABC):
         """Return each query's best ``k`` items, with a way to score others; sources with an index override it."""
         return Scored(self.scores(queries), queries, k)
 
+    def renewed(self, context: FitContext) -> CandidateSource:
+        """Return the source with whatever it counts brought to a later window's end; nothing is learned anew.
+
+        What takes long to learn serves the label windows after its own, and must not show the ranker counts that are
+        older than those it will be served with.
+        """
+        del context
+        return self
+
     def source_features(
         self, queries: Sequence[Query], items: Sequence[NDArray[np.int32]]
     ) -> list[NDArray[np.float32]]:

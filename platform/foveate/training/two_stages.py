@@ -160,7 +160,7 @@ def positive_kinds(dataset: Dataset, recipe: Recipe) -> tuple[str, ...]:
 def ranker_stages(cut: Windows, recipe: Recipe, upto: Upto) -> list[Stage]:
     """Return the stages that label the ranker, oldest first: all that lie before ``upto``."""
     later = {"selection": [], "test": [cut.selection], "all": [cut.selection, cut.test]}[upto]
-    return [*label_stages(cut, recipe.label_windows, recipe.split), *later]
+    return [*label_stages(cut, recipe.n_label_windows, recipe.split), *later]
 
 
 def labelled_stages(cut: Windows, events: Events, recipe: Recipe, upto: Upto) -> list[Stage]:
@@ -249,7 +249,7 @@ def _fit_sources(stage: Stage, site: _Site, kept: Mapping[str, CandidateSource])
         name = type(config).name
         if name not in kept:
             _say(site.progress, f"{stage.name}: fitting {name}")
-        fitted.append(kept[name] if name in kept else config.fit(context))
+        fitted.append(kept[name].renewed(context) if name in kept else config.fit(context))
     return fitted
 
 

@@ -14,11 +14,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from foveate.attention.base import match
 from foveate.core.registry import Registry, Variant
 from foveate.core.space import LogUniform, Space
 from foveate.encoder.batch import SequenceBatch
 from foveate.encoder.embedding.lookup import Lookup
+from foveate.encoder.losses.base import Score
 from foveate.encoder.model import SequenceEncoder
+from foveate.encoder.trend import Moments, TrendingItems
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,8 @@ class Step:
         The viewer after each event.
     next_T
         int64 where the event that followed each row stands among ``batch.events``.
+    moments
+        What was popular when; None where the model adds nothing of it.
     """
 
     model: SequenceEncoder
@@ -44,6 +49,7 @@ class Step:
     items: Lookup
     states_BLD: Tensor
     next_T: Tensor
+    moments: Moments | None = None
 
     @cached_property
     def user_TD(self) -> Tensor:
@@ -55,6 +61,19 @@ class Step:
     def target_T(self) -> Tensor:
         """int64 code of the item that followed each row."""
         return self.batch.events.items_N[self.next_T]
+
+    def scored(self) -> tuple[Tensor, Lookup, Score]:
+        """Return viewers, items and what scores them, as a loss takes them: with what is popular where that counts."""
+        if self.moments is None or self.model.trend is None:
+            return self.user_TD, self.items, self.model.score
+        moment_TK, width = self.moments.of(self.batch.events.times_N[self.next_T]), self.user_TD.shape[1]
+        items = TrendingItems(self.items, self.moments, self.model.trend.weight_H)
+
+        def score(user_TM: Tensor, item_NM: Tensor) -> Tensor:
+            own = self.model.score(user_TM[..., :width], item_NM[..., :width])
+            return own + match(user_TM[..., width:], item_NM[..., width:])
+
+        return torch.cat((self.user_TD, moment_TK), dim=-1), items, score
 
 
 class Auxiliary(nn.Module):

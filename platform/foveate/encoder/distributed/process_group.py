@@ -133,6 +133,12 @@ class ProcessGroup:
             dist.all_reduce(value)
         return value
 
+    def least(self, value: Tensor) -> Tensor:
+        """Return the smallest of a value over the team."""
+        if self.size > 1:
+            dist.all_reduce(value, dist.ReduceOp.MIN)
+        return value
+
 
 def _without(parameters: Iterable[nn.Parameter], own: Sequence[nn.Parameter]) -> list[nn.Parameter]:
     return [parameter for parameter in parameters if all(parameter is not one for one in own)]

@@ -20,7 +20,7 @@ from foveate.encoder.model import EncoderConfig, SequenceEncoder
 from foveate.encoder.trained import TrainedEncoder
 
 _ITEMS: Final = "items.weight"
-_OF_ITEMS: Final = (_ITEMS, "trained_I")
+_OF_ITEMS: Final = (_ITEMS, "trained_I", "trend.log_IH")
 """The arrays that have a row an item."""
 _FACTS: Final = "item_inputs."
 """Begins the names of what the item inputs know: of each item, how many codes, and which."""
@@ -44,8 +44,7 @@ class MappedEncoder(TrainedEncoder):
     @torch.inference_mode()
     def own_dots(self) -> Tensor:
         """Return ``[I, D]``, in memory: the items' side of the dot product that stands for the score."""
-        dots_ID: Tensor = self.model.match.as_dot(self._item_ID[:0], self._item_ID)[1]
-        return dots_ID.clone()
+        return self._dots().clone()
 
     @classmethod
     def _laid_out(cls, config: EncoderConfig, arrays: Mapping[str, NDArray[np.generic]]) -> SequenceEncoder:
@@ -60,7 +59,7 @@ class MappedEncoder(TrainedEncoder):
         """Return ``[B, N]``: scores of some items, a few of them at a time."""
         parts = torch.split(self._rows(codes), _ROWS)
         scores_BN = torch.cat([self.model.score(user_BD, item_ND) for item_ND in parts], dim=1)
-        return self._trusted(scores_BN, codes)
+        return self._trusted(self._plus_trend(scores_BN, user_BD, codes), codes)
 
     @property
     def _table(self) -> Lookup:

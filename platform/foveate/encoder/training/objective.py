@@ -31,7 +31,8 @@ class Objective(nn.Module):
 
     def forward(self, step: Step) -> Tensor:
         """Return the weighted sum, a scalar."""
-        total: Tensor = self.loss(step.user_TD, step.target_T, step.items, step.model.score)
+        users, items, score = step.scored()
+        total: Tensor = self.loss(users, step.target_T, items, score)
         for name, task in self.tasks.items():
             total = total + self._weights[name] * task(step)
         return total

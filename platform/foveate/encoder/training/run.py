@@ -35,6 +35,7 @@ from foveate.encoder.training.device import compiled, device_of, number_format, 
 from foveate.encoder.training.objective import Objective
 from foveate.encoder.training.settings import METRIC, EpochReport, TrainConfig
 from foveate.encoder.training.validation import Validation
+from foveate.encoder.trend import Moments, counts_at
 
 _AGREE_EVERY = 16
 """Steps between two questions whether time is up, where several processes train."""
@@ -60,6 +61,7 @@ class Run:
             counts = self.processes.total(torch.tensor(counts, device=device)).cpu().numpy()
         content = Content.of(encoder.inputs_of(ItemInputConfig), context.catalog, counts)
         self.model = SequenceEncoder(encoder, context.histories.n_items, content, timed=timed)
+        self.moments = _moments(self.model, context, self.processes, device)
         # Cut before it reaches the device, which may be too small for all of it.
         self.table = ShardedItems(self.model, self.processes) if shared_out else Table(self.model)
         self.model.to(device)
@@ -161,7 +163,9 @@ class Run:
         batch = self.events.batch(spans)
         items = self.table.lookup()
         states_BLD, _ = self._states(batch, items)
-        loss: Tensor = self.objective(Step(self.model, batch, items, states_BLD, self.events.successors(spans)))
+        loss: Tensor = self.objective(
+            Step(self.model, batch, items, states_BLD, self.events.successors(spans), self.moments)
+        )
         return loss
 
     def _measure(self) -> dict[str, float]:
@@ -233,6 +237,17 @@ def _offsets(context: FitContext, processes: ProcessGroup, device: torch.device)
         return own_U, None
     all_U = F.pad(processes.total(own_U.diff()).cumsum(0), (1, 0))
     return all_U, Held(all_U, own_U)
+
+
+def _moments(
+    model: SequenceEncoder, context: FitContext, processes: ProcessGroup, device: torch.device
+) -> Moments | None:
+    """Return what was popular when, and let the model know what is popular in the end, where it asks for that."""
+    if model.trend is None or context.now == NO_TIME:
+        return None
+    moments, newest_IH = counts_at(context.histories, model.config.trend, context.now, processes, device)
+    model.trend.log_IH.copy_(newest_IH)
+    return moments
 
 
 def _validation(context: FitContext, viewers: int, processes: ProcessGroup, offsets: Tensor) -> Validation | None:

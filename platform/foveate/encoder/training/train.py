@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import ctypes
 import math
 import time
@@ -13,11 +14,13 @@ import torch
 
 from foveate.core.messages import NO_TIME
 from foveate.data.fitting import FitContext, Watcher
+from foveate.encoder.distributed.process_group import ProcessGroup
 from foveate.encoder.model import EncoderConfig
 from foveate.encoder.trained import TrainedEncoder
 from foveate.encoder.training.checkpoint import load_checkpoint
 from foveate.encoder.training.run import Run
 from foveate.encoder.training.settings import EpochReport, TrainConfig
+from foveate.encoder.trend import counts_at
 
 __all__ = ["EpochReport", "TrainConfig", "train_encoder"]
 
@@ -67,6 +70,18 @@ def train_encoder(
         if watcher:
             watcher.step(train.epochs, train.epochs)
         return run.result()
+
+
+def renewed(encoder: TrainedEncoder, context: FitContext) -> TrainedEncoder:
+    """Return an encoder that knows what is popular at the end of another window, and is otherwise the same."""
+    if encoder.model.trend is None or context.now == NO_TIME:
+        return encoder
+    half_lives, processes = encoder.config.trend, ProcessGroup.current()
+    _, newest_IH = counts_at(context.histories, half_lives, context.now, processes, encoder.device)
+    # Everything but the counts is shared: an item table may be most of a machine's memory.
+    shared = {id(own): own for own in (*encoder.model.parameters(), *encoder.model.buffers())}
+    model = copy.deepcopy(encoder.model, {**shared, id(encoder.model.trend.log_IH): newest_IH})
+    return TrainedEncoder(encoder.config, model, encoder.best_epoch)
 
 
 def _shown(run: Run, watcher: Watcher) -> Callable[[int, int], None]:
