@@ -15,6 +15,7 @@ from foveate.core.messages import NO_TIME, Query
 from foveate.data.catalog import Catalog
 from foveate.data.events import Histories
 from foveate.data.schema import ITEMS
+from foveate.data.worker_group import partition
 from foveate.encoder.distributed.process_group import ProcessGroup
 from foveate.encoder.model import EncoderConfig
 from foveate.encoder.trend import Moments, counts_at
@@ -92,6 +93,33 @@ def test_counts_are_those_before_each_moment_and_halve() -> None:
     for number in (0, 1, 17, len(moments.starts_K) - 1):
         before = int(moments.starts_K[number])
         np.testing.assert_allclose(moments.log_IKH[:, number].numpy(), logs(histories, before), atol=1e-4)
+
+
+class Halves(ProcessGroup):
+    """Two processes in turn: what the first brought to a sum is added to what the second brings."""
+
+    def __init__(self, earliest: int) -> None:
+        super().__init__()
+        object.__setattr__(self, "earliest", earliest)
+        object.__setattr__(self, "brought", [])
+
+    def total(self, value: torch.Tensor) -> torch.Tensor:
+        self.brought.append(value)  # type: ignore[attr-defined]
+        return torch.stack(self.brought).sum(dim=0)  # type: ignore[attr-defined]
+
+    def least(self, value: torch.Tensor) -> torch.Tensor:
+        return value.clamp(max=self.earliest)  # type: ignore[attr-defined]
+
+
+def test_processes_count_together_what_one_counts() -> None:
+    whole, cpu = moving(), torch.device("cpu")
+    halves = Halves(int(whole.times[whole.times != NO_TIME].min()))
+    for half in partition(whole, 2):
+        moments, newest = counts_at(half, (2.0, 20.0), NOW, halves, cpu)
+    alone, newest_alone = counts_at(whole, (2.0, 20.0), NOW, ProcessGroup(), cpu)
+    np.testing.assert_array_equal(moments.starts_K, alone.starts_K)
+    np.testing.assert_allclose(moments.log_IKH, alone.log_IKH, atol=1e-5)
+    np.testing.assert_allclose(newest, newest_alone, atol=1e-5)
 
 
 def test_a_row_reads_no_moment_after_its_own() -> None:
