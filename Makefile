@@ -13,7 +13,7 @@ UV := $(shell command -v uv 2>/dev/null)
 MAKE_VENV = $(if $(UV),$(UV) venv --quiet --allow-existing --python $(PYTHON),$(PYTHON) -m venv) $(VENV)
 PIP_INSTALL = $(if $(UV),$(UV) pip install --quiet --python $(BIN)/python,$(BIN)/pip install --quiet --disable-pip-version-check)
 
-.PHONY: help install demo test variant soak check docs pictures bench clean
+.PHONY: help install demo test variant soak check docs pictures bench results clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -59,6 +59,9 @@ pictures: $(STAMP)  ## draw the pictures of the documents and take their screens
 
 bench: $(STAMP)  ## run every benchmark and print its ratios
 	@for file in infra/bench/[a-z]*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+results: $(STAMP)  ## remake docs/results.md: what was measured on published sets; ARGS="--run all" measures them
+	$(BIN)/python infra/bench/results.py $(ARGS)
 
 clean:  ## remove what the commands above made
 	rm -rf $(VENV) runs dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -10,26 +10,21 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import polars as pl
 import pytest
 import torch
 from hypothesis import HealthCheck, Phase, settings
-from numpy.typing import NDArray
 
+from checkerboard import Checkerboard, two_colours
 from clusters.redis_server import running
 from foveate.bundle import Bundle, default_state
 from foveate.core.config import from_dict, to_dict
-from foveate.core.messages import NO_TIME, Query
-from foveate.data.catalog import Catalog
+from foveate.core.messages import NO_TIME
 from foveate.data.dataset import Dataset
 from foveate.data.events import Histories
-from foveate.data.fitting import FitContext
-from foveate.data.schema import ITEM_ID, ITEMS
 from foveate.data.vocabulary import Vocabulary
 from foveate.data.world.config import SimulateConfig
 from foveate.data.world.simulate import simulate_dataset
@@ -80,41 +75,6 @@ def redis_server(tmp_path: Path) -> Iterator[Redis]:
         yield server
 
 
-@dataclass(frozen=True)
-class Checkerboard:
-    """Two colours of items in a circle each, and viewers who each walked one circle but for its last item.
-
-    Viewer ``u`` likes colour ``u % 2`` and watched that circle in order from a place of their own. The one right
-    answer is the item that closes the circle, ``answers[u]``.
-    """
-
-    histories: Histories
-    catalog: Catalog
-    answers: NDArray[np.int32]
-
-    def context(self, seed: int = 0) -> FitContext:
-        """What a source may learn from, with the answers held out."""
-        return FitContext(self.histories, self.catalog, NO_TIME, seed=seed, validation=self.answers)
-
-    def query(self, user: int) -> Query:
-        """The viewer now, the seen excluded."""
-        return self.query_of(self.histories.items[self.histories.rows(user)])
-
-    def query_of(self, items: NDArray[np.int32]) -> Query:
-        """A viewer with this history."""
-        n = len(items)
-        return Query(
-            user_id="someone",
-            items=items,
-            times=np.full(n, NO_TIME),
-            kinds=np.zeros(n, dtype=np.int8),
-            values=np.ones(n, dtype=np.float32),
-            positives=np.ones(n, dtype=bool),
-            exclude=np.unique(items),
-            now=NO_TIME,
-        )
-
-
 @pytest.fixture(scope="session")
 def checkerboard() -> Checkerboard:
     """6 items a colour, 48 viewers who saw 5 of them."""
@@ -129,9 +89,7 @@ def checkerboard() -> Checkerboard:
         weights=np.ones(len(seen), dtype=np.float32),
         n_items=2 * circle,
     )
-    frame = pl.DataFrame({ITEM_ID: [f"v{code}" for code in range(2 * circle)]})
-    blanks = [pl.lit(None, dtype=dtype).alias(name) for name, dtype in ITEMS.items() if name != ITEM_ID]
-    return Checkerboard(histories, Catalog(frame.with_columns(blanks)), walks[:, -1].copy())
+    return Checkerboard(histories, two_colours(2 * circle), walks[:, -1].copy())
 
 
 _UNKNOWN = ("age_days", "channel_standing", "safety", "duration")
@@ -276,7 +234,7 @@ def small_sweep(small_world: Dataset, tmp_path_factory: pytest.TempPathFactory) 
     """A sweep of four trials of three epochs on the small world, tracked in files alone, and its folder."""
     # Ray and W&B take seconds to import, which most tests are spared.
     from foveate_tune.config import SweepConfig
-    from foveate_tune.run import run_sweep
+    from foveate_tune.run_sweep import run_sweep
 
     out = tmp_path_factory.mktemp("tune") / "sweep"
     assert small_world.path

@@ -22,8 +22,8 @@ import numpy as np
 from foveate.state.base import ViewerEvent, utc_micros
 from foveate.state.sqlite.config import FileConfig
 from foveate.state.sqlite.database import Database
-from foveate.state.sqlite.events import insert, row_of
 from foveate.state.sqlite.group_commit import MOST, GroupCommit
+from foveate.state.sqlite.store import insert, row_of
 
 Side = Literal["full", "normal", "full, one by one"]
 SIDES: tuple[Side, ...] = ("full", "normal", "full, one by one")

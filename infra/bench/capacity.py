@@ -27,8 +27,8 @@ from foveate.data.world.config import SimulateConfig
 from foveate_capacity.costs import Costs, read_costs, write_costs
 from foveate_capacity.measure import Effort, measure
 from foveate_capacity.processes import busy, descendants, machine_busy
-from foveate_capacity.simulator.run import simulate
 from foveate_capacity.simulator.scenario import Arrivals, Closed, Scenario, Steady, Stragglers, Timing
+from foveate_capacity.simulator.simulated_service import simulate
 from foveate_cluster.ray_cluster import usable_cpus
 from foveate_serve.app import start
 from foveate_serve.config import DeploymentConfig, ServeConfig

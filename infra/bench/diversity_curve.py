@@ -131,7 +131,7 @@ def curves(name: str, options: argparse.Namespace, say: Callable[[str], None]) -
     dataset = open_set(name, Path(folders[name]) if name in folders else None)
     recipe = recipe_of(name, options.override)
     window = ranked_window(dataset, recipe, options.window, options.cache, say)
-    learned = window.model.learned
+    learned = window.model.item_vectors
     assert learned is not None, "the recipe has no source that learns vectors"
     model = replace(window.model, recipe=replace(window.model.recipe, likeness=options.likeness))
     own = Curves(name, replace(window, model=model), learned, options.slots)

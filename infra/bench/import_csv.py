@@ -19,7 +19,7 @@ from pathlib import Path
 
 import polars as pl
 
-from foveate.data.importing.run import import_dataset
+from foveate.data.importing.import_dataset import import_dataset
 from foveate.data.readers.kuairand import KuaiRandReader
 from lab.made_up_kuairand import write_kuairand
 

@@ -9,6 +9,9 @@ file of ``foveate.retrieval`` named in the bundle's recipe is called; the frames
 chain of awaits, of the tasks that the request started, and of the thread that calls, both ends included. A file counts
 where any function of it was called between the request's arrival in the application and the end of its answer.
 
+A trial of a sweep over encoders runs in this process as well, without Ray: a file counts where any function of it was
+called from the trial's draw on until the encoder's training begins.
+
 ``--list`` prints the frames and the files. The bundle is one of a small simulated world, or ``--bundle``.
 """
 
@@ -30,10 +33,13 @@ import httpx
 
 import foveate
 import foveate_serve
+import foveate_tune
 from foveate.bundle import Bundle, default_state
 from foveate.core.config import from_dict, to_dict
+from foveate.data.dataset import Dataset
 from foveate.data.world.config import SimulateConfig
 from foveate.data.world.simulate import simulate_dataset
+from foveate.encoder.training.train import train_encoder
 from foveate.recommend.recipe import Recipe
 from foveate.retrieval.base import CandidateSource
 from foveate.state.sqlite.store import SqliteState
@@ -42,10 +48,12 @@ from foveate_serve.config import ServeConfig
 from foveate_serve.http.api import build_api
 from foveate_serve.ingress import Ingress
 from foveate_serve.names import BUNDLE_KEY
+from foveate_tune.config import SweepConfig
+from foveate_tune.trials.trial import Limits, run_draw
 
-FRAMES, FILES, EVENT_FILES = 12, 30, 8
+FRAMES, FILES, EVENT_FILES, TRIAL_FILES = 12, 30, 8, 20
 
-_ROOTS = tuple(f"{package.__path__[0]}/" for package in (foveate, foveate_serve))
+_ROOTS = tuple(f"{package.__path__[0]}/" for package in (foveate, foveate_serve, foveate_tune))
 _ROUTES = f"{foveate_serve.__path__[0]}/http/api.py"
 _RECIPE = {
     "sources": [{"name": "attention", "train": {"epochs": 1}}, "covisitation", "popularity"],
@@ -127,9 +135,30 @@ def _chain(coroutine: Any) -> Iterator[CodeType]:
         coroutine = getattr(coroutine, "cr_await", None) or getattr(coroutine, "ag_await", None)
 
 
-def small_bundle(folder: Path) -> Bundle:
+def files_of_a_trial(world: Dataset) -> set[str]:
+    """Run a trial of one epoch, and return the files of ours that run before its encoder trains."""
+    config = SweepConfig(epochs=1)
+    problem = config.level.prepare(world, config, lambda _: None)
+    draw = problem.first(config.level.space(config))
+    files: set[str] = set()
+
+    def watch(frame: FrameType, event: str, arg: Any) -> None:
+        del arg
+        if frame.f_code is train_encoder.__code__:
+            sys.setprofile(None)
+        elif event == "call" and ours(frame.f_code):
+            files.add(frame.f_code.co_filename)
+
+    sys.setprofile(watch)
+    try:
+        run_draw(draw or {}, problem, lambda *_: None, limits=Limits(1, 60.0), cpus=1, resume=None)
+    finally:
+        sys.setprofile(None)
+    return files
+
+
+def small_bundle(world: Dataset, folder: Path) -> Bundle:
     """Train a bundle on a small simulated world; its viewers' histories lie beside it."""
-    world = simulate_dataset(SimulateConfig(viewers=300, items=300, days=14, seed=3), folder / "world")
     model = fit_model(world, from_dict(Recipe, _RECIPE), upto="all")
     bundle = Bundle.save(model, folder / "bundle", data_hash=world.manifest.content_hash, simulated=True)
     with SqliteState(default_state(bundle.path)) as state:
@@ -185,16 +214,20 @@ def main() -> None:
     parser.add_argument("--list", action="store_true")
     options = parser.parse_args()
     with TemporaryDirectory() as folder:
-        bundle = Bundle.load(options.bundle) if options.bundle else small_bundle(Path(folder))
+        config = SimulateConfig(viewers=300, items=300, days=14, seed=3)
+        world = simulate_dataset(config, Path(folder) / "world")
+        bundle = Bundle.load(options.bundle) if options.bundle else small_bundle(world, Path(folder))
         slate, event = asyncio.run(watched(bundle))
+        trial = files_of_a_trial(world)
     if options.list:
         for code in slate.way:
             print(f"frame {_name(code.co_filename)}:{code.co_firstlineno} {code.co_name}")
-        for name, watch in (("slate", slate), ("event", event)):
-            print(*(f"{name} {path}" for path in sorted(map(_name, watch.files))), sep="\n")
+        for name, files in (("slate", slate.files), ("event", event.files), ("trial", trial)):
+            print(*(f"{name} {path}" for path in sorted(map(_name, files))), sep="\n")
     print(f"ratio frames_from_handler_to_source {len(slate.way)} goal <= {FRAMES}")
     print(f"ratio files_of_a_request {len(slate.files)} goal <= {FILES}")
     print(f"ratio files_of_an_event {len(event.files)} goal <= {EVENT_FILES}")
+    print(f"ratio files_of_a_trial_before_the_encoder {len(trial)} goal <= {TRIAL_FILES}")
 
 
 if __name__ == "__main__":

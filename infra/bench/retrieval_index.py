@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from foveate.attention.dot_product import DotProduct
-from foveate.retrieval.asked import top_k
+from foveate.retrieval.base import top_k
 from foveate.retrieval.index.base import VectorIndex
 from foveate.retrieval.index.inverted import Inverted
 

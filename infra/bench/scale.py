@@ -19,8 +19,8 @@ from foveate_capacity.plan import Plan, plan
 from foveate_capacity.prices import Prices, read_prices
 from foveate_capacity.queueing import Line, Load
 from foveate_capacity.simulated import scenario_of
-from foveate_capacity.simulator.run import simulate
 from foveate_capacity.simulator.scenario import Bursts, Failure, Scenario
+from foveate_capacity.simulator.simulated_service import simulate
 
 ITEMS, QPS, VIEWERS = 100_000_000, 100_000.0, 1_000_000_000
 _ITEM_BYTES: Final = 1_024

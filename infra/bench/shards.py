@@ -34,7 +34,7 @@ from foveate.bundle.parts import mapped_arrays, source_file
 from foveate.core.messages import Filters, RequestContext
 from foveate.encoder.embedding.mapped import MappedEncoder
 from foveate.retrieval.shards import Codes, Found, Shard, runs
-from foveate_cluster.edges import environment
+from foveate_cluster.environment import environment
 from foveate_cluster.ray_cluster import ray_cluster, usable_cpus
 from foveate_serve.names import shard_name
 from foveate_serve.stages.guarded import Guarded
@@ -133,7 +133,7 @@ async def compete(setup: Setup, requests: int, warm_up: int = 20) -> tuple[Timed
         if number >= 0:
             timed.whole.append(1e3 * (between - began))
             timed.shared.append(1e3 * (ended - between))
-            agreement.note(setup, row, expected, gathered.codes if gathered.seen == 1 else gathered.codes[:0])
+            agreement.note(setup, row, expected, gathered.codes if gathered.coverage == 1 else gathered.codes[:0])
         if number >= 0 and not (number + 1) % 100:
             line = f"whole {statistics.median(timed.whole):.1f} ms, shards {statistics.median(timed.shared):.1f} ms"
             print(f"{number + 1} requests: {line}", flush=True)
@@ -146,7 +146,7 @@ class Trouble:
 
     asked: int
     slowest_ms: float
-    seen: tuple[float, ...]
+    coverage: tuple[float, ...]
     """The shares that were told, each once."""
     rest: Agreement
     """Whether they found the best of what was left, as far as that was looked into."""
@@ -163,22 +163,22 @@ async def lose_one(setup: Setup, number: int) -> Trouble:
     os.kill(pid, signal.SIGKILL)
     began = time.monotonic()
     took: list[float] = []
-    seen: list[float] = []
+    coverage: list[float] = []
     partial: list[tuple[int, Codes]] = []
-    while time.monotonic() < began + LOST_S or (seen[-1] < 1 and time.monotonic() < began + BACK_S):
+    while time.monotonic() < began + LOST_S or (coverage[-1] < 1 and time.monotonic() < began + BACK_S):
         row = int(rng.integers(len(setup.viewers)))
         asked = time.perf_counter()
         gathered = await setup.shared(scatter, row, SEARCH_SHARE * DEADLINE_S)
         took.append(1e3 * (time.perf_counter() - asked))
-        seen.append(round(gathered.seen, 2))
-        if gathered.seen < 1:
+        coverage.append(round(gathered.coverage, 2))
+        if gathered.coverage < 1:
             back = time.monotonic() - began
             partial.append((row, gathered.codes))
     agreement = Agreement()
     for row, codes in partial[:CHECKED]:
         shut = np.union1d(setup.met[row], np.arange(lost.start, lost.stop)).astype(np.int32)
         agreement.note(setup, row, setup.alone(row, shut), codes)
-    shares = tuple(sorted(set(seen)))
+    shares = tuple(sorted(set(coverage)))
     return Trouble(len(took), max(took), shares, agreement, len(partial), back if partial else 0.0)
 
 
@@ -251,14 +251,14 @@ def main() -> None:
     print(f"{agreement.same_codes} of {agreement.asked} requests have the same {K} codes in the same order")
     print(
         f"with a shard killed: {trouble.without} of {trouble.asked} requests went without it, shares told"
-        f" {', '.join(f'{one:.2f}' for one in trouble.seen)}, the last one {trouble.back_after_s:.1f} s after"
+        f" {', '.join(f'{one:.2f}' for one in trouble.coverage)}, the last one {trouble.back_after_s:.1f} s after"
     )
     ratio = statistics.median(timed.shared) / statistics.median(timed.whole)
     figures = [
         (f"same_top_{K}", agreement.within_tolerance / agreement.asked, ">= 1"),
         ("shards_over_one_process_p50", ratio, f"<= {LATENCY:g}"),
         ("slowest_without_a_shard_over_the_deadline", trouble.slowest_ms / 1e3 / DEADLINE_S, "<= 1"),
-        ("share_seen_without_a_shard", min(trouble.seen), f">= {1 - 1 / SHARDS:.2f}"),
+        ("share_seen_without_a_shard", min(trouble.coverage), f">= {1 - 1 / SHARDS:.2f}"),
         ("best_of_the_rest_found", trouble.rest.within_tolerance / max(1, trouble.rest.asked), ">= 1"),
         (f"same_top_{K}_afterwards", after.within_tolerance / after.asked, ">= 1"),
     ]

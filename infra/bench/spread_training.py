@@ -25,7 +25,7 @@ import torch.distributed as dist
 from foveate.data.dataset import open_dataset
 from foveate.data.events import Histories
 from foveate.data.fitting import FitContext
-from foveate.data.importing.run import import_dataset
+from foveate.data.importing.import_dataset import import_dataset
 from foveate.data.importing.stream import LogPart, read_events
 from foveate.data.readers.kuairand import KuaiRandReader
 from foveate.data.signals import Signals

@@ -24,7 +24,7 @@ from foveate.core.config import from_dict
 from foveate.core.overrides import apply_overrides
 from foveate.core.space import Uniform
 from foveate.data.dataset import Dataset
-from foveate.data.importing.run import import_dataset
+from foveate.data.importing.import_dataset import import_dataset
 from foveate.data.readers.recbole import RecBoleReader
 from foveate.data.world.config import SimulateConfig
 from foveate.data.world.simulate import simulate_dataset
@@ -32,7 +32,7 @@ from foveate.recommend.recipe import Recipe
 from foveate_tune.config import SweepConfig, TrackingConfig
 from foveate_tune.levels.base import Baselines, Level, Problem, Report
 from foveate_tune.objective import Objective
-from foveate_tune.run import run_sweep
+from foveate_tune.run_sweep import run_sweep
 from foveate_tune.schedulers.none import Unstopped
 from foveate_tune.settings import SweepSettings
 from foveate_tune.space import Draw, SearchSpace

@@ -21,13 +21,13 @@ from typing import Any
 from foveate.core.config import from_dict
 from foveate.core.overrides import apply_overrides
 from foveate.data.dataset import open_dataset
-from foveate.data.importing.run import import_dataset
+from foveate.data.importing.import_dataset import import_dataset
 from foveate.data.readers.base import Reader
 from foveate_tune.config import SweepConfig
 from foveate_tune.report.page import write_report
 from foveate_tune.results.leaderboard import SweepResult
 from foveate_tune.results.verdict import DEFAULT, compare_sweep
-from foveate_tune.run import run_sweep
+from foveate_tune.run_sweep import run_sweep
 from lab.held_out import real_data
 
 SEARCH: dict[str, Any] = {

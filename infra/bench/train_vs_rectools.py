@@ -1,4 +1,4 @@
-"""Train Foveate's encoder beside RecTools' SASRec: rows a second, and NDCG@10 by epoch and by time of training.
+"""Train Foveate's encoder beside RecTools' SASRec, eSASRec or HSTU: rows a second, NDCG@10 by epoch and by time.
 
 Both train on the same log (leave-one-out: what lies before each viewer's last item but one; that item is what both must
 foretell, and the test is never read) with the same width, blocks, heads, window and dropout, by a sampled softmax.
@@ -6,7 +6,7 @@ RecTools takes 128 sequences a step; Foveate takes as many rows as 128 sequences
 many steps an epoch. A row is a target that is not padding. RecTools draws 256 negatives for each row, Foveate 2,048
 that the rows of a step share, and each has a learning rate of its own; KEY=VALUE changes Foveate's side, such as
 train.negatives=256. RecTools attends as SASRec does and matches by dot products; Foveate's mixer and scorer are its
-own defaults.
+own defaults. eSASRec is SASRec with LiGR layers; HSTU attends by relative position alone, for the log has no times.
 
 The side that has trained less goes on, so both have a like share of whatever else the machine does. Encoding and
 ranking the viewers is not part of the time; one and the same code ranks the whole catalogue without what a viewer has
@@ -178,18 +178,20 @@ def foveate_settings(context: FitContext, threads: int, overrides: Sequence[str]
     )
 
 
-def figures(ours: Side, theirs: Side) -> list[tuple[str, float, float]]:
+def figures(ours: Side, theirs: Side, name: str = "train_vs_rectools") -> list[tuple[str, float, float]]:
     """Return name, value and goal of each ratio; the quality ratios are the smallest at any epoch and at any time."""
-    ratios = [("train_vs_rectools_rows", ours.speed() / theirs.speed(), SPEED_GOAL)]
+    ratios = [(f"{name}_rows", ours.speed() / theirs.speed(), SPEED_GOAL)]
     pairs = zip(ours.points, theirs.points, strict=False)
-    at_epochs = [a.metrics["ndcg@10"] / b.metrics["ndcg@10"] for a, b in pairs]
-    ratios.append(("train_vs_rectools_ndcg_by_epoch", min(at_epochs), QUALITY_GOAL))
+    # A rival that has found nothing yet is no measure.
+    at_epochs = [a.metrics["ndcg@10"] / b.metrics["ndcg@10"] for a, b in pairs if b.metrics["ndcg@10"]]
+    if at_epochs:
+        ratios.append((f"{name}_ndcg_by_epoch", min(at_epochs), QUALITY_GOAL))
     end = min(ours.seconds, theirs.seconds)
     changes = [FROM_SECONDS, *(point.seconds for side in (ours, theirs) for point in side.points)]
     times = [time for time in changes if FROM_SECONDS <= time <= end and theirs.at(time)]
     if times:
         by_time = min(ours.at(time) / theirs.at(time) for time in times)
-        ratios.append(("train_vs_rectools_ndcg_by_time", by_time, QUALITY_GOAL))
+        ratios.append((f"{name}_ndcg_by_time", by_time, QUALITY_GOAL))
     return ratios
 
 
@@ -213,9 +215,10 @@ def sides(options: argparse.Namespace, scratch: Path, parquet: Path) -> tuple[Si
     command = [sys.executable, "-m", "lab.foveate_side", str(folder), json.dumps(settings), *seed]
     ours = Side("foveate", command, scratch / "foveate.log", context)
     python = str(rectools_python(options.scratch))
-    there = [str(scratch), json.dumps(rectools_settings()), *seed, "--threads", str(options.threads)]
+    model = ["--model", options.rival, "--threads", str(options.threads)]
+    there = [str(scratch), json.dumps(rectools_settings()), *seed, *model]
     command = [python, str(BENCH / "lab" / "rectools_side.py"), *there]
-    return ours, Side("rectools", command, scratch / "rectools.log", context, vectors=scratch)
+    return ours, Side(options.rival, command, scratch / "rectools.log", context, vectors=scratch)
 
 
 def main() -> None:
@@ -225,6 +228,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=1, help="and for at least so many epochs")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of either side")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--rival", choices=["sasrec", "esasrec", "hstu"], default="sasrec", help="which of RecTools'")
     parser.add_argument("--viewers", type=int, default=0, help="take only so many viewers, to try it out; 0 takes all")
     scratch_help = "folder for RecTools' environment, kept (about 1.5 GB)"
     parser.add_argument("--scratch", type=Path, default=REPOSITORY / "runs" / "bench", help=scratch_help)
@@ -241,7 +245,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=options.scratch) as scratch:
         ours, theirs = sides(options, Path(scratch), parquet)
         race((ours, theirs), 60 * options.minutes, options.epochs)
-    ratios = figures(ours, theirs)
+    rival = "" if options.rival == "sasrec" else f"_{options.rival}"
+    ratios = figures(ours, theirs, f"train_vs_rectools{rival}")
     if options.json:
         goals = [{"name": name, "value": value, "goal": f">= {goal:g}"} for name, value, goal in ratios]
         points = {side.name: [asdict(point) for point in side.points] for side in (ours, theirs)}

@@ -53,7 +53,14 @@ NAVIGATION = {
         "docs/operations",
         "docs/errors",
     ),
-    "Understand": ("docs/architecture", "docs/benchmarks", "docs/glossary", "docs/extending", "docs/api"),
+    "Understand": (
+        "docs/architecture",
+        "docs/benchmarks",
+        "docs/results",
+        "docs/glossary",
+        "docs/extending",
+        "docs/api",
+    ),
     "Operate": (
         "Machines and Kubernetes <infra/README>",
         "infra/runbooks/*",

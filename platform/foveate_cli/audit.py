@@ -47,6 +47,13 @@ if TYPE_CHECKING:
 @click.option(
     "--viewers", type=click.IntRange(min=0), default=2000, show_default=True, help="Ask so many at most; 0 asks all."
 )
+@click.option(
+    "--encoder/--no-encoder",
+    "encoder",
+    default=True,
+    show_default=True,
+    help="With --shortcuts: train a default encoder to compare with. It takes most of the time.",
+)
 @click.option("--html", type=click.Path(path_type=Path), help="Write the plots to this file, which needs no network.")
 @json_option
 def command(
@@ -58,6 +65,7 @@ def command(
     strengths: tuple[float, ...],
     rules: bool,
     viewers: int,
+    encoder: bool,
     html: Path | None,
     json_path: Path | None,
 ) -> None:
@@ -67,14 +75,15 @@ def command(
     stray from each group's mix of categories, and how all that moves with the strength of diversity.
 
     With --shortcuts DATA no bundle is needed: a walk over transitions, the popularity of seven days and co-visitation
-    stand beside a default encoder, which is trained for it.
+    stand beside a default encoder, which is trained for it: a minute or two on a log of 100,000 events. --no-encoder
+    leaves it out, and with it the answer to whether the log needs a model.
 
     Groups are thirds of the viewers: by how much they liked (light, medium, heavy), and by how much of that is among
     the most popular fifth of the videos (niche, diverse, mainstream). NDCG@10 stands beside each, so that the price
     shows. Definitions and their sources stand in foveate/audit/measures.py.
     """
     if shortcuts is not None:
-        _show_shortcuts(shortcuts, viewers, json_path)
+        _show_shortcuts(shortcuts, viewers, encoder, json_path)
         return
     if bundle is None or data is None:
         raise click.UsageError(f"Missing option '{'--bundle' if bundle is None else '--data'}'.")
@@ -97,14 +106,16 @@ def command(
         _write_page(html, answer)
 
 
-def _show_shortcuts(data: Path, viewers: int, json_path: Path | None) -> None:
+def _show_shortcuts(data: Path, viewers: int, encoder: bool, json_path: Path | None) -> None:
     from foveate.audit.shortcuts import shortcuts  # noqa: PLC0415 - brings the sources and torch along
 
     dataset = open_dataset(data)
     with telling() as say:
-        found = shortcuts(dataset, viewers=viewers, progress=say)
+        found = shortcuts(dataset, train=encoder, viewers=viewers, progress=say)
     for one in found:
-        table = _table(escape(f"{dataset.title} · {one.protocol}, validation, {one.viewers:,} viewers"))
+        table = _table(
+            escape(f"{dataset.title}\n{one.protocol}, validation, {one.viewers:,} viewers, {one.targets:,} targets")
+        )
         for head in ("model", "NDCG@10"):
             table.add_column(head, justify="left" if head == "model" else "right")
         for name, value in sorted(one.ndcg.items(), key=lambda pair: -pair[1]):
@@ -118,7 +129,10 @@ def _show_shortcuts(data: Path, viewers: int, json_path: Path | None) -> None:
         }
         for what, share in shares.items():
             out.print(f"{'-' if share is None else f'{share:.1%}':>7}  {what}", markup=False)
-        out.print(one.sentence, markup=False)
+        if one.seconds is not None:
+            out.print(f"{one.seconds:6.0f}s  to train the encoder", markup=False)
+        # Sentences are wrapped between words.
+        out.print(one.sentence, markup=False, soft_wrap=False)
     write_json(json_path, {"data": dataset.title, "shortcuts": [one.to_json() for one in found]})
 
 

@@ -10,7 +10,7 @@ import click
 
 from foveate.core.config import to_dict
 from foveate.storage.transfer import is_address
-from foveate_cli.common import json_option, out, registry_option, write_json
+from foveate_cli.common import hanging, json_option, out, registry_option, write_json
 
 if TYPE_CHECKING:
     from foveate.releases import Entry
@@ -59,15 +59,16 @@ def _lines(entry: Entry, *, serves: bool) -> Iterator[str]:
     by = f"  by {entry.who}" if entry.who else ""
     yield f"{'*' if serves else ' '} {when}  {entry.action:<11}  {entry.bundle}{by}"
     if entry.because:
-        yield f"{_INDENT}because     {entry.because}"
+        yield hanging(f"{_INDENT}because     ", entry.because)
     if entry.action in ("rollback", "interrupted"):
         return
     figures = entry.metrics.get("validation", {}).get("two-stage", {})
     if _METRIC in figures:
         yield f"{_INDENT}validation  two-stage {_METRIC} {figures[_METRIC]:.4f}"
-    yield f"{_INDENT}gate        {_gate(entry)}"
+    yield hanging(f"{_INDENT}gate        ", _gate(entry))
     origin = ", ".join(f"{name} {value}" for name, value in runs(entry).items()) or "no sweep"
-    yield f"{_INDENT}from        {origin}; {entry.data or 'data without a title'}, up to {entry.upto}"
+    data = entry.data or "data without a title"
+    yield hanging(f"{_INDENT}from        ", f"{origin}; {data}, up to {entry.upto}")
 
 
 def _gate(entry: Entry) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import json
 import socket
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -29,7 +30,7 @@ from rich.table import Column
 from foveate.core.config import LARGEST_SEED, from_dict, load_yaml, to_dict
 from foveate.core.errors import ConfigError
 from foveate.core.overrides import apply_options, apply_overrides
-from foveate_cluster.edges import prepare_to_join
+from foveate_cluster.environment import prepare_to_join
 
 ORDER_ONLY = "the log has no times, so it is cut by order: protocol=leave-one-out"
 
@@ -202,6 +203,22 @@ def usual_protocol(data: Path, key: str = "protocol") -> Mapping[str, str]:
         return {}
     err.print(ORDER_ONLY, markup=False, soft_wrap=True)
     return {key: "leave-one-out"}
+
+
+def hanging(head: str, text: str) -> str:
+    """Return a line that on a terminal is wrapped between words, behind its head; in a pipe it stays one line.
+
+    Parameters
+    ----------
+    head
+        What stands before the text, with the blanks between them.
+    """
+    if not out.is_terminal:
+        return f"{head}{text}"
+    blank, width = " " * len(head), max(20, out.width)
+    return textwrap.fill(
+        text, width, initial_indent=head, subsequent_indent=blank, break_on_hyphens=False, break_long_words=False
+    )
 
 
 def write_json(path: Path | None, payload: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from rich.table import Table
 from foveate_cli.common import json_option, out, reads, telling, write_json
 
 if TYPE_CHECKING:
+    from foveate.evaluation.paired import Paired
     from foveate_tune.results.verdict import VerdictReport
 
 
@@ -53,31 +55,43 @@ def show(report: VerdictReport) -> None:
     from foveate_tune.results.verdict import only_epochs_differ  # noqa: PLC0415 - as above
 
     shown = report.to_json()
-    facts = f"{shown['data']['title']} · {shown['protocol']}, test window, {shown['viewers']:,} viewers"
+    facts = f"{shown['data']['title']}\n{shown['protocol']}, test window, {shown['viewers']:,} viewers"
     title = f"{facts} · seeds {', '.join(map(str, report.seeds))}"
     table = Table(title=escape(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("encoder", shown["metric"], "by seed", "epochs", "searched"):
-        table.add_column(name, justify="left" if name == "encoder" else "right")
+    # A recipe's path takes a second line where there is little room.
+    table.add_column("encoder", overflow="fold")
+    for name in (shown["metric"], "by seed", "epochs", "searched"):
+        table.add_column(name, justify="right", no_wrap=name != "by seed")
     for standing in report.standings:
         contender, mean = standing.contender, standing.mean
         searched = "-" if contender.searched_epochs is None else f"{contender.searched_epochs:,}"
         table.add_row(
             escape(contender.name),
-            f"{mean.mean:.4f} [dim]{mean.low:.4f}-{mean.high:.4f}[/dim]",
-            ", ".join(f"{value:.4f}" for value in standing.by_seed),
+            f"{mean.mean:.4f}\n[dim]{mean.low:.4f}-{mean.high:.4f}[/dim]",
+            " ".join(f"{value:.4f}" for value in standing.by_seed),
             str(contender.source.train.epochs),
             searched,
         )
     out.print(table)
     for standing, result in zip(report.standings[1:], report.comparisons, strict=True):
-        gain, share = result.difference.absolute, result.difference.percent
-        figures = f"{gain.mean:+.4f} ({gain.low:+.4f} to {gain.high:+.4f}), {share.mean:+.1f} %, p {result.p:.3f}"
         rival = standing.contender
         if result.verdict == "no verdict":
-            out.print(f"one seed gives no verdict of {report.trial} and {rival.name}: {figures}", markup=False)
+            _say(f"one seed gives no verdict of {report.trial} and {rival.name}: {_figures(result)}")
         else:
             than = "from" if result.verdict == "not distinguishable" else "than"
-            out.print(f"{report.trial} is {result.verdict} {than} {rival.name}: {figures}", markup=False)
+            _say(f"{report.trial} is {result.verdict} {than} {rival.name}: {_figures(result)}")
         if only_epochs_differ(report.standings[0].contender, rival):
-            out.print(f"{report.trial} is {rival.name} but for its epochs", markup=False)
-    out.print(f"by {shown['rule']}", markup=False)
+            _say(f"{report.trial} is {rival.name} but for its epochs")
+    _say(f"by {shown['rule']}")
+
+
+def _figures(result: Paired) -> str:
+    gain, share = result.difference.absolute, result.difference.percent
+    seen = result.difference.detectable_percent
+    least = f"; a difference of {seen:.1f} % would have been seen in 80 of 100 cases" if isfinite(seen) else ""
+    return f"{gain.mean:+.4f} ({gain.low:+.4f} to {gain.high:+.4f}), {share.mean:+.1f} %, p {result.p:.3f}{least}"
+
+
+def _say(line: str) -> None:
+    # Sentences are wrapped between words.
+    out.print(line, markup=False, soft_wrap=False)

@@ -13,20 +13,18 @@ from rich.markup import escape
 from rich.table import Table
 
 from foveate.core.config import load_yaml, to_dict
-from foveate.core.errors import ConfigError
+from foveate.core.errors import ConfigError, UnknownColumnsError
 from foveate.data.dataset import Dataset, open_dataset
 from foveate.data.describe import Description, describe
+from foveate.data.importing.report import ImportReport
 from foveate.data.readers.base import Reader
 from foveate.data.readers.detect import find_reader
 from foveate.data.readers.table import TableReader
 from foveate.storage.transfer import is_address, new_folder
 from foveate_cli.common import LocalPath, config_options, json_option, makes, out, read_config, working, write_json
-from foveate_cli.import_report import show_source
 
 if TYPE_CHECKING:
     import polars as pl
-
-    from foveate.data.importing.run import Preview
 
 
 @click.group(short_help="Import, simulate or describe a watch log.")
@@ -51,7 +49,7 @@ def import_(
     fits is taken, and columns are found by what people call them: what was guessed is shown, and KEY=VALUE overrules
     it, such as columns.user_id=customer. 'foveate variants readers' lists the readers and their settings.
     """
-    from foveate.data.importing.run import import_dataset, preview  # noqa: PLC0415 - other verbs start faster without it
+    from foveate.data.importing.import_dataset import import_dataset  # noqa: PLC0415 - other verbs start faster without it
     from foveate.data.raw.files import plain_files  # noqa: PLC0415
 
     reader, path, overrides = _words(words)
@@ -60,7 +58,7 @@ def import_(
     with plain_files(path) as plain:
         settings = read_config(_reader(reader, plain, config, overrides), config, overrides)
         if dry_run:
-            _preview(preview(settings, plain), settings.name, json_path)
+            _preview(settings, plain, json_path)
             return
         with new_folder(str(out)) as place:
             with working(f"importing {path}") as advance:
@@ -195,12 +193,19 @@ def _print(found: Description, console: Console) -> None:
             console.print(f"  {report.table}: {example}", markup=False)
 
 
-def _preview(found: Preview, reader: str, json_path: Path | None) -> None:
+def _preview(reader: Reader, path: Path, json_path: Path | None) -> None:
+    from foveate.data.importing.import_dataset import preview  # noqa: PLC0415 - as above
+
+    try:
+        found = preview(reader, path)
+    except UnknownColumnsError as error:
+        show_unknown(error, out)
+        raise
     events = found.events.select("user_id", "item_id", "kind", "value", "occurred_at").head(5)
     items = found.items.select("item_id", "title", "categories", "channel_id", "published_at").head(5)
     rows = {"events": _texts(events), "items": _texts(items)}
-    write_json(json_path, {"reader": reader, "source": to_dict(found.report), **rows})
-    out.print(f"reader {reader}; nothing is written", markup=False, style="bold")
+    write_json(json_path, {"reader": reader.name, "source": to_dict(found.report), **rows})
+    out.print(f"reader {reader.name}; nothing is written", markup=False, style="bold")
     show_source(found.report, out)
     for name, lines in rows.items():
         if lines and set(lines[0]) == {"item_id"}:
@@ -239,8 +244,14 @@ def _facts(found: Description) -> list[tuple[str, str]]:
 
 
 def _shortcuts(found: Description) -> str:
-    tied = "" if found.tied is None else f", {found.tied:.1%} share a time with another of their viewer"
-    return f"{found.repeated:.1%} of interest repeats a pair{tied}; 'foveate audit --shortcuts DATA' asks for more"
+    shares = [
+        (found.repeated, "of interest repeats a pair"),
+        (found.tied, "share a time with another of their viewer"),
+        (found.predictable, "of viewers' newest items are among the ten that most often followed the one before"),
+        (found.popular, "of the last week's interest is in the hundred most popular items of the week before"),
+    ]
+    known = ", ".join(f"{share:.1%} {what}" for share, what in shares if share is not None)
+    return f"{known}; 'foveate audit --shortcuts DATA' asks for more"
 
 
 def _cleaning(found: Description) -> Table:
@@ -253,3 +264,60 @@ def _cleaning(found: Description) -> Table:
 
 def _moment(time: int | None) -> str:
     return datetime.fromtimestamp((time or 0) / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+_FEW = 12
+"""So many names of ignored columns and skipped files are shown."""
+
+
+def show_source(report: ImportReport, console: Console) -> None:
+    """Print which files were read as what, which columns became ours, and what was left out."""
+    for file in report.files[:_FEW]:
+        console.print(f"read     {file.file}: {file.about}, {file.rows:,} rows", markup=False)
+    if len(report.files) > _FEW:
+        console.print(f"read     and {len(report.files) - _FEW:,} more files", markup=False)
+    for table in ("log", "items"):
+        _show_columns(report, table, console)
+    for table, names in (report.ignored or {}).items():
+        console.print(f"ignored  columns of the {table}: {_some(names)}", markup=False)
+    if report.skipped:
+        console.print(f"skipped  {_some([f'{one.file} ({one.why})' for one in report.skipped])}", markup=False)
+    if report.described_items or report.unmet_items:
+        console.print(
+            f"joined   {report.described_items:,} of the log's {report.log_items:,} items are described; "
+            f"{report.unmet_items:,} described items are not in the log",
+            markup=False,
+        )
+    for note in report.notes:
+        console.print(f"note     {note}", markup=False)
+    if report.bad_rows:
+        console.print(f"left out {report.bad_rows:,} rows that cannot be read:", markup=False, style="yellow")
+        for example in report.bad_examples:
+            console.print(f"         {example}", markup=False)
+    for warning in (*report.warnings, *report.item_warnings):
+        console.print(f"warning  {warning}", markup=False, style="yellow")
+
+
+def show_unknown(error: UnknownColumnsError, console: Console) -> None:
+    """Print the columns of a log that has no known viewers or items, with what each is taken for."""
+    shown = Table("their column", "holds, for example", "read as", "known by", box=None, pad_edge=False)
+    for row in error.columns:
+        shown.add_row(*map(escape, row))
+    console.print(f"columns  of {error.table}", markup=False)
+    console.print(shown)
+
+
+def _show_columns(report: ImportReport, table: str, console: Console) -> None:
+    columns = [column for column in report.columns if column.table == table]
+    if not columns:
+        return
+    shown = Table(table, "their column", "known by", "read as", "full", box=None, pad_edge=False)
+    for column in columns:
+        full = f"{column.filled:.0%}" if column.filled in (0, 1) else f"{column.filled:.1%}"
+        shown.add_row(*map(escape, (column.ours, column.theirs, column.how, column.about, full)))
+    console.print(shown)
+
+
+def _some(names: tuple[str, ...] | list[str]) -> str:
+    more = f" and {len(names) - _FEW:,} more" if len(names) > _FEW else ""
+    return ", ".join(names[:_FEW]) + more

@@ -32,8 +32,8 @@ from foveate_cli.common import (
     usual_protocol,
     write_json,
 )
-from foveate_cli.live import following
 from foveate_cli.stopping import stoppable
+from foveate_cli.trial_board import following
 
 if TYPE_CHECKING:
     from foveate.bundle import Bundle
@@ -157,7 +157,7 @@ def _watch_log(demo_run: DemoRun, data: Path | None, reader: str | None, size: d
         with demo_run.step("data", "a simulated world of viewers and videos"):
             dataset = simulate_dataset(from_dict(SimulateConfig, size), target)
     else:
-        from foveate.data.importing.run import import_dataset  # noqa: PLC0415
+        from foveate.data.importing.import_dataset import import_dataset  # noqa: PLC0415
         from foveate.data.readers.base import Reader  # noqa: PLC0415
 
         with demo_run.step("data", f"the log at {data}, cleaned"):
@@ -170,7 +170,7 @@ def _watch_log(demo_run: DemoRun, data: Path | None, reader: str | None, size: d
 
 def _sweep(demo_run: DemoRun, settings: SweepConfig) -> SweepResult:
     from foveate_cli.tune import show  # noqa: PLC0415
-    from foveate_tune.run import run_sweep  # noqa: PLC0415
+    from foveate_tune.run_sweep import run_sweep  # noqa: PLC0415
 
     data, target = demo_run.folder / "data", demo_run.folder / "sweep"
     with demo_run.step("sweep", f"Ray Tune sweeps {settings.trials} attention variants, judged on validation alone"):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from foveate_cli.common import before_joining, err, out
+from foveate_cli.common import before_joining, err, hanging, out
 from foveate_cli.stopping import stoppable
 
 _DASHBOARD = "http://127.0.0.1:8265"
@@ -57,7 +57,8 @@ def list_(*, address: str) -> None:
     from foveate_cluster.jobs import Jobs  # noqa: PLC0415 - as above
 
     for job in Jobs(address).jobs():
-        out.print(f"{job.job_id}  {job.status:<9}  {job.began}  foveate {job.words}", markup=False)
+        began = job.began[:16].replace("T", " ")
+        out.print(hanging(f"{job.job_id}  {job.status:<9}  {began}  ", f"foveate {job.words}"), markup=False)
 
 
 def submit(words: Sequence[str], address: str, wheel: Path | None) -> str:

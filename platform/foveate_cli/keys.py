@@ -15,6 +15,8 @@ from foveate_cli.common import err, json_option, out, write_json
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+_WIDE = 110
+_FOLDED = ("name", "scopes", "bound to")
 _PAPER = 1000
 """Columns of the list in a file or a pipe, at most."""
 
@@ -90,7 +92,8 @@ def list_(*, path: Path, json_path: Path | None) -> None:
     keys = Keys.read(path).keys
     table = Table(box=None, pad_edge=False)
     for column in ("id", "name", "scopes", "rate", "bound to", "made", "revoked"):
-        table.add_column(column, no_wrap=True)
+        # Names and scopes take a second line where there is little room; what one copies, such as an id, is never cut.
+        table.add_column(column, no_wrap=column not in _FOLDED, overflow="fold")
     for key in keys:
         table.add_row(
             key.key_id,
@@ -98,8 +101,8 @@ def list_(*, path: Path, json_path: Path | None) -> None:
             ", ".join(key.scopes),
             key.rate,
             "sessions" if key.sessions else escape(key.viewer or ""),
-            key.created_at,
-            key.revoked_at or "",
+            _moment(key.created_at),
+            _moment(key.revoked_at or ""),
         )
     if not out.is_terminal:
         # In a pipe nothing is cut off.
@@ -107,6 +110,11 @@ def list_(*, path: Path, json_path: Path | None) -> None:
     out.print(table)
     columns = ("key_id", "name", "scopes", "rate", "created_at", "revoked_at", "viewer", "sessions")
     write_json(json_path, [{name: getattr(key, name) for name in columns} for key in keys])
+
+
+def _moment(at: str) -> str:
+    """Return a moment by the day on a narrow terminal, to the minute elsewhere; the file has the seconds."""
+    return at[:10] if out.is_terminal and out.width < _WIDE else at[:16].replace("T", " ")
 
 
 @command.command("revoke", short_help="Close a key for good.")

@@ -151,7 +151,7 @@ def _gate(data: Path | None, margin: float, say: Callable[[str], None]) -> Gate:
 
 def _live(registry: Path, bundle: Path, before: str | None) -> StatePlace:
     """Return the store that the registry's server uses, or will use."""
-    from foveate.releases.live import state_to_promote  # noqa: PLC0415 - as above
+    from foveate.releases.viewer_state import state_to_promote  # noqa: PLC0415 - as above
     from foveate.state.connect import file_of  # noqa: PLC0415 - as above
 
     live = state_to_promote(registry, bundle)
@@ -165,7 +165,7 @@ def _live(registry: Path, bundle: Path, before: str | None) -> StatePlace:
 def _add_histories(bundle: Path, live: StatePlace) -> None:
     """Add the events beside a bundle to the live store; where that fails, the bundle serves all the same."""
     from foveate.bundle import default_state  # noqa: PLC0415 - as above
-    from foveate.releases.live import add_histories  # noqa: PLC0415 - as above
+    from foveate.releases.viewer_state import add_histories  # noqa: PLC0415 - as above
     from foveate.state.connect import without_password  # noqa: PLC0415 - as above
 
     shown = without_password(live)
@@ -182,7 +182,7 @@ def _add_histories(bundle: Path, live: StatePlace) -> None:
 
 def _named(registry: Path, live: StatePlace | None) -> str:
     """Return the option that names the live store, where serving would take another one by itself."""
-    from foveate.releases.live import state_to_serve  # noqa: PLC0415 - as above
+    from foveate.releases.viewer_state import state_to_serve  # noqa: PLC0415 - as above
     from foveate.state.connect import without_password  # noqa: PLC0415 - as above
 
     usual = live is None or absolute(live) == absolute(state_to_serve(registry))

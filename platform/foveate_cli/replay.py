@@ -9,7 +9,7 @@ import click
 
 from foveate.bundle import Bundle
 from foveate.core.errors import NotFoundError, StateError
-from foveate.releases.live import state_of
+from foveate.releases.viewer_state import state_of
 from foveate.replay.served import Replay, replay
 from foveate.state.connect import StatePlace, open_impressions, open_viewers
 from foveate_cli.common import json_option, out, reads, state_option, write_json

@@ -9,7 +9,7 @@ import click
 from rich.table import Table
 
 from foveate_cli.common import address_option, json_option, out, write_json
-from foveate_cli.nearby import dashboard_of, port_option
+from foveate_cli.local_servers import dashboard_of, port_option
 
 
 @click.command(short_help="Change a running server's replicas.")

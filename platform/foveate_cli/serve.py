@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +22,7 @@ from foveate_cli.common import (
     read_config,
     state_option,
 )
-from foveate_cli.nearby import known
+from foveate_cli.local_servers import known
 from foveate_cli.stopping import stoppable
 
 if TYPE_CHECKING:
@@ -64,14 +65,18 @@ def command(
     A running server takes a new bundle without a restart: serve it with --address of the same cluster, or let it
     --follow a registry and promote the bundle there.
     """
-    from foveate.releases.watch import watched  # noqa: PLC0415 - torch and Ray take long to import
-    from foveate_serve.app import started  # noqa: PLC0415
-    from foveate_serve.config import ServeConfig  # noqa: PLC0415
-    from foveate_serve.operations.checks import check_access, check_host  # noqa: PLC0415
-    from foveate_serve.operations.follow import Follower, first_good  # noqa: PLC0415
-
     if (bundle is None) == (follow is None):
         raise ConfigError("name what to serve: either --bundle DIR or --follow REGISTRY")
+    say = _timed()
+    say("loading Ray and PyTorch")
+    from foveate.releases.watch import watched  # noqa: PLC0415 - torch and Ray take long to import
+    from foveate_serve.app import (  # noqa: PLC0415
+        check_access,
+        check_host,
+        started,
+    )
+    from foveate_serve.config import ServeConfig  # noqa: PLC0415
+    from foveate_serve.operations.follow import Follower, first_good  # noqa: PLC0415
 
     options = {"host": host, "port": port, "access.keys": keys}
     options |= {f"{name}.replicas": replicas for name in ("ingress", "retriever", "ranker")}
@@ -88,7 +93,7 @@ def command(
             live,
             settings,
             address=address,
-            progress=_say,
+            progress=say,
         ) as running,
         known(running.url(), running.dashboard),
         stoppable(),
@@ -112,7 +117,7 @@ def _registry_of(bundle: str) -> Path | None:
 
 def _remember(registry: Path | None, state: StatePlace | None) -> None:
     """Say in the registry which store is the live one, so that the next promotion goes on with it."""
-    from foveate.releases.live import remember_served, state_to_serve  # noqa: PLC0415 - as above
+    from foveate.releases.viewer_state import remember_served, state_to_serve  # noqa: PLC0415 - as above
 
     if registry is None:
         return
@@ -128,6 +133,12 @@ def _tell(running: Running, follow: str | None) -> None:
     if follow:
         out.print(f"following {follow}", markup=False)
     _say(f"metrics at {', '.join(running.metrics()) or 'no known address'}")
+
+
+def _timed() -> Callable[[str], None]:
+    """Return what prints a line with the seconds since now."""
+    began = time.monotonic()
+    return lambda line: _say(f"{time.monotonic() - began:5.1f} s  {line}")
 
 
 def _say(line: str) -> None:

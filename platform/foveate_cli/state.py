@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from foveate_cli.common import json_option, out, telling, write_json
+from foveate_cli.common import hanging, json_option, out, telling, write_json
 
 if TYPE_CHECKING:
     from foveate.state.copying import Copied
@@ -21,12 +21,12 @@ def command() -> None:
     A place is a path, such as runs/bundle.state.sqlite, or an address redis://[USER[:PASSWORD]@]HOST[:PORT][/DB], or
     rediss:// for TLS. Settings follow a question mark, such as redis://store:6379/0?history=1000&impressions_days=3, or
     sqlite:///PATH?history=1000 for a file: history (most events of a viewer, 2000), past (events kept beyond, for
-    replays, 500), impressions_days (7).
+    replays, 500), impressions_days (7), events_days (0: for ever).
 
     \b
     Of a server:  timeout_s (0.25), prefix (of all keys, foveate), password_file, ca_certs
     Of a file:    synchronous (full: acknowledged events survive a power cut; or normal),
-                  write_timeout_s (5), events_days (0: for ever)
+                  write_timeout_s (5)
 
     Give all programs that use one store the same settings.
     """  # noqa: D301 - click reads the mark as the sign that it is
@@ -142,9 +142,10 @@ def erase(*, place: str, viewer: str, certificate: Path | None, json_path: Path 
     found = erase_viewer(place, viewer)
     for store in found.stores:
         counts = f"{store.events:,} events and {store.requests:,} served requests ({store.sessions:,} anonymous)"
-        out.print(f"erased   {counts} in '{store.place}'{_left(store.remainder)}", markup=False)
+        out.print(hanging("erased   ", f"{counts} in '{store.place}'{_left(store.remainder)}"), markup=False)
     for export in found.exports:
-        out.print(f"export   {export.rows:,} rows in '{export.folder}'{_left(export.remainder)}", markup=False)
+        text = f"{export.rows:,} rows in '{export.folder}'{_left(export.remainder)}"
+        out.print(hanging("export   ", text), markup=False)
     for bundle in found.bundles:
         reach = "may have learned from the viewer" if bundle.learned == "yes" else "cannot be read: it may have learned"
         out.print(f"bundle   {bundle.bundle_id} {reach}", markup=False)
@@ -182,7 +183,7 @@ def _report(copied: Copied, done: str, target: str, json_path: Path | None) -> N
         there = f"{copied.events - copied.missing_events:,} of {copied.events:,} events"
         requests = f"{copied.requests - copied.missing_requests:,} of {copied.requests:,} served requests"
         found = f"'{without_password(target)}' holds {there} and {requests}"
-        out.print(f"missing  {found}: it keeps shorter histories, or for fewer days", markup=False)
+        out.print(hanging("missing  ", f"{found}: it keeps shorter histories, or for fewer days"), markup=False)
         raise click.exceptions.Exit(1)
 
 

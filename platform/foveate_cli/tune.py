@@ -29,8 +29,8 @@ from foveate_cli.common import (
     usual_protocol,
     write_json,
 )
-from foveate_cli.live import following
 from foveate_cli.stopping import stoppable
+from foveate_cli.trial_board import following
 
 if TYPE_CHECKING:
     from foveate_tune.config import SweepConfig
@@ -129,7 +129,7 @@ def command(
     if out is None and not dry_run:
         raise ConfigError("where to? name a sweep folder to make with --out, or one to go on with by --resume")
     from foveate_tune.config import SweepConfig  # noqa: PLC0415 - Ray and torch cost seconds that --help is spared
-    from foveate_tune.run import run_sweep  # noqa: PLC0415
+    from foveate_tune.run_sweep import run_sweep  # noqa: PLC0415
 
     options = {name: short[name] for name in _SHORT} | {"tracking.mode": tracking}
     options |= {"tracking.tensorboard": False if tracking == "none" else None}
@@ -197,7 +197,7 @@ def _forecast(
 def _resume(sweep: str, data: Path | None, address: str | None, json_path: Path | None) -> None:
     from foveate.storage.folder import Folder  # noqa: PLC0415 - as above
     from foveate_tune.resume import finished, taken_up  # noqa: PLC0415
-    from foveate_tune.run import resume_sweep  # noqa: PLC0415
+    from foveate_tune.run_sweep import resume_sweep  # noqa: PLC0415
 
     folder = Folder.at(sweep)
     folder.check_there("begin a sweep with 'foveate tune --out'")

@@ -19,7 +19,7 @@ from rich.text import Text
 from foveate.core.config import to_dict
 from foveate.core.errors import ConfigError
 from foveate.core.registry import Registry
-from foveate_cli.common import json_option, out, write_json
+from foveate_cli.common import err, json_option, out, write_json
 
 KINDS = {
     "mixers": "foveate.attention.base:MixerConfig",
@@ -64,12 +64,16 @@ def command(*, kind: str | None, json_path: Path | None) -> None:
     With a KIND each setting is explained.
     """
     kinds = [_kind(kind)] if kind else list(KINDS)
-    found = {name: [_describe(cls) for _, cls in _registry(name).items()] for name in kinds}
+    registries = {name: registry_of(name) for name in kinds}
+    found = {name: [_describe(cls) for _, cls in registry.items()] for name, registry in registries.items()}
     write_json(json_path, found)
     for name, variants in found.items():
         out.print(f"[bold]{name}[/bold]")
         for variant in variants:
             _show(variant, explain=kind is not None)
+    # A folder may hold variants of two kinds.
+    for file, fault in {file: fault for one in registries.values() for file, fault in one.broken.items()}.items():
+        err.print(f"'{file}' cannot be read: {fault}", markup=False, style="yellow")
 
 
 def _kind(word: str) -> str:
@@ -79,7 +83,8 @@ def _kind(word: str) -> str:
     return plural
 
 
-def _registry(kind: str) -> Registry[Any]:
+def registry_of(kind: str) -> Registry[Any]:
+    """Return the variants of a kind of :data:`KINDS`."""
     module, _, name = KINDS[kind].partition(":")
     registry: Registry[Any] = getattr(importlib.import_module(module), name).variants
     return registry

@@ -11,7 +11,7 @@ import ray
 import torch
 
 from foveate.core.errors import ConfigError
-from foveate_cluster.edges import environment
+from foveate_cluster.environment import environment
 from foveate_cluster.ray_cluster import ray_cluster, usable_cpus
 from foveate_cluster.resources import Resources, listed
 

@@ -25,7 +25,7 @@ import ray
 from ray._private import ray_constants
 
 from foveate.core.errors import ConfigError
-from foveate_cluster.edges import environment
+from foveate_cluster.environment import environment
 from foveate_cluster.scratch import OWNER, scratch_folder
 
 LOOPBACK: Final = "127.0.0.1"

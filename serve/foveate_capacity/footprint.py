@@ -45,11 +45,11 @@ def measure_memory(bundle: Bundle, per_request: float) -> Memory:
     # Processes that are forked would share memory, and hide it.
     with ProcessPoolExecutor(1, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
         grown = {name: pool.submit(_grown, name, bundle.path).result() for name in _LOADS}
-    learned = bundle.model.learned
+    vectors = bundle.model.item_vectors
     return Memory(
         per_replica=max(base for base, _ in grown.values()),
         per_item={name: more / items for name, (_, more) in grown.items()},
-        width=0 if learned is None else int(learned.shape[1]),
+        width=0 if vectors is None else int(vectors.shape[1]),
         per_viewer=_viewer(bundle),
         per_request=per_request,
     )

@@ -9,8 +9,8 @@ from typing import Final
 from foveate_capacity.costs import Costs
 from foveate_capacity.plan import Plan
 from foveate_capacity.queueing import Line
-from foveate_capacity.simulator.run import simulate
 from foveate_capacity.simulator.scenario import Poisson, Scenario, Stragglers, Timing
+from foveate_capacity.simulator.simulated_service import simulate
 from foveate_capacity.simulator.tally import Result
 from foveate_capacity.worker_groups import FUSED, SHARD
 from foveate_serve.names import INGRESS, RANKER, RETRIEVER

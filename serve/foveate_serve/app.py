@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import socket
 from collections.abc import Callable, Iterator, Mapping
@@ -12,12 +13,14 @@ from typing import Any, Final
 from foveate.bundle import verify
 from foveate.core.config import to_dict
 from foveate.core.errors import ConfigError
-from foveate.releases.live import state_of
+from foveate.releases.viewer_state import state_of
 from foveate.state.connect import StatePlace, check_state
 from foveate.storage.folder import Place
 from foveate.storage.transfer import absolute, is_address, local_copy
 from foveate_serve.config import ServeConfig
 from foveate_serve.graph import deployment_settings
+from foveate_serve.http.admission import is_loopback
+from foveate_serve.http.keys import Keys
 from foveate_serve.names import APPLICATION
 from foveate_serve.operations.cluster import cluster, local_cpus
 from foveate_serve.operations.running import Running
@@ -89,12 +92,13 @@ def started(
     if address is not None and exporter_asked(os.environ) and (withheld := withheld_variables(os.environ)):
         say(f"{', '.join(withheld)}: not put into Serve's config, which others can read; set it on the nodes")
     with cluster(address, config.proxy) as dashboard:
-        say("deploying")
+        say("Ray runs; deploying")
         running = Running(dashboard)
         was_there = running.is_there
         try:
             deploy(dashboard, bundle, state, config, options)
-            running.wait_ready(config.start_timeout_s)
+            running.wait_ready(config.start_timeout_s, say)
+            say("ready")
             yield running
         finally:
             if not was_there:
@@ -196,3 +200,41 @@ def _free_port(host: str, port: int) -> int:
         except OSError as error:
             raise ConfigError(f"cannot listen on {host}:{port} ({error.strerror}): choose another --port") from error
         return int(probe.getsockname()[1])
+
+
+def check_access(config: ServeConfig, say: Callable[[str], None]) -> None:
+    """Read the keys, and warn of a server that everyone in the network may ask.
+
+    Raises
+    ------
+    ConfigError
+        The file of keys cannot be read.
+    """
+    if config.access.keys is not None:
+        Keys.read(config.access.keys)
+    elif not is_loopback(config.host):
+        say(f"warning: {config.host} is open to the network and no key is asked for; see 'foveate keys' and --keys")
+
+
+def check_host(config: ServeConfig) -> None:
+    """Refuse a host at which the server would never become ready.
+
+    Raises
+    ------
+    ConfigError
+        It is one of the machine's addresses, and HAProxy asks the replicas of its own machine at 127.0.0.1.
+    """
+    if config.proxy == "haproxy" and is_loopback(config.host) and ":" in config.host:
+        remedy = "listen there, or set proxy=python"
+        raise ConfigError(f"--host {config.host}: behind HAProxy replicas are asked at 127.0.0.1 alone: {remedy}")
+    if config.proxy == "haproxy" and not is_loopback(config.host) and not _is_every(config.host):
+        remedy = "listen on 0.0.0.0 behind a firewall, or set proxy=python"
+        raise ConfigError(f"--host {config.host}: behind HAProxy replicas are asked at 127.0.0.1 too: {remedy}")
+
+
+def _is_every(host: str) -> bool:
+    """Whether a host means all addresses of this machine."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_unspecified
+    except ValueError:
+        return False

@@ -16,17 +16,17 @@ from ray.serve.handle import DeploymentHandle
 from foveate.core.config import from_dict
 from foveate.storage.folder import Place
 from foveate.storage.transfer import absolute
+from foveate_serve.bundles.catalogue import CatalogFeed, slots_of
 from foveate_serve.bundles.loading import load_mapped_sources, load_ranker, load_shard, load_sources
-from foveate_serve.bundles.slots import BundleSlots, Slots, Status
+from foveate_serve.bundles.slots import Slots, Status
 from foveate_serve.config import DeploymentConfig, ServeConfig
 from foveate_serve.ingress import Ingress
 from foveate_serve.names import BUNDLE_KEY, INGRESS, RANKER, RETRIEVER, SHADOW, shard_name
 from foveate_serve.operations.scaling import autoscaling_settings
 from foveate_serve.replica import load_bundle, start_replica
 from foveate_serve.stages.guarded import PATIENCE_S, Guarded
-from foveate_serve.stages.ranker import Ranker
+from foveate_serve.stages.local import Ranker, Retriever
 from foveate_serve.stages.remote import RemoteSearcher
-from foveate_serve.stages.retriever import Retriever
 from foveate_serve.stages.scatter import Scatter
 from foveate_serve.stages.searcher import Searcher
 from foveate_serve.stages.shadow import ShadowReplica
@@ -37,9 +37,12 @@ class _Holding:
     """A replica that takes bundles as Serve tells it."""
 
     _slots: Slots[Any]
+    _feed: CatalogFeed | None = None
 
     async def reconfigure(self, user_config: Mapping[str, str]) -> None:
         """Take the bundle that ``user_config`` names."""
+        if self._feed is not None:
+            self._feed.follow(self._slots)
         await load_bundle(self._slots, user_config)
 
     def status(self) -> Status:
@@ -50,21 +53,22 @@ class _Holding:
 class RetrieverReplica(_Holding, Retriever):
     """A retriever in a replica of its own."""
 
-    def __init__(self, largest: int) -> None:
+    def __init__(self, largest: int, state: str) -> None:
         telemetry = start_replica(RETRIEVER)
-        super().__init__(BundleSlots(RETRIEVER, load_sources, telemetry.swapped), largest, telemetry)
+        slots, self._feed = slots_of(RETRIEVER, load_sources, telemetry.swapped, state)
+        super().__init__(slots, largest, telemetry)
 
 
 class ShardedRetrieverReplica(_Holding, ShardedRetriever):
     """A retriever whose items lie in shards, in a replica of its own."""
 
-    def __init__(self, largest: int, shards: Sequence[DeploymentHandle[Any]]) -> None:
+    def __init__(self, largest: int, state: str, shards: Sequence[DeploymentHandle[Any]]) -> None:
         telemetry = start_replica(RETRIEVER)
         named = [(shard_name(number), handle) for number, handle in enumerate(shards)]
         scatter = Scatter(
             [Guarded(name, RemoteSearcher(name, handle), PATIENCE_S) for name, handle in named], telemetry
         )
-        slots = BundleSlots(RETRIEVER, load_mapped_sources, telemetry.swapped)
+        slots, self._feed = slots_of(RETRIEVER, load_mapped_sources, telemetry.swapped, state)
         super().__init__(slots, largest, scatter, telemetry)
 
 
@@ -81,10 +85,10 @@ class ShardReplica(_Holding, Searcher):
 class RankerReplica(_Holding, Ranker):
     """A ranker in a replica of its own; ``mapped`` as :meth:`~foveate.bundle.Bundle.load` has it."""
 
-    def __init__(self, largest: int, mapped: bool = False) -> None:
+    def __init__(self, largest: int, state: str, mapped: bool = False) -> None:
         telemetry = start_replica(RANKER)
-        load = partial(load_ranker, mapped=mapped)
-        super().__init__(BundleSlots(RANKER, load, telemetry.swapped), largest, telemetry)
+        slots, self._feed = slots_of(RANKER, partial(load_ranker, mapped=mapped), telemetry.swapped, state)
+        super().__init__(slots, largest, telemetry)
 
 
 def build(args: dict[str, Any]) -> serve.Application:
@@ -100,18 +104,19 @@ def build(args: dict[str, Any]) -> serve.Application:
     others: dict[str, Any] = {}
     if config.topology == "split":
         shards = _shards(config)
-        others[RETRIEVER] = _retriever(config, shards)
-        others[RANKER] = serve.deployment(name=RANKER)(RankerReplica).bind(config.largest_batch, bool(shards))
+        common = (config.largest_batch, args["state"])
+        others[RETRIEVER] = _retriever(common, shards)
+        others[RANKER] = serve.deployment(name=RANKER)(RankerReplica).bind(*common, bool(shards))
         others["shards"] = shards
     if config.shadow.bundle:
         others[SHADOW] = serve.deployment(name=SHADOW)(ShadowReplica).bind(args["state"])
     return ingress.bind(args["config"], args["state"], **others)
 
 
-def _retriever(config: ServeConfig, shards: Sequence[serve.Application]) -> serve.Application:
+def _retriever(common: tuple[int, str], shards: Sequence[serve.Application]) -> serve.Application:
     if not shards:
-        return serve.deployment(name=RETRIEVER)(RetrieverReplica).bind(config.largest_batch)
-    return serve.deployment(name=RETRIEVER)(ShardedRetrieverReplica).bind(config.largest_batch, shards)
+        return serve.deployment(name=RETRIEVER)(RetrieverReplica).bind(*common)
+    return serve.deployment(name=RETRIEVER)(ShardedRetrieverReplica).bind(*common, shards)
 
 
 def _shards(config: ServeConfig) -> list[serve.Application]:

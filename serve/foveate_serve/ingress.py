@@ -6,9 +6,9 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractAsyncContextManager, contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
@@ -25,7 +25,9 @@ from foveate.recommend.explain import SlateExplanation, WhyNot, explain, why_not
 from foveate.recommend.pipeline import make_context, recommend
 from foveate.served_log.erase import Certificate, erase_viewer
 from foveate.state.base import ServedRequest, ViewerEvent, utc_micros
-from foveate.state.connect import open_impressions, open_viewers
+from foveate.state.connect import open_impressions, open_items, open_viewers
+from foveate.state.items import CatalogItem
+from foveate_serve.bundles.catalogue import slots_of
 from foveate_serve.bundles.loading import load_all, load_catalogue
 from foveate_serve.bundles.slots import BundleNotHeldError, BundleSlots, Status
 from foveate_serve.config import ServeConfig
@@ -33,20 +35,17 @@ from foveate_serve.http.admission import ConcurrencyLimit
 from foveate_serve.http.api import add_shadow, build_api
 from foveate_serve.names import HYDRATOR, INGRESS, RANKER, RETRIEVER, shard_name
 from foveate_serve.replica import load_bundle, start_replica
-from foveate_serve.stages.event_writer import EventWriter
 from foveate_serve.stages.guarded import PATIENCE_S, Guarded
-from foveate_serve.stages.hydrator import Hydrator
-from foveate_serve.stages.ranker import Ranker
+from foveate_serve.stages.local import Hydrator, Ranker, Retriever
 from foveate_serve.stages.remote import RankerStage, Remote, RemoteRanker, RemoteRetriever, RetrieverStage
-from foveate_serve.stages.retriever import Retriever
 from foveate_serve.stages.served import ServedStages
 from foveate_serve.stages.shadow import Shadowing
-from foveate_serve.stages.writer import ImpressionWriter
-from foveate_serve.telemetry.header import TraceHeader
+from foveate_serve.stages.writer import EventWriter, ImpressionWriter
+from foveate_serve.telemetry.spans import TraceHeader
 
 logger = logging.getLogger("ray.serve")
 
-_AGAIN_S: Final = 0.05
+_RETRY_S: Final = 0.05
 """Seconds before replicas that hold no bundle in common are asked again."""
 
 
@@ -88,7 +87,8 @@ class Ingress:
         self._sharded = bool(shards)
         self._alone = retriever is None and ranker is None
         self._telemetry = start_replica(INGRESS)
-        self._slots = BundleSlots(INGRESS, self._load, self._telemetry.swapped)
+        self._items = open_items(state, create=False, lazy=True)
+        self._slots, self._feed = slots_of(INGRESS, self._load, self._telemetry.swapped, state)
         deadline_s = self.config.deadline_ms / 1000
         self._hydrator = Guarded(
             HYDRATOR,
@@ -135,9 +135,15 @@ class Ingress:
             api.add_middleware(TraceHeader)
         return api
 
-    def running(self) -> AbstractAsyncContextManager[None]:
-        """Return what runs beside the interface: the writing of what was shown."""
-        return self._writer.running()
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Run what runs beside the interface: the catalogue's changes are followed, and what was shown is written."""
+        self._feed.follow(self._slots)
+        try:
+            async with self._writer.running():
+                yield
+        finally:
+            self._feed.stop()
 
     async def recommend(self, request: RecommendRequest) -> tuple[Slate, RequestContext, Bundle]:
         """Answer one request by the current bundle, or by the one before where a replica has not got it yet.
@@ -150,9 +156,9 @@ class Ingress:
             The deadline has passed.
         """
         began = time.perf_counter()
-        async for bundle, context, seconds in self._attempts(request):
-            with self._attempt(bundle, context, seconds) as (seen, stages):
-                slate = await recommend(request, seen, stages)
+        async for bundle, context, seconds in self._bundles_to_try(request):
+            with self._asking(bundle, context, seconds) as (traced, stages):
+                slate = await recommend(request, traced, stages)
                 self._telemetry.degraded(slate.degraded)
                 if self._shadow:
                     self._shadow.offer(ServedRequest(request, context, slate), time.perf_counter() - began)
@@ -161,24 +167,24 @@ class Ingress:
 
     async def explain(self, request: RecommendRequest) -> tuple[tuple[Slate, SlateExplanation], RequestContext, Bundle]:
         """Answer one request, and say why each item stands in the slate; raises as :meth:`recommend` does."""
-        async for bundle, context, seconds in self._attempts(request):
-            with self._attempt(bundle, context, seconds) as (seen, stages):
-                return await explain(request, seen, stages, bundle.model.catalog), context, bundle
+        async for bundle, context, seconds in self._bundles_to_try(request):
+            with self._asking(bundle, context, seconds) as (traced, stages):
+                return await explain(request, traced, stages, bundle.model.catalog), context, bundle
         raise _none_held()
 
     async def why_not(self, request: RecommendRequest, item_id: str) -> tuple[WhyNot, RequestContext, Bundle]:
         """Say where an item falls on its way to a viewer's slate; raises as :meth:`recommend` does."""
-        async for bundle, context, seconds in self._attempts(request):
-            with self._attempt(bundle, context, seconds) as (seen, stages):
-                return await why_not(request, seen, stages, bundle.model, item_id), context, bundle
+        async for bundle, context, seconds in self._bundles_to_try(request):
+            with self._asking(bundle, context, seconds) as (traced, stages):
+                return await why_not(request, traced, stages, bundle.model, item_id), context, bundle
         raise _none_held()
 
-    def _attempts(self, request: RecommendRequest) -> _Attempts:
+    def _bundles_to_try(self, request: RecommendRequest) -> _BundlesToTry:
         allowed = min(self.config.deadline_ms, request.deadline_ms or self.config.deadline_ms)
-        return _Attempts(self._slots, request, monotonic() + allowed / 1000, self.config.exploration.text)
+        return _BundlesToTry(self._slots, request, monotonic() + allowed / 1000, self.config.exploration.text)
 
     @contextmanager
-    def _attempt(
+    def _asking(
         self, bundle: Bundle, context: RequestContext, seconds: float
     ) -> Iterator[tuple[RequestContext, ServedStages]]:
         """Cover the answering of a request by one bundle; where a replica does not hold it, the next one may."""
@@ -187,8 +193,8 @@ class Ingress:
             bundle.model, self._hydrator, self._retriever, self._ranker, seconds, hydration_share=share
         )
         try:
-            with self._telemetry.request(context) as seen:
-                yield seen, stages
+            with self._telemetry.request(context) as traced:
+                yield traced, stages
         except BundleNotHeldError as error:
             logger.warning("%s: trying the bundle before it", error)
 
@@ -199,6 +205,14 @@ class Ingress:
     async def append(self, events: Sequence[ViewerEvent]) -> int:
         """Add to viewers' histories; returns how many events were new. Raises as :meth:`EventWriter.append` does."""
         return await self._events.append(events)
+
+    async def put_items(self, items: Sequence[CatalogItem]) -> int:
+        """Add or replace items; returns the version of the catalogue that holds them, once it is kept."""
+        return await asyncio.to_thread(self._items.put, items)
+
+    async def withdraw_items(self, item_ids: Sequence[str]) -> int:
+        """Withdraw items; returns the version of the catalogue without them, once it is kept."""
+        return await asyncio.to_thread(self._items.withdraw, item_ids)
 
     async def erase(self, user_id: str) -> Certificate:
         """Erase a viewer from the store and its exports, with the time that it takes.
@@ -226,7 +240,7 @@ class Ingress:
         return [status]
 
 
-class _Attempts:
+class _BundlesToTry:
     """The bundles by which a request may be answered, one after the other: the current one, and the one before.
 
     A replica that starts while bundles are swapped holds the new one alone, and others still the old one: who meets
@@ -247,13 +261,13 @@ class _Attempts:
         self._exploration = exploration
         self._left: deque[Bundle] = deque(slots.held)
 
-    def __aiter__(self) -> _Attempts:
+    def __aiter__(self) -> _BundlesToTry:
         return self
 
     async def __anext__(self) -> tuple[Bundle, RequestContext, float]:
         """Return the next bundle, the request's context by it and the seconds left; ends with them, or without one."""
         if not self._left and self._slots.held:
-            await asyncio.sleep(_AGAIN_S)
+            await asyncio.sleep(_RETRY_S)
             self._left.extend(self._slots.held)
         seconds = self._give_up - monotonic()
         if seconds <= 0 or not self._left:

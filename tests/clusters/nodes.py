@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from foveate_cluster.edges import environment
+from foveate_cluster.environment import environment
 from foveate_serve.operations.cluster import LOOPBACK, free_ports, throughput
 
 OURS: Final[Mapping[str, str]] = {

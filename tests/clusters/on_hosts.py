@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from clusters.hosts import RAY_FOLDER, Host, hosts
 from clusters.nodes import OURS
-from foveate_cluster.edges import environment
+from foveate_cluster.environment import environment
 from foveate_serve.operations.cluster import throughput
 
 STATE: Final = "foveate_state"

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from foveate_cli.variants import KINDS, registry_of
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the option."""
@@ -20,12 +22,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return
     own = {item for item in items if name in set(_named(_parameters(item)))}
     if not own:
-        raise pytest.UsageError(f"no contract knows a variant called '{name}': 'foveate variants' lists all")
+        broken = "".join(f"; '{file}' cannot be read: {fault}" for file, fault in broken_files().items())
+        raise pytest.UsageError(f"no contract knows a variant called '{name}': 'foveate variants' lists all{broken}")
     files = {item.path for item in own}
     # What a file asks of no variant by itself compares them, or tests what they share.
     kept = [item for item in items if item in own or (item.path in files and not set(_named(_parameters(item))))]
     config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
     items[:] = kept
+
+
+def broken_files() -> dict[str, str]:
+    """Return the files of variants that cannot be imported, and why."""
+    return {file: fault for kind in KINDS for file, fault in registry_of(kind).broken.items()}
 
 
 def _parameters(item: pytest.Item) -> Iterable[Any]:

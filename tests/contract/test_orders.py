@@ -12,7 +12,6 @@ from foveate.core.config import from_dict, to_dict
 from foveate.data.catalog import Catalog
 from foveate.slate.base import SlatePolicy
 from foveate.slate.constraints import UNCONSTRAINED, Constraints, broken
-from foveate.slate.inputs import by_relevance
 from foveate.slate.orders.base import Listed, ListOrder
 from foveate.slate.relevance import Relevance
 
@@ -77,7 +76,7 @@ def test_every_policy_keeps_the_caps_over_every_order(name: str, policy: str, li
     assert len(set(chosen.tolist())) == 10
     assert not broken(pool, chosen, rules.hard, 10)
     plain = Relevance().select(pool, 10, UNCONSTRAINED, 0).chosen
-    assert plain.tolist() == order_of(name, listed)[:10] == by_relevance(pool)[:10].tolist()
+    assert plain.tolist() == order_of(name, listed)[:10] == pool.by_relevance[:10].tolist()
 
 
 def test_by_time_the_newest_come_first_and_the_better_score_of_one_day(listed: Listed) -> None:

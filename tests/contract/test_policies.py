@@ -15,7 +15,7 @@ from costs import LINEAR, PythonCost, grown, python_cost
 from foveate.core.config import from_dict
 from foveate.slate.base import SlatePolicy
 from foveate.slate.constraints import UNCONSTRAINED, Constraints, broken
-from foveate.slate.inputs import SlateInput, by_relevance
+from foveate.slate.inputs import SlateInput
 from foveate.slate.relevance import Relevance
 from foveate.slate.rules.at_most import AtMost
 from foveate.slate.rules.base import Rule
@@ -161,7 +161,7 @@ def test_strength_makes_a_policy_something_else_than_relevance(cls: type[SlatePo
 def test_what_was_displaced_and_what_it_cost(policy: SlatePolicy, pools: Any) -> None:
     pool = pools.random(np.random.default_rng(6), 50, 3, 2)
     answer = policy.select(pool, 8, Constraints(2, 3), seed=0)
-    top = set(by_relevance(pool)[:8].tolist())
+    top = set(pool.by_relevance[:8].tolist())
     assert set(answer.displaced.tolist()) == top - set(answer.chosen.tolist())
     paid = pool.relevance[list(top)].mean() - pool.relevance[answer.chosen].mean()
     assert answer.relevance_paid == pytest.approx(paid, abs=1e-6)

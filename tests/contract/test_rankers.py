@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from foveate.features.candidate import candidate_columns, candidate_values
 from foveate.ranking.base import LabelDraw, Ranker, RankerConfig, TrainingSet, best_first, column, score_each
 from foveate.ranking.blend import ZScoreBlend
 from foveate.ranking.boosted import BoostedRanker, Boosting
+from foveate.ranking.growing import Rows, grow
 from foveate.ranking.lambdarank import LambdaRank, levels_of
 from foveate.ranking.trees import Trees
 
@@ -270,6 +273,37 @@ def test_more_candidates_than_lambdarank_compares_are_refused_with_the_remedy(tr
         TrainingError, match=r"10,001 candidates, and lambdarank compares 10,000 .* label_draw.negatives"
     ):
         config_of("lambdarank").fit(crowded, 0)
+
+
+def test_as_many_candidates_as_lambdarank_compares_are_taken(training: TrainingSet) -> None:
+    n = 10_000
+    values = np.random.default_rng(0).normal(size=(n, len(COLUMNS))).astype(np.float32)
+    labels = (values[:, 0] > 1).astype(np.float32)
+    crowded = replace(training, features=replace(training.features, values=values), labels=labels, groups=np.array([n]))
+    found = config_of("lambdarank").fit(crowded, 0).score(crowded.features)
+    assert found[labels > 0].mean() > found[labels == 0].mean()
+
+
+def test_lambdarank_learns_from_the_pairs_that_it_was_told_to(training: TrainingSet) -> None:
+    graded = replace(training, labels=training.labels * 3 - 1)
+    asked: list[tuple[Rows, Mapping[str, Any]]] = []
+
+    def grower(rows: Rows, members: Sequence[Mapping[str, Any]], *, trees: int, workers: int) -> list[str]:
+        asked.extend((rows, one) for one in members)
+        return [grow(rows, one, trees).model_to_string() for one in members]
+
+    config = replace(config_of("lambdarank"), truncation=7, workers=1)  # type: ignore[call-arg] # of LambdaRank
+    assert isinstance(config, LambdaRank)
+    config.fit(graded, 3, grower)
+    assert len(asked) == config.members
+    for rows, parameters in asked:
+        assert (parameters["objective"], parameters["lambdarank_truncation_level"]) == ("lambdarank", 7)
+        # Of labels -1 and 2: gains are counted from the lowest.
+        assert parameters["label_gain"] == [0.0, 3.0]
+        assert rows.labels.tolist() == (training.labels > 0).astype(int).tolist()
+    assert len({parameters["seed"] for _, parameters in asked}) == config.members
+    with pytest.raises(ConfigError, match=r"ranker\.workers"):
+        config.fit(graded, 3)
 
 
 @pytest.mark.parametrize("name", GROWN)

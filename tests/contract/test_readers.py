@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import polars as pl
 import pytest
 
 from foveate.core.config import from_dict, to_dict
 from foveate.data.dataset import Dataset, open_dataset
-from foveate.data.importing.run import import_dataset
+from foveate.data.importing.import_dataset import import_dataset
 from foveate.data.readers.base import Reader
 from foveate.data.schema import REQUIRED, TABLES
 from foveate.served_log import export_log
@@ -34,7 +35,26 @@ MEETINGS = [
 NUMBERED = [(str(7 + len(user)), str(1 + "1é ".find(item[0])), time) for user, item, time in MEETINGS]
 
 
-def kuairand(folder: Path) -> Path:
+class Row(NamedTuple):
+    """An event as it must be read: seconds since 1970 or no time, and seconds watched, stars or 1."""
+
+    viewer: str
+    item: str
+    kind: str
+    time: int | None
+    value: float | None
+
+
+def each(meetings: list[tuple[str, str, int]], *, timed: bool = True, **events: float | None) -> list[Row]:
+    """The rows of a log in which the same happened at every meeting: a value for each kind of event."""
+    return [
+        Row(viewer, item, kind, time if timed else None, value)
+        for viewer, item, time in meetings
+        for kind, value in events.items()
+    ]
+
+
+def kuairand(folder: Path) -> tuple[Path, list[Row]]:
     head = (
         "user_id,video_id,date,hourmin,time_ms,is_click,is_like,is_follow,is_comment,is_forward,is_hate,long_view,"
         "play_time_ms,duration_ms,profile_stay_time,comment_stay_time,is_profile_enter,is_rand,tab\n"
@@ -43,32 +63,32 @@ def kuairand(folder: Path) -> Path:
     (folder / "log_standard_4_08_to_4_21_pure.csv").write_text(head + "".join(rows[:6]))
     (folder / "log_standard_4_22_to_5_08_pure.csv").write_text(head + "".join(rows[6:9]))
     (folder / "log_random_4_22_to_5_08_pure.csv").write_text(head + rows[9].replace(",0,1\n", ",1,1\n"))
-    return folder
+    return folder, each(MEETINGS, watch=5.0, click=1.0, long_view=1.0)
 
 
-def movielens(folder: Path) -> Path:
-    rows = "".join(f"{u},{i},4.5,{t}\n" for u, i, t in NUMBERED)
+def movielens(folder: Path) -> tuple[Path, list[Row]]:
+    rated = [Row(u, i, "rate", t, 0.5 + n % 9 / 2) for n, (u, i, t) in enumerate(NUMBERED)]
+    rows = "".join(f"{row.viewer},{row.item},{row.value},{row.time}\n" for row in rated)
     (folder / "ratings.csv").write_text("userId,movieId,rating,timestamp\n" + rows)
     (folder / "movies.csv").write_text('movieId,title,genres\n1,"Café, Noir (1995)",Comedy|Drama\n')
     (folder / "tags.csv").write_text("userId,movieId,tag,timestamp\n1,1,noir,1\n2,1,noir,2\n2,1,coffee,2\n")
-    return folder
+    return folder, rated
 
 
-def recbole(folder: Path) -> Path:
+def recbole(folder: Path) -> tuple[Path, list[Row]]:
     rows = "".join(f"{u}\t{i}\t4\t{t}\n" for u, i, t in MEETINGS)
     (folder / "x.inter").write_text("user_id:token\titem_id:token\trating:float\ttimestamp:float\n" + rows)
     (folder / "x.item").write_text("item_id:token\tmovie_title:token_seq\tclass:token_seq\né\tToy Story\tA B\n")
-    return folder
+    return folder, each(MEETINGS, rate=4.0)
 
 
-def sequence(folder: Path) -> Path:
-    pl.DataFrame({"user": [u for u, _, _ in MEETINGS], "item": [i for _, i, _ in MEETINGS]}).write_parquet(
-        folder / "s.parquet"
-    )
-    return folder / "s.parquet"
+def sequence(folder: Path) -> tuple[Path, list[Row]]:
+    file = folder / "s.parquet"
+    pl.DataFrame({"user": [u for u, _, _ in MEETINGS], "item": [i for _, i, _ in MEETINGS]}).write_parquet(file)
+    return file, each(MEETINGS, timed=False, watch=None)
 
 
-def served(folder: Path) -> Path:
+def served(folder: Path) -> tuple[Path, list[Row]]:
     with open_viewers(folder / "state.sqlite") as viewers:
         viewers.append(
             [
@@ -77,16 +97,17 @@ def served(folder: Path) -> Path:
             ]
         )
     export_log(folder / "state.sqlite", folder / "log", settle_s=0)
-    return folder / "log"
+    return folder / "log", each(MEETINGS, watch=3.5)
 
 
-def table(folder: Path) -> Path:
+def table(folder: Path) -> tuple[Path, list[Row]]:
     rows = "".join(f"{u},{i},{t},3.5\n" for u, i, t in MEETINGS)
     (folder / "log.csv").write_text("user_id,item_id,occurred_at,watch\n" + rows)
-    return folder
+    return folder, each(MEETINGS, watch=3.5)
 
 
-FIXTURES: dict[str, Callable[[Path], Path]] = {
+# Each writes a small log, and says where it lies and what its rows must read as.
+FIXTURES: dict[str, Callable[[Path], tuple[Path, list[Row]]]] = {
     "kuairand": kuairand,
     "movielens": movielens,
     "recbole": recbole,
@@ -101,7 +122,7 @@ def imported(request: pytest.FixtureRequest, tmp_path: Path) -> Dataset:
     raw = tmp_path / "raw"
     raw.mkdir()
     assert request.param in FIXTURES, f"add a function that writes a small log for '{request.param}' to FIXTURES above"
-    path = FIXTURES[request.param](raw)
+    path, _ = FIXTURES[request.param](raw)
     return import_dataset(Reader.variants[request.param](), path, tmp_path / "out")
 
 
@@ -141,6 +162,15 @@ def test_every_viewer_has_the_meetings_in_order(imported: Dataset) -> None:
         assert positive.filter(pl.col("user_id") == user).sort("order")["item_id"].to_list() == expected
 
 
+def test_every_row_reads_as_its_fixture_says(imported: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "written").mkdir()
+    _, expected = FIXTURES[imported.manifest.reader](tmp_path / "written")
+    seconds = pl.col("occurred_at").dt.timestamp("us") // 1_000_000
+    columns = ("user_id", "item_id", pl.col("kind").cast(pl.String), seconds, "value")
+    found = imported.events.select(columns).collect().rows()
+    assert sorted(found, key=repr) == sorted(map(tuple, expected), key=repr)
+
+
 def test_order_is_dense_and_agrees_with_time(imported: Dataset) -> None:
     for frame in (imported.impressions.rename({"shown_at": "occurred_at"}).collect(), imported.events.collect()):
         for _, mine in frame.group_by("user_id"):
@@ -159,6 +189,6 @@ def test_settings_survive_the_manifest(imported: Dataset) -> None:
 
 def test_the_same_files_give_the_same_dataset(imported: Dataset, tmp_path: Path) -> None:
     name = imported.manifest.reader
-    path = FIXTURES[name](tmp_path / "raw")
+    path, _ = FIXTURES[name](tmp_path / "raw")
     again = import_dataset(Reader.variants[name](), path, tmp_path / "again")
     assert again.manifest.content_hash == imported.manifest.content_hash

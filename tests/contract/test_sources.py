@@ -9,22 +9,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 import pytest
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
+from checkerboard import two_colours
 from costs import LINEAR, grown, python_cost, tensor_cost
 from foveate.core.config import from_dict, to_dict
 from foveate.core.messages import NO_TIME, Query
 from foveate.data.catalog import Catalog
 from foveate.data.events import Histories
 from foveate.data.fitting import FitContext
+from foveate.data.overlay import CatalogOverlay, items_frame
 from foveate.data.schema import ITEM_ID, ITEMS
 from foveate.encoder.model import EncoderConfig
 from foveate.encoder.training.settings import TrainConfig
 from foveate.retrieval.attribution import without
 from foveate.retrieval.base import CandidateSource, SourceConfig
+from foveate.retrieval.extended import extended
 from foveate.retrieval.merge import gather, narrowed
 
 TOLERANCE = 1e-4
@@ -72,6 +74,14 @@ def test_every_item_has_a_finite_score(source: CandidateSource, queries: list[Qu
     assert scores.shape == (len(queries), len(checkerboard.catalog))
     assert scores.dtype == np.float32
     assert np.isfinite(scores).all()
+
+
+def test_a_catalogue_that_says_nothing_leaves_scores_finite(
+    config: SourceConfig, queries: list[Query], checkerboard: Any
+) -> None:
+    blank = Catalog(checkerboard.catalog.frame.select(ITEM_ID))
+    source = quick(config).fit(dataclasses.replace(checkerboard.context(), catalog=blank))
+    assert np.isfinite(source.scores(queries)).all()
 
 
 def test_a_batch_scores_as_one_by_one(source: CandidateSource, queries: list[Query]) -> None:
@@ -167,6 +177,14 @@ def test_no_candidate_has_no_remark(config: SourceConfig, source: CandidateSourc
     assert source.source_features([], []) == []
 
 
+@pytest.mark.parametrize("fact", [name for name in ITEMS if name not in (ITEM_ID, "title")])
+def test_each_fact_of_the_checkerboard_tells_the_colours_apart(fact: str, checkerboard: Any) -> None:
+    # So a source that reads the catalogue alone can find the item that closes a circle.
+    values = checkerboard.catalog.frame[fact].to_list()
+    assert values == (values[:2] * len(values))[: len(values)]
+    assert values[0] != values[1]
+
+
 def test_what_is_personal_closes_the_circle(source: CandidateSource, checkerboard: Any) -> None:
     users = range(checkerboard.histories.n_users)
     queries = [checkerboard.query(user) for user in users]
@@ -240,7 +258,9 @@ def test_some_items_score_as_they_do_among_all(source: CandidateSource, queries:
 def test_without_what_carried_it_a_score_falls(source: CandidateSource, checkerboard: Any) -> None:
     falls = []
     for user in range(12):
-        query, answer = checkerboard.query(user), checkerboard.answers[user : user + 1]
+        # One item of the other colour: a score that is the mean over a history of one colour would not fall.
+        answer = checkerboard.answers[user : user + 1]
+        query = checkerboard.query_of(np.append((answer + 1) % 12, checkerboard.query(user).items))
         told = source.attribute(query, answer)
         if source.reads_history:
             first = told.items[[told.drops[0].argmax()]]
@@ -265,9 +285,7 @@ class Crowd:
     def __init__(self, viewers: int, items: int, length: int) -> None:
         rng = np.random.default_rng(0)
         walks = [rng.choice(items, length, replace=False).astype(np.int32) for _ in range(viewers)]
-        frame = pl.DataFrame({ITEM_ID: [f"v{code}" for code in range(items)]})
-        blanks = [pl.lit(None, dtype=dtype).alias(name) for name, dtype in ITEMS.items() if name != ITEM_ID]
-        self.context = FitContext(Histories.of(walks, items), Catalog(frame.with_columns(blanks)), NO_TIME, seed=0)
+        self.context = FitContext(Histories.of(walks, items), two_colours(items), NO_TIME, seed=0)
         self.walks = walks
 
     def queries(self, count: int) -> list[Query]:
@@ -318,3 +336,30 @@ def test_work_of_fitting_grows_with_viewers(config: SourceConfig) -> None:
 
     memory, calls = growths(fitting(40), fitting(160))
     assert max(memory, calls) < LINEAR
+
+
+def test_items_that_came_later_leave_the_others_as_they_were(
+    source: CandidateSource, queries: list[Query], checkerboard: Any
+) -> None:
+    """A catalogue of more items: the old ones score as before, the new ones are finite, and a history may hold them."""
+    known = len(checkerboard.catalog)
+    rows = [{"item_id": f"new-{number}", "title": "How kites fly", "categories": ["sky"]} for number in range(3)]
+    catalog = CatalogOverlay().updated(items_frame(rows), 1).over(checkerboard.catalog)
+    over = extended(source, catalog)
+    scores = over.scores(queries)
+    assert scores.shape == (len(queries), known + 3)
+    assert np.isfinite(scores).all()
+    np.testing.assert_allclose(scores[:, :known], source.scores(queries), atol=TOLERANCE)
+    new = np.arange(known, known + 3, dtype=np.int32)
+    shut = [dataclasses.replace(query, exclude=np.union1d(query.exclude, new).astype(np.int32)) for query in queries]
+    for was, now in zip(source.retrieve(queries, 5), over.retrieve(shut, 5), strict=True):
+        np.testing.assert_array_equal(now, was)
+    watched = checkerboard.query_of(np.array([3, known + 1, 5, known + 2], dtype=np.int32))
+    [found] = gather([over], [watched], [known])
+    assert not np.isin(watched.items, found.items).any()
+    assert np.isfinite(found.scores).all()
+    assert np.isfinite(found.source_features).all()
+    items = np.array([1, known], dtype=np.int32)
+    np.testing.assert_allclose(over.scores_of([watched], items), over.scores([watched])[:, items], atol=TOLERANCE)
+    assert np.isfinite(over.attribute(watched, items).drops).all()
+    assert extended(source, checkerboard.catalog) is source

@@ -10,7 +10,7 @@ import pytest
 
 from foveate.core.config import from_dict
 from foveate.data.dataset import Dataset
-from foveate.data.importing.run import import_dataset
+from foveate.data.importing.import_dataset import import_dataset
 from foveate.data.readers.base import Reader
 from foveate.state.backup import backup_state, restore_state
 from foveate.state.base import KeptEvent, ViewerEvent, ViewerStore

@@ -17,14 +17,17 @@ from foveate.core.config import from_dict
 from foveate.core.errors import BundleError, ConfigError
 from foveate.data.dataset import Dataset
 from foveate.data.queries import queries_of
-from foveate.evaluation import Evaluation, evaluate, evaluate_folder
+from foveate.evaluation import Asking, Evaluation, evaluate, evaluate_folder
 from foveate.evaluation.loaded import SEEN
 from foveate.evaluation.outcomes import SLATE_SIZE, Outcomes, answer
 from foveate.evaluation.panel import Panel, panel_of
 from foveate.evaluation.run import BASELINES, _beside
+from foveate.evaluation.spans import ANEW
 from foveate.recommend.recipe import Recipe
 from foveate.training import Fitted, fit
-from foveate_cli.evaluate import command, show
+from foveate_cli.common import out
+from foveate_cli.evaluate import command
+from foveate_cli.evaluation_tables import show
 
 SETTINGS = {
     "sources": [{"name": "attention", "train": {"epochs": 1, "threads": 1}}, "covisitation", "popularity"],
@@ -54,7 +57,7 @@ def fitted(small_world: Dataset, recipe: Recipe) -> Fitted:
 @pytest.fixture(scope="module")
 def asked(fitted: Fitted) -> Asked:
     panel = panel_of(fitted.stage, fitted.model.catalog)
-    return panel, answer(_beside(fitted.model, fitted.stage, print).subject, panel, 0, print)
+    return panel, answer(_beside(fitted.model, fitted.stage, None, print).subject, panel, 0, print)
 
 
 def test_every_model_stands_in_the_table_with_an_interval(by_time: Evaluation) -> None:
@@ -78,6 +81,73 @@ def test_a_smaller_panel_is_drawn_from_the_whole(asked: Asked, fitted: Fitted) -
     again = panel_of(fitted.stage, fitted.model.catalog, most=7, seed=3)
     assert [q.user_id for q in again.queries] == [q.user_id for q in drawn.queries]
     assert len(panel_of(fitted.stage, fitted.model.catalog, most=10**6).queries) == len(whole.queries)
+
+
+def test_every_figure_of_the_first_table_stands_beside_its_debiased_one(by_time: Evaluation) -> None:
+    for row in by_time.rows:
+        for metric in ("ndcg@10", "recall@10"):
+            for name in ("debiased", "strongly debiased"):
+                interval = row.beside[f"{metric} {name}"]
+                assert 0 <= interval.low <= interval.mean <= interval.high <= 1
+        assert row.beside["novelty@10"].mean > 0
+    raw, debiased = (by_time.compared("popularity", name) for name in ("ndcg@10", "ndcg@10 debiased"))
+    assert raw.detectable > 0
+    assert debiased.percent.mean > raw.percent.mean, "popularity earns less where rare items weigh more"
+
+
+def test_segments_are_parts_of_everyone(by_time: Evaluation) -> None:
+    own = {(one.kind, one.name): one for one in by_time.segments if one.model == "two-stage"}
+    assert own["viewers", "everyone"].size == by_time.viewers
+    assert sum(own["viewers", name].size for name in ("new", "light", "heavy") if ("viewers", name) in own) == (
+        by_time.viewers
+    )
+    assert sum(own["items", name].size for name in ("new", "tail", "head")) == by_time.targets
+    assert own["viewers", "everyone"].metrics["ndcg@10"] == by_time.row("two-stage").metrics["ndcg@10"]
+    shares = [own["items", name].metrics["exposure@10"].mean for name in ("new", "tail", "head")]
+    assert sum(shares) == pytest.approx(1.0)
+
+
+@pytest.fixture(scope="module")
+def windowed(small_world: Dataset, recipe: Recipe) -> Evaluation:
+    quick = replace(recipe, sources=recipe.sources[1:])
+    return evaluate(small_world, quick, "time", (0,), asking=Asking("last", windows=2, ageing=True))
+
+
+def test_windows_that_follow_one_another_are_told_together_and_apart(windowed: Evaluation) -> None:
+    older, newest = windowed.windows
+    assert older.end == newest.start
+    assert windowed.targets == older.targets + newest.targets
+    assert windowed.viewers < older.viewers + newest.viewers, "who asks in both counts once"
+    mean = windowed.row("two-stage").metrics["ndcg@10"].mean
+    pooled = [one.viewers * one.ndcg["two-stage"].mean for one in windowed.windows]
+    assert mean == pytest.approx(sum(pooled) / (older.viewers + newest.viewers))
+    assert windowed.caps.slates == older.viewers + newest.viewers
+
+
+def test_age_is_told_part_by_part_beside_popularity_counted_anew(windowed: Evaluation) -> None:
+    assert [one.end for one in windowed.ageing[:-1]] == [one.start for one in windowed.ageing[1:]]
+    assert len(windowed.ageing) >= 2
+    first, *later = windowed.ageing
+    assert first.ndcg[ANEW] == first.ndcg["recent_popularity"], "nothing has happened since the cut"
+    assert any(one.ndcg[ANEW] != one.ndcg["recent_popularity"] for one in later)
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_tables_fit_the_terminal(
+    windowed: Evaluation, columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(out, "_width", columns)
+    show(windowed)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(len(line.rstrip()) for line in lines) <= columns
+    assert not any("…" in line for line in lines), "nothing is cut off"
+    widest = max(len(line.rstrip()) for line in lines)
+    assert widest > 80 or columns == 80, "a wide terminal is told more"
+
+
+def test_by_order_there_are_no_windows_to_ask_about(small_world: Dataset, recipe: Recipe) -> None:
+    with pytest.raises(ConfigError, match="of the time protocol"):
+        evaluate(small_world, recipe, "leave-one-out", (0,), asking=Asking(windows=2))
 
 
 def test_the_second_stage_earns_its_place(by_time: Evaluation) -> None:
@@ -156,7 +226,7 @@ def test_the_verb_writes_what_it_prints(small_world: Dataset, tmp_path: Path) ->
     arguments = ["--data", str(small_world.path), "--protocol", "leave-one-out", "--config", str(config)]
     answer_ = CliRunner().invoke(command, [*arguments, "--json", str(report)], catch_exceptions=False)
     assert answer_.exit_code == 0
-    assert answer_.output.count("[simulated]") == 5, "the title, three comparisons and the caps"
+    assert answer_.output.count("[simulated]") == 5, "the title, the comparisons, two kinds of segments and the caps"
     assert "constraints bound in" in answer_.output
     written = json.loads(report.read_text())
     assert {"protocol", "data", "seeds", "rows"} <= set(written)
@@ -165,6 +235,9 @@ def test_the_verb_writes_what_it_prints(small_world: Dataset, tmp_path: Path) ->
     for row in written["rows"]:
         assert set(row["metrics"]) == set(TABLE)
         assert all(set(interval) == {"mean", "low", "high"} for interval in row["metrics"].values())
+    assert all(c["detectable"] is None or c["detectable"] >= 0 for c in written["comparisons"])
+    assert {s["kind"] for s in written["segments"]} == {"viewers", "items"}
+    assert (written["target_choice"], written["windows"], written["ageing"]) == ("all", [], [])
     assert {c["against"] for c in written["comparisons"]} == {r["model"] for r in written["rows"]} - {"two-stage"}
 
 
@@ -210,6 +283,6 @@ def test_items_newer_than_the_bundle_are_missed_not_forgotten(small_world: Datas
     panel = panel_of(newer, known)
     assert len(panel.targets) == len(fitted.stage.targets)
     assert not panel.reachable[panel.targets == len(known) + 1].any()
-    outcomes = answer(_beside(fitted.model, newer, print).subject, panel, 0, print)
+    outcomes = answer(_beside(fitted.model, newer, None, print).subject, panel, 0, print)
     for outcome in outcomes.by_model.values():
         assert np.isinf(outcome.all_ranks()[panel.targets == len(known) + 1]).all()

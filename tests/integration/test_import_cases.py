@@ -12,7 +12,7 @@ import pytest
 
 from foveate.core.config import from_dict
 from foveate.core.errors import ReaderError
-from foveate.data.importing.run import import_dataset
+from foveate.data.importing.import_dataset import import_dataset
 from foveate.data.readers.base import Reader
 
 WATCHED = "watch"

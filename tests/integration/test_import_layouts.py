@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,9 +20,9 @@ import pytest
 from foveate.core.errors import ConfigError, ReaderError, SchemaError
 from foveate.data.dataset import Dataset, open_dataset, verify_dataset
 from foveate.data.importing.contacts import CONTACTS, SHOWN
+from foveate.data.importing.import_dataset import import_dataset, import_tables, preview
 from foveate.data.importing.items import replace_items
 from foveate.data.importing.report import ImportReport
-from foveate.data.importing.run import import_dataset, import_tables, preview
 from foveate.data.readers.detect import find_reader
 from foveate.data.readers.table import TableReader
 from foveate.data.schema import ITEMS
@@ -308,6 +309,140 @@ def test_the_command_line_guesses_shows_and_writes(tmp_path: Path) -> None:
     (tmp_path / "new.csv").write_text(MOVIES.replace("Alien", "Aliens"))
     assert foveate("data", "items", "out", "new.csv", cwd=tmp_path).returncode == 0
     assert open_dataset(tmp_path / "out").items["title"][0] == "Aliens (1979)"
+
+
+NESTED = [
+    {"who": {"id": "u", "at": {"town": "Bern"}}, "what": {"id": 12345678901234567890, "s": 3.5}, "ts": 1_700_000_000},
+    {"who": {"id": "v", "at": None}, "what": {"id": 7, "s": 4.0}, "ts": 1_700_000_100},
+    {"who": {"id": "v"}, "what": {"id": 12345678901234567890}, "ts": 1_700_000_200},
+]
+WITHIN = {"user_id": "who.id", "item_id": "what.id", "watch": "what.s"}
+
+
+def nested_lines(folder: Path) -> Path:
+    (folder / "log.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in NESTED))
+    return folder / "log.jsonl"
+
+
+def nested_list(folder: Path) -> Path:
+    (folder / "log.json").write_text(json.dumps(NESTED))
+    return folder / "log.json"
+
+
+def nested_text(folder: Path) -> Path:
+    rows = [{name: json.dumps(one) if isinstance(one, dict) else one for name, one in row.items()} for row in NESTED]
+    pl.DataFrame(rows).write_csv(folder / "log.csv")
+    return folder / "log.csv"
+
+
+def nested_structs(folder: Path) -> Path:
+    types = {
+        "who": pl.Struct({"id": pl.String, "at": pl.Struct({"town": pl.String})}),
+        "what": pl.Struct({"id": pl.UInt64, "s": pl.Float64}),
+        "ts": pl.Int64,
+    }
+    pl.DataFrame(NESTED, schema=types).write_parquet(folder / "log.parquet")
+    return folder / "log.parquet"
+
+
+@pytest.mark.parametrize("write", [nested_lines, nested_list, nested_text, nested_structs])
+def test_a_field_within_a_column_is_named_by_its_path(write: Callable[[Path], Path], tmp_path: Path) -> None:
+    dataset = import_dataset(TableReader(columns=WITHIN), write(tmp_path), tmp_path / "out")
+    assert events(dataset) == [
+        ("u", "12345678901234567890", "watch", 3.5),
+        ("v", "7", "watch", 4.0),
+    ]
+    assert not report_of(dataset).ignored
+
+
+@pytest.mark.parametrize("write", [nested_lines, nested_structs])
+def test_a_field_that_no_column_has_is_refused_with_those_there_are(
+    write: Callable[[Path], Path], tmp_path: Path
+) -> None:
+    with pytest.raises(
+        SchemaError, match=r"column 'who\.name' is missing; it holds: .*who\.id, who\.at\.town, what\.id"
+    ):
+        import_dataset(TableReader(columns={**WITHIN, "user_id": "who.name"}), write(tmp_path), tmp_path / "out")
+
+
+def test_a_field_within_a_column_of_items_is_named_by_its_path(tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text(LOG)
+    films = [{"film": {"id": 10, "name": "Alien"}}, {"film": {"id": 11, "name": "Heat"}}]
+    (tmp_path / "films.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in films))
+    reader = TableReader(items="films.jsonl", item_columns={"item_id": "film.id", "title": "film.name"})
+    dataset = import_dataset(reader, tmp_path / "log.csv", tmp_path / "out")
+    assert dict(dataset.items.select("item_id", "title").rows()) == {"10": "Alien", "11": "Heat"}
+
+
+def test_a_dry_run_shows_the_columns_where_viewers_or_items_are_not_found(tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text("who,clip_ref,ts,watch_time\nann,c-7,1700000000,3\n")
+    done = foveate("data", "import", "log.csv", "--dry-run", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "column 'user_id' is missing" in done.stderr
+    rows = [line.split() for line in done.stdout.splitlines()]
+    assert ["who", "ann"] in rows
+    assert ["clip_ref", "c-7"] in rows
+    assert ["ts", "1700000000", "occurred_at", "guessed"] in rows
+    assert ["watch_time", "3", "watch", "guessed"] in rows
+
+
+@pytest.mark.parametrize(
+    ("head", "row", "warning"),
+    [
+        ("seen_on", "2024-05-01 12:00:00", "seen_on like times; if so, say columns.occurred_at=seen_on"),
+        ("seen_on", "1714560000", "seen_on like times; if so, say columns.occurred_at=seen_on"),
+        ("seen_on,clip_len_sec", "1714560000,31", "columns.occurred_at=seen_on columns.watch=clip_len_sec"),
+        ("watched_when", "1714560000", "watched_when like times; if so, say columns.occurred_at=watched_when"),
+        ("ts,dwell", "1714560000,3.5", "dwell like lengths; if so, say columns.watch=dwell"),
+        # Small numbers, flags and texts are neither.
+        ("mood", "3", ""),
+        ("watched", "1", ""),
+        ("duration_class", "long", ""),
+        # What is read from another column is not missed.
+        ("ts,watch_time,upload_seconds,video_duration", "1714560000,3,9,60", ""),
+    ],
+)
+def test_columns_left_out_that_look_like_times_or_lengths_are_warned_of(
+    head: str, row: str, warning: str, tmp_path: Path
+) -> None:
+    (tmp_path / "log.csv").write_text(f"user,item,{head}\n1,10,{row}\n2,11,{row}\n")
+    warnings = preview(TableReader(), tmp_path / "log.csv").report.warnings
+    assert len(warnings) == bool(warning)
+    assert all(warning in one for one in warnings)
+
+
+def test_columns_of_any_type_are_left_out_without_a_word(tmp_path: Path) -> None:
+    frame = pl.DataFrame(
+        {
+            "user": ["1", "2"],
+            "item": ["a", "b"],
+            "length": [{"s": 5}, {"s": 6}],
+            "seconds": [[1, 2], [3]],
+            "watch_ids": [b"x", b"y"],
+            "watched_sec": [True, False],
+            "nothing": pl.Series([None, None], dtype=pl.Null),
+        }
+    )
+    frame.write_parquet(tmp_path / "log.parquet")
+    report = preview(TableReader(), tmp_path / "log.parquet").report
+    assert not report.warnings
+    assert report.ignored == {"log": tuple(frame.columns[2:])}
+
+
+def test_columns_of_items_left_out_are_warned_of_too(tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text(LOG)
+    (tmp_path / "films.csv").write_text("movieId,first_shown,watch_min\n10,1979-05-25,117\n11,1995-12-15,170\n")
+    report = preview(TableReader(items="films.csv"), tmp_path / "log.csv").report
+    (warning,) = report.item_warnings
+    assert "item_columns.published_at=first_shown item_columns.duration_seconds=watch_min" in warning
+
+
+def test_a_table_of_items_that_is_the_log_itself_is_called_so(tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text(LOG)
+    for root in (tmp_path / "log.csv", tmp_path):
+        with pytest.raises(ReaderError, match=r"items=log\.csv names the log itself.*items=none"):
+            preview(TableReader(items="log.csv"), root)
 
 
 @pytest.mark.parametrize(

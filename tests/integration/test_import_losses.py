@@ -15,8 +15,8 @@ import pytest
 
 from foveate.core.errors import ConfigError, ReaderError, SchemaError, StorageError
 from foveate.data.dataset import Dataset
+from foveate.data.importing.import_dataset import import_dataset, import_tables
 from foveate.data.importing.report import ImportReport
-from foveate.data.importing.run import import_dataset, import_tables
 from foveate.data.raw.files import plain_files
 from foveate.data.readers.table import TableReader
 

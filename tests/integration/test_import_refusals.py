@@ -13,7 +13,7 @@ import pytest
 from foveate.core.config import from_dict
 from foveate.core.errors import DataError, FoveateError, OutputExistsError, ReaderError, SchemaError
 from foveate.data.dataset import open_dataset
-from foveate.data.importing.run import import_dataset
+from foveate.data.importing.import_dataset import import_dataset
 from foveate.data.readers.base import Reader
 
 GOOD = "user_id,item_id,occurred_at,watch\nu,a,1,3\nv,b,2,3\nu,b,3,4\n"

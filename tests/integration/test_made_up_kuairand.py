@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 from foveate.core.errors import ConfigError, OutputExistsError
-from foveate.data.importing.run import import_dataset
+from foveate.data.importing.import_dataset import import_dataset
 from foveate.data.readers.kuairand import KuaiRandReader
 from lab import made_up_kuairand as kuairand
 from lab.made_up_kuairand import LOG, USERS, VIDEOS, write_kuairand

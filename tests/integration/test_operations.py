@@ -300,4 +300,4 @@ def test_logs_are_json_and_say_why_a_bundle_was_refused(served: Served) -> None:
 def test_the_verbs_are_listed() -> None:
     listed = cli.list_commands(None)  # type: ignore[arg-type]
     assert {"parity", "scale", "shadow"} <= set(listed)
-    assert "nearby" not in listed
+    assert "local-servers" not in listed

@@ -24,7 +24,7 @@ from foveate_tune.report.base import Picture
 from foveate_tune.report.record import read_sweep
 from foveate_tune.results.leaderboard import SweepResult
 from foveate_tune.results.verdict import compare_sweep
-from foveate_tune.run import run_sweep
+from foveate_tune.run_sweep import run_sweep
 from foveate_tune.space import MIXER, SCORER
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]

@@ -17,7 +17,7 @@ from foveate.core.errors import FoveateError, ReleaseError
 from foveate.data.dataset import Dataset
 from foveate.evaluation.gate import compare_bundles
 from foveate.recommend.recipe import Recipe
-from foveate.releases.live import remember_served, state_of
+from foveate.releases.viewer_state import remember_served, state_of
 from foveate.retrieval.popularity import Popular
 from foveate.state.base import ViewerEvent
 from foveate.state.seeding import seed

@@ -10,7 +10,7 @@ import pytest
 
 from foveate.data.dataset import Dataset
 from foveate.data.events import Events
-from foveate.data.importing.run import import_dataset
+from foveate.data.importing.import_dataset import import_dataset
 from foveate.data.readers.base import Reader
 from foveate.data.signals import Signals
 from foveate.data.split import windows

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -161,8 +162,10 @@ def test_serve_answers_until_it_is_stopped_and_leaves_nothing_behind(folder: Pat
     environment = {**os.environ, "FOVEATE_TEST": str(folder), "TMPDIR": str(folder), "HOME": str(folder)}
     for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "XDG_RUNTIME_DIR"):
         environment.pop(name, None)
-    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True, env=environment) as server:
+    pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=folder, text=True, env=environment, **pipes) as server:
         assert server.stdout is not None
+        assert server.stderr is not None
         try:
             found = re.search(r"http://127\.0\.0\.1:\d+", server.stdout.readline())
             assert found is not None
@@ -187,6 +190,20 @@ def test_serve_answers_until_it_is_stopped_and_leaves_nothing_behind(folder: Pat
             server.send_signal(signal.SIGTERM)
             raise
         assert server.wait(timeout=60) == 0
+        said = server.stderr.read()
+    # Where nobody watches, a line for each step of the start, with the seconds since it began.
+    steps = re.findall(r"^ *(\d+\.\d) s  (.*)$", said, re.MULTILINE)
+    begins = (
+        "loading Ray",
+        "verifying bundle",
+        "viewers' state",
+        "starting Ray",
+        "Ray runs; deploying",
+        "replicas that run",
+    )
+    assert [begin for begin in begins if any(line.startswith(begin) for _, line in steps)] == list(begins)
+    assert steps[-1][1] == "ready"
+    assert [float(seconds) for seconds, _ in steps] == sorted(float(seconds) for seconds, _ in steps)
     # Helpers of Ray's dashboard end by themselves a moment after it.
     give_up = time.monotonic() + 10
     while processes_of(mark) and time.monotonic() < give_up:

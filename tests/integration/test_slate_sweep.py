@@ -20,7 +20,7 @@ from foveate_cli.main import cli
 from foveate_tune.config import SweepConfig
 from foveate_tune.levels.base import Problem
 from foveate_tune.results.leaderboard import SweepResult
-from foveate_tune.run import run_sweep
+from foveate_tune.run_sweep import run_sweep
 
 TRIALS = 6
 RECIPE: dict[str, Any] = {

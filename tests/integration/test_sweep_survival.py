@@ -24,7 +24,7 @@ from foveate_cluster.ray_cluster import ray_cluster
 from foveate_tune.config import SweepConfig
 from foveate_tune.results.leaderboard import SweepResult
 from foveate_tune.results.pick import read_pick
-from foveate_tune.run import resume_sweep, run_sweep
+from foveate_tune.run_sweep import resume_sweep, run_sweep
 from foveate_tune.tracking.wandb import offline_records
 from lab.stores import bucket
 

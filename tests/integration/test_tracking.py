@@ -27,7 +27,7 @@ from foveate.storage.transfer import local_folder
 from foveate_cluster.ray_cluster import ray_cluster
 from foveate_tune.config import SweepConfig, TrackingConfig
 from foveate_tune.results.leaderboard import SweepResult
-from foveate_tune.run import resume_sweep, run_sweep
+from foveate_tune.run_sweep import resume_sweep, run_sweep
 from foveate_tune.tracking.base import WHERE, keep_bundle, tracker
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]

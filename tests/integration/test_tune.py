@@ -22,7 +22,7 @@ from foveate_cli.main import cli
 from foveate_tune.config import SweepConfig
 from foveate_tune.results.leaderboard import SweepResult
 from foveate_tune.results.pick import read_pick
-from foveate_tune.run import run_sweep
+from foveate_tune.run_sweep import run_sweep
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 

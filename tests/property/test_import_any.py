@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from foveate.core.errors import DataError
 from foveate.data.importing import spool
-from foveate.data.importing.run import import_dataset
+from foveate.data.importing.import_dataset import import_dataset
 from foveate.data.readers import base
 from foveate.data.readers.table import TableReader
 

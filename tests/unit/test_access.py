@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import logging
+import os
 import shutil
 import stat
 import struct
@@ -23,11 +24,11 @@ from foveate.bundle import Bundle, default_state
 from foveate.core.config import from_dict, to_dict
 from foveate.core.errors import ConfigError, NotFoundError
 from foveate_cli.keys import command
+from foveate_serve.app import check_access, check_host
 from foveate_serve.config import AccessConfig, ServeConfig
-from foveate_serve.http.keys import Keys
+from foveate_serve.http.keys import KeyFile, Keys
 from foveate_serve.http.paging import _digest
 from foveate_serve.http.schemas.ask import RecommendIn
-from foveate_serve.operations.checks import check_access, check_host
 
 ASK = {"user_id": "u00017", "k": 2}
 EVENTS = {"events": [{"user_id": "u00017", "item_id": "v00001", "kind": "like"}]}
@@ -220,6 +221,45 @@ def test_changes_are_seen_while_it_runs_and_damage_changes_nothing(
     verb("revoke", secret.split("_")[1], "--file", str(file))
     assert within(401, secret)
     assert secret not in caplog.text
+
+
+def test_a_file_of_keys_is_looked_at_once_a_second(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path, now = tmp_path / "keys.json", [100.0]
+
+    def names() -> list[str]:
+        return [key.name for key in held.current().keys]
+
+    def looked(after: float) -> list[str]:
+        now[0] += after
+        return names()
+
+    verb("add", "first", "--scope", "read", "--file", str(path))
+    held = KeyFile(path, clock=lambda: now[0])
+    verb("add", "second", "--scope", "read", "--file", str(path))
+    assert looked(0.99) == ["first"]
+    assert looked(0.01) == ["first", "second"]
+    verb("add", "third", "--scope", "read", "--file", str(path))
+    # The next look is a second after the last one, not after the first.
+    assert looked(0.99) == ["first", "second"]
+    assert looked(0.01) == ["first", "second", "third"]
+    # Of the same size and time, by another file in its place.
+    whole, times = path.read_text(), path.stat()
+    other = tmp_path / "other.json"
+    other.write_text(whole.replace("third", "sixth"))
+    os.utime(other, ns=(times.st_atime_ns, times.st_mtime_ns))
+    other.replace(path)
+    assert looked(1.0) == ["first", "second", "sixth"]
+    with caplog.at_level(logging.ERROR, "ray.serve"):
+        path.write_text("{")
+        assert looked(1.0) == ["first", "second", "sixth"]
+        assert [record.getMessage().endswith("the keys stay as they were") for record in caplog.records] == [True]
+        # It is looked at again as long as it cannot be read.
+        assert looked(1.0) == ["first", "second", "sixth"]
+        assert len(caplog.records) == 2
+        path.unlink()
+        assert looked(1.0) == ["first", "second", "sixth"]
+    path.write_text(whole)
+    assert looked(1.0) == ["first", "second", "third"]
 
 
 def test_keys_that_cannot_be_are_refused(tmp_path: Path, file: Path) -> None:

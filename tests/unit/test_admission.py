@@ -13,6 +13,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
+from foveate_serve.http import load_shedding
 from foveate_serve.http.admission import Admission, ConcurrencyLimit, OnlyThisMachine, is_loopback
 from foveate_serve.http.load_shedding import LoadShedding, Unready
 
@@ -95,6 +96,65 @@ def test_what_is_no_replica_of_ours_lets_everything_pass() -> None:
     assert asyncio.run(ask()).status_code == 200
 
 
+def test_a_replica_looks_for_its_places_once_and_with_the_first_request() -> None:
+    asked: list[str] = []
+
+    def find() -> ConcurrencyLimit | None:
+        asked.append("")
+        return ConcurrencyLimit(1)
+
+    async def ask() -> None:
+        app = LoadShedding(PlainTextResponse("done"), find)
+        assert not asked
+        async with client(app) as http:
+            for _ in range(3):
+                assert (await http.get("/work")).text == "done"
+
+    asyncio.run(ask())
+    assert len(asked) == 1
+
+
+def test_what_is_no_request_passes_a_full_replica_and_a_proxy() -> None:
+    async def ask() -> list[str]:
+        seen: list[str] = []
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            seen.append(scope["type"])
+
+        concurrency = ConcurrencyLimit(1)
+        with concurrency.taken({"type": "http", "path": "/work"}):
+            for find in (lambda: concurrency, lambda: None):
+                await LoadShedding(app, find)({"type": "lifespan"}, None, None)  # type: ignore[arg-type] # not asked for
+        return seen
+
+    assert asyncio.run(ask()) == ["lifespan", "lifespan"]
+
+
+def test_a_proxy_bounds_what_it_reads_and_a_replica_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def whole(scope: Scope, receive: Receive, send: Send) -> None:
+        await PlainTextResponse(str(len(await Request(scope, receive).body())))(scope, receive, send)
+
+    async def ask() -> list[httpx.Response]:
+        body = b"x" * (load_shedding._LONGEST_PROXIED + 1)
+        answers = []
+        for replica in (False, True):
+            monkeypatch.setattr(load_shedding, "_is_replica", lambda replica=replica: replica)
+            async with client(LoadShedding(whole, lambda: None)) as http:
+                answers.append(await http.post("/v1/events", content=body))
+        return answers
+
+    proxy, replica = asyncio.run(ask())
+    assert proxy.status_code == 413
+    assert replica.text == str(load_shedding._LONGEST_PROXIED + 1)
+
+
+def test_ray_gets_what_sheds_load_and_its_connections_are_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    bound: list[bool] = []
+    monkeypatch.setattr(load_shedding, "bound_connections", lambda: bound.append(True))
+    [middleware] = load_shedding.middlewares()
+    assert (middleware.cls, middleware.args, middleware.kwargs, bound) == (LoadShedding, (), {}, [True])
+
+
 @pytest.mark.parametrize(("address", "status"), [("127.0.0.1", 200), ("::1", 200), ("192.0.2.7", 403)])
 def test_other_machines_are_refused_where_the_server_is_for_its_own(address: str, status: int) -> None:
     async def ask() -> httpx.Response:
@@ -163,6 +223,10 @@ def test_who_reads_an_answer_slowly_holds_no_place() -> None:
     [
         ("/v1/recommend", 404, "text/plain", 503),
         ("/v1/recommend", 500, "text/plain", 503),
+        ("/v1/recommend", 400, "text/plain; charset=utf-8", 503),
+        ("/v1/recommend", 400, "application/json", 400),
+        ("/health/ready", 404, "text/plain", 404),
+        ("/v1/recommend", 399, "text/plain", 399),
         ("/v1/recommend", 404, "application/problem+json", 404),
         ("/v1/recommend", 200, "text/plain", 200),
         ("/other", 404, "text/plain", 404),
@@ -180,3 +244,15 @@ def test_while_nobody_can_answer_the_proxy_says_so_as_a_problem(
     if seen == 503:
         assert (answer.headers["content-type"], answer.headers["retry-after"]) == ("application/problem+json", "1")
         assert answer.json()["code"] == "not_ready"
+
+
+def test_an_answer_of_the_proxy_that_says_no_type_is_its_own() -> None:
+    async def bare(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 404})
+        await send({"type": "http.response.body", "body": b"not found"})
+
+    async def ask() -> httpx.Response:
+        async with client(Unready(bare)) as http:
+            return await http.post("/v1/recommend")
+
+    assert asyncio.run(ask()).json()["code"] == "not_ready"

@@ -16,6 +16,7 @@ from scipy import sparse
 from foveate.audit import audit, measures
 from foveate.audit.measures import Histories
 from foveate.bundle import Bundle
+from foveate.core import metrics
 from foveate.core.config import from_dict
 from foveate.core.errors import ConfigError
 from foveate.data.catalog import Catalog
@@ -28,7 +29,7 @@ from foveate_cli.main import main
 
 def test_popularity_counts_viewers_and_not_events() -> None:
     users, items = np.array([0, 0, 1, 2, 2]), np.array([0, 0, 0, 0, 1])
-    np.testing.assert_allclose(measures.popularity(users, items, 4, 3), [0.75, 0.25, 0.0])
+    np.testing.assert_allclose(metrics.popularity(users, items, 4, 3), [0.75, 0.25, 0.0])
 
 
 def test_lift_is_what_popularity_grows_by() -> None:

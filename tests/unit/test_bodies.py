@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from foveate_serve.http.admission import Admission, ConcurrencyLimit
-from foveate_serve.http.bodies import FREE, BodyBudget, BodyReader
+from foveate_serve.http.admission import FREE, Admission, BodyBudget, BodyReader, ConcurrencyLimit
 
 POST: dict[str, Any] = {"type": "http", "method": "POST", "path": "/v1/recommend", "headers": []}
 

@@ -10,7 +10,7 @@ import pytest
 
 from foveate.core.errors import StateError
 from foveate.state.base import ViewerEvent
-from foveate_serve.stages.event_writer import EventWriter
+from foveate_serve.stages.writer import EventWriter
 from loop_time import pass_time
 
 EVENT = ViewerEvent("u", "i", "like")

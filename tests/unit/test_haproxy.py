@@ -11,7 +11,7 @@ import pytest
 from ray.serve._private.haproxy_templates import HAPROXY_CONFIG_TEMPLATE
 
 from foveate_serve.http.problems import KINDS
-from foveate_serve.http.schemas.problem import Problem
+from foveate_serve.http.schemas.base import Problem
 from foveate_serve.names import ATTEMPT
 from foveate_serve.operations.haproxy import adapted, launcher, write_page
 

@@ -14,9 +14,8 @@ from foveate.core.config import from_dict, to_dict
 from foveate.core.errors import ConfigError
 from foveate.core.messages import NO_TIME, Query
 from foveate.data.events import Histories
-from foveate.retrieval.asked import top_k
 from foveate.retrieval.attention import AttentionSource
-from foveate.retrieval.base import FitContext, SourceConfig
+from foveate.retrieval.base import FitContext, SourceConfig, top_k
 from foveate.retrieval.index.auto import Auto
 from foveate.retrieval.index.base import IndexConfig
 from foveate.retrieval.index.inverted import Inverted

@@ -19,8 +19,7 @@ from foveate_serve.bundles.slots import BundleNotHeldError, BundleSlots
 from foveate_serve.config import ServeConfig
 from foveate_serve.ingress import Ingress
 from foveate_serve.names import BUNDLE_KEY
-from foveate_serve.stages.ranker import Ranker
-from foveate_serve.stages.retriever import Retriever
+from foveate_serve.stages.local import Ranker, Retriever
 
 REQUEST = RecommendRequest("u3", k=5, seed=1)
 Stage = Callable[[BundleSlots, int], Any]

@@ -102,6 +102,33 @@ def test_the_longest_of_several_watches_counts() -> None:
     np.testing.assert_allclose(told, [7 / 8, 5 / 8])
 
 
+def test_of_several_events_of_a_kind_the_last_counts_and_of_watches_the_longest_by_quantile() -> None:
+    rows: list[Row] = [
+        # A longer watch in seconds of a video four times as long is the shorter one of its class.
+        (0, 1, "watch", 9, 11),
+        (0, 1, "watch", 3, 12),
+        (0, 1, "rate", 5, 13),
+        (0, 1, "rate", 2, 14),
+        (0, 2, "watch", 1, 15),
+        (1, 1, "watch", 4, 16),
+        (1, 1, "rate", 2, 17),
+        (1, 1, "rate", 5, 18),
+    ]
+    labels = Labels({"watch": 1.0, "rate": 1.0})
+    events = log_of(rows, 2, 3)
+    read = labels.of(stage_of(events, 10, 20, labels.kinds), np.full(3, 60, dtype=np.float32))
+    items = np.arange(3, dtype=np.int32)
+    np.testing.assert_allclose(read.signals(0, items)["watch"], [0, 7 / 8, 1 / 8])
+    np.testing.assert_allclose(read.signals(1, items)["watch"], [0, 5 / 8, 0])
+    last = {user: read.signals(user, items)["rate"].tolist() for user in (0, 1)}
+    assert last[0] == [0, pytest.approx((2 - labels.neutral_stars) / (labels.best_stars - labels.neutral_stars)), 0]
+    assert last[1] == [0, 1, 0]
+    # Of each item's own viewer, as for one viewer after the other.
+    both = read.signals(np.array([0, 1, 1], dtype=np.int32), np.array([1, 1, 2], dtype=np.int32))
+    np.testing.assert_allclose(both["watch"], [7 / 8, 5 / 8, 0])
+    assert both["watch"].dtype == both["rate"].dtype == np.float32
+
+
 def test_by_order_a_window_is_the_next_meeting_and_nothing_later() -> None:
     meeting = ("watch", "click", "long_view", "like")
     rows: list[Row] = []

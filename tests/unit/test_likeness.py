@@ -11,7 +11,7 @@ from foveate.bundle import Bundle
 from foveate.core.messages import NO_TIME, Query
 from foveate.data.catalog import Catalog
 from foveate.data.schema import ITEMS
-from foveate.recommend.surfaces.likeness import Likeness, item_marks
+from foveate.recommend.surfaces.related import Likeness, item_marks
 
 TITLES = ["Alien (1979)", "Aliens (1986)", "Alien 3 (1992)", "Citizen Kane (1941)", "The Third Man (1949)", None]
 CATEGORIES = [["Horror", "Sci-Fi"], ["Action", "Sci-Fi"], ["Horror", "Sci-Fi"], ["Drama"], ["Drama"], []]

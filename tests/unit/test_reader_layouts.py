@@ -10,7 +10,7 @@ import pytest
 
 from foveate.core.errors import ConfigError
 from foveate.data.importing.contacts import CONTACTS, SHOWN
-from foveate.data.importing.run import import_dataset
+from foveate.data.importing.import_dataset import import_dataset
 from foveate.data.readers.kuairand import RANDOM_POLICY, KuaiRandReader
 from foveate.data.readers.movielens import MovieLensReader
 from foveate.data.readers.names import ITEM_NAMES, KIND_NAMES, LOG_NAMES, guess_columns

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import threading
 import time
 import zlib
@@ -15,18 +16,22 @@ import numpy as np
 import polars as pl
 import pytest
 from click.testing import CliRunner
+from redis.connection import SSLConnection
+from redis.exceptions import AuthenticationError, ResponseError
 
 from foveate.core.config import from_dict, to_dict
 from foveate.core.errors import ConfigError, FoveateError, NotFoundError, OutputExistsError, RequestError, StateError
 from foveate.core.messages import Filters, RecommendRequest, RequestContext, Slate, SlateItem
-from foveate.data.importing.run import import_dataset
+from foveate.data.importing.import_dataset import import_dataset
 from foveate.data.readers.base import Reader
 from foveate.state.backup import backup_state, restore_state
 from foveate.state.base import Export, ServedRequest, ViewerEvent
 from foveate.state.connect import check_state, open_impressions, open_viewers
 from foveate.state.copying import copy_state
-from foveate.state.redis.connection import Server, shown
+from foveate.state.redis import connection, impressions
+from foveate.state.redis.connection import Server, has_password, shown, unhurried
 from foveate.state.redis.impressions import RedisImpressions
+from foveate.state.redis.schema import EVENTS, IDS, _is_row_number
 from foveate.state.redis.store import RedisState
 from foveate.state.seeding import seed
 from foveate.state.sqlite.event_table import event_rows
@@ -36,6 +41,8 @@ if TYPE_CHECKING:
 
 NOBODY = "redis://127.0.0.1:9/0"
 """A port where nothing listens."""
+MINUTE = 60_000_000
+TEN_MINUTES = 10 / 1440
 
 
 def watched(*items: str, user: str = "u") -> list[ViewerEvent]:
@@ -251,6 +258,191 @@ def eventually(ask: Callable[[], tuple[str, ...]]) -> tuple[str, ...]:
     return ask()
 
 
+ADDRESSES = {
+    "redis://host": ("host", 6379, 0, None),
+    "redis://host:7000/3": ("host", 7000, 3, None),
+    "redis://host/3/": ("host", 6379, 3, None),
+    "redis://host:7000": ("host", 7000, 0, None),
+    "redis://user@host": ("host", 6379, 0, None),
+    "redis://:p%40ss@host": ("host", 6379, 0, ("p@ss",)),
+    "redis://us%3Aer:p%2Fss@host/1": ("host", 6379, 1, ("us:er", "p/ss")),
+}
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_an_address_says_whom_to_ask(address: str) -> None:
+    asked = Server(address)._client.connection_pool.connection_kwargs
+    credentials = asked["credential_provider"]
+    found = asked["host"], asked["port"], asked["db"], credentials and credentials.get_credentials()
+    assert found == ADDRESSES[address]
+    assert (asked["socket_timeout"], asked["socket_connect_timeout"], asked["client_name"]) == (0.25, 0.25, "foveate")
+    assert asked["retry"].get_retries() == 1
+    assert "ssl_ca_certs" not in asked
+
+
+def test_an_address_by_tls_says_whose_certificates_count() -> None:
+    own = Server("rediss://host?ca_certs=own.pem")._client.connection_pool
+    usual = Server("rediss://host?timeout_s=2")._client.connection_pool
+    assert own.connection_class is usual.connection_class is SSLConnection
+    assert own.connection_kwargs["ssl_ca_certs"] == "own.pem"
+    assert usual.connection_kwargs["ssl_ca_certs"] is None
+    assert usual.connection_kwargs["socket_timeout"] == usual.connection_kwargs["socket_connect_timeout"] == 2
+
+
+def test_a_password_comes_from_its_file_each_time(tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text("first\n", encoding="utf-8")
+    own = Server(f"redis://user:other@host?password_file={file}")
+    credentials = own._client.connection_pool.connection_kwargs["credential_provider"]
+    assert credentials.get_credentials() == ("user", "first")
+    file.write_text(" sécond ", encoding="utf-8")
+    assert credentials.get_credentials() == ("user", "sécond")
+    file.write_bytes(b"\xff")
+    with pytest.raises(AuthenticationError, match=f"^password_file '{file}': it is no text$"):
+        credentials.get_credentials()
+    file.unlink()
+    with pytest.raises(AuthenticationError, match=f"^password_file '{file}': No such file or directory$"):
+        credentials.get_credentials()
+
+
+@pytest.mark.parametrize(
+    ("address", "told", "secret"),
+    [
+        ("redis://host", "redis://host", False),
+        ("redis://user@host:1/2", "redis://user@host:1/2", False),
+        ("redis://:secret@host:1/2?history=5", "redis://host:1/2?history=5", True),
+        ("rediss://user:s:e@c@host/2", "rediss://user@host/2", True),
+        ("redis://host/a@b:c", "redis://host/a@b:c", False),
+    ],
+)
+def test_an_address_is_shown_without_its_password(address: str, told: str, *, secret: bool) -> None:
+    assert shown(address) == told
+    assert has_password(address) is secret
+
+
+def test_an_address_of_nobody_is_called_so_without_its_password() -> None:
+    with pytest.raises(ConfigError) as told:
+        Server("redis://user:secret@host/films")
+    expected = "state 'redis://user@host/films' is no address of a Redis server, such as redis://HOST:6379/0"
+    assert str(told.value) == expected
+
+
+def test_what_no_viewer_waits_for_may_take_half_a_minute() -> None:
+    assert Server(unhurried("redis://host")).config.timeout_s == 30
+    long = Server(unhurried("redis://host/1?history=7")).config
+    assert (long.timeout_s, long.history) == (30, 7)
+
+
+def test_keys_begin_with_the_prefix_and_take_any_letters() -> None:
+    assert Server("redis://host").key("events", "u") == b"foveate:events:u"
+    assert Server("redis://host?prefix=a.b").key("ids", "é\ud800") == b"a.b:ids:\xc3\xa9\xed\xa0\x80"
+
+
+@pytest.mark.parametrize(
+    ("setting", "why"),
+    [
+        ("impressions_days=0", "above 0"),
+        ("impressions_days=-1", "above 0"),
+        ("timeout_s=0", "above 0"),
+        ("prefix=a b", "letters, digits"),
+        ("prefix=", "letters, digits"),
+    ],
+)
+def test_impossible_settings_of_a_server_are_refused(setting: str, why: str) -> None:
+    with pytest.raises(ConfigError, match=why):
+        Server(f"redis://host?{setting}")
+    Server("redis://host?impressions_days=0.5&timeout_s=0.1&prefix=A-z_0.9:")
+
+
+def test_a_server_that_did_not_answer_is_left_alone_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [50.0]
+    monkeypatch.setattr(connection.time, "monotonic", lambda: now[0])
+    server = Server(NOBODY)
+
+    def ask() -> str:
+        with pytest.raises(StateError) as told, server.asked() as client:
+            client.ping()
+        return str(told.value)
+
+    away = ask()
+    assert away.startswith(f"state '{NOBODY}' cannot be used (Error ")
+    assert away.endswith("): see that the server runs and can be reached from here")
+    assert ask() == f"state '{NOBODY}' cannot be used: it did not answer a moment ago"
+    now[0] += 0.49
+    assert "a moment ago" in ask()
+    now[0] += 0.01
+    assert "see that the server runs" in ask()
+    assert "a moment ago" in ask()
+    now[0] += 1
+    remedy = "look at the user, and at the password or password_file in the address"
+    refused = re.escape(f"state '{NOBODY}' refuses us (no such user): {remedy}")
+    with pytest.raises(StateError, match=f"^{refused}$") as told, server.asked():
+        raise AuthenticationError("no such user.")
+    assert isinstance(told.value.__cause__, AuthenticationError)
+    with pytest.raises(StateError, match=f"^state '{NOBODY}' cannot be used: ResponseError$"), server.asked():
+        raise ResponseError
+    # Neither of them says that the server is away.
+    assert "see that the server runs" in ask()
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "is_one"),
+    [
+        ("10", "watch", True),
+        ("0", "watch", True),
+        ("11", "watch", False),
+        ("41", "click", True),
+        ("41", "like", False),
+        ("e00000001", "like", True),
+        ("e0000001", "like", False),
+        ("x00000001", "like", False),
+        ("e0000000x", "like", False),
+        ("\u0661\u0661", "click", False),
+        ("e0000000\u0661", "like", False),
+        ("", "watch", False),
+    ],
+)
+def test_which_ids_an_older_foveate_gave_events_of_a_log(name: str, kind: str, *, is_one: bool) -> None:
+    assert _is_row_number(name, kind) is is_one
+
+
+def test_requests_are_listed_and_read_page_after_page(redis_server: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(impressions, "_PAGE", 2)
+    moments = iter(range(1_000, 9_000, 1_000))
+    with RedisImpressions(redis_server.address(), clock=lambda: next(moments)) as sink:
+        sink.write([served("a"), served("b", "v"), served("c")])
+        sink.write([served("d"), served("e", "v")])
+        assert sink.request_ids() == sink.request_ids(None) == ["e", "d", "c", "b", "a"]
+        assert [sink.request_ids(limit) for limit in (0, 1, 4)] == [[], ["e"], ["e", "d", "c", "b"]]
+        pages = [[(one.served.slate.request_id, one.sequence, one.kept_at) for one in page] for page in sink.since(0)]
+        assert pages == [
+            [("a", 1000, 1000), ("b", 1001, 1001)],
+            [("c", 1002, 1002), ("d", 2000, 2000)],
+            [("e", 2001, 2001)],
+        ]
+        assert [one.served.slate.request_id for page in sink.since(1001) for one in page] == ["c", "d", "e"]
+        assert list(sink.since(2001)) == []
+        assert [one.served.slate.request_id for one in sink.shown_to("u")] == ["a", "c", "d"]
+        assert sink.shown_to("nobody") == []
+        # One that the server has dropped is passed over.
+        sink._server._client.delete("foveate:request:c")
+        assert [one.served.slate.request_id for page in sink.since(0) for one in page] == ["a", "b", "d", "e"]
+        assert [one.served.slate.request_id for one in sink.shown_to("u")] == ["a", "d"]
+        with pytest.raises(NotFoundError, match=re.escape(f"no request 'c' is kept in '{redis_server.address()}'")):
+            sink.read("c")
+
+
+@pytest.mark.parametrize(("days", "seconds"), [(2, 172_800), (0.5, 43_200)])
+def test_requests_are_kept_for_as_long_as_the_settings_say(redis_server: Redis, days: float, seconds: int) -> None:
+    with RedisImpressions(redis_server.address(impressions_days=days)) as sink:
+        client = sink._server._client
+        before, _ = client.time()
+        sink.write([served("a")])
+        after, _ = client.time()
+        for name in ("foveate:request:a", "foveate:shown:u"):
+            assert before + seconds <= client.execute_command("EXPIRETIME", name) <= after + seconds + 1
+
+
 def test_a_server_says_where_it_is() -> None:
     assert repr(Server("redis://u:p@host:1/2?history=5")) == "Server('redis://u@host:1/2?history=5')"
 
@@ -387,6 +579,49 @@ def test_what_an_export_has_not_read_of_impressions_gets_its_time_only_then(redi
         assert third > second
         sink.write([served("r4")])
         assert times("request:r4", "shown:u") == [True, True]
+
+
+def test_old_events_are_dropped_after_their_days_unless_an_export_has_not_read_them(redis_server: Redis) -> None:
+    address, now = redis_server.address(events_days=TEN_MINUTES), [time.time_ns() // 1000]
+
+    def kept(state: RedisState) -> list[str]:
+        return sorted(one.event.item_id for part in state.kept() for one in part)
+
+    with RedisState(address, clock=lambda: now[0]) as state, state._server.asked() as client:
+        lists = [state._server.key(name, "u") for name in (EVENTS, IDS)]
+        # A comma, a quotation mark and half of a pair of surrogates in an id do not hide the time behind it.
+        state.append(watched('a,"b\\', "\ud800"))
+        assert all(590 < client.ttl(one) <= 601 for one in lists)
+        now[0] += 6 * MINUTE
+        state.append(watched("c"))
+        now[0] += 6 * MINUTE
+        state.append(watched("d"))
+        assert kept(state) == ["c", "d"]
+        assert state.append(watched("c")) == 0
+        with pytest.raises(NotFoundError, match="no longer kept"):
+            state.history("u", state.history("u").version - 2)
+        state.register_export(Export("nightly", "/exports"))
+        assert all(client.ttl(one) == -1 for one in lists)
+        now[0] += 60 * MINUTE
+        state.append(watched("e"))
+        assert kept(state) == ["c", "d", "e"]
+        assert all(client.ttl(one) == -1 for one in lists)
+        state.move_export("nightly", state.version() - 1)
+        assert all(client.ttl(one) == -1 for one in lists)
+        state.move_export("nightly", state.version())
+        assert all(client.ttl(one) > 0 for one in lists)
+        state.append(watched("f"))
+        assert kept(state) == ["e", "f"]
+        state.drop_export("nightly")
+        assert all(client.ttl(one) > 0 for one in lists)
+        # The server's own clock is far ahead of these: it drops the list by itself.
+        now[0] -= 120 * MINUTE
+        state.append(watched("x", user="v"))
+        assert kept(state) == ["e", "f"]
+        assert state.append(watched("x", user="v")) == 1
+    with RedisState(redis_server.address()) as forever, forever._server.asked() as client:
+        forever.append(watched("g"))
+        assert all(client.ttl(one) == -1 for one in lists)
 
 
 def test_an_import_never_brings_what_the_server_has_dropped(redis_server: Redis) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from foveate_serve.bundles.slots import Status
 from foveate_serve.config import AutoscalingConfig, ServeConfig, ShadowConfig
 from foveate_serve.graph import deployment_settings
 from foveate_serve.operations.scaling import Size, sizes_of
-from foveate_serve.stages.shadow import Compared, difference_of, in_share, summary
+from foveate_serve.stages.shadow import Compared, Difference, difference_of, in_share, summary
 
 
 def test_sizes_are_read() -> None:
@@ -115,10 +116,58 @@ def test_two_slates_are_compared() -> None:
     assert summary([])["overlap"] is None
 
 
+def test_what_shadows_have_compared_is_summed_over_all_of_them() -> None:
+    def difference(name: str, overlap: float, score: float | None, took_s: float, *, same: bool = False) -> Difference:
+        return Difference(name, overlap, score, took_s, 2 * took_s, ("x",), ("x",) if same else ("y",))
+
+    first = [difference(f"r{at}", overlap, None, 0.010) for at, overlap in enumerate((0.9, 0.1, 0.8, 0.5))]
+    second = [
+        difference("r4", 0.2, 0.5, 0.030),
+        difference("r5", 0.3, 0.1, 0.030),
+        difference("r6", 1.0, 0.0, 0.030, same=True),
+    ]
+    found = summary(
+        [
+            Compared(Status("shadow", None, None, "it loads"), tuple(first), failed=1),
+            Compared(Status("shadow", "b2", None, None), tuple(second), failed=2),
+            Compared(Status("shadow", "b3", None, "it is full")),
+        ]
+    )
+    worst = found.pop("worst")
+    assert found == {
+        "bundle_id": "b2",
+        "problem": "it loads",
+        "compared": 7,
+        "failed": 3,
+        "same": 1,
+        "overlap": pytest.approx(3.8 / 7),
+        "score_difference": pytest.approx(0.2),
+        "took_ms": pytest.approx(130 / 7),
+        "shadow_took_ms": pytest.approx(260 / 7),
+    }
+    assert [one["request_id"] for one in worst] == ["r1", "r4", "r5", "r3", "r2"]  # type: ignore[attr-defined]
+    assert worst[0] == {  # type: ignore[index]
+        "request_id": "r1",
+        "overlap": 0.1,
+        "score": None,
+        "took_s": 0.010,
+        "shadow_took_s": 0.020,
+        "served": ("x",),
+        "shadow": ("y",),
+    }
+
+
+def test_a_summary_of_nothing_is_empty() -> None:
+    nothing = dict.fromkeys(("bundle_id", "problem", "overlap", "score_difference", "took_ms", "shadow_took_ms"), None)
+    assert summary([]) == {**nothing, "compared": 0, "failed": 0, "same": 0, "worst": []}
+
+
 def test_the_share_of_a_shadow_is_kept_and_settled_by_the_request() -> None:
     ids = [f"request {number}" for number in range(4000)]
     taken = [one for one in ids if in_share(one, 0.25)]
     assert 0.22 < len(taken) / len(ids) < 0.28
     assert taken == [one for one in ids if in_share(one, 0.25)]
     assert all(in_share(one, 1.0) for one in ids)
+    own = zlib.crc32(ids[0].encode())
+    assert [in_share(ids[0], number / 2**32) for number in (own, own + 1)] == [False, True]
     assert not any(in_share(one, 0.0) for one in ids)

@@ -21,10 +21,8 @@ from foveate.state.base import utc_micros
 from foveate.state.sqlite.store import SqliteState
 from foveate_serve.bundles.slots import BundleNotHeldError, BundleSlots
 from foveate_serve.stages.guarded import Guarded, LostError
-from foveate_serve.stages.hydrator import Hydrator
-from foveate_serve.stages.ranker import Ranker
+from foveate_serve.stages.local import Hydrator, Ranker, Retriever
 from foveate_serve.stages.remote import RankerStage, RemoteRanker, RetrieverStage
-from foveate_serve.stages.retriever import Retriever
 from foveate_serve.stages.served import ServedStages
 
 REQUEST = RecommendRequest("u3", k=5, seed=1)

@@ -31,17 +31,15 @@ from foveate_serve.config import ServeConfig
 from foveate_serve.names import shard_name
 from foveate_serve.operations.scaling import Size, sizes_of
 from foveate_serve.stages.guarded import Guarded
-from foveate_serve.stages.hydrator import Hydrator
-from foveate_serve.stages.ranker import Ranker
+from foveate_serve.stages.local import Hydrator, Ranker, Retriever
 from foveate_serve.stages.remote import RankerStage, RetrieverStage
-from foveate_serve.stages.retriever import Retriever
 from foveate_serve.stages.scatter import Scatter
 from foveate_serve.stages.searcher import Searcher
 from foveate_serve.stages.served import ServedStages
 from foveate_serve.stages.sharded import ShardedRetriever
 from foveate_serve.telemetry import Telemetry, names
-from foveate_serve.telemetry.meter import NoMeter
 from foveate_serve.telemetry.spans import NoSpans
+from foveate_serve.telemetry.telemetry import NoMeter
 
 TOLERANCE = 1e-4
 BUDGET, SHORT = 60_000_000, 4_000_000
@@ -137,7 +135,7 @@ def test_shards_offer_what_the_whole_offers_on_every_surface(
         np.testing.assert_array_equal(one.offered, expected.offered)
         np.testing.assert_allclose(one.scores, expected.scores, atol=TOLERANCE)
         np.testing.assert_allclose(one.source_features, expected.source_features, atol=TOLERANCE)
-        assert (one.sources, one.seen) == (expected.sources, 1.0)
+        assert (one.sources, one.coverage) == (expected.sources, 1.0)
 
 
 @pytest.mark.parametrize(("work", "reason"), [(slow, "slow"), (gone, "failed")])
@@ -150,7 +148,7 @@ def test_without_a_shard_its_items_alone_are_missed_and_it_is_told(
     [found] = ask(sharded(mapped, [searchers[0], Lost(work), searchers[2]], meter), [call])
     n_items = len(small_bundle.model.catalog)
     lost = range(n_items // 3, 2 * n_items // 3)
-    assert found.seen == pytest.approx(2 / 3)
+    assert found.coverage == pytest.approx(2 / 3)
     assert meter.told == [{"shard": "shard-1", "reason": reason}]
     offered = found.items[found.offered[:, found.sources.index("attention")]]
     assert len(offered) == 60
@@ -169,7 +167,7 @@ def test_a_shard_that_failed_some_requests_is_not_waited_for_by_the_next(
     [call, *_] = asked(small_bundle)
 
     async def often() -> list[float]:
-        return [(await retriever.retrieve(*call)).seen for _ in range(20)]
+        return [(await retriever.retrieve(*call)).coverage for _ in range(20)]
 
     assert {round(seen, 4) for seen in asyncio.run(often())} == {0.6667}
     assert 3 <= lost.calls < 20
@@ -293,9 +291,9 @@ def test_what_an_index_finds_is_found_in_shards_too(small_world: Dataset, tmp_pa
 def test_vectors_of_all_items_stay_in_the_file_where_few_are_needed(small_bundle: Bundle) -> None:
     bundle = load_ranker(small_bundle.path, mapped=True)
     whole = load_ranker(small_bundle.path)
-    assert bundle.model.learned is not None
-    assert whole.model.learned is not None
-    np.testing.assert_array_equal(bundle.model.learned, whole.model.learned)
+    assert bundle.model.item_vectors is not None
+    assert whole.model.item_vectors is not None
+    np.testing.assert_array_equal(bundle.model.item_vectors, whole.model.item_vectors)
 
 
 def test_shards_have_sizes_and_names_of_their_own() -> None:

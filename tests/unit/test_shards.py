@@ -15,9 +15,8 @@ from foveate.encoder.embedding.mapped import MappedEncoder, of_run
 from foveate.encoder.heads.base import HeadConfig
 from foveate.encoder.model import EncoderConfig, SequenceEncoder
 from foveate.encoder.trained import TrainedEncoder
-from foveate.retrieval.asked import top_k
 from foveate.retrieval.attention import Attention, AttentionSource, alike
-from foveate.retrieval.base import FitContext
+from foveate.retrieval.base import FitContext, top_k
 from foveate.retrieval.merge import gather
 from foveate.retrieval.shards import Found, GatheredSource, Shard, merged, runs, within
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,8 +14,9 @@ import pytest
 from console import console
 from foveate.audit.shortcuts import Shortcuts, shortcuts
 from foveate.core.config import from_dict
+from foveate.core.metrics import Interval
 from foveate.data.dataset import Dataset
-from foveate.data.importing.run import import_tables
+from foveate.data.importing.import_dataset import import_tables
 from foveate.retrieval.base import SourceConfig
 
 SMALL = from_dict(SourceConfig, {"name": "attention", "train": {"epochs": 1}, "encoder": {"width": 8, "blocks": 1}})
@@ -38,7 +40,11 @@ def test_a_log_of_certain_transitions_asks_little_of_a_model(chain: Dataset) -> 
     assert found.ndcg["transition_walk"] == pytest.approx(1.0)
     assert found.repeated == found.tied == 0.0
     assert found.popular is None
-    assert found.reach >= 1.0
+    assert found.reaches is not None
+    assert found.reaches.mean >= 1.0
+    assert found.needs_model is False
+    assert found.seconds is not None
+    assert found.seconds > 0
     assert "asks little of a model" in found.sentence
 
 
@@ -62,21 +68,40 @@ def test_a_log_whose_next_item_hangs_on_the_whole_history_needs_a_model(alternat
     [found] = shortcuts(alternating, ["leave-one-out"], encoder=encoder)
     assert found.predictable < 0.2
     assert found.ndcg["attention"] > 0.3
-    assert found.reach < 0.5
+    assert found.reaches is not None
+    assert found.reaches.high < 0.5
+    assert found.needs_model is True
     assert "this log needs a model" in found.sentence
 
 
 def test_the_sentence_goes_by_the_share_that_the_best_shortcut_reaches() -> None:
     ndcg = {"transition_walk": 0.08, "recent_popularity": 0.05, "covisitation": 0.02, "attention": 0.1}
-    found = Shortcuts("time", 10, 20, 0.0, None, 0.1, 0.2, ndcg)
-    assert (found.best, found.reach) == ("transition_walk", pytest.approx(0.8))
+    found = Shortcuts("time", 10, 20, 0.0, None, 0.1, 0.2, ndcg, reaches=Interval(0.8, 0.71, 0.888))
+    assert found.best == "transition_walk"
     assert found.sentence == (
-        "time: transition_walk reaches 80% of a default encoder's NDCG@10 on validation: this log needs a model "
-        "(the line is at 90%)"
+        "time: transition_walk reaches 80% (71% to 89%) of a default encoder's NDCG@10 on validation: this log needs a "
+        "model (the line is at 90%)"
     )
-    enough = replace(found, ndcg={**ndcg, "transition_walk": 0.091})
-    assert "asks little of a model" in enough.sentence
+    enough = replace(found, reaches=Interval(0.9, 0.8, 1.0), window="test")
+    assert "on the test window: this log asks little of a model" in enough.sentence
     assert found.to_json()["best"] == "transition_walk"
+    nothing = replace(found, ndcg={**ndcg, "attention": 0.0}, reaches=Interval(math.inf, math.nan, math.nan))
+    assert "predicts nothing on validation, and transition_walk has an NDCG@10 of 0.0800" in nothing.sentence
+    assert nothing.to_json()["reaches"] == {"mean": None, "low": None, "high": None}
+    assert found.to_json()["reaches"] == {"mean": 0.8, "low": 0.71, "high": 0.888}
+
+
+def test_without_an_encoder_nothing_is_said_of_a_model(chain: Dataset) -> None:
+    [found] = shortcuts(chain, ["leave-one-out"], train=False)
+    assert set(found.ndcg) == {"transition_walk", "recent_popularity", "covisitation"}
+    assert (found.reaches, found.needs_model, found.seconds) == (None, None, None)
+    assert "no encoder was trained" in found.sentence
+
+
+def test_the_same_rule_reads_the_test_window(chain: Dataset) -> None:
+    [found] = shortcuts(chain, ["leave-one-out"], encoder=SMALL, window="test")
+    assert found.ndcg["transition_walk"] == pytest.approx(1.0)
+    assert "on the test window" in found.sentence
 
 
 def test_the_verb_says_what_counting_comes_to(

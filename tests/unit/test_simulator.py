@@ -8,7 +8,6 @@ from dataclasses import replace
 import pytest
 
 from foveate.core.errors import ConfigError
-from foveate_capacity.simulator.run import simulate
 from foveate_capacity.simulator.scenario import (
     Bursts,
     Closed,
@@ -19,6 +18,7 @@ from foveate_capacity.simulator.scenario import (
     Stragglers,
     Timing,
 )
+from foveate_capacity.simulator.simulated_service import simulate
 
 SERVICE_S = 0.01
 ALONE = Timing({"rank": (SERVICE_S, 0.0)})

@@ -14,8 +14,7 @@ from scipy import sparse
 
 from foveate.bundle import Bundle, default_state
 from foveate.core.messages import NO_TIME, Filters, Query, RecommendRequest, ViewerHistory
-from foveate.data.catalog import Catalog
-from foveate.data.rows import Rows
+from foveate.data.catalog import Catalog, Rows
 from foveate.data.schema import ITEMS
 from foveate.recommend.pipeline import LocalStages, make_context, recommend
 from foveate.slate.constraints import Constraints

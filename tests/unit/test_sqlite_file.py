@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -16,8 +17,8 @@ import pytest
 from foveate.core.errors import StateError
 from foveate.state.backup import backup_state
 from foveate.state.base import ViewerEvent
-from foveate.state.sqlite import identity
-from foveate.state.sqlite.identity import stored_incarnation
+from foveate.state.sqlite import database
+from foveate.state.sqlite.database import FileIdentity, stored_incarnation
 from foveate.state.sqlite.impressions import SqliteImpressions
 from foveate.state.sqlite.store import SqliteState
 
@@ -114,6 +115,40 @@ def test_a_file_that_is_written_over_is_noticed(
     assert state.append(event("b")) == 1
 
 
+def test_a_file_is_known_by_its_place_and_its_content_is_read_where_it_has_changed_alone(tmp_path: Path) -> None:
+    one, other = tmp_path / "one.sqlite", tmp_path / "other.sqlite"
+    for path in (one, other):
+        SqliteState(path).close()
+    held = FileIdentity(one)
+    # Before the connection has said what the file's own content is, any content passes.
+    one.write_bytes(other.read_bytes())
+    held.check()
+    incarnation = stored_incarnation(one)
+    assert incarnation is not None
+    held = FileIdentity(one)
+    held.hold("another store's")
+    held.check()
+    os.utime(one, ns=(1, 1))
+    with pytest.raises(StateError, match="written over"):
+        held.check()
+    held.hold(incarnation)
+    held.check()
+    # Another file of the same size, time and content is another file.
+    twin = Path(shutil.copy2(one, tmp_path / "twin.sqlite"))
+    assert twin.stat().st_mtime_ns == one.stat().st_mtime_ns
+    kept = one.rename(tmp_path / "kept.sqlite")
+    twin.rename(one)
+    with pytest.raises(StateError, match="another file than the one that was opened"):
+        held.check()
+    one.unlink()
+    with pytest.raises(StateError, match="is gone"):
+        held.check()
+    with pytest.raises(StateError, match="is gone"):
+        FileIdentity(one)
+    kept.rename(one)
+    held.check()
+
+
 def test_a_file_that_is_whole_with_its_log_alone_is_used(state: SqliteState, path: Path) -> None:
     """As a full disk leaves it, where the log could be written into it in part."""
     with closing(sqlite3.connect(f"{path.as_uri()}?immutable=1", uri=True)) as plain:
@@ -184,8 +219,8 @@ def test_a_log_whose_frame_is_just_being_written_is_looked_at_again(
 ) -> None:
     path = tmp_path / "state.sqlite"
     read = iter([b"a page of an earlier round"] * stale)
-    monkeypatch.setattr(identity, "_logged_page", lambda log, page: next(read, None))
+    monkeypatch.setattr(database, "_logged_page", lambda log, page: next(read, None))
     with SqliteState(path) as state:
         state.append([ViewerEvent("u", "i", "click")])
         with pytest.raises(StateError, match="the log of another file") if refused else nullcontext():
-            identity.check_log(path)
+            database.check_log(path)

@@ -16,8 +16,7 @@ from foveate.core.errors import RequestError, SchemaError, StateError
 from foveate.core.messages import RecommendRequest, RequestContext, Slate, SlateItem
 from foveate.data.dataset import Dataset
 from foveate.data.schema import KIND_DTYPE, TIMESTAMP
-from foveate.state.base import ServedRequest, ViewerEvent
-from foveate.state.history import PinnedState
+from foveate.state.base import PinnedState, ServedRequest, ViewerEvent
 from foveate.state.sqlite.impressions import SqliteImpressions
 from foveate.state.sqlite.schema import EVENT_INDEXES
 from foveate.state.sqlite.store import SqliteState

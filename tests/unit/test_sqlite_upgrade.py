@@ -14,7 +14,7 @@ import pytest
 from foveate.core.config import from_dict, to_dict
 from foveate.core.messages import Filters, RecommendRequest, RequestContext
 from foveate.data.dataset import Dataset
-from foveate.data.importing.run import import_dataset
+from foveate.data.importing.import_dataset import import_dataset
 from foveate.data.readers.base import Reader
 from foveate.data.schema import EVENT_KINDS
 from foveate.state.base import ViewerEvent

@@ -13,8 +13,8 @@ from foveate.core.config import from_dict
 from foveate.core.errors import ConfigError
 from foveate_cli.common import read_config
 from foveate_cluster import wheel
-from foveate_cluster.code_version import COMMIT_FILE, commit
 from foveate_cluster.jobs import Jobs
+from foveate_cluster.wheel import COMMIT_FILE, commit
 from foveate_tune.config import SweepConfig
 from foveate_tune.submit import tune_words
 

@@ -18,7 +18,6 @@ from foveate.bundle import Bundle
 from foveate.core.errors import ConfigError
 from foveate.core.messages import Filters, RequestContext
 from foveate_serve.telemetry import Telemetry, names
-from foveate_serve.telemetry.meter import Meter
 from foveate_serve.telemetry.spans import (
     NoSpans,
     OpenTelemetrySpans,
@@ -27,6 +26,7 @@ from foveate_serve.telemetry.spans import (
     spans_of,
     withheld_variables,
 )
+from foveate_serve.telemetry.telemetry import Meter
 
 CONTEXT = RequestContext("r1", 0, "b1", 1, "home", 0, Filters())
 
@@ -65,7 +65,7 @@ def test_every_metric_can_be_told(small_bundle: Bundle) -> None:
 
 
 def test_a_gauge_is_told_again_and_again_so_that_ray_keeps_it_on_its_page() -> None:
-    meter, told = Meter(again_s=0.01), threading.Semaphore(0)
+    meter, told = Meter(renew_s=0.01), threading.Semaphore(0)
     gauge = meter._made[names.BUNDLE_TAKEN.name]
     values: list[float] = []
 

@@ -51,6 +51,13 @@ def test_the_side_that_trained_less_goes_on(bench: ModuleType, tmp_path: Path) -
     assert told["train_vs_rectools_ndcg_by_time"] == pytest.approx(1.0)
 
 
+def test_a_rival_that_has_found_nothing_yet_is_no_measure(bench: ModuleType, tmp_path: Path) -> None:
+    ours, theirs = (side(bench, tmp_path, name, 10.0, ndcg) for name, ndcg in (("a", [0.01, 0.02]), ("b", [0.0, 0.01])))
+    bench.race((ours, theirs), seconds=20.0, epochs=2)
+    ratios = {name: value for name, value, _ in bench.figures(ours, theirs, "train_vs_rectools_hstu")}
+    assert ratios == {"train_vs_rectools_hstu_rows": 1.0, "train_vs_rectools_hstu_ndcg_by_epoch": 2.0}
+
+
 def test_a_side_that_ends_early_is_told_with_its_last_words(bench: ModuleType, tmp_path: Path) -> None:
     command = [sys.executable, "-c", "raise SystemExit('out of memory')"]
     broken = bench.Side("broken", command, tmp_path / "broken.log", context=None)

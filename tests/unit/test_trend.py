@@ -17,7 +17,9 @@ from foveate.data.events import Histories
 from foveate.data.schema import ITEMS
 from foveate.data.worker_group import partition
 from foveate.encoder.distributed.process_group import ProcessGroup
+from foveate.encoder.embedding.mapped import MappedEncoder
 from foveate.encoder.model import EncoderConfig
+from foveate.encoder.trained import TrainedEncoder
 from foveate.encoder.trend import Moments, counts_at
 from foveate.retrieval.attention import Attention, AttentionSource
 from foveate.retrieval.base import FitContext
@@ -191,3 +193,20 @@ def test_a_clock_that_is_order_only_adds_nothing() -> None:
 def test_half_lives_must_be_above_zero() -> None:
     with pytest.raises(ValueError, match="half-lives"):
         EncoderConfig(trend=(1.0, 0.0))
+
+
+@pytest.mark.parametrize("kind", [TrainedEncoder, MappedEncoder])
+@pytest.mark.parametrize("changes", [{}, {"head": "fully_connected"}])
+def test_an_item_that_comes_later_has_the_trend_of_one_that_nobody_watched(
+    kind: type[TrainedEncoder], changes: dict[str, Any]
+) -> None:
+    fitted = config(**changes).fit(context(moving())).encoder
+    encoder = kind.restore(fitted.config, fitted.arrays())
+    longer = encoder.extended(encoder.item_vectors[[9, 2]], trust=0.5)
+    known, behind = np.array([9, 2], dtype=np.int32), np.array([12, 13], dtype=np.int32)
+    trend = encoder.match(torch.zeros(8))
+    viewer = torch.arange(8) / 8.0
+    personal = encoder.match(viewer, known) - trend[known]
+    np.testing.assert_allclose(longer.match(viewer, known), encoder.match(viewer, known), atol=1e-5)
+    np.testing.assert_allclose(longer.match(viewer, behind), 0.5 * personal + encoder.least_trend, atol=1e-5)
+    np.testing.assert_allclose(longer.match(torch.zeros(8), behind), trend.min(), atol=1e-5)

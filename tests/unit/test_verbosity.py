@@ -15,8 +15,7 @@ from click.testing import CliRunner
 
 from foveate.bundle import Bundle
 from foveate_cli.common import err
-from foveate_cli.main import cli
-from foveate_cli.verbosity import PACKAGES
+from foveate_cli.main import PACKAGES, cli
 
 
 @pytest.fixture(autouse=True)

@@ -17,8 +17,8 @@ from foveate.core.errors import ConfigError
 from foveate.core.messages import Filters, PastEvent, RecommendRequest
 from foveate_serve.bundles.slots import Status
 from foveate_serve.config import ServeConfig
+from foveate_serve.http.admission import BodyReader
 from foveate_serve.http.answers import ready_out
-from foveate_serve.http.bodies import BodyReader
 from foveate_serve.http.schemas.ask import RecommendIn
 from foveate_serve.http.schemas.base import from_micros, to_micros
 from foveate_serve.http.schemas.events import EventsIn

@@ -1,4 +1,4 @@
-"""Sweeps with Ray Tune: ``run.py`` is one sweep from start to end, ``trials/trial.py`` one trial in it.
+"""Sweeps with Ray Tune: ``run_sweep.py`` is one sweep from start to end, ``trials/trial.py`` one trial in it.
 
 :func:`sweep` is all that a script or a notebook needs.
 """
@@ -64,12 +64,11 @@ def sweep(
     >>> found.frame()["trial"].to_list()
     ['trial-000']
     """
-    from foveate.api.places import temporary_folder  # noqa: PLC0415 - Ray and torch start slowly
-    from foveate.api.reading import dataset_of  # noqa: PLC0415
+    from foveate.api.reading import dataset_of, temporary_folder  # noqa: PLC0415 - Ray and torch start slowly
     from foveate.api.training import usual_settings  # noqa: PLC0415
     from foveate.core.config import from_dict, load_yaml  # noqa: PLC0415
     from foveate_tune.config import SweepConfig  # noqa: PLC0415
-    from foveate_tune.run import run_sweep  # noqa: PLC0415
+    from foveate_tune.run_sweep import run_sweep  # noqa: PLC0415
 
     dataset = dataset_of(data)
     if isinstance(config, (str, Path)):

@@ -16,15 +16,12 @@ from foveate_serve.bundles.slots import BundleSlots
 from foveate_serve.names import INGRESS, RANKER, RETRIEVER
 from foveate_serve.stages.batcher import Batcher
 from foveate_serve.stages.guarded import Guarded
-from foveate_serve.stages.hydrator import Hydrator
-from foveate_serve.stages.ranker import Ranker
+from foveate_serve.stages.local import Hydrator, Ranker, Retriever
 from foveate_serve.stages.remote import RankerStage, RetrieverStage
-from foveate_serve.stages.retriever import Retriever
 from foveate_serve.stages.served import ServedStages
-from foveate_serve.telemetry.meter import NoMeter
 from foveate_serve.telemetry.names import BATCH_SIZE, Metric
 from foveate_serve.telemetry.spans import NoSpans
-from foveate_serve.telemetry.telemetry import Telemetry
+from foveate_serve.telemetry.telemetry import NoMeter, Telemetry
 from lab.serving_world import SLATE, World
 
 LARGEST = 32

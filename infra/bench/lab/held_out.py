@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from foveate.core.metrics import mid_ranks, ndcg_at, recall_at
 from foveate.data.dataset import Dataset, open_dataset
 from foveate.data.fitting import FitContext
-from foveate.data.importing.run import import_dataset
+from foveate.data.importing.import_dataset import import_dataset
 from foveate.data.readers.sequence import SequenceReader
 from foveate.data.split import windows
 from foveate.encoder.training.validation import Validation

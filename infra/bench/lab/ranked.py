@@ -17,7 +17,7 @@ from foveate.bundle import Bundle, Part
 from foveate.core.config import from_dict, load_yaml, to_dict
 from foveate.core.messages import Candidates, FeatureMatrix, Query, Ranked
 from foveate.data.dataset import Dataset, open_dataset
-from foveate.data.importing.run import import_dataset
+from foveate.data.importing.import_dataset import import_dataset
 from foveate.data.readers.base import Reader
 from foveate.data.split import windows
 from foveate.evaluation.panel import Panel, panel_of

@@ -1,4 +1,4 @@
-"""RecTools' SASRec in an environment of its own: trains, and after each epoch tells how long it took and waits.
+"""RecTools' SASRec, eSASRec or HSTU in an environment of its own: trains, tells how long each epoch took, and waits.
 
 Reads ``history.npz`` (``offsets``, ``items``, ``n_items``) in the folder it is given. After each epoch it leaves
 ``users.npy`` (viewer vectors, in the order of the viewers) and ``items.npy`` (item vectors, NaN for an item that was
@@ -24,7 +24,9 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer, seed_everything
 from rectools import Columns
 from rectools.dataset import Dataset
-from rectools.models import SASRecModel
+from rectools.models import HSTUModel, SASRecModel
+from rectools.models.nn.transformers.ligr import LiGRLayers
+from rectools.models.rank import Distance
 
 _ENCODED = 512
 """Viewers encoded together."""
@@ -63,6 +65,9 @@ def write_vectors(module: LightningModule, folder: Path) -> None:
     batches = [{"x": part} for part in torch.split(torch.from_numpy(sessions), _ENCODED)]
     users, items = module._get_user_item_embeddings(batches, "cpu")
     module.train()
+    if getattr(module.torch_model.similarity_module, "distance", Distance.DOT) == Distance.COSINE:
+        # What reads the vectors multiplies them.
+        users, items = (torch.nn.functional.normalize(vectors, dim=1) for vectors in (users, items))
     vectors_ID = items.numpy()[code_I]
     vectors_ID[code_I == 0] = np.nan
     np.save(folder / "users.npy", users.numpy())
@@ -94,10 +99,23 @@ def interactions(folder: Path) -> Dataset:
     return Dataset.construct(frame)
 
 
+def model_of(name: str, settings: dict[str, Any]) -> SASRecModel | HSTUModel:
+    """Return a model of RecTools.
+
+    eSASRec is SASRec with LiGR layers and a sampled softmax: Tikhonovich et al. (RecSys 2025), arXiv 2508.06450. HSTU
+    attends by relative position alone, for the log has no times.
+    """
+    if name == "hstu":
+        return HSTUModel(**settings, relative_time_attention=False)
+    layers = {"transformer_layers_type": LiGRLayers} if name == "esasrec" else {}
+    return SASRecModel(**settings, **layers)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("settings", type=json.loads, help="arguments of SASRecModel, as JSON")
+    parser.add_argument("settings", type=json.loads, help="arguments of the model, as JSON")
+    parser.add_argument("--model", choices=["sasrec", "esasrec", "hstu"], default="sasrec")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
@@ -113,8 +131,7 @@ def main() -> None:
             max_epochs=-1, accelerator="cpu", devices=1, callbacks=[pace], enable_checkpointing=False, **quiet
         )
 
-    model = SASRecModel(**options.settings, get_trainer_func=trainer)
-    model.fit(interactions(options.folder))
+    model_of(options.model, {**options.settings, "get_trainer_func": trainer}).fit(interactions(options.folder))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from foveate.bundle import Bundle, default_state
 from foveate.state.connect import StatePlace
 from foveate.storage.folder import Folder, Place
 from foveate.storage.transfer import send
-from foveate_cluster.edges import environment
+from foveate_cluster.environment import environment
 from foveate_serve.app import deploy, start
 from foveate_serve.config import DeploymentConfig, ServeConfig
 from foveate_serve.names import APPLICATION, INGRESS, RANKER, RETRIEVER

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from pyarrow.fs import FileSystem
 
-from foveate_cluster.edges import environment
+from foveate_cluster.environment import environment
 
 _QUIET: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 _KEYS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}

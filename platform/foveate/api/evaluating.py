@@ -16,7 +16,9 @@ from foveate.core.progress import Progress
 from foveate.core.tables import Tabular
 from foveate.data.split import Protocol
 from foveate.data.worker_group import WorkerGroup
-from foveate.evaluation import Evaluation, evaluate_folder
+from foveate.evaluation import Asking, Evaluation, evaluate_folder
+from foveate.evaluation.asking import TargetChoice
+from foveate.evaluation.debiased import DEBIASED_NDCG
 from foveate.ranking.growing import Grower
 from foveate.storage.transfer import local_copy
 
@@ -35,12 +37,13 @@ class Evaluations(Tabular):
         )
 
     def frame(self) -> pl.DataFrame:
-        """Return one row a model: its figures, and the 95 % interval of NDCG@10."""
+        """Return one row a model: its figures, debiased NDCG@10, and the 95 % interval of NDCG@10."""
         rows = []
         for report in self.reports:
             for row in report.rows:
                 first = row.metrics["ndcg@10"]
                 means = {name: interval.mean for name, interval in row.metrics.items()}
+                means |= {DEBIASED_NDCG: row.beside[DEBIASED_NDCG].mean}
                 bounds = {"ndcg@10 low": first.low, "ndcg@10 high": first.high}
                 rows.append({"protocol": report.protocol, "model": row.model, **means, **bounds})
         return pl.DataFrame(rows)
@@ -53,6 +56,9 @@ def evaluate(
     bundle: Bundle | str | Path | None = None,
     protocol: Protocol | None = None,
     seeds: int = 1,
+    targets: TargetChoice = "all",
+    windows: int = 1,
+    ageing: bool = False,
     progress: Progress | None = None,
     grower: Grower | None = None,
     worker_group: WorkerGroup | None = None,
@@ -71,6 +77,10 @@ def evaluate(
         ``time`` or ``leave-one-out``; None takes the bundle's own, or every one that the data allows.
     seeds
         Train so many times; the figures are means.
+    targets, windows, ageing
+        Under the ``time`` protocol: which of a window's items are asked for (``all``, ``last`` or ``successive``), in
+        how many windows that follow one another, and whether the newest one is also asked part by part, with a model
+        that stays as it was. See :class:`foveate.evaluation.asking.Asking`.
     progress
         Called with one line of news a step.
     grower, worker_group
@@ -107,6 +117,7 @@ def evaluate(
         how,
         [protocol] if protocol else [],
         chosen,
+        asking=Asking(targets, windows, ageing),
         bundle=path,
         progress=progress,
         grower=grower,

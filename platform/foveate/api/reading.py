@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import atexit
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from foveate.api.places import temporary_folder
 from foveate.core.config import from_dict
 from foveate.core.errors import ConfigError, DataError
 from foveate.core.progress import Progress
 from foveate.data.dataset import MANIFEST, Dataset, open_dataset, verify_dataset
 from foveate.data.importing.append import append_dataset
-from foveate.data.importing.run import import_dataset, import_tables
+from foveate.data.importing.import_dataset import import_dataset, import_tables
 from foveate.data.raw.files import plain_files
 from foveate.data.readers.base import Reader
 from foveate.data.readers.detect import find_reader
@@ -21,6 +22,14 @@ from foveate.data.world.config import SimulateConfig
 from foveate.data.world.simulate import simulate_dataset
 from foveate.storage.folder import Folder
 from foveate.storage.transfer import is_address, local_copy
+
+
+def temporary_folder() -> Path:
+    """Return an empty folder that goes when this process ends."""
+    folder = tempfile.TemporaryDirectory(prefix="foveate-", ignore_cleanup_errors=True)
+    atexit.register(folder.cleanup)
+    return Path(folder.name)
+
 
 Data: TypeAlias = Any
 """A :class:`~foveate.data.dataset.Dataset`, or what :func:`read` makes one of."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,11 +11,12 @@ from typing import Any, TypeVar
 
 from foveate.api.answers import Absence, Explanation, ManyRecommendations, Recommendations
 from foveate.bundle import Bundle, verify
+from foveate.core.config import from_dict
 from foveate.core.errors import RequestError
-from foveate.core.messages import Filters, PastEvent, RecommendRequest, RequestContext, Slate
+from foveate.core.messages import Filters, Likes, PastEvent, RecommendRequest, RequestContext, Slate
 from foveate.recommend.explain import LocalExplainStages, explain, why_not
 from foveate.recommend.pipeline import make_context, recommend, recommend_many
-from foveate.releases.live import state_of
+from foveate.releases.viewer_state import state_of
 from foveate.state.base import utc_micros
 from foveate.state.connect import StatePlace, open_viewers
 from foveate.storage.transfer import local_copy
@@ -116,6 +117,7 @@ class Recommender:
         k: int | None = None,
         surface: str | None = None,
         watched: Sequence[str] = (),
+        likes: Mapping[str, Sequence[str]] | None = None,
         related_to: str | None = None,
         diversity: float | None = None,
         filters: Filters | None = None,
@@ -131,9 +133,13 @@ class Recommender:
         k
             How many items; None takes the recipe's.
         surface
-            Where it is shown; None takes ``session`` where ``watched`` is given, else ``home``.
+            Where it is shown; None takes ``session`` for an anonymous visitor with ``watched`` or ``likes``, else
+            ``home``.
         watched
             What an anonymous visitor has watched, oldest first.
+        likes
+            What who asks says that they like: ``{"items": [...], "channels": [...], "categories": [...],
+            "tags": [...]}``, or some of these.
         related_to
             The item that the surface ``related`` starts from.
         diversity
@@ -150,11 +156,13 @@ class Recommender:
         RequestError
             The request is malformed or names something unknown.
         """
+        session = bool(watched) or (likes is not None and not user_id)
         request = self._request(
             user_id,
             k,
-            surface=surface or ("session" if watched else "home"),
-            history=tuple(PastEvent(item_id) for item_id in watched) if watched else None,
+            surface=surface or ("session" if session else "home"),
+            history=tuple(PastEvent(item_id) for item_id in watched) if session else None,
+            likes=None if likes is None else from_dict(Likes, likes, "likes"),
             related_to=related_to,
             diversity=diversity,
             filters=filters or Filters(),

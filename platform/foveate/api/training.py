@@ -10,8 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from foveate.api.places import temporary_folder
-from foveate.api.reading import Data, dataset_of
+from foveate.api.reading import Data, dataset_of, temporary_folder
 from foveate.bundle import Bundle, default_state, verify
 from foveate.core.config import from_dict, load_yaml
 from foveate.core.errors import ConfigError
@@ -19,8 +18,8 @@ from foveate.core.progress import Progress
 from foveate.data.dataset import Dataset
 from foveate.data.split import allowed_protocols
 from foveate.data.worker_group import WorkerGroup
+from foveate.evaluation.figures import NDCG
 from foveate.evaluation.outcomes import LOGISTIC, TWO_STAGE
-from foveate.evaluation.report import NDCG
 from foveate.evaluation.validation import figures
 from foveate.ranking.base import Ranker, RankerConfig
 from foveate.ranking.blend import LogisticBlend

@@ -6,6 +6,7 @@ items.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -137,3 +138,32 @@ def match(user_BD: Tensor, item_ND: Tensor) -> Tensor:
     if item_ND.dim() == 2:
         return user_BD @ item_ND.mT
     return (item_ND @ user_BD[:, :, None])[..., 0]
+
+
+_COLDEST = 0.01
+"""Below this temperature the softmax of a cosine is nearly one-hot and its gradient vanishes."""
+
+_HOTTEST = 10.0
+"""Above it, all items score alike."""
+
+
+def check_temperature(temperature: float) -> None:
+    """Refuse a temperature that nothing can be learned at.
+
+    Raises
+    ------
+    ValueError
+        It is too cold or too hot.
+    """
+    if not _COLDEST <= temperature <= _HOTTEST:
+        raise ValueError(f"temperature must lie between {_COLDEST} and {_HOTTEST:g}, got {temperature}")
+
+
+def log_scale(temperature: float, *, learned: bool) -> nn.Parameter:
+    """Return the parameter whose :func:`scale` is one over the temperature at the start."""
+    return nn.Parameter(torch.tensor(-math.log(temperature)), requires_grad=learned)
+
+
+def scale(log_scale: Tensor) -> Tensor:
+    """Return what cosines are multiplied with."""
+    return log_scale.clamp(max=-math.log(_COLDEST)).exp()

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
-from foveate.attention.base import Scorer, ScorerConfig, match
-from foveate.attention.temperature import check_temperature, log_scale, scale
+from foveate.attention.base import Scorer, ScorerConfig, check_temperature, log_scale, match, scale
 from foveate.core.space import LogUniform, Space
 
 

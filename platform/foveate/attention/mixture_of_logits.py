@@ -12,8 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from foveate.attention.base import Scorer, ScorerConfig
-from foveate.attention.temperature import check_temperature, log_scale, scale
+from foveate.attention.base import Scorer, ScorerConfig, check_temperature, log_scale, scale
 from foveate.attention.top import Top, best
 from foveate.core.space import Choice, LogUniform, Space
 

@@ -57,17 +57,6 @@ def list_mean(lists_BK: Ints, values_I: Floats) -> Floats:
     return np.where(counts_B > 0, sums_B / np.maximum(counts_B, 1), np.nan)
 
 
-def popularity(users: Ints, items: Ints, n_users: int, n_items: int) -> Floats:
-    """Return ``[I]`` the share of all viewers who liked each item.
-
-    Its mean over what a group liked is that group's average popularity, and over what it is shown the average
-    recommendation popularity.
-    Source: Abdollahpouri et al., The unfairness of popularity bias in recommendation (2019), section 3.
-    """
-    pairs = np.unique(users.astype(np.int64) * n_items + items)
-    return np.bincount(pairs % n_items, minlength=n_items) / max(1, n_users)
-
-
 def lift(shown_B: Floats, liked_B: Floats) -> float:
     """Return by how much of itself a group's average popularity grows from what it liked to what it is shown.
 

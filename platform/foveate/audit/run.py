@@ -77,7 +77,7 @@ def audit(
     stage = newest_stage(bundle, dataset, model.recipe.protocol)
     panel = panel_of(stage, model.catalog, most=most, seed=_SEED)
     positive = stage.history.take(stage.history.positive & (stage.history.item < len(model.catalog)))
-    popularity_I = measures.popularity(positive.user, positive.item, positive.n_users, len(model.catalog))
+    popularity_I = metrics.popularity(positive.user, positive.item, positive.n_users, len(model.catalog))
     constraints = model.recipe.constraints if rules else UNCONSTRAINED
     asked = _Asked(model, panel, _ranked(model, panel, say), popularity_I, constraints)
     along = sorted({0.0, *strengths, *([own] if own is not None else [])})

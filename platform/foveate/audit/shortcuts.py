@@ -5,16 +5,18 @@ Shapes: ``E`` events, ``T`` targets.
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
 
 from foveate.core import metrics
 from foveate.core.errors import DataError
 from foveate.core.messages import NO_TIME
-from foveate.core.metrics import Floats
+from foveate.core.metrics import Floats, Interval, Sums
 from foveate.core.progress import Progress
 from foveate.data.dataset import Dataset
 from foveate.data.events import Events
@@ -35,11 +37,14 @@ ENOUGH: Final = 0.9
 VIEWERS: Final = 2000
 """How many viewers are asked at most."""
 FOLLOWERS, POPULAR, DAYS = 10, 100, 7.0
+ENCODER: Final = "attention"
+
+Window: TypeAlias = Literal["selection", "test"]
 
 
 @dataclass(frozen=True)
 class Shortcuts:
-    """What counting alone comes to on the validation window of one protocol.
+    """What counting alone comes to on one window of one protocol.
 
     Parameters
     ----------
@@ -56,7 +61,14 @@ class Shortcuts:
     popular
         Share of the targets that are among the hundred most popular items of the seven days before; None without times.
     ndcg
-        NDCG@10 of each shortcut, and of the encoder under ``attention``.
+        NDCG@10 of each shortcut, and of the encoder under ``attention`` where one was trained.
+    window
+        What was predicted: ``selection``, the window on which settings are chosen, or ``test``.
+    reaches
+        The best shortcut's NDCG@10 as a share of the encoder's, with its 95 % bootstrap interval over viewers; None
+        where no encoder was trained.
+    seconds
+        How long the encoder's training took; None where none was trained.
     """
 
     protocol: Protocol
@@ -67,30 +79,52 @@ class Shortcuts:
     predictable: float
     popular: float | None
     ndcg: Mapping[str, float]
+    window: Window = "selection"
+    reaches: Interval | None = None
+    seconds: float | None = None
 
     @property
     def best(self) -> str:
         """The shortcut with the highest NDCG@10."""
-        return max((name for name in self.ndcg if name != "attention"), key=lambda name: self.ndcg[name])
+        return best_of(self.ndcg)
 
     @property
-    def reach(self) -> float:
-        """The best shortcut's NDCG@10 as a share of the encoder's; infinite where the encoder's is 0."""
-        encoder = self.ndcg["attention"]
-        return self.ndcg[self.best] / encoder if encoder else float("inf")
+    def needs_model(self) -> bool | None:
+        """Whether the best shortcut stays below :data:`ENOUGH` of the encoder; None where none was trained."""
+        return None if self.reaches is None else not self.reaches.mean >= ENOUGH
 
     @property
     def sentence(self) -> str:
         """Whether the log needs a model, with the figure that says so."""
-        needs = "this log asks little of a model" if self.reach >= ENOUGH else "this log needs a model"
+        figure = f"{self.ndcg[self.best]:.4f}"
+        if self.reaches is None:
+            return (
+                f"{self.protocol}: {self.best} is the best shortcut, NDCG@10 {figure}; no encoder was trained, so"
+                " whether this log needs a model is not known"
+            )
+        share, window = self.reaches, "validation" if self.window == "selection" else "the test window"
+        if not math.isfinite(share.mean):
+            return (
+                f"{self.protocol}: a default encoder predicts nothing on {window}, and {self.best} has an NDCG@10 of"
+                f" {figure}: this log asks little of a model"
+            )
+        bounds = f" ({share.low:.0%} to {share.high:.0%})" if math.isfinite(share.low) else ""
+        verdict = "this log needs a model" if self.needs_model else "this log asks little of a model"
         return (
-            f"{self.protocol}: {self.best} reaches {self.reach:.0%} of a default encoder's NDCG@10 on validation: "
-            f"{needs} (the line is at {ENOUGH:.0%})"
+            f"{self.protocol}: {self.best} reaches {share.mean:.0%}{bounds} of a default encoder's NDCG@10 on {window}:"
+            f" {verdict} (the line is at {ENOUGH:.0%})"
         )
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain values."""
-        return {**asdict(self), "best": self.best, "reach": self.reach, "sentence": self.sentence}
+        reaches = self.reaches and {name: _number(value) for name, value in vars(self.reaches).items()}
+        found = {"best": self.best, "needs_model": self.needs_model, "sentence": self.sentence}
+        return {**asdict(self), "reaches": reaches, **found}
+
+
+def best_of(ndcg: Mapping[str, float]) -> str:
+    """Return the shortcut with the highest NDCG@10."""
+    return max((name for name in ndcg if name != ENCODER), key=lambda name: ndcg[name])
 
 
 def shortcuts(
@@ -98,6 +132,8 @@ def shortcuts(
     protocols: Sequence[Protocol] = (),
     *,
     encoder: SourceConfig | None = None,
+    train: bool = True,
+    window: Window = "selection",
     viewers: int = VIEWERS,
     seed: int = 0,
     progress: Progress | None = None,
@@ -113,6 +149,10 @@ def shortcuts(
         How to cut the log; by default every way that it allows.
     encoder
         What stands for a default encoder; None takes the ``attention`` source as it comes.
+    train
+        Whether the encoder is trained, which takes most of the time. Without it nothing is said of a model.
+    window
+        What is to be predicted, from all that lies before.
     viewers
         How many to ask at most; 0 asks all.
 
@@ -126,26 +166,28 @@ def shortcuts(
     asked = protocols or allowed_protocols(dataset.manifest.first)
     recipe, catalog = Recipe(), dataset.catalog()
     events = read_events(dataset, catalog.items, recipe.signals, positive_kinds(dataset, recipe))
-    configs = [
-        TransitionWalk(),
-        RecentPopularity(days=DAYS),
-        Covisitation(),
-        encoder or SourceConfig.variants["attention"](),
-    ]
+    configs: list[SourceConfig] = [TransitionWalk(), RecentPopularity(days=DAYS), Covisitation()]
+    if train:
+        configs.append(encoder or SourceConfig.variants[ENCODER]())
     found: list[Shortcuts] = []
     for protocol in asked:
         try:
-            stage = windows(events, protocol, recipe.split).selection
+            cut = windows(events, protocol, recipe.split)
         except DataError:
             # A short log may allow one way alone.
             if protocols or (protocol == asked[-1] and not found):
                 raise
             continue
-        histories = stage.history.histories(catalog.duration)
-        context = FitContext(histories, catalog, stage.now, seed, progress=progress)
+        stage = cut.selection if window == "selection" else cut.test
+        context = FitContext(stage.history.histories(catalog.duration), catalog, stage.now, seed, progress=progress)
         panel = panel_of(stage, catalog, most=viewers, seed=seed)
-        ranks = {type(config).name: _ranks(config, context, panel, progress) for config in configs}
-        followers = _ranks(TransitionWalk(last=1, hops=1, similarity=0.0), context, panel, progress)
+        answers = {type(config).name: _asked(config, context, panel, progress) for config in configs}
+        followers, _ = _asked(TransitionWalk(last=1, hops=1, similarity=0.0), context, panel, progress)
+        by_viewer = {
+            name: metrics.multi_ndcg_at(ranks, panel.offsets, SLATE_SIZE) for name, (ranks, _) in answers.items()
+        }
+        ndcg = {name: float(own.mean()) for name, own in by_viewer.items()}
+        recent, _ = answers[RecentPopularity.name]
         found.append(
             Shortcuts(
                 protocol=protocol,
@@ -154,22 +196,34 @@ def shortcuts(
                 repeated=_repeated(events),
                 tied=_tied(events),
                 predictable=float((followers < FOLLOWERS).mean()),
-                popular=float((ranks[RecentPopularity.name] < POPULAR).mean()) if stage.now != NO_TIME else None,
-                ndcg={
-                    name: float(metrics.multi_ndcg_at(own, panel.offsets, SLATE_SIZE).mean())
-                    for name, own in ranks.items()
-                },
+                popular=float((recent < POPULAR).mean()) if stage.now != NO_TIME else None,
+                ndcg=ndcg,
+                window=window,
+                reaches=_reaches(by_viewer[best_of(ndcg)], by_viewer[ENCODER], seed) if train else None,
+                seconds=answers[ENCODER][1] if train else None,
             )
         )
     return found
 
 
-def _ranks(config: SourceConfig, context: FitContext, panel: Panel, progress: Progress | None) -> Floats:
-    """``[T]``: ranks of the targets by one source, from 0; ``inf`` where it gives the target nothing."""
+def _reaches(shortcut_B: Floats, encoder_B: Floats, seed: int) -> Interval:
+    """Return one NDCG@10 as a share of the other; infinite where the other is 0."""
+    share = metrics.bootstrap_ratio(Sums(shortcut_B, encoder_B), seed)
+    return share if encoder_B.sum() > 0 else Interval(math.inf, math.nan, math.nan)
+
+
+def _asked(config: SourceConfig, context: FitContext, panel: Panel, progress: Progress | None) -> tuple[Floats, float]:
+    """``[T]``: ranks of the targets by one source, from 0 (``inf`` where missed), and how many seconds its fit took."""
     if progress is not None:
         progress(f"measuring {type(config).name}")
+    start = time.monotonic()
     source = config.fit(context)
-    return np.concatenate([by_source(source, batch)[0] for batch in panel.batches(256)])
+    seconds = time.monotonic() - start
+    return np.concatenate([by_source(source, batch)[0] for batch in panel.batches(256)]), seconds
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def _repeated(events: Events) -> float:

@@ -72,7 +72,7 @@ def write_parts(model: Model) -> dict[str, bytes]:
         CATALOG: frame.getvalue(),
         RECIPE: recipe.encode(),
         FEATURES: _pack(model.features.arrays()),
-        **({} if model.learned is None else {LEARNED: _pack({"items": model.learned})}),
+        **({} if model.item_vectors is None else {LEARNED: _pack({"items": model.item_vectors})}),
         **({} if model.trending is None else {TRENDING: _pack({"items": model.trending})}),
         **({} if model.click_through is None else {CLICK_THROUGH: _pack({"items": model.click_through})}),
         **{source_file(source.name): _pack(source.arrays()) for source in model.sources},
@@ -131,7 +131,7 @@ def read_parts(
         positive_kinds=manifest.positive_kinds,
         clock=recipe.clock,
         # A bundle of an older Foveate has none of them.
-        learned=_items(arrays, LEARNED, manifest),
+        item_vectors=_items(arrays, LEARNED, manifest),
         trending=_items(arrays, TRENDING, manifest),
         click_through=_items(arrays, CLICK_THROUGH, manifest),
     )

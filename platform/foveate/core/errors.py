@@ -7,6 +7,7 @@
     │   └── UnknownVariantError   a registry has no variant of that name
     ├── DataError            a dataset or a raw log cannot be used
     │   ├── SchemaError      a table misses columns or holds wrong types: all faults at once
+    │   │   └── UnknownColumnsError   nothing tells which column holds viewers, which holds items
     │   └── ReaderError      a raw file is absent, truncated or in another encoding
     ├── OutputExistsError    the output path already holds something
     ├── BundleError          a bundle is absent, altered or from another schema
@@ -66,6 +67,22 @@ class SchemaError(DataError):
         self.table = table
         self.faults = tuple(faults)
         super().__init__(f"table '{table}': " + "; ".join(faults))
+
+
+class UnknownColumnsError(SchemaError):
+    """Nothing tells which columns of a log hold viewers and items.
+
+    Parameters
+    ----------
+    table, faults
+        As of :class:`SchemaError`.
+    columns
+        Their column, a value of it, ours that it is taken for, and how that is known; the last two may be empty.
+    """
+
+    def __init__(self, table: str, faults: list[str], columns: list[tuple[str, str, str, str]]) -> None:
+        super().__init__(table, faults)
+        self.columns = tuple(columns)
 
 
 class ReaderError(DataError):

@@ -54,6 +54,16 @@ class PastEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class Likes:
+    """What somebody says that they like: ids of items and channels, names of categories and tags."""
+
+    items: tuple[str, ...] = ()
+    channels: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class RecommendRequest:
     """What a client asks: ``k`` items on one surface, for a viewer or for a session.
 
@@ -69,6 +79,8 @@ class RecommendRequest:
         Strength from 0 to 1 in place of the recipe's, where its policy has one.
     deadline_ms
         Milliseconds after which an answer is of no use; a server takes it where it is less than its own.
+    likes
+        What who asks says that they like; it counts before all that is known of them.
     """
 
     user_id: str
@@ -84,6 +96,7 @@ class RecommendRequest:
     deadline_ms: int | None = None
     seed_drawn: bool = False
     """Whether ``seed`` is one that a server drew for an earlier page, and not the choice of who asks."""
+    likes: Likes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +180,7 @@ class Candidates:
         ``R`` names, the columns of ``source_features``.
     source_features
         ``[N, R]`` float32: what sources say of every candidate beside their scores.
-    seen
+    coverage
         Share of the catalogue that the source was asked about whose items lie in shards; below 1 where some were lost.
     """
 
@@ -177,7 +190,7 @@ class Candidates:
     offered: NDArray[np.bool_]
     source_feature_names: tuple[str, ...]
     source_features: NDArray[np.float32]
-    seen: float = 1.0
+    coverage: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,5 +263,5 @@ class Slate:
         return tuple(item.position for item in self.items if item.policy is not None)
 
     def is_cold(self, request: RecommendRequest) -> bool:
-        """Whether nothing was known of who made the request: no stored history, and none sent along."""
-        return self.state_version == 0 and not request.history
+        """Whether nothing was known of who made the request: no stored history, no other one, and no likes."""
+        return self.state_version == 0 and not request.history and request.likes is None

@@ -6,7 +6,10 @@ import difflib
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Iterator
+import traceback
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
+from types import ModuleType
 from typing import ClassVar, Generic, TypeVar
 
 from foveate.core.errors import UnknownVariantError
@@ -33,6 +36,8 @@ class Variant:
 class Registry(Generic[T]):
     """The variants of one kind, read from the modules of one package on first use.
 
+    A module that cannot be imported leaves the others as they are: see :attr:`broken`.
+
     Parameters
     ----------
     kind
@@ -48,6 +53,13 @@ class Registry(Generic[T]):
         self._base = base
         self._package = package
         self._found: dict[str, type[T]] | None = None
+        self._broken: dict[str, str] = {}
+
+    @property
+    def broken(self) -> Mapping[str, str]:
+        """What is wrong with each file of the package that cannot be imported, by its path."""
+        self._all()
+        return self._broken
 
     def _all(self) -> dict[str, type[T]]:
         if self._found is None:
@@ -57,11 +69,20 @@ class Registry(Generic[T]):
     def _search(self) -> Iterator[tuple[str, type[T]]]:
         package = importlib.import_module(self._package)
         for info in pkgutil.iter_modules(package.__path__):
-            module = importlib.import_module(f"{self._package}.{info.name}")
-            for value in vars(module).values():
-                own = inspect.isclass(value) and value.__module__ == module.__name__
+            module = self._imported(f"{self._package}.{info.name}")
+            for value in vars(module).values() if module else ():
+                own = inspect.isclass(value) and value.__module__ == f"{self._package}.{info.name}"
                 if own and issubclass(value, self._base) and isinstance(vars(value).get("name"), str):
                     yield value.name, value
+
+    def _imported(self, name: str) -> ModuleType | None:
+        try:
+            return importlib.import_module(name)
+        except Exception as error:
+            spec = find_spec(name)
+            file = str(spec.origin if spec else name)
+            self._broken[file] = _fault(error, file)
+            return None
 
     def __getitem__(self, name: str) -> type[T]:
         """Return the variant called ``name``.
@@ -77,7 +98,8 @@ class Registry(Generic[T]):
             near = difflib.get_close_matches(str(name), self._all(), n=1)
             hint = f" Did you mean '{near[0]}'?" if near else ""
             known = ", ".join(self._all())
-            raise UnknownVariantError(f"no {self.kind} is called '{name}'.{hint} Known: {known}.") from None
+            broken = "".join(f" '{file}' cannot be read: {fault}." for file, fault in self._broken.items())
+            raise UnknownVariantError(f"no {self.kind} is called '{name}'.{hint} Known: {known}.{broken}") from None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._all())
@@ -91,3 +113,15 @@ class Registry(Generic[T]):
     def items(self) -> Iterator[tuple[str, type[T]]]:
         """Yield ``(name, class)`` in the order of names."""
         yield from self._all().items()
+
+
+def _fault(error: Exception, file: str) -> str:
+    """Return what an import raised, in which line of the file, and what to do."""
+    if isinstance(error, SyntaxError) and error.filename == file:
+        line = error.lineno
+    else:
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+        line = lines[-1] if lines else None
+    place = f"line {line}, " if line else ""
+    what = error.msg if isinstance(error, SyntaxError) else " ".join(str(error).split())
+    return f"{place}{type(error).__name__}: {what}; mend it, or move it out of the folder"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -28,12 +29,18 @@ class Catalog(Once):
     frame
         Columns of :data:`foveate.data.schema.ITEMS`; row ``i`` is the item of code ``i``. A column that is absent, as
         from data of an older Foveate, holds nothing.
+    appended
+        How many of the last rows came after training; see :class:`~foveate.data.overlay.CatalogOverlay`.
+    withdrawn
+        ``[I]`` bool: which items are in no slate any more; None where none is withdrawn.
     """
 
-    def __init__(self, frame: pl.DataFrame) -> None:
+    def __init__(self, frame: pl.DataFrame, *, appended: int = 0, withdrawn: NDArray[np.bool_] | None = None) -> None:
         absent = [pl.lit(None, dtype=dtype).alias(name) for name, dtype in ITEMS.items() if name not in frame.columns]
         self.frame = frame.with_columns(absent)
         self.items = Vocabulary(frame[ITEM_ID])
+        self.appended = appended
+        self.withdrawn = withdrawn
 
     def __len__(self) -> int:
         return self.frame.height
@@ -107,8 +114,10 @@ class Catalog(Once):
         return self.frame["available_from"].dt.timestamp("us").fill_null(NO_TIME).to_numpy()
 
     def shown(self, item_ids: Sequence[str]) -> list[tuple[str | None, str | None]]:
-        """Return title and channel of items that the catalogue holds."""
-        return self._shown[self.items.encode(item_ids)].rows()
+        """Return title and channel of items, None for those that the catalogue does not hold."""
+        codes = self.items.encode(item_ids)
+        rows = self._shown[np.maximum(codes, 0)].rows() if len(self) else [(None, None)] * len(codes)
+        return [row if code != UNKNOWN else (None, None) for row, code in zip(rows, codes.tolist(), strict=True)]
 
     @cached_property
     def _shown(self) -> pl.DataFrame:
@@ -123,6 +132,8 @@ class Catalog(Once):
 
     def shut(self, filters: Filters, now: int) -> Iterator[tuple[str, NDArray[np.bool_]]]:
         """Yield the name of each rule that shuts items out, with ``[I]`` bool which ones; see :meth:`forbidden`."""
+        if self.withdrawn is not None:
+            yield "withdrawn", self.withdrawn
         # NO_TIME is a clock that is order only: nothing can be said to lie in its future.
         if now != NO_TIME:
             yield "not_available", self.available_from > now
@@ -169,3 +180,46 @@ class Catalog(Once):
 def _unless(allowed_I: pl.Series) -> NDArray[np.bool_]:
     """Return where a column does not say yes."""
     return np.asarray(~allowed_I.fill_null(value=False).to_numpy())
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The stored entries of some rows.
+
+    Parameters
+    ----------
+    count
+        ``N``, how many rows were chosen.
+    row, column
+        ``[E]``: where an entry stands, its row counted among the chosen ones.
+    value
+        ``[E]`` its value.
+    """
+
+    count: int
+    row: NDArray[np.int64]
+    column: NDArray[np.int64]
+    value: NDArray[np.generic]
+
+    @classmethod
+    def of(cls, matrix: sparse.csr_matrix, chosen: NDArray[np.integer]) -> Rows:
+        """Read rows, in the order given; one may be chosen twice."""
+        start, lengths = matrix.indptr[chosen], matrix.indptr[chosen + 1] - matrix.indptr[chosen]
+        row = np.repeat(np.arange(len(chosen)), lengths)
+        within = np.arange(len(row)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        entry = np.repeat(start, lengths) + within
+        return cls(len(chosen), row, matrix.indices[entry].astype(np.int64), matrix.data[entry])
+
+    def used(self) -> NDArray[np.int64]:
+        """``[U]``: the columns that hold an entry, ascending."""
+        return np.unique(self.column)
+
+    def dense(self, columns: NDArray[np.integer]) -> NDArray[np.generic]:
+        """``[N, U]``: the rows over these columns, which are ascending and hold all that are used."""
+        out = np.zeros((self.count, len(columns)), dtype=self.value.dtype)
+        out[self.row, np.searchsorted(columns, self.column)] = self.value
+        return out
+
+    def sums(self, width: int) -> NDArray[np.float64]:
+        """``[C]``: the sum of each column."""
+        return np.asarray(np.bincount(self.column, self.value.astype(np.float64), width), dtype=np.float64)

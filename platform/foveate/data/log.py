@@ -51,10 +51,6 @@ class InteractionLog:
         when = pl.col(OCCURRED_AT).dt.timestamp("us")
         return self._keep(pl.col(OCCURRED_AT).is_null() | (when < cut))
 
-    def without_last(self, n: int) -> InteractionLog:
-        """Drop each viewer's last ``n`` events: a cut by order."""
-        return self._keep(pl.int_range(pl.len()).over(USER_ID) < pl.len().over(USER_ID) - n)
-
     def encode(self, users: Vocabulary, items: Vocabulary, signals: Signals, positive: tuple[str, ...] = ()) -> Events:
         """Return the events as arrays, leaving out those of users or items that the vocabularies do not hold.
 

@@ -35,10 +35,11 @@ def queries_of(
     """
     closed = np.flatnonzero(catalog.forbidden(filters or Filters(), now)).astype(np.int32)
     offsets = history.offsets()
-    return [_query(history, slice(int(offsets[u]), int(offsets[u + 1])), str(u), closed, now) for u in users.tolist()]
+    return [query_of(history, slice(int(offsets[u]), int(offsets[u + 1])), str(u), closed, now) for u in users.tolist()]
 
 
-def _query(history: Events, rows: slice, name: str, closed: NDArray[np.int32], now: int) -> Query:
+def query_of(history: Events, rows: slice | NDArray[np.int64], name: str, closed: NDArray[np.int32], now: int) -> Query:
+    """Return what one viewer, who did ``rows`` of ``history``, asks at ``now``; ``closed`` are items shut to all."""
     return Query(
         user_id=name,
         items=history.item[rows],

@@ -42,6 +42,9 @@ class SplitConfig:
         Where ``auto`` changes from days to shares.
     min_history
         Positive interactions that a viewer must have before a target. Leave-one-out asks for at least one.
+    back
+        ``time``: how many test windows before the newest one the log ends, so that windows that follow one another can
+        be tested. With shares of 0.1, ``0``, ``1`` and ``2`` test what follows 90, 80 and 70 % of the dated events.
     """
 
     by: Literal["auto", "days", "shares"] = "auto"
@@ -53,6 +56,7 @@ class SplitConfig:
     test_share: float = 0.1
     short_span_days: float = 60.0
     min_history: int = 0
+    back: int = 0
 
     def __post_init__(self) -> None:
         if min(self.ranker_days, self.selection_days, self.test_days) <= 0:
@@ -60,8 +64,8 @@ class SplitConfig:
         shares = (self.ranker_share, self.selection_share, self.test_share)
         if min(shares) <= 0 or sum(shares) >= 1:
             raise ConfigError("ranker_share, selection_share and test_share must be above 0 and sum to less than 1")
-        if self.min_history < 0:
-            raise ConfigError("min_history must be 0 or more")
+        if self.min_history < 0 or self.back < 0:
+            raise ConfigError("min_history and back must be 0 or more")
 
 
 def allowed_protocols(first: int | None) -> tuple[Protocol, ...]:
@@ -196,6 +200,14 @@ def label_stages(cut: Windows, count: int, config: SplitConfig | None = None) ->
     return [stage for stage in stages if len(stage.targets)]
 
 
+def parts_of(events: Events, edges: Sequence[int], min_history: int = 0) -> list[Stage]:
+    """Return one stage for each stretch between neighbouring ``edges`` (UTC microseconds) that has a target."""
+    config = SplitConfig(min_history=min_history)
+    named = zip(range(1, len(edges)), edges[:-1], edges[1:], strict=True)
+    stages = [_between(events, config, f"part {place}", start, end) for place, start, end in named]
+    return [stage for stage in stages if len(stage.targets)]
+
+
 def cuts(times: NDArray[np.int64], config: SplitConfig) -> tuple[int, int, int, int]:
     """Return where the ranker's, the selection's and the test's windows begin, and where the last one ends.
 
@@ -207,7 +219,7 @@ def cuts(times: NDArray[np.int64], config: SplitConfig) -> tuple[int, int, int, 
     Raises
     ------
     DataError
-        No event has a time.
+        No event has a time, or nothing is left before windows that lie so far back.
     """
     dated = times[times != NO_TIME]
     if not len(dated):
@@ -215,15 +227,25 @@ def cuts(times: NDArray[np.int64], config: SplitConfig) -> tuple[int, int, int, 
     first, last = int(dated.min()), int(dated.max())
     by_days = config.by == "days" or (config.by == "auto" and last - first < config.short_span_days * _DAY)
     if not by_days:
-        back = np.cumsum([config.test_share, config.selection_share, config.ranker_share])
-        test, selection, ranker = (int(t) for t in np.quantile(dated, 1 - back, method="higher"))
-        return ranker, selection, test, last + 1
+        widths = [*[config.test_share] * (config.back + 1), config.selection_share, config.ranker_share]
+        from_end = np.cumsum([0.0, *widths])[config.back :]
+        if from_end[-1] > 1 - 1e-9:
+            raise DataError(_too_far(config, "shares leave nothing of the log"))
+        end, test, selection, ranker = (int(t) for t in np.quantile(dated, 1 - from_end, method="higher"))
+        return ranker, selection, test, end if config.back else last + 1
     # Logs are cut at midnight where their viewers live. Counting back from the last full hour keeps their days whole
     # without having to know the time zone.
-    end = (last // _HOUR + 1) * _HOUR
+    end = (last // _HOUR + 1) * _HOUR - round(config.back * config.test_days * _DAY)
     test = end - round(config.test_days * _DAY)
     selection = test - round(config.selection_days * _DAY)
-    return selection - round(config.ranker_days * _DAY), selection, test, end
+    ranker = selection - round(config.ranker_days * _DAY)
+    if config.back and ranker <= first:
+        raise DataError(_too_far(config, "days leave nothing of the log"))
+    return ranker, selection, test, end
+
+
+def _too_far(config: SplitConfig, why: str) -> str:
+    return f"{config.back + 1} windows that follow one another need more of the log: their {why}; ask for fewer windows"
 
 
 def _by_time(events: Events, config: SplitConfig) -> list[Stage]:

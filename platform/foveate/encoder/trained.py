@@ -21,7 +21,7 @@ from foveate.core.errors import TrainingError
 from foveate.data.events import Histories
 from foveate.encoder.batch import EventArrays, SequenceBatch, newest_spans
 from foveate.encoder.content import Content
-from foveate.encoder.embedding.lookup import WholeTable
+from foveate.encoder.embedding.lookup import Lookup, WholeTable
 from foveate.encoder.inputs.base import ItemInputConfig
 from foveate.encoder.model import EncoderConfig, SequenceEncoder
 
@@ -57,16 +57,29 @@ class TrainedEncoder:
         self.best_epoch = best_epoch
         self.device = model.items.weight.device
         self._timed = bool(model.timed)
+        self._known: int | None = None
+        self._appended = 0
+        self._trust = 1.0
 
     @cached_property
     def item_vectors(self) -> NDArray[np.float32]:
         """``[I, D]`` float32: what the encoder knows each item by."""
-        return _to_numpy(self._item_ID)
+        return _to_numpy(self._table.every())
+
+    @torch.inference_mode()
+    def vectors_of(self, items: NDArray[np.int32]) -> NDArray[np.float32]:
+        """Return ``[N, D]``: what the encoder knows some items by."""
+        return _to_numpy(self._table.of(torch.from_numpy(items).long().to(self.device)))
 
     @property
     def knows_newcomers(self) -> bool:
         """Whether items differ to a viewer without a history."""
         return self.model.trend is not None
+
+    @property
+    def least_trend(self) -> float:
+        """What is added to the scores of an item that nobody has watched; 0 where nothing is."""
+        return 0.0 if self._trend_I is None else float(self._trend_I.min())
 
     @property
     def indexable(self) -> bool:
@@ -82,6 +95,25 @@ class TrainedEncoder:
     def user_dots(self, user_BD: Tensor) -> NDArray[np.float32]:
         """Return ``[B, D]``: the viewers' side of that dot product."""
         return _to_numpy(self._user_dots(user_BD))
+
+    def extended(self, vector_ND: NDArray[np.float32], trust: float = 1.0) -> Self:
+        """Return an encoder of the same weights that knows more items behind its own.
+
+        Parameters
+        ----------
+        vector_ND
+            Their vectors.
+        trust
+            What scores of these items are multiplied by, their trend left out.
+        """
+        other = type(self)(self.config, self.model, self.best_epoch)
+        other._known, other._trust, other._appended = len(self._item_ID), trust, len(vector_ND)
+        other._item_ID = self._item_ID
+        other._append(torch.from_numpy(vector_ND).to(self.device))
+        return other
+
+    def _append(self, vector_ND: Tensor) -> None:
+        self._item_ID = torch.cat([self._item_ID, vector_ND])
 
     @torch.inference_mode()
     def match(self, user_D: Tensor, items: NDArray[np.int32] | None = None) -> NDArray[np.float32]:
@@ -101,7 +133,7 @@ class TrainedEncoder:
         """
         user_BD = torch.zeros(histories.n_users, self.config.width, device=self.device)
         for rows, batch in self._batches(histories, now, _BATCH):
-            user_BD[rows] = self.model(batch, WholeTable(self._item_ID))
+            user_BD[rows] = self.model(batch, self._table)
         return user_BD
 
     @torch.inference_mode()
@@ -152,7 +184,7 @@ class TrainedEncoder:
         longest = min(self.config.max_len, int(np.diff(histories.offsets).max(initial=1)))
         size = max(1, _WEIGHTS // longest**2)
         for rows, batch in self._batches(histories, now, size):
-            _, weights = self.model.states(batch, WholeTable(self._item_ID), want_weights=True)
+            _, weights = self.model.states(batch, self._table, want_weights=True)
             if not weights or len(weights) < self.config.blocks:
                 return None
             share_BL = rollout(weights)
@@ -195,6 +227,10 @@ class TrainedEncoder:
         with torch.inference_mode():
             return self.model.item_vectors()
 
+    @property
+    def _table(self) -> Lookup:
+        return WholeTable(self._item_ID)
+
     @cached_property
     def _item_dot_ID(self) -> Tensor:
         with torch.inference_mode():
@@ -203,13 +239,17 @@ class TrainedEncoder:
     def _dots(self) -> Tensor:
         """Return ``[I, D]``: the items' side of the dot product, with what is popular as its last column."""
         dot_ID: Tensor = self.model.match.as_dot(self._item_ID[:0], self._item_ID)[1]
-        return dot_ID if self._trend_I is None else torch.cat((dot_ID, self._trend_I[:, None]), dim=1)
+        return dot_ID if self._trend_I is None else torch.cat((dot_ID, self._trend_I[: len(dot_ID), None]), dim=1)
 
     @cached_property
     def _trend_I(self) -> Tensor | None:
         """``[I]``: what is added to each item's scores, None where nothing is."""
+        if self.model.trend is None:
+            return None
         with torch.inference_mode():
-            return None if self.model.trend is None else self.model.trend()
+            trend_I: Tensor = self.model.trend()
+            # Nobody has watched an appended item yet.
+            return trend_I if not self._appended else torch.cat((trend_I, trend_I.min().expand(self._appended)))
 
     def _user_dots(self, user_BD: Tensor) -> Tensor:
         dot_BD = self.model.match.as_dot(user_BD, self._item_ID[:0])[0]
@@ -228,8 +268,17 @@ class TrainedEncoder:
     def _matched(self, user_BD: Tensor, codes: Tensor | slice) -> Tensor:
         """Return ``[B, N]``: scores of some items. What does not depend on the viewer is worked out once."""
         if self.indexable:
-            return match(self._user_dots(user_BD), self._item_dot_ID[codes])
-        return self._plus_trend(self.model.score(user_BD, self._item_ID[codes]), user_BD, codes)
+            return self._trusted(match(self._user_dots(user_BD), self._item_dot_ID[codes]), codes)
+        scores_BN = self.model.score(user_BD, self._item_ID[codes])
+        return self._trusted(self._plus_trend(scores_BN, user_BD, codes), codes)
+
+    def _trusted(self, score_BN: Tensor, codes: Tensor | slice) -> Tensor:
+        if self._known is None:
+            return score_BN
+        code_N = torch.arange(score_BN.shape[1], device=self.device) if isinstance(codes, slice) else codes
+        # The trend of an appended item is none of what its vector says.
+        trend_N = 0.0 if self._trend_I is None else self._trend_I[codes]
+        return torch.where(code_N < self._known, score_BN, (score_BN - trend_N) * self._trust + trend_N)
 
     def _batches(
         self, histories: Histories, now: NDArray[np.int64] | None, size: int

@@ -6,7 +6,8 @@ every figure carries a bootstrap interval over viewers.
 
 from __future__ import annotations
 
+from foveate.evaluation.asking import Asking
 from foveate.evaluation.report import Caps, Comparison, Evaluation, Row
 from foveate.evaluation.run import evaluate, evaluate_folder
 
-__all__ = ["Caps", "Comparison", "Evaluation", "Row", "evaluate", "evaluate_folder"]
+__all__ = ["Asking", "Caps", "Comparison", "Evaluation", "Row", "evaluate", "evaluate_folder"]

@@ -6,6 +6,7 @@ from foveate.bundle import Bundle
 from foveate.core.errors import BundleError
 from foveate.core.messages import NO_TIME
 from foveate.data.dataset import Dataset
+from foveate.data.events import Events
 from foveate.data.importing.stream import read_events
 from foveate.data.split import Protocol, Stage, windows
 from foveate.data.vocabulary import Vocabulary
@@ -23,7 +24,14 @@ NOT_KNOWN = "whether this bundle has learned from part of the window is not know
 
 
 def newest_stage(bundle: Bundle, dataset: Dataset, protocol: Protocol, like: Model | None = None) -> Stage:
-    """Return the data's test window in the bundle's codes; items that the bundle does not know follow its own.
+    """Return the data's test window in the bundle's codes: see :func:`newest_window`."""
+    return newest_window(bundle, dataset, protocol, like)[1]
+
+
+def newest_window(
+    bundle: Bundle, dataset: Dataset, protocol: Protocol, like: Model | None = None
+) -> tuple[Events, Stage]:
+    """Return the log and its test window in the bundle's codes; items that the bundle does not know follow its own.
 
     How wide the window is and what counts as interest is what ``like`` says, by default the bundle's own model.
 
@@ -40,7 +48,7 @@ def newest_stage(bundle: Bundle, dataset: Dataset, protocol: Protocol, like: Mod
     items.extend(dataset.catalog().items.ids)
     like = like or model
     events = read_events(dataset, items, like.recipe.signals, like.positive_kinds)
-    return windows(events, protocol, like.recipe.split).test
+    return events, windows(events, protocol, like.recipe.split).test
 
 
 def notes_on(bundle: Bundle, dataset: Dataset, stage: Stage) -> tuple[str, ...]:

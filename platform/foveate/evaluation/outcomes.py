@@ -73,6 +73,15 @@ class CapCount:
         self.short += len(selection.chosen) < SLATE_SIZE
         self.paid += selection.relevance_paid
 
+    def extend(self, later: CapCount) -> None:
+        """Count another panel's slates as well."""
+        self.slates += later.slates
+        self.bound += later.bound
+        self.broken += later.broken
+        self.relaxed += later.relaxed
+        self.short += later.short
+        self.paid += later.paid
+
 
 @dataclass
 class Outcomes:
@@ -87,6 +96,14 @@ class Outcomes:
         outcome = self.by_model.setdefault(model, Outcome())
         outcome.ranks.append(ranks_T)
         outcome.lists.append(_padded(lists))
+
+    def extend(self, later: Outcomes) -> None:
+        """Append another panel's answers; a model that does not stand in both is left out."""
+        self.by_model = {name: own for name, own in self.by_model.items() if name in later.by_model}
+        for name, own in self.by_model.items():
+            own.ranks.extend(later.by_model[name].ranks)
+            own.lists.extend(later.by_model[name].lists)
+        self.caps.extend(later.caps)
 
 
 @dataclass(frozen=True)

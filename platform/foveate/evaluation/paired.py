@@ -12,7 +12,7 @@ from typing import Final, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from foveate.core.metrics import RESAMPLES, Difference, Floats, Interval, mid_ranks_many, multi_ndcg_at
+from foveate.core.metrics import RESAMPLES, Difference, Floats, Interval, detectable, mid_ranks_many, multi_ndcg_at
 from foveate.evaluation.outcomes import SLATE_SIZE
 from foveate.evaluation.panel import Panel
 from foveate.retrieval.base import CandidateSource
@@ -107,7 +107,11 @@ def paired(a_SB: Floats, b_SB: Floats, seed: int, *, resamples: int = RESAMPLES)
         percent_R, percent = 100 * excess_R / drawn_2R[1], 100 * (mean_a - mean_b) / mean_b
     side = min((excess_R <= 0).sum(), (excess_R >= 0).sum())
     return Paired(
-        Difference(_interval(mean_a - mean_b, excess_R), _interval(percent, percent_R)),
+        Difference(
+            _interval(mean_a - mean_b, excess_R),
+            _interval(percent, percent_R),
+            *detectable(excess_R, float(mean_b)),
+        ),
         min(1.0, 2 * max(1, int(side)) / resamples),
         tuple((a_SB.mean(axis=1) - b_SB.mean(axis=1)).tolist()),
     )

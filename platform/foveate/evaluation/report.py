@@ -14,26 +14,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveate.core import metrics
-from foveate.core.metrics import Difference, Floats, Interval
+from foveate.core.metrics import Difference, Interval, Sums
 from foveate.data.catalog import Catalog
-from foveate.evaluation.outcomes import SLATE_SIZE, TWO_STAGE, Outcome, Outcomes
+from foveate.evaluation.debiased import DEBIASED_NDCG, debiased
+from foveate.evaluation.figures import (
+    COVERAGE,
+    DEEP_RECALL,
+    DIVERSITY,
+    NDCG,
+    RECALL,
+    Figures,
+    figures_by_model,
+    figures_of,
+    finite_mean,
+)
+from foveate.evaluation.known import Known
+from foveate.evaluation.outcomes import TWO_STAGE, Outcome, Outcomes
+from foveate.evaluation.panel import Panel
+from foveate.evaluation.segments import LIFT, NOVELTY, Segment, lift, lists_of
+from foveate.evaluation.spans import Span
 
-NDCG, RECALL, DEEP_RECALL, COVERAGE, DIVERSITY = "ndcg@10", "recall@10", "recall@200", "coverage@10", "ild@10"
 GINI = "gini@10"
-
-_PER_VIEWER: Mapping[str, Callable[[Floats, NDArray[np.int64]], Floats]] = {
-    NDCG: lambda ranks, offsets: metrics.multi_ndcg_at(ranks, offsets, SLATE_SIZE),
-    RECALL: lambda ranks, offsets: metrics.multi_recall_at(ranks, offsets, SLATE_SIZE),
-    DEEP_RECALL: lambda ranks, offsets: metrics.multi_recall_at(ranks, offsets, 200),
-}
 
 
 @dataclass(frozen=True)
 class Row:
     """One model's figures: means over the seeds, intervals over viewers.
 
-    ``std`` is the standard deviation of a metric over the seeds; ``beside`` holds figures that are not in the
-    table.
+    ``std`` is the standard deviation of a metric over the seeds; ``beside`` holds figures that the narrow table leaves
+    out: the Gini coefficient of exposure, and where it is known what was popular, debiased figures, novelty and lift.
     """
 
     model: str
@@ -105,6 +114,14 @@ class Evaluation:
         Id of the bundle that was evaluated, None where models were trained.
     notes
         What a reader should know, such as a baseline that was left out and why.
+    target_choice
+        Which of a window's items were asked for, see :class:`foveate.evaluation.asking.Asking`.
+    segments
+        Every model's figures by segment of viewers and of items.
+    windows
+        The windows that the figures are of, oldest first, where there are several.
+    ageing
+        The parts of the newest window, asked one by one, where that was wanted.
     """
 
     protocol: str
@@ -123,6 +140,10 @@ class Evaluation:
     config: Mapping[str, Any] = field(default_factory=dict)
     bundle: str | None = None
     notes: tuple[str, ...] = ()
+    target_choice: str = "all"
+    segments: tuple[Segment, ...] = ()
+    windows: tuple[Span, ...] = ()
+    ageing: tuple[Span, ...] = ()
 
     def row(self, model: str) -> Row:
         """Return one model's figures."""
@@ -146,17 +167,12 @@ class Evaluation:
             **{name: getattr(self, name) for name in beside},
             "bundle": self.bundle,
             "notes": list(self.notes),
+            "target_choice": self.target_choice,
+            "segments": [_segment_json(segment) for segment in self.segments],
+            "windows": [_span_json(span) for span in self.windows],
+            "ageing": [_span_json(span) for span in self.ageing],
             "config": self.config,
         }
-
-
-@dataclass(frozen=True)
-class _Figures:
-    """Everything measured of one model: ``[B]`` by metric (mean over seeds), and the lists ``[B, S, K]``."""
-
-    values: Mapping[str, Floats]
-    std: Mapping[str, float]
-    lists_BSK: NDArray[np.int32]
 
 
 def measure(
@@ -173,18 +189,7 @@ def measure(
     sources
         Which of the models are single candidate sources.
     """
-    seed = 0
-    by_model = {name: _figures([o.by_model[name] for o in outcomes], offsets, catalog) for name in outcomes[0].by_model}
-    rows = tuple(_row(name, figures, len(catalog), seed) for name, figures in by_model.items())
-    best = max((row for row in rows if row.model in sources), key=lambda row: row.metrics[NDCG].mean).model
-    ours = by_model[TWO_STAGE].values
-    comparisons = tuple(
-        Comparison(TWO_STAGE, name, metric, metrics.paired_difference(ours[metric], figures.values[metric], seed))
-        for name, figures in by_model.items()
-        if name != TWO_STAGE
-        for metric in (NDCG, RECALL)
-    )
-    return rows, comparisons, best
+    return Measured(figures_by_model(outcomes, offsets, catalog), len(catalog)).table(sources)
 
 
 def means(outcome: Outcome, offsets: NDArray[np.int64], catalog: Catalog) -> dict[str, float]:
@@ -195,37 +200,73 @@ def means(outcome: Outcome, offsets: NDArray[np.int64], catalog: Catalog) -> dic
     offsets
         ``[B + 1]`` of the panel's targets.
     """
-    per_viewer = {name: _mean(values) for name, values in _figures([outcome], offsets, catalog).values.items()}
+    per_viewer = {name: finite_mean(values) for name, values in figures_of([outcome], offsets, catalog).values.items()}
     return {**per_viewer, COVERAGE: metrics.coverage(outcome.all_lists(), len(catalog))}
 
 
-def _figures(outcomes: Sequence[Outcome], offsets: NDArray[np.int64], catalog: Catalog) -> _Figures:
-    by_seed: dict[str, list[Floats]] = {name: [] for name in (*_PER_VIEWER, DIVERSITY)}
-    for outcome in outcomes:
-        for name, metric in _PER_VIEWER.items():
-            by_seed[name].append(metric(outcome.all_ranks(), offsets))
-        by_seed[DIVERSITY].append(metrics.ild_by_category(outcome.all_lists(), catalog.categories))
-    values = {name: np.mean(per_seed, axis=0) for name, per_seed in by_seed.items()}
-    std = {name: float(np.std([_mean(v) for v in per_seed])) for name, per_seed in by_seed.items()}
-    return _Figures(values, std, np.stack([outcome.all_lists() for outcome in outcomes], axis=1))
+@dataclass(frozen=True)
+class Measured:
+    """Figures of all models, to be given intervals.
 
+    Parameters
+    ----------
+    items
+        How many the catalogue has.
+    viewers_B
+        Whose each row is, where a viewer asks several times.
+    asked
+        The panel and what was known of it: without them nothing is debiased.
+    """
 
-def _row(name: str, figures: _Figures, n_items: int, seed: int) -> Row:
-    def over_seeds(measure_one: Callable[[NDArray[np.integer], int], float]) -> Interval:
+    by_model: Mapping[str, Figures]
+    items: int
+    viewers_B: NDArray[np.int64] | None = None
+    asked: tuple[Panel, Known] | None = None
+    seed: int = 0
+
+    def table(self, sources: Collection[str]) -> tuple[tuple[Row, ...], tuple[Comparison, ...], str]:
+        """Return the rows, two-stage against every other ranking, and the name of the best of the sources."""
+        rows = tuple(self._row(name, figures) for name, figures in self.by_model.items())
+        best = max((row for row in rows if row.model in sources), key=lambda row: row.metrics[NDCG].mean).model
+        ours = self._compared(self.by_model[TWO_STAGE])
+        comparisons = tuple(
+            Comparison(
+                TWO_STAGE,
+                name,
+                metric,
+                metrics.paired_ratios(ours[metric], own, self.seed, viewers_B=self.viewers_B),
+            )
+            for name, figures in self.by_model.items()
+            if name != TWO_STAGE
+            for metric, own in self._compared(figures).items()
+        )
+        return rows, comparisons, best
+
+    def _compared(self, figures: Figures) -> dict[str, Sums]:
+        own = {metric: Sums.mean_of(figures.values[metric]) for metric in (NDCG, RECALL)}
+        return own | ({DEBIASED_NDCG: debiased(figures, *self.asked)[DEBIASED_NDCG]} if self.asked else {})
+
+    def _row(self, name: str, figures: Figures) -> Row:
+        own = {metric: self._interval(Sums.mean_of(values)) for metric, values in figures.values.items()}
+        own[COVERAGE] = self._over_lists(metrics.coverage, figures)
+        order = (NDCG, RECALL, DEEP_RECALL, COVERAGE, DIVERSITY)
+        beside = {GINI: self._over_lists(metrics.exposure_gini, figures)}
+        if self.asked is not None:
+            panel, known = self.asked
+            beside |= {metric: self._interval(sums) for metric, sums in debiased(figures, panel, known).items()}
+            lists = lists_of(figures, known)
+            beside[NOVELTY] = self._interval(Sums.mean_of(lists.novelty_B))
+            beside[LIFT] = lift(lists, known, self.seed, viewers_B=self.viewers_B)
+        return Row(name, {metric: own[metric] for metric in order}, figures.std, beside)
+
+    def _interval(self, sums: Sums) -> Interval:
+        return metrics.bootstrap_ratio(sums, self.seed, viewers_B=self.viewers_B)
+
+    def _over_lists(self, measure_one: Callable[[NDArray[np.integer], int], float], figures: Figures) -> Interval:
         def mean(lists_BSK: NDArray[np.integer]) -> float:
-            return float(np.mean([measure_one(lists_BSK[:, s], n_items) for s in range(lists_BSK.shape[1])]))
+            return float(np.mean([measure_one(lists_BSK[:, s], self.items) for s in range(lists_BSK.shape[1])]))
 
-        return metrics.bootstrap_lists(mean, figures.lists_BSK, seed, resamples=100)
-
-    own = {metric: metrics.bootstrap_mean(values, seed) for metric, values in figures.values.items()}
-    order = (NDCG, RECALL, DEEP_RECALL, COVERAGE, DIVERSITY)
-    own[COVERAGE] = over_seeds(metrics.coverage)
-    return Row(name, {m: own[m] for m in order}, figures.std, {GINI: over_seeds(metrics.exposure_gini)})
-
-
-def _mean(values_B: Floats) -> float:
-    finite = values_B[np.isfinite(values_B)]
-    return float(finite.mean()) if len(finite) else float("nan")
+        return metrics.bootstrap_lists(mean, figures.lists_BSK, self.seed, resamples=100)
 
 
 def _row_json(row: Row) -> dict[str, Any]:
@@ -242,8 +283,32 @@ def _comparison_json(comparison: Comparison) -> dict[str, Any]:
         "model": comparison.model,
         "against": comparison.against,
         "metric": comparison.metric,
-        "absolute": _interval_json(comparison.difference.absolute),
-        "percent": _interval_json(comparison.difference.percent),
+        **_difference_json(comparison.difference),
+    }
+
+
+def _difference_json(difference: Difference) -> dict[str, Any]:
+    return {
+        "absolute": _interval_json(difference.absolute),
+        "percent": _interval_json(difference.percent),
+        "detectable": _number(difference.detectable),
+        "detectable_percent": _number(difference.detectable_percent),
+    }
+
+
+def _segment_json(segment: Segment) -> dict[str, Any]:
+    return {
+        **{name: getattr(segment, name) for name in ("model", "kind", "name", "size")},
+        "metrics": {name: _interval_json(interval) for name, interval in segment.metrics.items()},
+        "above": segment.above and _difference_json(segment.above),
+    }
+
+
+def _span_json(span: Span) -> dict[str, Any]:
+    return {
+        **{name: getattr(span, name) for name in ("start", "end", "viewers", "targets")},
+        "ndcg@10": {model: _interval_json(interval) for model, interval in span.ndcg.items()},
+        "above": {model: _difference_json(difference) for model, difference in span.above.items()},
     }
 
 

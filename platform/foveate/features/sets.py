@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal, TypeAlias
 
@@ -114,6 +114,16 @@ class FeatureSet:
         parts = np.split(values, np.cumsum([len(c.items) for c in candidates])[:-1])
         return [FeatureMatrix(self.names, self.schema_hash, part) for part in parts[: len(candidates)]]
 
+    def extended(self, catalog: Catalog) -> FeatureSet:
+        """Return the set over a catalogue with ``appended`` items behind its own: nothing has happened to these yet."""
+        if not catalog.appended or not self.states:
+            return replace(self, catalog=catalog)
+        appended = Catalog(catalog.frame[-catalog.appended :])
+        nothing = Catalog(catalog.frame[:0])
+        by_name = {type(feature).name: feature for feature in self.features}
+        states = {name: _longer(state, by_name[name], appended, nothing) for name, state in self.states.items()}
+        return replace(self, states=states, catalog=catalog)
+
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """Return the item states, flat: what a bundle stores."""
         return {
@@ -152,6 +162,15 @@ def choose(names: Sequence[str], clock: Clock) -> tuple[Feature, ...]:
     """Return the named features, or all of them for no name, without those that need a time which is not there."""
     kinds = [Feature.variants[name] for name in (names or Feature.variants)]
     return tuple(kind() for kind in kinds if clock == "time" or not kind.needs_time)
+
+
+def _longer(state: State, feature: Feature, appended: Catalog, nothing: Catalog) -> State:
+    """Return an item feature's state with rows for more items; what it keeps of all items together stays."""
+    fresh, empty = feature.start(appended), feature.start(nothing)
+    return {
+        key: np.concatenate([array, fresh[key].astype(array.dtype)]) if not len(empty[key]) else array
+        for key, array in state.items()
+    }
 
 
 def _rows(queries: Sequence[Query], candidates: Sequence[Candidates]) -> FeatureRows:

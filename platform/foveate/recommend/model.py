@@ -7,7 +7,7 @@ columns, ``K`` chosen items.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 
 import numpy as np
@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from foveate.core.messages import NO_TIME, Candidates, Filters, Query, Ranked, ViewerHistory
-from foveate.data.catalog import Catalog
-from foveate.data.rows import Rows
+from foveate.data.catalog import Catalog, Rows
 from foveate.data.schema import EVENT_KINDS
 from foveate.data.vocabulary import UNKNOWN
 from foveate.features.sets import Clock, FeatureSet
 from foveate.ranking.base import Ranker, score_each
 from foveate.recommend.recipe import Recipe
 from foveate.retrieval.base import CandidateSource
+from foveate.retrieval.extended import extended, padded
 from foveate.retrieval.merge import gather
 from foveate.retrieval.sparse import unit_rows
 from foveate.slate.exploration.config import SlotDraw
@@ -72,7 +72,7 @@ class Model:
         Event kinds that count as interest.
     clock
         ``time``, or ``order`` where times are not read and a query's ``now`` may be ``NO_TIME``.
-    learned
+    item_vectors
         ``[I, D]`` float32 of unit length (or zero): the item vectors of the first source that learns some, None where
         none does. They stay when the sources are left out.
     trending
@@ -89,9 +89,26 @@ class Model:
     ranker: Ranker
     positive_kinds: tuple[str, ...]
     clock: Clock
-    learned: NDArray[np.float32] | None = None
+    item_vectors: NDArray[np.float32] | None = None
     trending: NDArray[np.float32] | None = None
     click_through: NDArray[np.float32] | None = None
+
+    def extended(self, catalog: Catalog) -> Model:
+        """Return the model over its own catalogue with changes: see :class:`~foveate.data.overlay.CatalogOverlay`.
+
+        Sources that can place new items do; to the others, and to the features, nothing has happened to these yet.
+        """
+        count = catalog.appended
+        return replace(
+            self,
+            catalog=catalog,
+            sources=tuple(extended(source, catalog) for source in self.sources),
+            features=self.features.extended(catalog),
+            # Zero: by what is learned, a new item is like no other; its facts say more.
+            item_vectors=padded(self.item_vectors, count),
+            trending=padded(self.trending, count),
+            click_through=padded(self.click_through, count),
+        )
 
     def query(self, history: ViewerHistory, filters: Filters, now: int) -> Query:
         """Encode a viewer at a moment.
@@ -174,12 +191,12 @@ class Model:
 
         Where nothing was learned of the items, facts stand in for it.
         """
-        if self.learned is None or self.recipe.likeness == "facts":
+        if self.item_vectors is None or self.recipe.likeness == "facts":
             return self.content(items)
         if self.recipe.likeness == "learned":
-            return self.learned[items]
+            return self.item_vectors[items]
         # The dot product of two such rows is the mean of both likenesses.
-        return np.concatenate([self.content(items), self.learned[items]], axis=1) * np.float32(np.sqrt(0.5))
+        return np.concatenate([self.content(items), self.item_vectors[items]], axis=1) * np.float32(np.sqrt(0.5))
 
     def content(self, items: NDArray[np.int32]) -> NDArray[np.float32]:
         """Return ``[N, D]`` content vectors of unit length, zero for an item that nothing is known of.

@@ -34,6 +34,7 @@ from foveate.core.messages import (
     SlateItem,
     ViewerHistory,
 )
+from foveate.recommend.likes import may_show, with_likes
 from foveate.recommend.model import Chosen, Model
 from foveate.recommend.recipe import Recipe
 from foveate.recommend.surfaces.base import Surface, surface_of
@@ -44,11 +45,11 @@ from foveate.state.base import ViewerState
 Requests: TypeAlias = Sequence[RecommendRequest]
 Contexts: TypeAlias = Sequence[RequestContext]
 
-N_co = TypeVar("N_co", covariant=True)
-N = TypeVar("N")
+Notes_co = TypeVar("Notes_co", covariant=True)
+Notes = TypeVar("Notes")
 
 
-class Observer(Protocol[N_co]):
+class Observer(Protocol[Notes_co]):
     """Looks at what ranker and policy made of a request.
 
     It goes to where the ranker is, and what it notes comes back: features and scores of all candidates stay there.
@@ -56,7 +57,7 @@ class Observer(Protocol[N_co]):
 
     def answered(
         self, model: Model, ranked: Ranked, chosen: Chosen, request: RecommendRequest, context: RequestContext
-    ) -> N_co:
+    ) -> Notes_co:
         """Note what is of interest.
 
         Parameters
@@ -68,7 +69,7 @@ class Observer(Protocol[N_co]):
 
 
 @dataclass
-class Trace(Generic[N]):
+class Trace(Generic[Notes]):
     """What is observed of one run of :func:`recommend`, beside its slate.
 
     Parameters
@@ -81,10 +82,10 @@ class Trace(Generic[N]):
         What the observer noted; None where no ranker took part, for something stood in for a stage.
     """
 
-    observer: Observer[N]
+    observer: Observer[Notes]
     query: Query | None = None
     candidates: Candidates | None = None
-    notes: N | None = None
+    notes: Notes | None = None
 
 
 class Stages(Protocol):
@@ -291,8 +292,8 @@ def observed(
     candidates: Candidates,
     context: RequestContext,
     *,
-    observer: Observer[N],
-) -> tuple[Slate, N]:
+    observer: Observer[Notes],
+) -> tuple[Slate, Notes]:
     """Rank and select for one request, and have it observed."""
     [ranked] = rank(model, [query], [candidates], [context])
     viewed = view(model, request, context)
@@ -320,7 +321,11 @@ def _query(
     surface = surface_of(context.surface)
     surface.check(request, model)
     history = known[request.user_id] if request.user_id else _session(model, request, context.now)
-    return surface.query(model, history, request, context), history.version
+    if request.likes is None:
+        return surface.query(model, history, request, context), history.version
+    liked = with_likes(model, history, request.likes, context.now)
+    query = surface.query(model, liked, request, context)
+    return may_show(model, query, request.likes, history.item_ids, context.filters), history.version
 
 
 def _session(model: Model, request: RecommendRequest, now: int) -> ViewerHistory:

@@ -7,7 +7,7 @@
              history.jsonl   a line for everything that was done, oldest first
              lock            held while something is done, by one process at a time
              state.sqlite    what viewers do, whichever bundle serves; there once one of them was promoted or served
-             served-state.json    the store that the last server used; see :mod:`foveate.releases.live`
+             served-state.json    the store that the last server used; see :mod:`foveate.releases.viewer_state`
 
 A bundle first lies in ``bundles``, then stands in the history, and only then is the link replaced, in one step of the
 file system. Killed anywhere before that, the old bundle serves; the next to hold the lock clears up what was left.

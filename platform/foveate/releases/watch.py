@@ -14,9 +14,9 @@ from typing import Protocol
 from foveate.bundle import BUNDLES, HISTORY, verify
 from foveate.core.errors import BundleError
 from foveate.releases.history import Entry, in_force, latest, read_history, standing
-from foveate.releases.live import state_to_serve
 from foveate.releases.registry import Releases
 from foveate.releases.store import StoreBackend
+from foveate.releases.viewer_state import state_to_serve
 from foveate.state.connect import StatePlace
 from foveate.storage.folder import Place
 from foveate.storage.transfer import is_address

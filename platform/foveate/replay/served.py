@@ -15,8 +15,7 @@ from foveate.bundle import Bundle
 from foveate.core.errors import BundleError
 from foveate.core.messages import Slate, SlateItem
 from foveate.recommend.pipeline import LocalStages, recommend
-from foveate.state.base import ServedRequest, ViewerState
-from foveate.state.history import PinnedState
+from foveate.state.base import PinnedState, ServedRequest, ViewerState
 
 TOLERANCE: Final = 1e-5
 """Largest difference of scores and features that counts as the same, relative and absolute: float32 sums may be taken

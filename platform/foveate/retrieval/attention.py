@@ -13,21 +13,23 @@ from foveate.core.messages import Query
 from foveate.data.catalog import Catalog
 from foveate.data.queries import events_of
 from foveate.data.worker_group import WorkerGroupConfig
+from foveate.encoder.content_map import ContentMap
 from foveate.encoder.distributed.training import train_together
 from foveate.encoder.embedding.mapped import MappedEncoder
 from foveate.encoder.embedding.table import check_shareable
 from foveate.encoder.model import EncoderConfig
 from foveate.encoder.trained import TrainedEncoder, target_attention
 from foveate.encoder.training.train import TrainConfig, renewed, train_encoder
-from foveate.retrieval.asked import Asked
 from foveate.retrieval.attribution import liked
-from foveate.retrieval.base import Arrays, CandidateSource, FitContext, SourceConfig
+from foveate.retrieval.base import Arrays, Asked, CandidateSource, FitContext, SourceConfig
 from foveate.retrieval.index.auto import Auto
 from foveate.retrieval.index.base import IndexConfig
 from foveate.retrieval.index.finder import Finder
 
-INDEX = "index/"
-"""Begins the names of the index's arrays among the encoder's."""
+INDEX, CONTENT = "index/", "content/"
+"""Begin the names of the arrays of the index, and of the map from content, among the encoder's."""
+_VIEWERS, _MAPPED = 200, 5_000
+"""Viewers and items, at most, on which it is seen how far mapped vectors can be trusted."""
 
 
 @dataclass(frozen=True)
@@ -50,14 +52,30 @@ class AttentionSource(CandidateSource):
     """A trained encoder that matches a viewer's positive history with every item."""
 
     def __init__(
-        self, config: Attention, encoder: TrainedEncoder, catalog: Catalog, finder: Finder | None = None
+        self,
+        config: Attention,
+        encoder: TrainedEncoder,
+        catalog: Catalog,
+        finder: Finder | None = None,
+        content_map: ContentMap | None = None,
     ) -> None:
         self.name = config.name
         self.source_feature_names = config.source_feature_names
-        self.config = config
+        self._config = config
         self.encoder = encoder
         self.finder = finder
+        self.content_map = content_map
         self._catalog = catalog
+
+    def extended(self, catalog: Catalog) -> AttentionSource:
+        """Place the appended items by what is known of them; where no map was learned their scores are 0."""
+        appended, mapped = catalog.frame[-catalog.appended :], self.content_map
+        if mapped is None:
+            nothing_ND = np.zeros((len(appended), self.encoder.config.width), dtype=np.float32)
+            encoder = self.encoder.extended(nothing_ND, trust=0.0)
+        else:
+            encoder = self.encoder.extended(mapped.vectors(appended), mapped.trust)
+        return AttentionSource(self._config, encoder, catalog, self.finder, mapped)
 
     @property
     def item_vectors(self) -> NDArray[np.float32]:
@@ -74,12 +92,41 @@ class AttentionSource(CandidateSource):
         if self.finder is None:
             return super().ask(queries, k)
         viewers, n_items = self.encode(queries), len(self._catalog)
+        laid_out = n_items - self._catalog.appended
         rows = zip(viewers.user_BD, viewers.known_B, queries, strict=True)
         tops = [
-            self.finder.find(user_D, k, query.exclude) if known else alike(n_items, query.exclude, k)
+            self.finder.find(user_D, k, query.exclude[query.exclude < laid_out])
+            if known
+            else alike(n_items, query.exclude, k)
             for user_D, known, query in rows
         ]
-        return self.answer(viewers, tops)
+        return self.answer(viewers, self.with_appended(viewers, tops, queries, k))
+
+    def with_appended(
+        self, viewers: Viewers, tops: Sequence[NDArray[np.int32]], queries: Sequence[Query], k: int | Sequence[int]
+    ) -> list[NDArray[np.int32]]:
+        """Return each viewer's best ``k`` of those that were found among the items of the bundle, and of the others.
+
+        Parameters
+        ----------
+        tops
+            For each the codes that were found, best first.
+        """
+        n_items = len(self._catalog)
+        appended = np.arange(n_items - self._catalog.appended, n_items, dtype=np.int32)
+        if not len(appended):
+            return list(tops)
+        joined = []
+        counts = [k] * len(queries) if isinstance(k, int) else k
+        rows = zip(viewers.user_BD, viewers.known_B, tops, queries, counts, strict=True)
+        for user_D, known, top, query, count in rows:
+            if not known:
+                joined.append(top)
+                continue
+            codes = np.union1d(top, np.setdiff1d(appended, query.exclude)).astype(np.int32)
+            scores = self.encoder.match(user_D, codes)
+            joined.append(codes[np.argsort(-scores, kind="stable")[:count]])
+        return joined
 
     def encode(self, queries: Sequence[Query]) -> Viewers:
         """Return the viewers who ask."""
@@ -115,7 +162,8 @@ class AttentionSource(CandidateSource):
         encoder = renewed(self.encoder, context)
         if encoder is self.encoder:
             return self
-        return AttentionSource(self.config, encoder, context.catalog, found_by(self.config.index, encoder, context))
+        finder = found_by(self._config.index, encoder, context)
+        return AttentionSource(self._config, encoder, context.catalog, finder, self.content_map)
 
     def source_features(
         self, queries: Sequence[Query], items: Sequence[NDArray[np.int32]]
@@ -123,14 +171,19 @@ class AttentionSource(CandidateSource):
         """Return ``[N, 1]`` for each query: what each candidate finds in the events that the encoder reads."""
         if not self.source_feature_names:
             return super().source_features(queries, items)
-        vectors, newest = self.encoder.item_vectors, self.encoder.config.max_len
+        vectors, newest = self.encoder.vectors_of, self.encoder.config.max_len
         pasts = [query.items[query.positives][-newest:] for query in queries]
-        return [target_attention(vectors[own], vectors[past])[:, None] for past, own in zip(pasts, items, strict=True)]
+        return [target_attention(vectors(own), vectors(past))[:, None] for past, own in zip(pasts, items, strict=True)]
 
     def arrays(self) -> Arrays:
-        """Return the encoder's weights, and what its index was laid out by."""
+        """Return the encoder's weights, what its index was laid out by, and the map from content."""
         laid_out = {} if self.finder is None else self.finder.arrays()
-        return {**self.encoder.arrays(), **{f"{INDEX}{name}": array for name, array in laid_out.items()}}
+        mapped = {} if self.content_map is None else self.content_map.arrays()
+        return {
+            **self.encoder.arrays(),
+            **{f"{INDEX}{name}": array for name, array in laid_out.items()},
+            **{f"{CONTENT}{name}": array for name, array in mapped.items()},
+        }
 
 
 class _RetrievedVectors(Asked):
@@ -197,20 +250,24 @@ class Attention(SourceConfig):
             if worker_group is None
             else train_together(self.encoder, self.train, context, worker_group)
         )
-        return AttentionSource(self, encoder, context.catalog, found_by(self.index, encoder, context))
+        return AttentionSource(
+            self, encoder, context.catalog, found_by(self.index, encoder, context), _learned_map(encoder, context)
+        )
 
     def restore(self, arrays: Arrays, catalog: Catalog) -> AttentionSource:
-        weights, laid_out = parted(arrays)
+        weights, laid_out, mapped = parted(arrays)
         encoder, chosen = TrainedEncoder.restore(self.encoder, weights), self.index.chosen(len(catalog))
         finder = None if chosen is None else Finder.restore(chosen, encoder, laid_out)
-        return AttentionSource(self, encoder, catalog, finder)
+        return AttentionSource(self, encoder, catalog, finder, _content_map(mapped))
 
     def restore_mapped(self, arrays: Arrays, catalog: Catalog) -> AttentionSource:
         """Make the source again over the arrays as they lie, without an index.
 
         For a process that has few items scored and leaves the search among all of them to others.
         """
-        return AttentionSource(self, MappedEncoder.restore(self.encoder, parted(arrays)[0]), catalog)
+        weights, _, mapped = parted(arrays)
+        encoder = MappedEncoder.restore(self.encoder, weights)
+        return AttentionSource(self, encoder, catalog, content_map=_content_map(mapped))
 
 
 def found_by(index: IndexConfig, encoder: TrainedEncoder, context: FitContext) -> Finder | None:
@@ -219,7 +276,34 @@ def found_by(index: IndexConfig, encoder: TrainedEncoder, context: FitContext) -
     return None if chosen is None else Finder.fit(chosen, encoder, context)
 
 
-def parted(arrays: Arrays) -> tuple[Arrays, Arrays]:
-    """Return the encoder's arrays, and those of its index, of the arrays that the source has."""
-    laid_out = {path.removeprefix(INDEX): array for path, array in arrays.items() if path.startswith(INDEX)}
-    return {path: array for path, array in arrays.items() if not path.startswith(INDEX)}, laid_out
+def parted(arrays: Arrays) -> tuple[Arrays, Arrays, Arrays]:
+    """Return the encoder's arrays, those of its index and those of the map from content, of the source's arrays."""
+    attached = [
+        {path.removeprefix(start): array for path, array in arrays.items() if path.startswith(start)}
+        for start in (INDEX, CONTENT)
+    ]
+    own = {path: array for path, array in arrays.items() if not path.startswith((INDEX, CONTENT))}
+    return own, attached[0], attached[1]
+
+
+def _learned_map(encoder: TrainedEncoder, context: FitContext) -> ContentMap | None:
+    frame, n_items = context.catalog.frame, len(context.catalog)
+    counts_I = np.bincount(context.histories.items, minlength=n_items)
+    found = ContentMap.fit(frame, encoder.item_vectors, counts_I, context.seed)
+    if found is None:
+        return None
+    rng = np.random.default_rng(context.seed)
+    known = np.flatnonzero(counts_I)
+    items = np.sort(rng.permutation(known)[:_MAPPED]).astype(np.int32)
+    users = np.sort(rng.permutation(np.flatnonzero(context.histories.lengths))[:_VIEWERS])
+    histories, moments = context.histories.take(users), np.full(len(users), context.now)
+    over = encoder.extended(found.vectors(frame[items]))
+    behind = np.arange(n_items, n_items + len(items), dtype=np.int32)
+    # Counted from what an item that nobody has watched starts from, which is all that trust does not weigh.
+    own_BN, mapped_BN = encoder.scores(histories, moments, items), over.scores(histories, moments, behind)
+    return found.trusted(own_BN - encoder.least_trend, mapped_BN - encoder.least_trend)
+
+
+def _content_map(arrays: Arrays) -> ContentMap | None:
+    # A bundle of an older Foveate has none.
+    return ContentMap.restore(arrays) if arrays else None

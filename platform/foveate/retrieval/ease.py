@@ -12,8 +12,7 @@ from foveate.core.errors import TrainingError
 from foveate.core.space import LogUniform, Space
 from foveate.data.catalog import Catalog
 from foveate.retrieval.base import Arrays, FitContext, SourceConfig
-from foveate.retrieval.neighbours import Neighbours
-from foveate.retrieval.sparse import interest_matrix, query_interest
+from foveate.retrieval.sparse import Neighbours, interest_matrix, query_interest
 
 
 @dataclass(frozen=True)

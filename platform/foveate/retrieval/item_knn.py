@@ -10,8 +10,7 @@ from scipy import sparse
 from foveate.core.space import Choice, Space
 from foveate.data.catalog import Catalog
 from foveate.retrieval.base import Arrays, FitContext, SourceConfig
-from foveate.retrieval.neighbours import Neighbours
-from foveate.retrieval.sparse import from_arrays, interest_matrix, keep_strongest, query_interest
+from foveate.retrieval.sparse import Neighbours, from_arrays, interest_matrix, keep_strongest, query_interest
 
 
 @dataclass(frozen=True)

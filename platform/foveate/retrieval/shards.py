@@ -22,9 +22,8 @@ from torch import Tensor
 from foveate.attention.base import match
 from foveate.core.messages import Query
 from foveate.encoder.embedding.mapped import MappedEncoder, of_run
-from foveate.retrieval.asked import Asked, top_k
 from foveate.retrieval.attention import Attention, AttentionSource, Viewers, parted
-from foveate.retrieval.base import Arrays, CandidateSource
+from foveate.retrieval.base import Arrays, Asked, CandidateSource, top_k
 from foveate.retrieval.index.finder import Finder
 
 Codes = NDArray[np.int32]
@@ -85,7 +84,7 @@ class Shard:
     def restore(cls, config: Attention, arrays: Arrays, n_items: int, number: int, count: int) -> Shard:
         """Make one of ``count`` shards, counted from 0, of what a fitted source's ``arrays`` hold."""
         codes = runs(n_items, count)[number]
-        weights, laid_out = parted(arrays)
+        weights, laid_out, _ = parted(arrays)
         encoder = MappedEncoder.restore(config.encoder, of_run(weights, codes))
         # Whether items are looked up goes by the number of all of them, as it did when the index was made.
         chosen = config.index.chosen(n_items) if len(codes) else None

@@ -12,8 +12,7 @@ from foveate.core.space import Choice, Space, Uniform
 from foveate.data.catalog import Catalog
 from foveate.data.events import Histories
 from foveate.retrieval.base import Arrays, FitContext, SourceConfig
-from foveate.retrieval.neighbours import Neighbours
-from foveate.retrieval.sparse import from_arrays, keep_strongest, query_weights, unit_rows
+from foveate.retrieval.sparse import Neighbours, from_arrays, keep_strongest, query_weights, unit_rows
 
 
 @dataclass(frozen=True)

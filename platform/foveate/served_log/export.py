@@ -7,6 +7,7 @@ which the next one removes; after one that is killed later the next moves the cu
 
 from __future__ import annotations
 
+import io
 import json
 import time
 import uuid
@@ -16,12 +17,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+import polars as pl
+
 from foveate.core.config import to_dict
 from foveate.core.errors import ConfigError, StorageError
 from foveate.core.progress import Progress
+from foveate.data.overlay import WITHDRAWN, CatalogOverlay
 from foveate.data.served.chain import (
     CHAIN,
     HEAD,
+    ITEMS_FILE,
     Head,
     Link,
     check_signed,
@@ -44,7 +49,9 @@ from foveate.state.base import (
     request_of,
     utc_micros,
 )
-from foveate.state.connect import StatePlace, open_impressions, open_viewers, unhurried
+from foveate.state.connect import StatePlace, open_impressions, open_items, open_viewers, unhurried
+from foveate.state.items import ItemStore
+from foveate.state.overlay import followed
 from foveate.storage.files import check_free, locked, sync_folder, write_durably
 from foveate.storage.folder import reason
 from foveate.storage.transfer import is_address
@@ -157,6 +164,7 @@ def export_log(
         followed = run.follow()
         time.sleep(settle_s)
         added = run.export(since, progress or _silent)
+        _write_items(folder, opened.enter_context(open_items(place, create=False)))
         # Whoever erased a viewer while this ran may have found the folder locked.
         followed += run.follow()
         return Exported(**{**vars(added), "erasures": followed})
@@ -243,6 +251,17 @@ def _naming(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise StorageError(f"'{folder}' cannot be written: {reason(error)}") from error
+
+
+def _write_items(folder: Path, store: ItemStore) -> None:
+    """Write what is known of the items that were put and not withdrawn."""
+    overlay = followed(CatalogOverlay(), store)
+    if overlay.version:
+        items, staged = io.BytesIO(), folder / f".{ITEMS_FILE}"
+        overlay.frame.filter(~pl.col(WITHDRAWN)).drop(WITHDRAWN).write_parquet(items)
+        write_durably(staged, items.getvalue())
+        staged.replace(folder / ITEMS_FILE)
+        sync_folder(folder)
 
 
 def _head(folder: Path, names: Pseudonyms | None) -> Head:

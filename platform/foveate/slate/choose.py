@@ -15,14 +15,16 @@ from numpy.typing import NDArray
 from foveate.slate.constraints import Constraints
 from foveate.slate.exploration.config import SlotDraw
 from foveate.slate.exploration.draw import explore, odds_of
-from foveate.slate.greedy import greedy
 from foveate.slate.inputs import Selection, SlateInput, Worth, describe, penalised, unit_range
-from foveate.slate.limits import Limits
+from foveate.slate.limits import Limits, Open
 from foveate.slate.repair import Effort, repair
 from foveate.slate.rules.base import Rule
 
 _NEAR = 0.8
 """A share of the worth that no slate can exceed: from there on no better slate is looked for."""
+
+_SUNK = np.float32(np.finfo(np.float32).min)
+"""The worth of a candidate whose relevance is not finite: below every finite one, above a closed one."""
 
 
 def choose(
@@ -116,6 +118,36 @@ class Decided:
         return odds_of(own, self.pool, self.picks, self.limits, draw, places=draw.places(len(self.picks)))
 
 
+def greedy(
+    limits: Limits,
+    worth: Worth,
+    sunk: NDArray[np.bool_],
+    size: int,
+    among: NDArray[np.int64] | None = None,
+) -> list[int]:
+    """Choose up to ``size`` positions; fewer where the limits leave none open. Ties go to the first position.
+
+    Parameters
+    ----------
+    sunk
+        ``[N]`` bool: candidates that come after all others.
+    among
+        Choose only from these positions; None takes all.
+    """
+    still = Open(limits, len(sunk), among)
+    any_sunk = bool(sunk.any())
+    chosen: list[int] = []
+    last: int | None = None
+    while len(chosen) < size:
+        worth_N = worth(last)
+        last = still.best(np.where(sunk, _SUNK, worth_N) if any_sunk else worth_N)
+        if last is None:
+            break
+        still.remove(last)
+        chosen.append(last)
+    return chosen
+
+
 class _Chooser:
     def __init__(
         self,
@@ -136,6 +168,7 @@ class _Chooser:
         self._slots = min(size, len(ranked))
         # A hard floor keeps its places among those that were asked for, however few candidates there are.
         self._hard = [rule.groups(ranked, size) for rule in hard]
+        self._limits: dict[tuple[int, int], Limits] = {}
 
     def under(self, soft: Sequence[Rule]) -> tuple[list[int], tuple[str, ...]]:
         """Return a slate and the labels of the soft rules that had to go."""
@@ -190,7 +223,12 @@ class _Chooser:
 
     def limits(self, soft: Sequence[Rule], slots: int) -> Limits:
         """Return the hard and these soft rules of a slate of ``slots``, as arrays."""
-        return Limits.stack([*self._hard, *(rule.groups(self._ranked, slots) for rule in soft)], len(self._ranked))
+        # The soft rules are the first so many: their number tells them.
+        key = len(soft), slots if soft else 0
+        if key not in self._limits:
+            groups = [*self._hard, *(rule.groups(self._ranked, slots) for rule in soft)]
+            self._limits[key] = Limits.stack(groups, len(self._ranked))
+        return self._limits[key]
 
     def _greedy(self, limits: Limits, slots: int, among: NDArray[np.int64] | None = None) -> list[int]:
         return greedy(limits, self._start(self._ranked), self._sunk_N, slots, among)

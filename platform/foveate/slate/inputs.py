@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -77,6 +77,14 @@ class SlateInput:
 
     def __len__(self) -> int:
         return len(self.codes)
+
+    @cached_property
+    def by_relevance(self) -> NDArray[np.int64]:
+        """``[N]``: all positions, the most relevant first, ties by item code, scores that are not finite last."""
+        least_N = np.where(np.isfinite(self.relevance), -self.relevance, np.inf)
+        if (self.codes[1:] > self.codes[:-1]).all():
+            return np.argsort(least_N, kind="stable")
+        return np.lexsort((self.codes, least_N))
 
     def take(self, positions: NDArray[np.int64]) -> SlateInput:
         """Return the same viewer with only these candidates, in this order."""
@@ -160,7 +168,7 @@ def describe(
     odds: NDArray[np.float64],
 ) -> Selection:
     """Compare a slate with what pure relevance would have shown in ``size`` places."""
-    top = by_relevance(ranked)[:size]
+    top = ranked.by_relevance[:size]
     shown_N = np.zeros(len(ranked), dtype=bool)
     shown_N[chosen] = True
     return Selection(
@@ -185,12 +193,6 @@ def penalised(ranked: SlateInput, penalty: float) -> SlateInput:
         return ranked
     taken_N = penalty * float(np.ptp(finite.astype(np.float64))) * lack_N
     return ranked.with_relevance(np.asarray(ranked.relevance - taken_N, dtype=np.float32))
-
-
-def by_relevance(ranked: SlateInput) -> NDArray[np.int64]:
-    """Return all positions, the most relevant first, ties by item code, scores that are not finite last."""
-    relevance_N = np.where(np.isfinite(ranked.relevance), ranked.relevance, -np.inf)
-    return np.lexsort((ranked.codes, -relevance_N))
 
 
 def unit_range(relevance_N: NDArray[np.float32]) -> NDArray[np.float32]:

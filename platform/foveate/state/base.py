@@ -5,15 +5,18 @@ A file and a server fill them; nothing above this folder knows which one it talk
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Final, Protocol, Self
 
+import numpy as np
 import polars as pl
 
-from foveate.core.messages import RecommendRequest, RequestContext, Slate, ViewerHistory
+from foveate.core.errors import RequestError
+from foveate.core.messages import NO_TIME, RecommendRequest, RequestContext, Slate, ViewerHistory
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,3 +357,70 @@ def request_of(impression: str) -> str:
 def utc_micros() -> int:
     """Return the time of the machine's clock, UTC microseconds."""
     return time.time_ns() // 1000
+
+
+def history_of(user_id: str, rows: Sequence[Sequence[object]]) -> ViewerHistory:
+    """Put rows of version, item, kind, value and time, in the order of arrival, into a history.
+
+    An event with a time stands at its time; one without stands where it arrived.
+    """
+    times = np.array([NO_TIME if row[4] is None else row[4] for row in rows], dtype=np.int64)
+    place = np.where(times == NO_TIME, np.maximum.accumulate(times), times) if len(times) else times
+    order = np.argsort(place, kind="stable")
+    return ViewerHistory(
+        user_id=user_id,
+        item_ids=tuple(str(rows[i][1]) for i in order),
+        kinds=tuple(str(rows[i][2]) for i in order),
+        values=np.array([rows[i][3] for i in order], dtype=np.float32),
+        times=times[order],
+        version=int(rows[-1][0]) if rows else 0,  # type: ignore[call-overload] # a version is a whole number
+    )
+
+
+class PinnedState:
+    """A store as it was at one version: what a replay reads. It takes no events."""
+
+    def __init__(self, state: ViewerState, version: int) -> None:
+        self._state = state
+        self._version = version
+
+    def history(self, user_id: str, version: int | None = None) -> ViewerHistory:
+        """Return a viewer's events up to the pinned version."""
+        return self._state.history(user_id, self._version if version is None else min(version, self._version))
+
+    def histories(self, user_ids: Sequence[str]) -> list[ViewerHistory]:
+        """Return several viewers' events up to the pinned version."""
+        return [self.history(user_id) for user_id in user_ids]
+
+    def append(self, events: Sequence[ViewerEvent]) -> int:
+        """Refuse: the past does not change."""
+        raise RequestError(f"a state pinned at version {self._version} takes no events ({len(events)} were given)")
+
+
+_SLACK_US: Final = 60_000_000
+"""Microseconds by which the clocks of replicas may differ."""
+
+
+def viewer_digest(secret: bytes, user_id: str) -> str:
+    """Return the keyed digest of a viewer's id (BLAKE2b, RFC 7693), hexadecimal."""
+    return hashlib.blake2b(user_id.encode("utf-8", "surrogatepass"), key=secret[:64], digest_size=32).hexdigest()
+
+
+def asked_at(served: ServedRequest) -> int:
+    """Return the moment to compare with an erasure's: what is not later was asked before it, or in the minute after.
+
+    The deadline tells it by the clock of the server; a request's own moment may be one that a client has named.
+    """
+    return served.context.deadline - _SLACK_US
+
+
+def check_erasable(user_id: str) -> None:
+    """Refuse an id that is no viewer's.
+
+    Raises
+    ------
+    RequestError
+        It is empty: that is how anonymous visitors are kept.
+    """
+    if not user_id:
+        raise RequestError("the id of the viewer to erase is empty: anonymous visitors have none")

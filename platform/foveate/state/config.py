@@ -23,6 +23,8 @@ class StoreConfig:
         Events kept beyond that, so that a history of a while ago can be read as it was then.
     impressions_days
         Days for which what was shown is kept.
+    events_days
+        Days after their arrival for which events are kept; 0 keeps them for ever.
 
     Raises
     ------
@@ -33,10 +35,13 @@ class StoreConfig:
     history: int = 2_000
     past: int = 500
     impressions_days: float = 7.0
+    events_days: float = 0.0
 
     def __post_init__(self) -> None:
         if self.history < 1 or self.past < 0:
             raise ConfigError("history must be at least 1, past at least 0")
+        if self.events_days < 0:
+            raise ConfigError("events_days must be at least 0")
 
     @property
     def most(self) -> int:

@@ -11,6 +11,7 @@ from urllib.parse import quote
 from foveate.core.errors import ConfigError
 from foveate.core.extras import needs
 from foveate.state.base import ImpressionStore, ViewerStore
+from foveate.state.items import ItemStore
 from foveate.state.sqlite.config import SCHEME, read_place
 
 StatePlace: TypeAlias = str | Path
@@ -26,6 +27,7 @@ class _Kind:
 
     viewers: Callable[[str, bool, bool], ViewerStore]
     impressions: Callable[[str, bool, bool], ImpressionStore]
+    items: Callable[[str, bool, bool], ItemStore]
     holds_secret: Callable[[str], bool]
     """Whether a place holds what nobody should be shown."""
     unhurried: Callable[[str], str]
@@ -59,6 +61,11 @@ def open_viewers(place: StatePlace, *, create: bool = True, lazy: bool = False) 
 def open_impressions(place: StatePlace, *, create: bool = True, lazy: bool = False) -> ImpressionStore:
     """Open what viewers were shown; parameters and errors as :func:`open_viewers` has them."""
     return _kind(place).impressions(str(place), create, lazy)
+
+
+def open_items(place: StatePlace, *, create: bool = True, lazy: bool = False) -> ItemStore:
+    """Open what has changed in the catalogue; parameters and errors as :func:`open_viewers` has them."""
+    return _kind(place).items(str(place), create, lazy)
 
 
 def unhurried(place: StatePlace) -> StatePlace:
@@ -142,6 +149,13 @@ def _file_impressions(place: str, create: bool, lazy: bool) -> ImpressionStore:
     return SqliteImpressions(path, create=create, lazy=lazy, config=config)
 
 
+def _file_items(place: str, create: bool, lazy: bool) -> ItemStore:
+    from foveate.state.sqlite.items import SqliteItems  # noqa: PLC0415 - as above
+
+    path, config = read_place(place)
+    return SqliteItems(path, create=create, lazy=lazy, config=config)
+
+
 def _redis_viewers(place: str, create: bool, lazy: bool) -> ViewerStore:
     with needs("redis", extra="redis"):
         from foveate.state.redis.store import RedisState  # noqa: PLC0415 - as above
@@ -156,6 +170,14 @@ def _redis_impressions(place: str, create: bool, lazy: bool) -> ImpressionStore:
 
     del create, lazy
     return RedisImpressions(place)
+
+
+def _redis_items(place: str, create: bool, lazy: bool) -> ItemStore:
+    with needs("redis", extra="redis"):
+        from foveate.state.redis.items import RedisItems  # noqa: PLC0415 - as above
+
+    del create, lazy
+    return RedisItems(place)
 
 
 def _redis_secret(place: str) -> bool:
@@ -179,6 +201,6 @@ def _redis_shown(place: str) -> str:
     return shown(place)
 
 
-_FILE: Final = _Kind(_file_viewers, _file_impressions, lambda _: False, str, str)
-_REDIS: Final = _Kind(_redis_viewers, _redis_impressions, _redis_secret, _redis_unhurried, _redis_shown)
+_FILE: Final = _Kind(_file_viewers, _file_impressions, _file_items, lambda _: False, str, str)
+_REDIS: Final = _Kind(_redis_viewers, _redis_impressions, _redis_items, _redis_secret, _redis_unhurried, _redis_shown)
 _KINDS: Final[Mapping[str, _Kind]] = {"": _FILE, SCHEME: _FILE, "redis": _REDIS, "rediss": _REDIS}

@@ -9,10 +9,13 @@ from typing import Final
 from foveate.core.errors import NotFoundError
 from foveate.core.grouped import in_parts
 from foveate.state.base import ImpressionStore, ServedRequest, ViewerStore
-from foveate.state.connect import StatePlace, open_impressions, open_viewers, unhurried
+from foveate.state.connect import StatePlace, open_impressions, open_items, open_viewers, unhurried
+from foveate.state.items import CatalogItem, ItemStore
 
 _REQUESTS: Final = 100
 """Served requests written in one go."""
+_ITEMS: Final = 1_000
+"""Items written in one go."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ def copy_state(
     impressions: bool = True,
     progress: Callable[[Copied], None] | None = None,
 ) -> Copied:
-    """Copy what viewers did and, with ``impressions``, what they were shown and where bundles lay.
+    """Copy what viewers did, the catalogue's changes and, with ``impressions``, what was shown and where bundles lay.
 
     What is there already stays as it is, so a copy that broke off is begun again. An event keeps its version unless
     its viewer has newer ones there, so that replays of what was shown find the same histories. At the end the target
@@ -80,6 +83,8 @@ def copy_state(
         for content_hash, events in viewers.imports().items():
             there.remember_import(content_hash, events)
         copied = replace(copied, missing_events=_missing(viewers, there, until))
+    with open_items(source, create=False) as changed, open_items(target) as changed_there:
+        _items(changed, changed_there)
     if impressions:
         with open_impressions(source, create=False) as shown, open_impressions(target) as there:
             copied = _requests(shown, there, copied, say)
@@ -94,6 +99,14 @@ def _events(source: ViewerStore, target: ViewerStore, copied: Copied, say: Calla
         copied = replace(copied, events=copied.events + len(part), new_events=copied.new_events + new)
         say(copied)
     return copied
+
+
+def _items(source: ItemStore, target: ItemStore) -> None:
+    """Copy the changes of items that the target knows nothing of, in their order."""
+    there = {one.item_id for one in target.changes(0)}
+    for part in in_parts((one for one in source.changes(0) if one.item_id not in there), _ITEMS):
+        target.put([CatalogItem(one.item_id, **one.facts) for one in part])
+        target.withdraw([one.item_id for one in part if one.withdrawn])
 
 
 def _missing(source: ViewerStore, target: ViewerStore, until: int) -> int:

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from foveate.training.run import Fitted, Upto, final_stage, fit, fit_model, fit_windows, positive_kinds, ranker_stages
+from foveate.training.two_stages import (
+    Fitted,
+    Upto,
+    final_stage,
+    fit,
+    fit_model,
+    fit_windows,
+    positive_kinds,
+    ranker_stages,
+)
 
 __all__ = [
     "Fitted",

@@ -180,7 +180,7 @@ class StageReplica(Replica):
     def serve(self, calls: list[Call], deadline: float) -> Steps:
         """Answer one call that came over a hop; ends with what part of the catalogue was searched for it."""
         yield from self.loop.run(self.sim.scenario.timing.hop_callee_s)
-        searched = (yield from self._search.seen(self, deadline)) if self._search else 1.0
+        searched = (yield from self._search.coverage(self, deadline)) if self._search else 1.0
         call = self._batcher.ask()
         calls.append(call)
         yield call.answered
@@ -307,7 +307,7 @@ class Pool:
             return "slow"
         return None if answered else "lost"
 
-    def seen(self, caller: Replica, deadline: float) -> Steps:
+    def coverage(self, caller: Replica, deadline: float) -> Steps:
         """Have every shard answer; ends with the share of those that did in their part of the time."""
         env = self._sim.env
         due = env.now + SEARCH_SHARE * (deadline - env.now)

@@ -55,15 +55,24 @@ class Slots(Generic[Held]):
         Reads and verifies a bundle, and makes it ready to answer.
     on_swap
         Called with each bundle that was taken, and with None for one that was refused.
+    over
+        Returns a bundle as it is to answer now, such as with what has changed in its catalogue; see :meth:`renew`.
     """
 
     def __init__(
-        self, deployment: str, load: Callable[[Path], Held], on_swap: Callable[[Held | None], None] | None = None
+        self,
+        deployment: str,
+        load: Callable[[Path], Held],
+        on_swap: Callable[[Held | None], None] | None = None,
+        over: Callable[[Held], Held] | None = None,
     ) -> None:
         self._deployment = deployment
         self._load = load
         self._on_swap = on_swap or _ignore
+        self._over = over or _same
+        self._renewing = asyncio.Lock()
         self._asked: str | None = None
+        self._loaded: tuple[Held, ...] = ()
         self._held: tuple[Held, ...] = ()
         self._problem: str | None = None
         self._wanted: Place | None = None
@@ -102,7 +111,7 @@ class Slots(Generic[Held]):
         """
         try:
             # A link such as a registry's "current" may lead elsewhere tomorrow; what is remembered of today must not.
-            bundle = await asyncio.to_thread(self._loaded, place)
+            bundle = await asyncio.to_thread(self._read, place)
         except Exception as error:
             self._problem = f"bundle '{place}' is not in use: {' '.join(str(error).split())}"
             expected = isinstance(error, FoveateError)
@@ -112,11 +121,18 @@ class Slots(Generic[Held]):
             if is_address(place) and not self._held and isinstance(error, (ConfigError, StorageError)):
                 self._later = asyncio.create_task(self._again(place))
             return
-        others = tuple(one for one in self._held if one.bundle_id != bundle.bundle_id)
-        self._held = (bundle, *others[:1])
+        others = tuple(one for one in self._loaded if one.bundle_id != bundle.bundle_id)
+        self._loaded = (bundle, *others[:1])
+        await self.renew()
         self._problem, self._asked = None, str(place)
         self._on_swap(bundle)
         logger.info("%s: serving bundle %s from '%s'", self._deployment, bundle.bundle_id, place)
+
+    async def renew(self) -> None:
+        """Put what is to be over the bundles over each that is held, anew."""
+        async with self._renewing:
+            loaded = self._loaded
+            self._held = tuple([await asyncio.to_thread(self._over, bundle) for bundle in loaded])
 
     async def _again(self, place: Place) -> None:
         """Ask a store again that did not answer: nobody tells a replica twice of the bundle that it started for."""
@@ -124,7 +140,7 @@ class Slots(Generic[Held]):
         if self._newest == place and not self._held:
             await self.swap(place, beside=False)
 
-    def _loaded(self, place: Place) -> Held:
+    def _read(self, place: Place) -> Held:
         return self._load(local_copy(place, verify).resolve())
 
     def bundle(self, bundle_id: str) -> Held:
@@ -158,3 +174,7 @@ BundleSlots: TypeAlias = Slots[Bundle]
 
 def _ignore(bundle: object) -> None:
     del bundle
+
+
+def _same(bundle: Held) -> Held:
+    return bundle

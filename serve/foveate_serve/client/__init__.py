@@ -20,11 +20,12 @@ from foveate_serve.client.errors import (
     MissingError,
     UnreachableError,
 )
-from foveate_serve.http.schemas.ask import FiltersIn, PastEventIn, RecommendIn, WhyNotIn
+from foveate_serve.http.schemas.ask import FiltersIn, LikesIn, PastEventIn, RecommendIn, WhyNotIn
+from foveate_serve.http.schemas.base import FieldFault, Problem
 from foveate_serve.http.schemas.events import EventIn, EventsIn, EventsOut
 from foveate_serve.http.schemas.explain import ExplanationOut, WhyNotOut
 from foveate_serve.http.schemas.health import ReadyOut
-from foveate_serve.http.schemas.problem import FieldFault, Problem
+from foveate_serve.http.schemas.items import ItemFactsIn, ItemIn, ItemsIn, ItemsOut
 from foveate_serve.http.schemas.slates import ItemOut, SlateItemOut, SlateOut, SurfaceOut, SurfacesOut
 from foveate_serve.http.schemas.viewers import BundleTraceOut, ErasureOut, ExportErasureOut, StoreErasureOut
 
@@ -44,7 +45,12 @@ __all__ = [
     "FieldFault",
     "FiltersIn",
     "InvalidRequestError",
+    "ItemFactsIn",
+    "ItemIn",
     "ItemOut",
+    "ItemsIn",
+    "ItemsOut",
+    "LikesIn",
     "MissingError",
     "PastEventIn",
     "Problem",

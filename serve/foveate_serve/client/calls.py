@@ -16,6 +16,7 @@ from foveate_serve.http.schemas.base import Wire
 from foveate_serve.http.schemas.events import EventsIn, EventsOut
 from foveate_serve.http.schemas.explain import WhyNotOut
 from foveate_serve.http.schemas.health import ReadyOut
+from foveate_serve.http.schemas.items import ItemsIn, ItemsOut
 from foveate_serve.http.schemas.slates import ItemOut, SlateOut, SurfacesOut
 from foveate_serve.http.schemas.viewers import ErasureOut
 
@@ -78,6 +79,16 @@ def erase(user_id: str) -> Call[ErasureOut]:
 def item(item_id: str) -> Call[ItemOut]:
     """Ask for an item of the catalogue."""
     return Call("GET", f"/v1/items/{quote(item_id, safe='')}", ItemOut)
+
+
+def put_items(items: ItemsIn) -> Call[ItemsOut]:
+    """Ask for items to be added or replaced."""
+    return Call("POST", "/v1/items", ItemsOut, items)
+
+
+def withdraw_item(item_id: str) -> Call[ItemsOut]:
+    """Ask for an item to be withdrawn."""
+    return Call("DELETE", f"/v1/items/{quote(item_id, safe='')}", ItemsOut)
 
 
 def surfaces() -> Call[SurfacesOut]:

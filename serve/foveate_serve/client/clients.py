@@ -14,6 +14,7 @@ from foveate_serve.http.schemas.ask import RecommendIn, WhyNotIn
 from foveate_serve.http.schemas.events import EventsIn, EventsOut
 from foveate_serve.http.schemas.explain import WhyNotOut
 from foveate_serve.http.schemas.health import ReadyOut
+from foveate_serve.http.schemas.items import ItemsIn, ItemsOut
 from foveate_serve.http.schemas.slates import ItemOut, SlateOut, SurfacesOut
 from foveate_serve.http.schemas.viewers import ErasureOut
 
@@ -80,6 +81,14 @@ class Client:
         """Return an item of the catalogue."""
         return self._send(calls.item(item_id))
 
+    def put_items(self, items: ItemsIn) -> ItemsOut:
+        """Add or replace items of the catalogue; return its version with them."""
+        return self._send(calls.put_items(items))
+
+    def withdraw_item(self, item_id: str) -> ItemsOut:
+        """Withdraw an item of the catalogue; return its version without it."""
+        return self._send(calls.withdraw_item(item_id))
+
     def surfaces(self) -> SurfacesOut:
         """Return where slates can be shown."""
         return self._send(calls.surfaces())
@@ -140,6 +149,14 @@ class AsyncClient:
     async def item(self, item_id: str) -> ItemOut:
         """Return an item of the catalogue."""
         return await self._send(calls.item(item_id))
+
+    async def put_items(self, items: ItemsIn) -> ItemsOut:
+        """Add or replace items of the catalogue; return its version with them."""
+        return await self._send(calls.put_items(items))
+
+    async def withdraw_item(self, item_id: str) -> ItemsOut:
+        """Withdraw an item of the catalogue; return its version without it."""
+        return await self._send(calls.withdraw_item(item_id))
 
     async def surfaces(self) -> SurfacesOut:
         """Return where slates can be shown."""

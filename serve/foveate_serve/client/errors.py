@@ -21,7 +21,7 @@ import httpx
 from pydantic import ValidationError
 
 from foveate.core.errors import FoveateError
-from foveate_serve.http.schemas.problem import Problem
+from foveate_serve.http.schemas.base import Problem
 
 _SHOWN: Final = 300
 

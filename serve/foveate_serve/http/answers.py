@@ -53,10 +53,11 @@ def erasure_out(certificate: Certificate) -> ErasureOut:
     )
 
 
-def item_out(row: dict[str, Any]) -> ItemOut:
+def item_out(row: dict[str, Any], *, withdrawn: bool) -> ItemOut:
     """Build an item from a row of the catalogue."""
-    fields = {name: row[name] for name in ItemOut.model_fields}
-    return ItemOut(**{**fields, "categories": row["categories"] or [], "tags": row["tags"] or []})
+    fields = {name: row[name] for name in ItemOut.model_fields if name in row}
+    fields |= {"categories": row["categories"] or [], "tags": row["tags"] or [], "withdrawn": withdrawn}
+    return ItemOut(**fields)
 
 
 def surfaces_out() -> SurfacesOut:

@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import Annotated, Any, Final, Protocol
+from typing import Annotated, Any, Final, Protocol, TypeAlias
 from uuid import uuid4
 
 from fastapi import FastAPI, Request, Response
@@ -26,15 +26,22 @@ from foveate.recommend.surfaces.base import surface_of, why_empty
 from foveate.served_log.erase import Certificate
 from foveate.state.base import ViewerEvent, utc_micros
 from foveate.state.event_checks import clamped
+from foveate.state.items import CatalogItem
 from foveate_serve.bundles.slots import Status
 from foveate_serve.config import ServeConfig
-from foveate_serve.http.admission import Admission, ConcurrencyLimit, OnlyThisMachine, is_loopback
+from foveate_serve.http.admission import Admission, BodyReader, ConcurrencyLimit, OnlyThisMachine, is_loopback
 from foveate_serve.http.answers import erasure_out, item_out, ready_out, slate_out, surfaces_out, why_not_out
-from foveate_serve.http.authentication import Authentication
-from foveate_serve.http.authorization import check_ask, check_inspects, check_viewers, key_of, may_inspect
-from foveate_serve.http.bodies import BodyReader
+from foveate_serve.http.authentication import (
+    Authentication,
+    check_ask,
+    check_inspects,
+    check_viewers,
+    key_of,
+    may_inspect,
+)
 from foveate_serve.http.faults import NotReadyError, add_faults
-from foveate_serve.http.key_file import KeyFile
+from foveate_serve.http.keys import KeyFile
+from foveate_serve.http.ndjson import NdjsonReader, described
 from foveate_serve.http.openapi import add_problem_pages, complete
 from foveate_serve.http.paging import next_cursor, resume
 from foveate_serve.http.problems import RETRY_AFTER, documented
@@ -42,6 +49,7 @@ from foveate_serve.http.schemas.ask import RecommendIn, WhyNotIn
 from foveate_serve.http.schemas.events import EventsIn, EventsOut
 from foveate_serve.http.schemas.explain import WhyNotOut
 from foveate_serve.http.schemas.health import LiveOut, ReadyOut
+from foveate_serve.http.schemas.items import ItemFactsIn, ItemsIn, ItemsOut
 from foveate_serve.http.schemas.shadow import ShadowOut
 from foveate_serve.http.schemas.slates import ItemOut, SlateOut, SurfacesOut
 from foveate_serve.http.schemas.viewers import ErasureOut
@@ -50,11 +58,13 @@ from foveate_serve.names import ATTEMPT
 logger = logging.getLogger("ray.serve")
 
 _CORS: Final[dict[str, Any]] = {
-    "allow_methods": ("GET", "POST", "DELETE"),
+    "allow_methods": ("GET", "POST", "PUT", "DELETE"),
     "allow_headers": ("authorization", "content-type"),
     "expose_headers": (RETRY_AFTER,),
     "max_age": 600,
 }
+
+_ItemId: TypeAlias = Annotated[str, PathPart(min_length=1, max_length=256)]
 
 _ATTEMPT_ID: Final = re.compile(r"[0-9a-f-]{32,36}")
 
@@ -87,6 +97,14 @@ class Gateway(Protocol):
 
     async def append(self, events: Sequence[ViewerEvent]) -> int:
         """Add to viewers' histories; returns how many events were new."""
+        ...
+
+    async def put_items(self, items: Sequence[CatalogItem]) -> int:
+        """Add or replace items of the catalogue; returns its version with them."""
+        ...
+
+    async def withdraw_items(self, item_ids: Sequence[str]) -> int:
+        """Withdraw items of the catalogue; returns its version without them."""
         ...
 
     async def erase(self, user_id: str) -> Certificate:
@@ -128,6 +146,7 @@ def build_api(gateway: Gateway, running: Callable[[], AbstractAsyncContextManage
         lifespan=lifespan,
     )
     # The one that is added last is asked first.
+    api.add_middleware(NdjsonReader)
     api.add_middleware(Admission, concurrency=gateway.concurrency)
     api.add_middleware(BodyReader, limit=gateway.config.max_body_bytes)
     access = gateway.config.access
@@ -207,18 +226,48 @@ def _add_catalogue(api: FastAPI, gateway: Gateway) -> None:
         code = catalog.items.code(item_id)
         if code == UNKNOWN:
             raise NotFoundError(f"the catalogue of bundle '{bundle.bundle_id}' has no item '{item_id[:256]}'")
-        return item_out(catalog.frame.row(code, named=True))
+        withdrawn = catalog.withdrawn is not None and bool(catalog.withdrawn[code])
+        return item_out(catalog.frame.row(code, named=True), withdrawn=withdrawn)
+
+    changing = documented(*_BODY, *_BUSY, "state_unavailable")
+
+    @api.put("/v1/items/{item_id:path}", summary="Add or replace an item", tags=["catalogue"], responses=changing)
+    async def put(item_id: _ItemId, body: ItemFactsIn) -> ItemsOut:
+        """Add or replace an item: kept when this is answered, and in the answers of every replica within 2 seconds.
+
+        An item that no history holds is found by what is known of it. The bundle's own features of an item that it
+        holds already stay as they were trained.
+        """
+        return ItemsOut(items=1, version=await gateway.put_items([body.message(item_id)]))
+
+    @api.post(
+        "/v1/items",
+        summary="Add or replace many items",
+        tags=["catalogue"],
+        responses=changing,
+        openapi_extra=described(),
+    )
+    async def put_many(body: ItemsIn) -> ItemsOut:
+        """Add or replace items, all or none, as one item is put."""
+        version = await gateway.put_items([item.message(item.item_id) for item in body.items])
+        return ItemsOut(items=len(body.items), version=version)
+
+    @api.delete("/v1/items/{item_id:path}", summary="Withdraw an item", tags=["catalogue"], responses=changing)
+    async def withdraw(item_id: _ItemId) -> ItemsOut:
+        """Withdraw an item: within 2 seconds it is in no answer any more, until it is put again."""
+        return ItemsOut(items=1, version=await gateway.withdraw_items([item_id]))
 
     @api.post(
         "/v1/events",
         summary="Tell what viewers did",
         tags=["viewers"],
         responses=documented(*_BODY, *_BUSY, "state_unavailable"),
+        openapi_extra=described(),
     )
     async def events(body: EventsIn, request: Request) -> EventsOut:
         check_viewers(key_of(request), (event.user_id for event in body.events))
-        now, made = utc_micros(), _attempt(request)
-        named = [event.message(now, f"{made}-{number}") for number, event in enumerate(body.events)]
+        now, prefix = utc_micros(), _event_prefix(request)
+        named = [event.message(now, f"{prefix}-{number}") for number, event in enumerate(body.events)]
         given_events, adjusted = clamped(named, now)
         added = await gateway.append(given_events)
         bundle = gateway.current()
@@ -246,7 +295,7 @@ def _add_viewers(api: FastAPI, gateway: Gateway) -> None:
         return erasure_out(await gateway.erase(user_id))
 
 
-def _attempt(request: Request) -> str:
+def _event_prefix(request: Request) -> str:
     """Return what ids of this request's events begin with: the same where the proxy asks a second replica."""
     given = request.headers.get(ATTEMPT, "")
     return given if _ATTEMPT_ID.fullmatch(given) else uuid4().hex

@@ -16,10 +16,10 @@ from starlette.exceptions import HTTPException
 from foveate.core.errors import FoveateError, NotFoundError, RequestError, StateError
 from foveate.recommend.explain import StageLostError
 from foveate_serve.bundles.slots import BundleNotHeldError
-from foveate_serve.http.authorization import ForbiddenError
+from foveate_serve.http.authentication import ForbiddenError
 from foveate_serve.http.paging import CursorError
 from foveate_serve.http.problems import KINDS, field_fault, problem, without_paths
-from foveate_serve.http.schemas.problem import FieldFault
+from foveate_serve.http.schemas.base import FieldFault
 
 logger = logging.getLogger("ray.serve")
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import logging
 import os
 import secrets
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -22,6 +24,8 @@ from limits import RateLimitItem, parse
 from foveate.core.config import from_dict, to_dict
 from foveate.core.errors import ConfigError, NotFoundError
 from foveate.storage.files import locked, sync_folder
+
+logger = logging.getLogger("ray.serve")
 
 Scope: TypeAlias = Literal["read", "write", "inspect", "admin"]
 """``read``: slates and the catalogue; ``write``: events; ``inspect``: why items are in a slate or not, which tells of a
@@ -206,3 +210,46 @@ def _digest(secret: str) -> str:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+_CHECK_S: Final = 1.0
+"""Seconds between two looks whether the file has changed."""
+
+
+class KeyFile:
+    """The keys of a file as they are now.
+
+    Parameters
+    ----------
+    path
+        The file. A change is seen within a second; one that cannot be read leaves the keys as they were.
+    clock
+        Gives seconds.
+    """
+
+    def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        self._path = path
+        self._clock = clock
+        self._checked_at = clock()
+        self._stamp = _stamp(path)
+        self._keys = Keys.read(path)
+
+    def current(self) -> Keys:
+        """Return the keys."""
+        if self._clock() - self._checked_at < _CHECK_S:
+            return self._keys
+        self._checked_at, stamp = self._clock(), _stamp(self._path)
+        if stamp != self._stamp:
+            try:
+                self._keys, self._stamp = Keys.read(self._path), stamp
+            except ConfigError as error:
+                logger.error("%s: the keys stay as they were", error)
+        return self._keys
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino

@@ -17,8 +17,7 @@ from starlette.datastructures import Headers
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from foveate_serve.http.admission import ConcurrencyLimit
-from foveate_serve.http.bodies import BodyReader
+from foveate_serve.http.admission import BodyReader, ConcurrencyLimit
 from foveate_serve.http.connections import bound_connections
 from foveate_serve.http.problems import problem
 

@@ -10,8 +10,7 @@ from pydantic.json_schema import models_json_schema
 from foveate.core.errors import NotFoundError
 from foveate_serve.http.authentication import OPEN
 from foveate_serve.http.problems import KINDS, PAGES, documented
-from foveate_serve.http.schemas.base import Reply
-from foveate_serve.http.schemas.problem import Problem
+from foveate_serve.http.schemas.base import Problem, Reply
 
 
 class ProblemKindOut(Reply):

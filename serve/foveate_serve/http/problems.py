@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from starlette.responses import JSONResponse
 
-from foveate_serve.http.schemas.problem import MEDIA_TYPE, FieldFault, Problem
+from foveate_serve.http.schemas.base import MEDIA_TYPE, FieldFault, Problem
 
 PAGES: Final = "/problems/"
 """Where the page about a kind of problem lies: this and its code."""

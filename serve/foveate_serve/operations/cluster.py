@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from foveate.core.errors import ConfigError
-from foveate_cluster.edges import environment
+from foveate_cluster.environment import environment
 from foveate_cluster.ray_cluster import LOOPBACK, ray_cluster, usable_cpus
 from foveate_cluster.scratch import scratch_folder
 from foveate_serve.config import Proxy

@@ -165,8 +165,13 @@ class Running:
             raise ServingError(f"the server is not ready: {answer.text}")
         return answer.status_code == 200, answer.json()["parts"]
 
-    def wait_ready(self, timeout_s: float) -> None:
+    def wait_ready(self, timeout_s: float, progress: Callable[[str], None] = lambda _: None) -> None:
         """Return when requests can be answered.
+
+        Parameters
+        ----------
+        progress
+            Called with how many replicas run, whenever that changes.
 
         Raises
         ------
@@ -174,7 +179,7 @@ class Running:
             A replica refuses its bundle, the deployments fail, or the time is over.
         """
         give_up = time.monotonic() + timeout_s
-        said = "no answer yet"
+        said, counted = "no answer yet", ""
         while time.monotonic() < give_up:
             try:
                 ready, parts = self.health()
@@ -184,7 +189,11 @@ class Running:
             except ServingError as error:
                 parts, said = [], str(error)
             _check_taken(parts)
-            self._check_not_failed()
+            application = self._details()["applications"].get(APPLICATION, {})
+            if application.get("status") == "DEPLOY_FAILED":
+                raise ServingError(f"the deployments did not come up: {application.get('message', '').strip()}")
+            if counted != (counted := _replica_counts(application)):
+                progress(counted)
             time.sleep(POLL_S)
         raise ServingError(f"serving was not ready after {timeout_s:g} seconds: {said}")
 
@@ -240,11 +249,6 @@ class Running:
         except (RuntimeError, OSError) as error:
             raise ServingError(f"Ray Serve refused the application: {error}") from error
 
-    def _check_not_failed(self) -> None:
-        application = self._details()["applications"].get(APPLICATION, {})
-        if application.get("status") == "DEPLOY_FAILED":
-            raise ServingError(f"the deployments did not come up: {application.get('message', '').strip()}")
-
 
 def serve_settings(
     applications: Sequence[Any], options: Mapping[str, Any], proxies: Literal["HeadOnly", "EveryNode"] = "HeadOnly"
@@ -276,6 +280,16 @@ def _check_taken(parts: Sequence[Mapping[str, Any]]) -> None:
     for part in parts:
         if part["bundle_id"] is None and part["refused"]:
             raise ServingError(f"the {part['deployment']} could not start: {part['problem']}")
+
+
+def _replica_counts(application: Mapping[str, Any]) -> str:
+    """Return how many replicas of each deployment run, such as ``replicas that run: foveate_ranker 0 of 1``."""
+    counts = []
+    for name, deployment in application.get("deployments", {}).items():
+        states = [one["state"] for one in deployment.get("replicas", [])]
+        wanted = max(len(states), deployment.get("target_num_replicas") or 0)
+        counts.append(f"{name} {states.count(RUNNING)} of {wanted}")
+    return f"replicas that run: {', '.join(counts) or 'none yet'}"
 
 
 def _others(details: Mapping[str, Any]) -> list[Any]:

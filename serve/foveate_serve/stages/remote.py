@@ -19,10 +19,10 @@ from foveate.retrieval.shards import Found
 from foveate_serve.bundles.slots import Status
 from foveate_serve.stages.searcher import Wanted
 
-N = TypeVar("N")
+Notes = TypeVar("Notes")
 
 _STATUS_TIMEOUT_S = 2.0
-_AGAIN_S = 0.05
+_STATUS_RETRY_S = 0.05
 
 
 class RetrieverStage(Protocol):
@@ -58,8 +58,8 @@ class RankerStage(Protocol):
         query: Query,
         candidates: Candidates,
         context: RequestContext,
-        observer: Observer[N],
-    ) -> tuple[Slate, N]:
+        observer: Observer[Notes],
+    ) -> tuple[Slate, Notes]:
         """Return a request's slate, and what an observer notes of how it came about."""
         ...
 
@@ -97,7 +97,7 @@ class Remote:
             except DeploymentUnavailableError as error:
                 # Ray leaves a replica out while it tells it of a bundle: without another, one waits.
                 if time.monotonic() < give_up:
-                    await asyncio.sleep(_AGAIN_S)
+                    await asyncio.sleep(_STATUS_RETRY_S)
                     continue
                 answers = [error]
             except Exception as error:
@@ -145,10 +145,10 @@ class RemoteRanker(Remote):
         query: Query,
         candidates: Candidates,
         context: RequestContext,
-        observer: Observer[N],
-    ) -> tuple[Slate, N]:
+        observer: Observer[Notes],
+    ) -> tuple[Slate, Notes]:
         """Return a request's slate, and what an observer notes of how it came about."""
-        answer: tuple[Slate, N] = await _asked(self.handle.observed, request, query, candidates, context, observer)
+        answer: tuple[Slate, Notes] = await _asked(self.handle.observed, request, query, candidates, context, observer)
         return answer
 
 

@@ -28,12 +28,12 @@ class Gathered:
     ----------
     codes
         ``[K]`` int32 item codes, best first and ties by code.
-    seen
+    coverage
         Share of the catalogue's items that lie in the shards that answered.
     """
 
     codes: NDArray[np.int32]
-    seen: float
+    coverage: float
 
 
 class Scatter:

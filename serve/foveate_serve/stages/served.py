@@ -24,7 +24,7 @@ from foveate.recommend.pipeline import Trace, select
 from foveate_serve.config import HYDRATION_SHARE, RANKING_SHARE, RETRIEVAL_SHARE
 from foveate_serve.names import COVERAGE
 from foveate_serve.stages.guarded import Guarded, LostError
-from foveate_serve.stages.hydrator import Hydrator
+from foveate_serve.stages.local import Hydrator
 from foveate_serve.stages.remote import RankerStage, RetrieverStage
 from foveate_serve.telemetry import about
 
@@ -65,6 +65,7 @@ class ServedStages:
         self._seconds = seconds
         self._began = time.monotonic()
         self._hydration_share = hydration_share
+        self._without_retriever = False
         self.degraded: list[str] = []
         """What stood in for a stage, so far."""
 
@@ -88,11 +89,12 @@ class ServedStages:
             candidates = trending(self._model, query, max(self._model.recipe.counts))
             if candidates is None:
                 raise lost.cause from None
+            self._without_retriever = True
             self._note(str(lost), lost.cause, context)
             return candidates
-        if found.seen < 1:
+        if found.coverage < 1:
             # However little is missing, it is not all.
-            self.degraded.append(f"{COVERAGE}_{min(found.seen, 0.99):.2f}")
+            self.degraded.append(f"{COVERAGE}_{min(found.coverage, 0.99):.2f}")
         return found
 
     async def answer(
@@ -107,7 +109,7 @@ class ServedStages:
 
         Only what came about without any substitute is observed.
         """
-        if self._retriever_stood_in:
+        if self._without_retriever:
             # The ranker knows only what its own sources say of a candidate.
             slate = await self._unranked(request, query, candidates, context)
             return replace(slate, degraded=tuple(self.degraded))
@@ -134,10 +136,6 @@ class ServedStages:
         """Ask every source for an item's place among all that are open to the viewer."""
         async with asyncio.timeout(self._left(1.0)):
             return await self._retriever.stage.source_ranks(query, code, context)
-
-    @property
-    def _retriever_stood_in(self) -> bool:
-        return any(reason.startswith(self._retriever.name) for reason in self.degraded)
 
     async def _unranked(
         self, request: RecommendRequest, query: Query, candidates: Candidates, context: RequestContext

@@ -22,9 +22,8 @@ from ray.serve.handle import DeploymentHandle
 
 from foveate.core.messages import Slate
 from foveate.recommend.pipeline import LocalStages, recommend
-from foveate.state.base import ServedRequest
+from foveate.state.base import PinnedState, ServedRequest
 from foveate.state.connect import open_viewers
-from foveate.state.history import PinnedState
 from foveate_serve.bundles.loading import load_all
 from foveate_serve.bundles.slots import BundleNotHeldError, BundleSlots, Status
 from foveate_serve.config import ShadowConfig

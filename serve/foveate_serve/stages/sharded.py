@@ -21,11 +21,12 @@ from foveate.recommend.model import Model
 from foveate.recommend.pipeline import retrieve
 from foveate.recommend.surfaces.base import surface_of
 from foveate.retrieval.attention import AttentionSource, Viewers, alike
+from foveate.retrieval.extended import within
 from foveate.retrieval.shards import GatheredSource
 from foveate.state.base import utc_micros
 from foveate_serve.bundles.slots import BundleSlots
 from foveate_serve.stages.batcher import Batcher
-from foveate_serve.stages.retriever import Call, Retriever
+from foveate_serve.stages.local import RetrieveCall, Retriever
 from foveate_serve.stages.scatter import Gathered, Scatter
 from foveate_serve.stages.searcher import Wanted
 from foveate_serve.telemetry import Telemetry, names
@@ -47,7 +48,7 @@ class _Look:
     known: bool
 
 
-_Found = tuple[Query, _Look, Gathered, RequestContext]
+_Found = tuple[Query, _Look, Gathered, int, RequestContext]
 
 
 class ShardedRetriever(Retriever):
@@ -69,7 +70,7 @@ class ShardedRetriever(Retriever):
         thread = ThreadPoolExecutor(1, thread_name_prefix=self.name)
         super().__init__(slots, largest, telemetry, thread)
         self._scatter = scatter
-        self._encoding: Batcher[Call, _Look] = Batcher(
+        self._encoding: Batcher[RetrieveCall, _Look] = Batcher(
             "encoding", self._looks, largest, thread, key=lambda call: call[-1].bundle_id
         )
         self._joining: Batcher[_Found, Candidates] = Batcher(
@@ -90,22 +91,25 @@ class ShardedRetriever(Retriever):
             return await super().retrieve(query, context)
         # The clocks of a cluster's machines are taken to agree.
         due = clock() + SEARCH_SHARE * (context.deadline - utc_micros()) / 1e6
-        look, n_items = await self._encoding.ask((query, context)), len(model.catalog)
+        look = await self._encoding.ask((query, context))
+        # Items that came after the bundle are in no shard: they are searched here, where the others are joined.
+        n_items = len(model.catalog) - model.catalog.appended
         if look.known:
             asked = Wanted(look.vector, query.exclude, wanted)
             gathered = await self._scatter.best(asked, n_items, context, due - clock())
         else:
             gathered = Gathered(alike(n_items, query.exclude, wanted), 1.0)
-        found = await self._joining.ask((query, look, gathered, context))
-        if not gathered.seen and not len(found.items):
+        found = await self._joining.ask((query, look, gathered, wanted, context))
+        if not gathered.coverage and not len(found.items):
             raise ShardsLostError("no shard answered, and no other source offers anything")
         return found
 
-    def _looks(self, calls: Sequence[Call]) -> list[_Look]:
+    def _looks(self, calls: Sequence[RetrieveCall]) -> list[_Look]:
         """Return what the encoder of one bundle makes of each viewer."""
         queries, contexts = [query for query, _ in calls], [context for _, context in calls]
         with self._telemetry.stage(names.ENCODE, contexts):
-            viewers = _split(self._slots.bundle(contexts[0].bundle_id).model).encode(queries)
+            model = self._slots.bundle(contexts[0].bundle_id).model
+            viewers = _split(model).encode([within(query, len(model.catalog)) for query in queries])
         return [_Look(*row) for row in zip(viewers.user_BD.numpy(), viewers.known_B.tolist(), strict=True)]
 
     def _joined(self, calls: Sequence[_Found]) -> list[Candidates]:
@@ -113,16 +117,18 @@ class ShardedRetriever(Retriever):
 
         Every source is asked, the encoder's with the items that the shards have found.
         """
-        queries, looks, gathered, contexts = zip(*calls, strict=True)
+        asked, looks, gathered, wanted, contexts = zip(*calls, strict=True)
         with self._telemetry.stage(names.RETRIEVE, contexts):
             model = self._slots.bundle(contexts[0].bundle_id).model
+            queries = [within(query, len(model.catalog)) for query in asked]
             source = _split(model)
             vectors_BD = torch.from_numpy(np.stack([look.vector for look in looks]))
             viewers = Viewers(vectors_BD, np.array([look.known for look in looks]))
-            gathered_source = GatheredSource(source, viewers, [one.codes for one in gathered])
+            tops = source.with_appended(viewers, [one.codes for one in gathered], queries, wanted)
+            gathered_source = GatheredSource(source, viewers, tops)
             whole = replace(model, sources=tuple(gathered_source if one is source else one for one in model.sources))
             candidates = retrieve(whole, queries, contexts)
-        found = [replace(one, seen=own.seen) for one, own in zip(candidates, gathered, strict=True)]
+        found = [replace(one, coverage=own.coverage) for one, own in zip(candidates, gathered, strict=True)]
         self._telemetry.candidates(found)
         return found
 

@@ -11,6 +11,11 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Final, Protocol
 
+from opentelemetry.context import attach, detach
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
 from foveate.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -165,3 +170,22 @@ def _exporter(name: str) -> SpanExporter:
         raise ConfigError(f"{_EXPORTER}={name}: no exporter of that name is installed; otlp and console always are")
     made: SpanExporter = found[0].load()()
     return made
+
+
+class TraceHeader:
+    """Middleware under which a request's span is a child of the client's; needed only where traces are on."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._format = TraceContextTextMapPropagator()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on within its client's trace."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        token = attach(self._format.extract(Headers(scope=scope)))
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            detach(token)

@@ -163,7 +163,7 @@ class SlateLevel(Level):
             draw=draw,
             labels=tuple(asked_once(window, catalog, most, draw, recipe.seed) for window in labels),
             features=last.features,
-            learned=learned_vectors(last.sources),
+            item_vectors=learned_vectors(last.sources),
             click_through=wanted_click_through(recipe, dataset, last.stage, catalog.items),
             panel=panel,
             found=found_for(last, panel.queries, most),
@@ -206,7 +206,7 @@ class SlateProblem(Problem):
     draw: LabelDraw
     labels: tuple[Recalled, ...]
     features: FeatureSet
-    learned: NDArray[np.float32] | None
+    item_vectors: NDArray[np.float32] | None
     click_through: NDArray[np.float32] | None
     panel: Panel
     found: Found
@@ -254,7 +254,7 @@ class SlateProblem(Problem):
             ranker=ranker,
             positive_kinds=self.positive,
             clock=recipe.clock,
-            learned=self.learned,
+            item_vectors=self.item_vectors,
             click_through=self.click_through,
         )
         candidates = recalled(self.found, self.panel.queries, recipe)

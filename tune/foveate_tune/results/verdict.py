@@ -116,6 +116,8 @@ class VerdictReport:
                     "only_epochs_differ": only_epochs_differ(self.standings[0].contender, rival.contender),
                     "difference": _numbers(result.difference.absolute),
                     "percent": _numbers(result.difference.percent),
+                    "detectable": _number(result.difference.detectable),
+                    "detectable_percent": _number(result.difference.detectable_percent),
                     "p": result.p,
                     "by_seed": list(result.by_seed),
                 }
@@ -275,4 +277,8 @@ def _standing_json(standing: Standing) -> dict[str, Any]:
 
 
 def _numbers(interval: Interval) -> dict[str, float | None]:
-    return {name: value if math.isfinite(value) else None for name, value in vars(interval).items()}
+    return {name: _number(value) for name, value in vars(interval).items()}
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from foveate.core.progress import Progress
-from foveate_cluster.edges import environment
+from foveate_cluster.environment import environment
 from foveate_tune.config import TrackingConfig
 from foveate_tune.results.leaderboard import SweepResult, differing
 

@@ -19,7 +19,7 @@ import polars as pl
 from foveate.core.config import to_dict
 from foveate.core.errors import StorageError
 from foveate.data.dataset import MANIFEST, Dataset, Growth, Manifest, grown_hash, log_parts, open_dataset, scan_parts
-from foveate.data.importing.run import Progress, import_dataset, import_source
+from foveate.data.importing.import_dataset import Progress, import_dataset, import_source
 from foveate.data.raw.files import plain_files
 from foveate.data.readers.base import Reader, Source
 from foveate.data.schema import (
@@ -53,7 +53,7 @@ def append_dataset(
     Parameters
     ----------
     reader, path
-        As for :func:`foveate.data.importing.run.import_dataset`.
+        As for :func:`foveate.data.importing.import_dataset.import_dataset`.
     folder
         The dataset. What reads it meanwhile reads what it was, until its manifest changes.
     progress

@@ -8,9 +8,9 @@ import json
 from foveate.core.config import to_dict
 from foveate.data.cleaning.base import CleaningContext, Pipeline
 from foveate.data.dataset import MANIFEST, Dataset, Growth, grown_hash, hash_tables, open_dataset
+from foveate.data.importing.import_dataset import complete
 from foveate.data.importing.report import ImportReport
 from foveate.data.importing.report_builder import describe_items
-from foveate.data.importing.run import complete
 from foveate.data.raw.files import plain_files
 from foveate.data.readers.table import TableReader
 from foveate.data.schema import ITEM_ID

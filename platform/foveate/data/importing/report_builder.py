@@ -78,6 +78,7 @@ class ReportBuilder:
 
     def _warnings(self) -> list[str]:
         warnings = [_empty(one) for one in self._log_columns() if not one.filled]
+        warnings += _distinct(warning for log in self._source.logs for warning in log.warnings)
         if self._last is not None and self._last < _SOON_AFTER_1970:
             warnings.append("all times lie in 1970: they may be no seconds since then; look at them with --dry-run")
         if self._eventless:
@@ -100,7 +101,7 @@ def describe_items(report: ImportReport, items: ItemTable, met: Collection[str])
     described = set(items.frame[ITEM_ID].drop_nulls().to_list())
     known = len(described & log)
     columns = [_column("items", column, _share_of_items(items.frame, column.ours)) for column in items.columns]
-    warnings = [_empty(one) for one in columns if not one.filled]
+    warnings = [*(_empty(one) for one in columns if not one.filled), *items.warnings]
     if described and known < _FEW * len(log):
         ours = min(log - described)
         theirs = min(described - log, default=None)

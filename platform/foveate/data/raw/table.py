@@ -129,7 +129,7 @@ class RawTable:
     def renamed(self, names: Mapping[str, str]) -> RawTable:
         """Return the table with other names for all its columns."""
         schema = {names[name]: dtype for name, dtype in self.schema.items()}
-        return self._changed(schema, lambda frame: frame.rename(dict(names)))
+        return self.changed(schema, lambda frame: frame.rename(dict(names)))
 
     def with_literals(self, values: Mapping[str, str | None]) -> RawTable:
         """Return the table with columns that hold one text each, such as those of a Hive folder's name."""
@@ -138,10 +138,18 @@ class RawTable:
             return self
         literals = [pl.lit(value, dtype=pl.String).alias(name) for name, value in new.items()]
         schema = {**self.schema, **dict.fromkeys(new, pl.String())}
-        return self._changed(schema, lambda frame: frame.with_columns(literals))
+        return self.changed(schema, lambda frame: frame.with_columns(literals))
 
-    def _changed(self, schema: Mapping[str, pl.DataType], change: Callable[[Any], Any]) -> RawTable:
-        """Return the table with a change of its columns, on whichever way it is read."""
+    def changed(self, schema: Mapping[str, pl.DataType], change: Callable[[Any], Any]) -> RawTable:
+        """Return the table with a change of its columns, on whichever way it is read.
+
+        Parameters
+        ----------
+        schema
+            Types by column, after the change.
+        change
+            Makes it in a frame, lazy or not.
+        """
         slow = self.slow
         return replace(
             self,

@@ -33,6 +33,8 @@ class LogFile:
         Makes contacts of the converted columns, where more is to be done than to convert each by itself.
     ignored
         Columns of the file that no one reads.
+    warnings
+        What is probably not as it was meant.
     digest
         SHA-256 of the file, where the source tells it: a dataset that has grown by the file once does not again.
     """
@@ -41,6 +43,7 @@ class LogFile:
     columns: tuple[Column, ...]
     finish: Finish = lambda frame: frame
     ignored: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     digest: str = ""
 
     def pieces(self) -> Iterator[tuple[int, pl.DataFrame]]:
@@ -68,11 +71,14 @@ class ItemTable:
         How they were read.
     ignored
         Columns of the file that no one reads.
+    warnings
+        What is probably not as it was meant.
     """
 
     frame: pl.DataFrame
     columns: tuple[Column, ...] = ()
     ignored: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 NO_ITEMS: Final = ItemTable(pl.DataFrame(schema=ITEMS))

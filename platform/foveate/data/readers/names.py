@@ -94,6 +94,18 @@ _UNITS: Final = {
 _LENGTHS: Final = (WATCH, DURATION, "duration_seconds")
 _LENGTH_WORDS: Final = ("watch", "watchtime", "playtime", "duration", "length", "runtime", "videoduration")
 
+_WORDS_OF_LENGTHS: Final = (
+    "watch",
+    "watched",
+    "played",
+    "dwell",
+    "duration",
+    "length",
+    "elapsed",
+    "runtime",
+    "seconds",
+)
+
 
 def plain(name: str) -> str:
     """Return a name without case, marks and spaces: ``movie_id`` and ``movieId`` are the same."""
@@ -149,6 +161,12 @@ def seconds_scale(name: str) -> float:
     """Return the seconds in one unit of a column of lengths, by its name, such as ``play_time_ms``."""
     rest, unit = _unit(name)
     return unit or (60.0 if rest == "runtime" else 1.0)
+
+
+def is_length_name(name: str) -> bool:
+    """Whether a name says that a column may hold how long something took or takes."""
+    words = set(re.findall("[a-z]+", re.sub("([a-z])([A-Z])", r"\1 \2", name).lower()))
+    return _unit(name)[1] is not None or bool(words & set(_WORDS_OF_LENGTHS))
 
 
 def _lengths(known: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:

@@ -12,7 +12,7 @@ import polars as pl
 from foveate.core.errors import ConfigError
 from foveate.data.importing.contacts import AMOUNTS, SHOWN
 from foveate.data.raw.table import frame_table
-from foveate.data.readers.base import LogFile, Reader, Source
+from foveate.data.readers.base import NO_ITEMS, ItemTable, LogFile, Reader, Source
 from foveate.data.readers.convert import Column, Finish
 from foveate.data.schema import (
     EVENT_ID,
@@ -26,7 +26,7 @@ from foveate.data.schema import (
     VALUE,
     WATCH,
 )
-from foveate.data.served.chain import HEAD, Part, check_part, parts_of, read_chain, read_head
+from foveate.data.served.chain import HEAD, ITEMS_FILE, Part, check_part, parts_of, read_chain, read_head
 from foveate.data.served.columns import COLUMNS, SEQUENCE, Table
 from foveate.data.values.base import Parsed
 
@@ -121,6 +121,7 @@ class ServedReader(Reader):
             tuple(_log(root, part, finish[part.table]) for part in ordered),
             self.positive or _interest(root, parts),
             self.errors(),
+            items=ItemTable(pl.read_parquet(root / ITEMS_FILE)) if (root / ITEMS_FILE).is_file() else NO_ITEMS,
             same=("impression_id", EVENT_ID),
             own_event_ids=True,
             own_impression_ids=True,

@@ -11,11 +11,12 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import polars as pl
 
-from foveate.core.errors import ConfigError, ReaderError, SchemaError
+from foveate.core.errors import ConfigError, ReaderError, SchemaError, UnknownColumnsError
 from foveate.data.importing.contacts import AMOUNTS, CONTACTS, DURATION, SHOWN, watched_somehow
 from foveate.data.importing.report import SkippedFile
 from foveate.data.raw.dialect import SEPARATORS
 from foveate.data.raw.files import hive_keys, need, table_files
+from foveate.data.raw.nested import nested_names, with_nested
 from foveate.data.raw.open_table import open_table
 from foveate.data.raw.table import RawTable, frame_table
 from foveate.data.readers.base import NO_ITEMS, NO_VIEWERS, ItemTable, LogFile, Reader, Source, viewers_of
@@ -40,6 +41,7 @@ from foveate.data.readers.names import (
     plain,
     seconds_scale,
 )
+from foveate.data.readers.unmapped import column_samples, ignored_columns, is_time, unread_warning
 from foveate.data.schema import (
     EVENT_ID,
     EVENT_KINDS,
@@ -158,6 +160,10 @@ class TableReader(Reader):
             logs, items, viewers, others = self._sorted_out(logs, items, viewers)
             logs, strangers = self._without_strangers(_named_by_the_first(logs))
             skipped += others + strangers
+        for setting, name in (("items", self.items), ("viewers", self.viewers)):
+            if not logs and name and self._beside(folder, name) in files:
+                otherwise = f"name the table of {setting}, or none with {setting}={NONE}"
+                raise ReaderError(f"{setting}={name} names the log itself: {otherwise}")
         if not logs:
             raise ReaderError(f"'{root}' holds no log; name the file or folder of the log")
         return self._source(logs, items, viewers, skipped)
@@ -178,7 +184,9 @@ class TableReader(Reader):
             raise ConfigError(
                 "items and viewers name files, which a log in memory has none of; give the table of items"
             )
-        return self._source([frame_table(log, "log")], None if items is None else frame_table(items, "items"), None, [])
+        table = with_nested(frame_table(log, "log"), self.columns.values())
+        described = None if items is None else with_nested(frame_table(items, "items"), self.item_columns.values())
+        return self._source([table], described, None, [])
 
     def read_items(self, path: Path) -> ItemTable:
         """Read a table of items alone, as :meth:`read` would.
@@ -230,13 +238,17 @@ class TableReader(Reader):
         beside = file.stem.lower()
         names = self.item_names if beside in _ITEM_FILES and self.item_names else self.names
         table = open_table(file, separator=self.separator, names=names, known=self._is_name)
+        table = with_nested(table, self.columns.values())
+        if beside in _ITEM_FILES:
+            table = with_nested(table, self.item_columns.values())
         return table.with_literals(hive_keys(file, root))
 
     def _open_items(self, path: Path) -> RawTable:
-        return open_table(path, names=self.item_names, known=self._is_name)
+        table = open_table(path, names=self.item_names, known=self._is_name)
+        return with_nested(table, self.item_columns.values())
 
     def _open_viewers(self, path: Path) -> RawTable:
-        return open_table(path, known=self._is_name)
+        return with_nested(open_table(path, known=self._is_name), self.columns.values())
 
     def _is_name(self, word: str) -> bool:
         return word in {*self.columns.values(), *self.item_columns.values()} or is_column_name(word)
@@ -302,7 +314,7 @@ class TableReader(Reader):
         unnamed = not table.header or list(types) == [str(at) for at in range(len(types))]
         if unnamed and USER_ID not in guessed and ITEM_ID not in guessed and not {USER_ID, ITEM_ID} & set(named):
             left = [name for name in types if name not in named.values()]
-            guessed = guess_log_positions(left, table.head(), {name: self._is_time(table, name) for name in left})
+            guessed = guess_log_positions(left, table.head(), {name: is_time(table.head()[name]) for name in left})
         for ours, theirs in guessed.items():
             if ours not in self.columns and (ours != VALUE or KIND in {*named, *guessed}):
                 found[ours] = (theirs, "same name" if theirs == ours else "guessed")
@@ -312,17 +324,9 @@ class TableReader(Reader):
             hint = "map columns with columns.user_id=THEIRS and so on"
             if any(name[:1].isdigit() for name in types):
                 hint += ", or, if these are values, give the columns' names: names=[user_id,item_id,...]"
-            raise SchemaError(table.name, [*faults, f"it holds: {', '.join(types)}; {hint}"])
+            holds = ", ".join((*types, *nested_names(table)))
+            raise UnknownColumnsError(table.name, [*faults, f"it holds: {holds}; {hint}"], column_samples(table, found))
         return found
-
-    def _is_time(self, table: RawTable, column: str) -> bool:
-        if table.schema[column].is_temporal():
-            return True
-        sample = table.head()[column].drop_nulls()
-        numbers = sample.cast(pl.Float64, strict=False)
-        if numbers.null_count() < len(sample):
-            return bool((numbers.fill_null(0) >= 10_000_000).all())
-        return bool(sample.cast(pl.String).str.contains(r"^\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}").all()) and len(sample) > 0
 
     def _log_file(
         self, table: RawTable, found: Mapping[str, tuple[str, How]], kinds: Mapping[str, str], users: Id, met: Id
@@ -344,7 +348,10 @@ class TableReader(Reader):
                 frame = watched_somehow(frame)
             return frame.with_columns(pl.lit(value=True).alias(SHOWN)) if self.impressions else frame
 
-        return LogFile(table, columns, finish, _ignored(table, columns))
+        ignored = ignored_columns(table, columns)
+        times = None if OCCURRED_AT in found else f"columns.{OCCURRED_AT}"
+        lengths = next((f"columns.{ours}" for ours in (WATCH, DURATION) if ours not in found), None)
+        return LogFile(table, columns, finish, ignored, unread_warning(table, ignored, times, lengths))
 
     def _parser(self, ours: str, theirs: str, table: RawTable) -> Parser:
         if ours == OCCURRED_AT:
@@ -393,7 +400,11 @@ class TableReader(Reader):
     def _items(self, table: RawTable, errors: RowErrors) -> ItemTable:
         columns = self._item_columns(table)
         frame = as_items(convert_table(table, columns, errors, self.time_zone))
-        return ItemTable(frame, columns, _ignored(table, columns))
+        ignored, read = ignored_columns(table, columns), {column.ours for column in columns}
+        times, lengths = (
+            None if ours in read else f"item_columns.{ours}" for ours in ("published_at", "duration_seconds")
+        )
+        return ItemTable(frame, columns, ignored, unread_warning(table, ignored, times, lengths))
 
     def _item_columns(self, table: RawTable) -> tuple[Column, ...]:
         types = table.schema
@@ -480,10 +491,6 @@ def _interest(ours: set[str], kinds: Mapping[str, str]) -> tuple[str, ...]:
         if kind in found:
             return (kind,)
     return tuple(kind for kind in EVENT_KINDS if kind in found and kind not in NEGATIVE_KINDS) or (WATCH,)
-
-
-def _ignored(table: RawTable, columns: Sequence[Column]) -> tuple[str, ...]:
-    return tuple(name for name in table.schema if name not in {column.theirs for column in columns})
 
 
 def _expect_known(setting: str, given: object, known: tuple[str, ...]) -> None:

@@ -27,6 +27,8 @@ from foveate.storage.files import sha256_of, sync_folder, write_durably
 
 FORMAT: Final = 1
 HEAD: Final = "export.json"
+ITEMS_FILE: Final = "items.parquet"
+"""What is known of the items that were put into the catalogue while it served; it names no viewer, and is replaced."""
 CHAIN: Final = "chain"
 
 Reason = Literal["export", "erasure"]

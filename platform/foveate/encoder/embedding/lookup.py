@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -47,3 +48,22 @@ class WholeTable(Lookup):
     def every(self) -> Tensor:
         """Return the vectors of all items, ``[I, D]``."""
         return self.item_ID
+
+
+@dataclass(frozen=True)
+class JoinedTable(Lookup):
+    """Item vectors ``item_ID`` ``[I, D]`` that stay where they lie, and ``appended_ND`` ``[N, D]`` behind them."""
+
+    item_ID: Tensor
+    appended_ND: Tensor
+
+    def of(self, codes: Tensor) -> Tensor:
+        """Return the vectors of items, ``[..., D]``."""
+        known, appended = len(self.item_ID), len(self.appended_ND)
+        own = F.embedding(codes.clamp(max=known - 1), self.item_ID)
+        other = F.embedding((codes - known).clamp(0, appended - 1), self.appended_ND)
+        return torch.where((codes < known)[..., None], own, other)
+
+    def every(self) -> Tensor:
+        """Return the vectors of all items, ``[I + N, D]``, in memory."""
+        return torch.cat([self.item_ID, self.appended_ND])

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from foveate.encoder.content import Content
+from foveate.encoder.embedding.lookup import JoinedTable, Lookup
 from foveate.encoder.inputs.base import ItemInputConfig
 from foveate.encoder.model import EncoderConfig, SequenceEncoder
 from foveate.encoder.trained import TrainedEncoder
@@ -34,6 +35,12 @@ class MappedEncoder(TrainedEncoder):
     inputs keeps a table of its own, for their sums lie in no file.
     """
 
+    _appended_ND: Tensor | None = None
+
+    def _append(self, vector_ND: Tensor) -> None:
+        # Those of the file stay there.
+        self._appended_ND = vector_ND
+
     @torch.inference_mode()
     def own_dots(self) -> Tensor:
         """Return ``[I, D]``, in memory: the items' side of the dot product that stands for the score."""
@@ -50,9 +57,19 @@ class MappedEncoder(TrainedEncoder):
 
     def _matched(self, user_BD: Tensor, codes: Tensor | slice) -> Tensor:
         """Return ``[B, N]``: scores of some items, a few of them at a time."""
-        parts = torch.split(self._item_ID[codes], _ROWS)
+        parts = torch.split(self._rows(codes), _ROWS)
         scores_BN = torch.cat([self.model.score(user_BD, item_ND) for item_ND in parts], dim=1)
-        return self._plus_trend(scores_BN, user_BD, codes)
+        return self._trusted(self._plus_trend(scores_BN, user_BD, codes), codes)
+
+    @property
+    def _table(self) -> Lookup:
+        own = self._appended_ND
+        return super()._table if own is None else JoinedTable(self._item_ID, own)
+
+    def _rows(self, codes: Tensor | slice) -> Tensor:
+        if self._appended_ND is None:
+            return self._item_ID[codes]
+        return self._table.every()[codes] if isinstance(codes, slice) else self._table.of(codes)
 
 
 def of_run(arrays: Mapping[str, NDArray[np.generic]], codes: range) -> dict[str, NDArray[np.generic]]:

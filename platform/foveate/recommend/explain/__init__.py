@@ -7,7 +7,7 @@ them together, in this process (:class:`LocalExplainStages`) or over Ray Serve.
 """
 
 from foveate.recommend.explain.answers import Contribution, HistoryItem, ItemExplanation, Look, SlateExplanation, WhyNot
-from foveate.recommend.explain.run import (
+from foveate.recommend.explain.observed_run import (
     ExplainStages,
     Following,
     LocalExplainStages,

@@ -54,6 +54,7 @@ def why(
     *,
     reads: bool,
     cold: bool,
+    likes: bool = False,
     rank: int,
     moved_by: Sequence[str],
 ) -> str:
@@ -67,16 +68,18 @@ def why(
         Whether a source that reads histories offered it.
     cold
         Whether the viewer has no history.
+    likes
+        Whether the history begins with what the viewer said that they like, which they need not have watched.
     rank, moved_by
         As in :class:`~foveate.recommend.explain.answers.ItemExplanation`.
     """
     moved = f"; moved up from place {rank} by {listed(moved_by)}" if moved_by else ""
-    return f"{_because(named, reads=reads, cold=cold)}{moved}."
+    return f"{_because(named, reads=reads, cold=cold, likes=likes)}{moved}."
 
 
-def _because(named: Sequence[str], *, reads: bool, cold: bool) -> str:
+def _because(named: Sequence[str], *, reads: bool, cold: bool, likes: bool) -> str:
     if named:
-        return f"Because you watched {listed(named)}"
+        return f"Because you {'like what is like' if likes else 'watched'} {listed(named)}"
     if cold:
         return "Because many watch it, for nothing is known of you yet"
     if reads:

@@ -39,7 +39,7 @@ class Surface(Variant):
     variants: ClassVar[Registry[Surface]]
     needs: ClassVar[tuple[str, ...]] = ()
     """Fields of the request without which there is nothing to start from."""
-    takes: ClassVar[tuple[str, ...]] = ("user_id", "history")
+    takes: ClassVar[tuple[str, ...]] = ("user_id", "history", "likes")
     """Fields of the request that it understands beside."""
     ranked: ClassVar[bool] = True
     """Whether the ranker orders the candidates; if not, they keep the order that their sources gave them."""
@@ -177,7 +177,8 @@ def without(query: Query, shut_I: NDArray[np.bool_]) -> Query:
 
 def _given(request: RecommendRequest) -> set[str]:
     there = {"user_id": bool(request.user_id), "history": request.history is not None}
-    return {name for name, given in {**there, "related_to": request.related_to is not None}.items() if given}
+    there |= {"related_to": request.related_to is not None, "likes": request.likes is not None}
+    return {name for name, given in there.items() if given}
 
 
 def _with_strength(policy: SlatePolicy, strength: float) -> SlatePolicy:

@@ -14,4 +14,4 @@ class Home(Surface):
 
     name: ClassVar[str] = "home"
     needs: ClassVar[tuple[str, ...]] = ("user_id",)
-    takes: ClassVar[tuple[str, ...]] = ()
+    takes: ClassVar[tuple[str, ...]] = ("likes",)

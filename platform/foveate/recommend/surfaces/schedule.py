@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,7 +54,7 @@ class Schedule(CandidateSource):
         When each item comes out.
     """
 
-    reads_history: ClassVar[bool] = False
+    reads_history: bool = False
 
     def __init__(self, name: str, dates: Dates) -> None:
         self.name = name

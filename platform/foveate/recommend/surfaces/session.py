@@ -14,4 +14,4 @@ class Session(Surface):
 
     name: ClassVar[str] = "session"
     needs: ClassVar[tuple[str, ...]] = ("history",)
-    takes: ClassVar[tuple[str, ...]] = ()
+    takes: ClassVar[tuple[str, ...]] = ("likes",)

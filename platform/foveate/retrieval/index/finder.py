@@ -12,7 +12,7 @@ from torch import Tensor
 
 from foveate.data.fitting import FitContext
 from foveate.encoder.trained import TrainedEncoder
-from foveate.retrieval.asked import top_k
+from foveate.retrieval.base import top_k
 from foveate.retrieval.index.base import Arrays, IndexConfig, VectorIndex
 
 MEASURED_AT = 200

@@ -39,7 +39,10 @@ class SlotPolicy(Variant):
             raise ConfigError(f"top must be 2 or more, got {self.top}: a draw from one is none")
 
     def logits(self, relevance: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the logarithms of the odds, up to a constant, of candidates with this finite relevance ``[M]``."""
+        """Return the logarithms of the odds, up to a constant, of candidates with this finite relevance ``[M]``.
+
+        The most relevant come first, and what is more relevant is not less likely.
+        """
         raise NotImplementedError
 
 

@@ -4,18 +4,43 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from math import floor
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from foveate.core.config import from_dict, to_dict
 from foveate.core.errors import ConfigError
 from foveate.core.messages import RequestContext
 from foveate.slate.exploration.base import SlotPolicy
-from foveate.slate.exploration.noise import uniform
+
+_GOLDEN: Final = 0x9E3779B97F4A7C15
+_FIRST, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+_WORD: Final = 2**64 - 1
+
+
+def uniform(seed: int, streams: Sequence[int], codes: NDArray[np.int32]) -> NDArray[np.float64]:
+    """Return ``[S, N]`` numbers above 0 and below 1, one for each code of ``codes`` in each of ``S`` streams."""
+    begin_S = np.array([(seed + _GOLDEN * (stream + 1)) & _WORD for stream in streams], dtype=np.uint64)
+    words_SN = _mixed(begin_S)[:, None] + (codes.astype(np.uint64) + np.uint64(1)) * np.uint64(_GOLDEN)
+    numbers_SN = (_mixed(words_SN) >> np.uint64(11)).astype(np.float64)
+    numbers_SN += 0.5
+    numbers_SN *= 2.0**-53
+    return numbers_SN
+
+
+def _mixed(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Mix the bits of each word, in place."""
+    for shift, factor in ((np.uint64(30), _FIRST), (np.uint64(27), _SECOND)):
+        words ^= words >> shift
+        words *= factor
+    words ^= words >> np.uint64(31)
+    return words
+
 
 _REQUEST: Final = 1 << 32
 """The stream of what is drawn for a whole request; those below it are places."""
@@ -104,15 +129,13 @@ class SlotDraw:
 
         Parts of a place are drawn. Source: Raghavan and Thompson, Randomized rounding (1987), section 1.
         """
-        traffic, rest = uniform(self.seed, [_REQUEST], np.arange(2, dtype=np.int32))[0].tolist()
+        request_, order_ = uniform(self.seed, [_REQUEST, _ORDER], np.arange(max(2, count), dtype=np.int32)).tolist()
+        traffic, rest = request_[:2]
         if traffic >= self.budget.traffic:
             return frozenset()
-        named = np.array([place - 1 for place in self.policy.places or range(1, count + 1)], dtype=np.int32)
-        named = named[named < count]
+        named = [place - 1 for place in self.policy.places or range(1, count + 1) if place <= count]
         most = floor(self.budget.places * count + rest)
-        if most < len(named):
-            named = named[np.argsort(uniform(self.seed, [_ORDER], named)[0])[:most]]
-        return frozenset(named.tolist())
+        return frozenset(sorted(named, key=order_.__getitem__)[:most])
 
 
 def draw_of(context: RequestContext) -> SlotDraw | None:

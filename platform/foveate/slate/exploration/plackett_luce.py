@@ -18,8 +18,7 @@ class PlackettLuce(SlotPolicy):
 
     Without rules and with every place explored, the slate is a draw of the Plackett-Luce model.
     Source: Plackett, The analysis of permutations (Applied Statistics 24, 1975), on the choice axiom of Luce,
-    Individual choice behavior (1959), chapter 1. It is drawn by adding Gumbel noise to the scores and taking the
-    largest sums: Kool, van Hoof and Welling, Stochastic beams and where to find them (ICML 2019), section 2.
+    Individual choice behavior (1959), chapter 1.
 
     Parameters
     ----------

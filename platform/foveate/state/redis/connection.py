@@ -6,6 +6,7 @@ be set is :class:`RedisConfig`. A password is never shown again: not in errors, 
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -28,6 +29,7 @@ _REST_SECONDS: Final = 0.5
 """How long a server that does not answer is left alone: requests that come meanwhile are told so at once."""
 _PORT: Final = 6379
 _PATIENCE_S: Final = 30.0
+_DAY_S: Final = 86_400
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class RedisConfig(StoreConfig):
 
     Parameters
     ----------
-    history, past, impressions_days
+    history, past, impressions_days, events_days
         As :class:`~foveate.state.config.StoreConfig` has them.
     timeout_s
         Seconds that connecting, and each answer, may take; a small part of a request's deadline.
@@ -64,6 +66,16 @@ class RedisConfig(StoreConfig):
             raise ConfigError("impressions_days and timeout_s must be above 0")
         if not re.fullmatch(r"[A-Za-z0-9_.:-]+", self.prefix):
             raise ConfigError("prefix may hold letters, digits and _ . : - alone")
+
+    @property
+    def events_seconds(self) -> int:
+        """Seconds for which events are kept; 0: for ever."""
+        return math.ceil(self.events_days * _DAY_S)
+
+    @property
+    def impressions_seconds(self) -> int:
+        """Seconds for which what was shown is kept."""
+        return max(1, round(self.impressions_days * _DAY_S))
 
 
 class Server:

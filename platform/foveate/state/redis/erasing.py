@@ -10,15 +10,14 @@ from typing import Any, Final
 
 import redis
 
-from foveate.state.base import Erased, request_of
-from foveate.state.erasure import viewer_digest
+from foveate.state.base import Erased, request_of, viewer_digest
 from foveate.state.record import unpack
 from foveate.state.redis.connection import Server
 from foveate.state.redis.exports import PLACES, REQUEST, REQUESTS, SHOWN, note_pending
 from foveate.state.redis.schema import EVENTS, IDS
 
 TOMBSTONES: Final = "tombstones"
-"""A hash of the moments of erasures, by the keyed digests of viewers; see :mod:`foveate.state.erasure`."""
+"""A hash of the moments of erasures, by the keyed digests of viewers; see :mod:`foveate.state.base`."""
 _STORE: Final = "store"
 """A hash of the store's own id and secret."""
 _REWRITE_S: Final = 5.0

@@ -1,7 +1,7 @@
 """The exports that read a Redis server, and what holds back what they have not read.
 
-The server drops a served request by itself after some days, unless exports are registered: then requests are kept
-until every export has read them, and get their time only then.
+The server drops a served request, and where events have days a viewer's list of them, by itself after some days, unless
+exports are registered: then they are kept until every export has read them, and get their time only then.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from foveate.core.errors import NotFoundError
+from foveate.core.grouped import in_parts
 from foveate.state.base import Export
 from foveate.state.record import unpack
 from foveate.state.redis.connection import Server
+from foveate.state.redis.schema import EVENTS, IDS, RECEIVED, viewers
 
 EVENTS_READ: Final = "exports"
 """A hash of the version up to which each export has read."""
@@ -43,6 +45,21 @@ for at = 2, #KEYS, 2 do
 end
 """
 
+_RELEASE_EVENTS: Final = (
+    RECEIVED
+    + """
+local seconds, read = tonumber(ARGV[1]), tonumber(ARGV[2])
+for at = 1, #KEYS, 2 do
+  local newest = redis.call('LINDEX', KEYS[at], -1)
+  if newest and tonumber(string.match(newest, '^%[(%d+),')) <= read then
+    for _, key in ipairs({KEYS[at], KEYS[at + 1]}) do
+      redis.call('EXPIREAT', key, math.ceil(received(newest) / 1000000) + seconds)
+    end
+  end
+end
+"""
+)
+
 
 def register_export(server: Server, export: Export) -> None:
     """Keep where an export lies, and hold back what it has not read."""
@@ -52,6 +69,13 @@ def register_export(server: Server, export: Export) -> None:
             asked.hsetnx(server.key(EVENTS_READ), export.name, 0)
             asked.hsetnx(server.key(REQUESTS_READ), export.name, 0)
             asked.execute()
+        if server.config.events_seconds:
+            for found in in_parts(viewers(server), _PAGE):
+                with client.pipeline(transaction=False) as asked:
+                    for user in found:
+                        asked.persist(server.key(EVENTS, user))
+                        asked.persist(server.key(IDS, user))
+                    asked.execute()
         # What comes from now on gets no time; what is there already loses its own.
         cursor = int(client.hget(server.key(REQUESTS_READ), export.name) or 0)
         for part in _names(server, client, cursor, None):
@@ -85,13 +109,15 @@ def drop_export(server: Server, name: str) -> None:
     if not gone:
         raise NotFoundError(f"'{server.address}' knows no export '{name}'")
     _release(server, before)
+    _release_events(server)
 
 
 def move_events(server: Server, name: str, version: int) -> None:
-    """Say that an export has read all events up to a version."""
+    """Say that an export has read all events up to a version; the server may drop them from now on."""
     key = server.key(EVENTS_READ)
     with server.asked() as client:
         client.hset(key, name, max(version, int(client.hget(key, name) or 0)))
+    _release_events(server)
 
 
 def move_requests(server: Server, name: str, sequence: int) -> None:
@@ -132,16 +158,26 @@ def _requests_read(server: Server) -> int | None:
 def _release(server: Server, before: int | None) -> None:
     """Let the server drop, in their time, the requests that every export has read now and had not before."""
     until = _requests_read(server)
-    seconds = max(1, round(server.config.impressions_days * 86_400))
     release = server.script(_RELEASE)
     with server.asked() as client:
         for part in _names(server, client, before or 0, until):
             found = _users(server, client, part)
             keys = [key for name, user in found for key in (server.key(REQUEST, name), server.key(SHOWN, user))]
             read = _ABOVE_ALL if until is None else until
-            release(
-                keys=[server.key(REQUESTS), *keys], args=[seconds, read, *(name for name, _ in found)], client=client
-            )
+            args = [server.config.impressions_seconds, read, *(name for name, _ in found)]
+            release(keys=[server.key(REQUESTS), *keys], args=args, client=client)
+
+
+def _release_events(server: Server) -> None:
+    """Let the server drop, in their time, the viewers' lists of which every export has read all."""
+    if not server.config.events_seconds:
+        return
+    release = server.script(_RELEASE_EVENTS)
+    with server.asked() as client:
+        read = min(map(int, client.hvals(server.key(EVENTS_READ))), default=_ABOVE_ALL)
+        for part in in_parts(viewers(server), _PAGE):
+            keys = [server.key(name, user) for user in part for name in (EVENTS, IDS)]
+            release(keys=keys, args=[server.config.events_seconds, read], client=client)
 
 
 def _names(server: Server, client: Any, above: int, until: int | None) -> Iterator[list[str]]:

@@ -12,15 +12,13 @@ from typing import Any, Final
 
 from foveate.core.errors import NotFoundError
 from foveate.core.grouped import in_parts
-from foveate.state.base import KeptRequest, ServedRequest, utc_micros
-from foveate.state.erasure import asked_at, viewer_digest
+from foveate.state.base import KeptRequest, ServedRequest, asked_at, utc_micros, viewer_digest
 from foveate.state.record import pack, unpack
 from foveate.state.redis.connection import RedisStore
 from foveate.state.redis.erasing import TOMBSTONES, secret_of
 from foveate.state.redis.exports import REQUEST, REQUESTS, REQUESTS_READ, SHOWN, move_requests
 
 _BUNDLES: Final = "bundles"
-_DAY_S: Final = 86_400
 
 _PAGE: Final = 200
 """Requests that are read at once."""
@@ -74,7 +72,7 @@ class RedisImpressions(RedisStore):
         StateError
             The server cannot be used.
         """
-        seconds = max(1, round(self._server.config.impressions_days * _DAY_S))
+        seconds = self._server.config.impressions_seconds
         now = self._clock()
         keys = [self._server.key(REQUESTS), self._server.key(REQUESTS_READ), self._server.key(TOMBSTONES)]
         arguments: list[Any] = [seconds, now - seconds * 1_000_000]

@@ -121,14 +121,25 @@ def _is_row_number(event_id: str, kind: str) -> bool:
     return len(event_id) > 8 and event_id[0] == "e" and event_id[1:].isdecimal() and event_id.isascii()
 
 
-ADD: Final = """
-local most, added = tonumber(ARGV[1]), 0
-local read, exported = math.huge, 0
+RECEIVED: Final = """
+local function received(row)
+  -- Without escapes a text ends at the next quotation mark.
+  local plain = string.gsub(row, '\\\\.', '')
+  return tonumber(string.match(plain, '^%[%d+,%d+,"[^"]*","[^"]*",[^,]*,[^,]*,(%d+)'))
+end
+"""
+"""A Lua function: when the event of a row was received, UTC microseconds."""
+
+ADD: Final = (
+    RECEIVED
+    + """
+local most, before, expires, added = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), 0
+local read, exported, held = math.huge, 0, false
 for _, cursor in ipairs(redis.call('HVALS', KEYS[2])) do
   read = math.min(read, tonumber(cursor))
-  exported = math.max(exported, tonumber(cursor))
+  exported, held = math.max(exported, tonumber(cursor)), true
 end
-for at = 2, #ARGV, 6 do
+for at = 4, #ARGV, 6 do
   local events, ids = KEYS[2 * ARGV[at] + 2], KEYS[2 * ARGV[at] + 3]
   local id, version, rest = ARGV[at + 1], tonumber(ARGV[at + 2]), ARGV[at + 3]
   local erased = redis.call('HGET', KEYS[3], ARGV[at + 4])
@@ -149,7 +160,11 @@ for at = 2, #ARGV, 6 do
     local named = string.format('%.0f', version)
     redis.call('RPUSH', events, '[' .. named .. ',' .. string.format('%.0f', number + 1) .. ',' .. rest)
     redis.call('ZADD', ids, named, id)
-    local extra = redis.call('LLEN', events) - most
+    local extra = math.max(0, redis.call('LLEN', events) - most)
+    -- The event that came just now is never old.
+    while before > 0 and received(redis.call('LINDEX', events, extra)) < before do
+      extra = extra + 1
+    end
     -- What an export has not read stays.
     while extra > 0 and tonumber(string.match(redis.call('LINDEX', events, extra - 1), '^%[(%d+),')) > read do
       extra = extra - 1
@@ -159,14 +174,19 @@ for at = 2, #ARGV, 6 do
       local oldest = string.match(redis.call('LINDEX', events, 0), '^%[(%d+),')
       redis.call('ZREMRANGEBYSCORE', ids, '-inf', '(' .. oldest)
     end
+    for _, key in ipairs({events, ids}) do
+      if expires > 0 and not held then redis.call('EXPIREAT', key, expires) else redis.call('PERSIST', key) end
+    end
     added = added + 1
   end
 end
 return added
 """
+)
 """Keys: the counter of versions, the exports' cursors, the tombstones, and of each viewer the events and the ids.
 
-Arguments: most events of a viewer, and of each event the viewer's place among the keys, the id, the version that it
+Arguments: most events of a viewer, the moment before which received ones are dropped, when the server drops a viewer's
+list by itself (seconds; 0: never), and of each event the viewer's place among the keys, the id, the version that it
 had elsewhere (0: none), its row without version and number, the viewer's digest, and when it was received. A row of
 the list is version, number within the history, item, kind, value, time, received at, impression, text and, where one
 is named, request.

@@ -10,6 +10,7 @@ one that lies further back too much is gone, and it is refused rather than read 
 from __future__ import annotations
 
 import json
+import math
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
@@ -19,10 +20,17 @@ import polars as pl
 from foveate.core.errors import NotFoundError
 from foveate.core.grouped import in_parts
 from foveate.core.messages import NO_TIME, ViewerHistory
-from foveate.state.base import Erased, Export, KeptEvent, ViewerEvent, utc_micros
-from foveate.state.erasure import check_erasable, viewer_digest
+from foveate.state.base import (
+    Erased,
+    Export,
+    KeptEvent,
+    ViewerEvent,
+    check_erasable,
+    history_of,
+    utc_micros,
+    viewer_digest,
+)
 from foveate.state.event_checks import check_events, check_kinds
-from foveate.state.history import history_of
 from foveate.state.redis import erasing, exports
 from foveate.state.redis.connection import RedisStore
 from foveate.state.redis.schema import ADD, EVENTS, IDS, check_version, upgrade, viewers
@@ -41,8 +49,9 @@ _LARGEST: Final = 500
 class RedisState(RedisStore):
     """A :class:`~foveate.state.base.ViewerStore` on a Redis server; parameters and errors as its base has them.
 
-    An ``event_id`` is remembered for as long as its event is kept. After the server was away the next call finds it
-    again.
+    An ``event_id`` is remembered for as long as its event is kept. With ``events_days`` the server drops the list of a
+    viewer that many days after its newest event; a new event drops what is older. After the server was away the next
+    call finds it again.
     """
 
     def __init__(self, address: str, *, clock: Callable[[], int] = utc_micros) -> None:
@@ -104,7 +113,8 @@ class RedisState(RedisStore):
         """
         now = self._clock()
         check_events(events, now)
-        return self._added([KeptEvent(event, 0, now) for event in events])
+        seconds = self._server.config.events_seconds
+        return self._added([KeptEvent(event, 0, now) for event in events], now - seconds * 1_000_000 if seconds else 0)
 
     def keep(self, events: Sequence[KeptEvent]) -> int:
         """Add events of another store; returns how many were new. It may be done again where it broke off.
@@ -292,10 +302,12 @@ class RedisState(RedisStore):
             check_version(self._server)
             self._checked = True
 
-    def _added(self, events: Sequence[KeptEvent]) -> int:
+    def _added(self, events: Sequence[KeptEvent], before: int = 0) -> int:
+        """Add events; of their viewers, drop what was received before a moment (UTC microseconds)."""
         offsets: dict[str, int] = {}
         config = self._server.config
-        asked: list[Any] = [config.most]
+        until = math.ceil(self._clock() / 1_000_000) + config.events_seconds if config.events_seconds else 0
+        asked: list[Any] = [config.most, before, until]
         self._check()
         secret = erasing.secret_of(self._server)
         for one in events:

@@ -22,10 +22,8 @@ class FileConfig(StoreConfig):
 
     Parameters
     ----------
-    history, past, impressions_days
+    history, past, impressions_days, events_days
         As :class:`~foveate.state.config.StoreConfig` has them; ``impressions_days=0`` keeps what was shown for ever.
-    events_days
-        Days after their arrival for which events are kept; 0 keeps them for ever.
     synchronous
         ``full``: events are on the disk before they are acknowledged, and survive a power cut. ``normal``: they survive
         the process, and a power cut may take the newest.
@@ -38,14 +36,13 @@ class FileConfig(StoreConfig):
         A setting is impossible.
     """
 
-    events_days: float = 0.0
     synchronous: Literal["full", "normal"] = "full"
     write_timeout_s: float = 5.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.events_days < 0 or self.impressions_days < 0:
-            raise ConfigError("events_days and impressions_days must be at least 0")
+        if self.impressions_days < 0:
+            raise ConfigError("impressions_days must be at least 0")
         if self.write_timeout_s <= 0:
             raise ConfigError("write_timeout_s must be above 0")
 

@@ -8,8 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
 from foveate.core.grouped import in_parts
-from foveate.state.base import Erased, request_of
-from foveate.state.erasure import viewer_digest
+from foveate.state.base import Erased, request_of, viewer_digest
 from foveate.state.sqlite.database import Database
 
 T = TypeVar("T")

@@ -9,14 +9,12 @@ from pathlib import Path
 from typing import Final
 
 from foveate.core.errors import NotFoundError
-from foveate.state.base import KeptRequest, ServedRequest
-from foveate.state.erasure import asked_at
+from foveate.state.base import KeptRequest, ServedRequest, asked_at
 from foveate.state.record import pack, unpack
 from foveate.state.sqlite.base import SqliteStore
 from foveate.state.sqlite.config import FileConfig
 from foveate.state.sqlite.erasing import not_erased
-from foveate.state.sqlite.exports import move_export
-from foveate.state.sqlite.retention import Retention
+from foveate.state.sqlite.retention import Retention, move_export
 
 _PAGE: Final = 500
 """Requests that are read at once."""

@@ -2,15 +2,65 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
+import numpy as np
+
+from foveate.core.grouped import in_parts
+from foveate.core.messages import SlateItem
 from foveate.data.schema import EVENT_KINDS
-from foveate.state.sqlite.impressions_v4 import compact
+from foveate.state.base import utc_micros
+from foveate.state.record import pack_plain
 
-SCHEMA_VERSION: Final = 6
+_V4_REQUESTS: Final = 500
+"""Requests read and written in one go."""
+_V4_INSERT: Final = "INSERT INTO requests (request_id, user_id, kept_at, record) VALUES (?, ?, ?, ?)"
+
+
+def compact(connection: sqlite3.Connection) -> None:
+    """Write every request of ``old_requests`` and ``impressions`` as one record into ``requests``, oldest first.
+
+    They count as kept now: for how long they are kept begins anew.
+    """
+    now = utc_micros()
+    names = connection.execute(
+        "SELECT request_id FROM old_requests ORDER BY json_extract(context, '$.now'), request_id DESC"
+    ).fetchall()
+    for part in in_parts(names, _V4_REQUESTS):
+        connection.executemany(_V4_INSERT, [_v4_record(connection, name, now) for (name,) in part])
+
+
+def _v4_record(connection: sqlite3.Connection, request_id: str, now: int) -> tuple[Any, ...]:
+    cursor = connection.execute("SELECT * FROM old_requests WHERE request_id = ?", (request_id,))
+    values = dict(zip((name for name, *_ in cursor.description), cursor.fetchone(), strict=True))
+    request, context = (json.loads(values.pop(name)) for name in ("request", "context"))
+    slate = values | {name: json.loads(values[name]) for name in ("relaxed", "degraded")}
+    return request_id, slate["user_id"], now, pack_plain(request, context, slate, _v4_items(connection, request_id))
+
+
+def _v4_items(connection: sqlite3.Connection, request_id: str) -> Sequence[SlateItem]:
+    rows = connection.execute(
+        "SELECT item_id, position, score, candidate_sources, features FROM impressions"
+        " WHERE request_id = ? ORDER BY position",
+        (request_id,),
+    )
+    return [
+        SlateItem(
+            item_id=item_id,
+            position=position,
+            score=float("nan") if score is None else score,
+            sources=tuple(json.loads(sources)),
+            features=np.frombuffer(features, dtype="<f4").astype(np.float32),
+        )
+        for item_id, position, score, sources, features in rows
+    ]
+
+
+SCHEMA_VERSION: Final = 7
 APPLICATION_ID: Final = 0x464F5645
 """Marks the file as ours: a database of another program is refused, never written to."""
 _INCREMENTAL: Final = 2
@@ -79,7 +129,7 @@ CREATE TABLE erasures (
 _TOMBSTONES: Final = """
 CREATE TABLE tombstones (viewer TEXT PRIMARY KEY, erased_at INTEGER NOT NULL) STRICT, WITHOUT ROWID
 """
-# Keyed digests of erased viewers; see foveate.state.erasure.
+# Keyed digests of erased viewers; see foveate.state.base.
 _CERTIFICATES: Final = """
 CREATE TABLE certificates (erasure_id TEXT PRIMARY KEY, content TEXT NOT NULL) STRICT, WITHOUT ROWID
 """
@@ -95,6 +145,18 @@ _SINCE_6: Final = (
     _CERTIFICATES,
 )
 """What version 6 brought; a new file is one of version 5 with it."""
+_ITEMS: Final = """
+CREATE TABLE items (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    item_id TEXT NOT NULL UNIQUE,
+    facts TEXT NOT NULL,
+    withdrawn INTEGER NOT NULL,
+    version INTEGER NOT NULL,
+    changed_at INTEGER NOT NULL
+) STRICT
+"""
+_SINCE_7: Final = (_ITEMS, "CREATE INDEX items_by_version ON items (version)")
+"""What version 7 brought: the catalogue's changes."""
 _STORE: Final = """
 CREATE TABLE store (
     incarnation TEXT NOT NULL,
@@ -117,6 +179,7 @@ TABLES: Final = (
     _IMPORTS,
     _EXPORTS,
     *_SINCE_6,
+    *_SINCE_7,
 )
 """What makes an empty file one of ours."""
 
@@ -163,6 +226,7 @@ _UPGRADES: Final[Mapping[int, Sequence[str | Callable[[sqlite3.Connection], None
         "DROP TABLE old_requests",
     ),
     5: _SINCE_6,
+    6: _SINCE_7,
 }
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from foveate.core.messages import Filters, PastEvent, RecommendRequest
+from foveate.core.messages import Filters, Likes, PastEvent, RecommendRequest
 from foveate.data.schema import EVENT_KINDS
 from foveate_serve.http.schemas.base import Id, Moment, Wire, to_micros
 
@@ -57,6 +57,19 @@ class PastEventIn(Wire):
         return PastEvent(self.item_id, self.kind, self.value, when)
 
 
+class LikesIn(Wire):
+    """What somebody says that they like, as when they sign up."""
+
+    items: list[Id] = Field(default=[], max_length=100, description="Items.")
+    channels: list[Id] = Field(default=[], max_length=100, description="Channels, by their ids.")
+    categories: list[Id] = Field(default=[], max_length=100, description="Categories.")
+    tags: list[Id] = Field(default=[], max_length=100, description="Tags.")
+
+    def message(self) -> Likes:
+        """Return the likes as the pipeline reads them."""
+        return Likes(tuple(self.items), tuple(self.channels), tuple(self.categories), tuple(self.tags))
+
+
 class AskIn(Wire):
     """What a slate is asked for with: who asks, on which surface, and what must not be shown."""
 
@@ -67,6 +80,11 @@ class AskIn(Wire):
         default=None,
         max_length=LONGEST_HISTORY,
         description="What an anonymous visitor has done in this session, oldest first; in place of 'user_id'.",
+    )
+    likes: LikesIn | None = Field(
+        default=None,
+        description="What who asks says that they like. It counts before all that is known of them; with the surface "
+        "'session' it may stand in place of 'history'.",
     )
     surface: str = Field(
         default="home", min_length=1, max_length=64, description="Where the slate is shown: one of GET /v1/surfaces."
@@ -99,11 +117,18 @@ class AskIn(Wire):
             filters=self.filters.message(),
             now=None if self.now is None else to_micros(self.now),
             seed=self.seed,
-            history=None if self.history is None else tuple(event.message() for event in self.history),
+            history=self._history(),
             related_to=self.related_to,
             diversity=self.diversity,
             deadline_ms=self.deadline_ms,
+            likes=None if self.likes is None else self.likes.message(),
         )
+
+    def _history(self) -> tuple[PastEvent, ...] | None:
+        if self.history is not None:
+            return tuple(event.message() for event in self.history)
+        # A visitor who says what they like has a session without events.
+        return () if self.likes is not None and self.user_id is None and self.surface == "session" else None
 
 
 class RecommendIn(AskIn):
@@ -116,6 +141,7 @@ class RecommendIn(AskIn):
                 {"user_id": "u17", "k": 5, "filters": {"max_maturity": 12}, "diversity": 0.5, "seed": 1},
                 {"surface": "related", "related_to": "v3", "k": 5},
                 {"surface": "session", "history": [{"item_id": "v3"}, {"item_id": "v7", "kind": "like"}]},
+                {"surface": "session", "likes": {"items": ["v3"], "categories": ["science"]}},
             ]
         }
     )

@@ -52,3 +52,24 @@ def to_micros(moment: datetime) -> int:
 def from_micros(micros: int) -> datetime:
     """Return the moment of UTC microseconds since 1970."""
     return EPOCH + timedelta(microseconds=micros)
+
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class FieldFault(Reply):
+    """What is wrong with one part of a request."""
+
+    field: str = Field(description="Where, such as 'body.filters.region'.")
+    message: str
+
+
+class Problem(Reply):
+    """What went wrong, for a program (``code``) and for a person (``detail``)."""
+
+    type: str = Field(description="Address of a page about this kind of problem, relative to the server.")
+    title: str = Field(description="The kind in words; always the same for one code.")
+    status: int
+    detail: str
+    code: str
+    errors: list[FieldFault] | None = Field(default=None, description="With status 422: every fault of the request.")

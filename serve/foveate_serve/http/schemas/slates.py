@@ -23,6 +23,7 @@ class ItemOut(Reply):
     available_from: datetime | None = None
     maturity: int | None
     language: str | None
+    withdrawn: bool = Field(default=False, description="Whether it is in no slate any more.")
 
 
 class SlateItemOut(Reply):
@@ -81,7 +82,9 @@ class SurfaceOut(Reply):
     name: str
     about: str
     needs: list[str] = Field(description="Fields of the request without which it has nothing to start from.")
-    takes: list[str] = Field(description="Of 'user_id', 'history' and 'related_to', those that it reads beside.")
+    takes: list[str] = Field(
+        description="Of 'user_id', 'history', 'related_to' and 'likes', those that it reads beside."
+    )
     ranked: bool = Field(description="Whether the ranker orders its items.")
     diversified: bool = Field(description="Whether the diversity policy chooses among them.")
     explained: bool = Field(description="Whether it explains its items unless it is asked not to.")
