@@ -14,8 +14,10 @@ if TYPE_CHECKING:
 def grower_of(ranker: RankerConfig) -> Grower | None:
     """Return what grows a ranker's trees over Ray, None for one that this process grows by itself."""
     from foveate.ranking.boosted import Boosting  # noqa: PLC0415 - LightGBM starts slowly, and Ray more so
+    from foveate.ranking.ensemble import Ensemble  # noqa: PLC0415
 
-    if not isinstance(ranker, Boosting) or not ranker.workers:
+    rankers = ranker.rankers if isinstance(ranker, Ensemble) else (ranker,)
+    if not any(isinstance(one, Boosting) and one.workers for one in rankers):
         return None
     from foveate_cluster.distributed_ranker import OverRay  # noqa: PLC0415
 

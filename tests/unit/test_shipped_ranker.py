@@ -13,6 +13,7 @@ from foveate.api import training
 from foveate.data.dataset import Dataset
 from foveate.ranking.base import Ranker
 from foveate.ranking.blend import LogisticBlend
+from foveate.ranking.ensemble import Ensemble
 from foveate.recommend.recipe import Recipe
 from foveate.training import Fitted
 
@@ -39,6 +40,29 @@ def test_the_better_one_on_validation_is_shipped_and_both_are_shown(
     assert any("it is shipped" in line for line in said) == (shipped == "logistic")
     other = "two-stage by lambdarank" if shipped == "logistic" else "logistic blend"
     assert rows[other]["ndcg@10"] == min(blend, 0.2)
+
+
+def test_an_ensemble_is_shipped_where_it_is_the_best(small_world: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    def figures(
+        fitted: Fitted, progress: object, rankers: Mapping[str, Ranker] = MappingProxyType({})
+    ) -> dict[str, dict[str, float]]:
+        joined = isinstance(fitted.model.recipe.ranker, Ensemble)
+        others = {name: {"ndcg@10": 0.3 if name == "ensemble" else 0.1} for name in rankers}
+        return {"two-stage": {"ndcg@10": 0.3 if joined else 0.2}, "popularity": {"ndcg@10": 0.05}, **others}
+
+    said: list[str] = []
+    monkeypatch.setattr(training, "figures", figures)
+    bundle = foveate.train(small_world, QUICK, progress=said.append)
+    rows = bundle.manifest.metrics["validation"]
+    shipped = bundle.model.recipe.ranker
+    assert isinstance(shipped, Ensemble)
+    assert [type(one).name for one in shipped.rankers] == ["lambdarank", "logistic", "linear"]
+    assert {name: rows[name]["ndcg@10"] for name in ("two-stage", "two-stage by lambdarank", "logistic blend")} == {
+        "two-stage": 0.3,
+        "two-stage by lambdarank": 0.2,
+        "logistic blend": 0.1,
+    }
+    assert any("ensemble does as well as lambdarank" in line for line in said)
 
 
 def test_a_ranker_that_was_named_stays(small_world: Dataset) -> None:

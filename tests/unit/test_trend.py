@@ -15,8 +15,11 @@ from foveate.core.messages import NO_TIME, Query
 from foveate.data.catalog import Catalog
 from foveate.data.events import Histories
 from foveate.data.schema import ITEMS
+from foveate.data.worker_group import partition
 from foveate.encoder.distributed.process_group import ProcessGroup
+from foveate.encoder.embedding.mapped import MappedEncoder
 from foveate.encoder.model import EncoderConfig
+from foveate.encoder.trained import TrainedEncoder
 from foveate.encoder.trend import Moments, counts_at
 from foveate.retrieval.attention import Attention, AttentionSource
 from foveate.retrieval.base import FitContext
@@ -94,6 +97,33 @@ def test_counts_are_those_before_each_moment_and_halve() -> None:
         np.testing.assert_allclose(moments.log_IKH[:, number].numpy(), logs(histories, before), atol=1e-4)
 
 
+class Halves(ProcessGroup):
+    """Two processes in turn: what the first brought to a sum is added to what the second brings."""
+
+    def __init__(self, earliest: int) -> None:
+        super().__init__()
+        object.__setattr__(self, "earliest", earliest)
+        object.__setattr__(self, "brought", [])
+
+    def total(self, value: torch.Tensor) -> torch.Tensor:
+        self.brought.append(value)  # type: ignore[attr-defined]
+        return torch.stack(self.brought).sum(dim=0)  # type: ignore[attr-defined]
+
+    def least(self, value: torch.Tensor) -> torch.Tensor:
+        return value.clamp(max=self.earliest)  # type: ignore[attr-defined]
+
+
+def test_processes_count_together_what_one_counts() -> None:
+    whole, cpu = moving(), torch.device("cpu")
+    halves = Halves(int(whole.times[whole.times != NO_TIME].min()))
+    for half in partition(whole, 2):
+        moments, newest = counts_at(half, (2.0, 20.0), NOW, halves, cpu)
+    alone, newest_alone = counts_at(whole, (2.0, 20.0), NOW, ProcessGroup(), cpu)
+    np.testing.assert_array_equal(moments.starts_K, alone.starts_K)
+    np.testing.assert_allclose(moments.log_IKH, alone.log_IKH, atol=1e-5)
+    np.testing.assert_allclose(newest, newest_alone, atol=1e-5)
+
+
 def test_a_row_reads_no_moment_after_its_own() -> None:
     moments = Moments(torch.tensor([0, 10, 20, 30]), torch.zeros(N_ITEMS, 4, 3))
     times = torch.tensor([0, 9, 10, 25, 99, NO_TIME]).repeat(50)
@@ -163,3 +193,20 @@ def test_a_clock_that_is_order_only_adds_nothing() -> None:
 def test_half_lives_must_be_above_zero() -> None:
     with pytest.raises(ValueError, match="half-lives"):
         EncoderConfig(trend=(1.0, 0.0))
+
+
+@pytest.mark.parametrize("kind", [TrainedEncoder, MappedEncoder])
+@pytest.mark.parametrize("changes", [{}, {"head": "fully_connected"}])
+def test_an_item_that_comes_later_has_the_trend_of_one_that_nobody_watched(
+    kind: type[TrainedEncoder], changes: dict[str, Any]
+) -> None:
+    fitted = config(**changes).fit(context(moving())).encoder
+    encoder = kind.restore(fitted.config, fitted.arrays())
+    longer = encoder.extended(encoder.item_vectors[[9, 2]], trust=0.5)
+    known, behind = np.array([9, 2], dtype=np.int32), np.array([12, 13], dtype=np.int32)
+    trend = encoder.match(torch.zeros(8))
+    viewer = torch.arange(8) / 8.0
+    personal = encoder.match(viewer, known) - trend[known]
+    np.testing.assert_allclose(longer.match(viewer, known), encoder.match(viewer, known), atol=1e-5)
+    np.testing.assert_allclose(longer.match(viewer, behind), 0.5 * personal + encoder.least_trend, atol=1e-5)
+    np.testing.assert_allclose(longer.match(torch.zeros(8), behind), trend.min(), atol=1e-5)
