@@ -140,7 +140,7 @@ def rivals(world: World, source: AttentionSource) -> Mapping[str, Scores]:
     by_near = (closeness[:, :, None] * vectors[seen][top]).sum(axis=1) / np.maximum(closeness.sum(axis=1), 1e-9)[
         :, None
     ]
-    config = source._config
+    config = source.config
 
     def with_vectors(own: NDArray[np.float32]) -> Callable[[list[Query]], NDArray[np.float32]]:
         lengths = np.linalg.norm(own, axis=1, keepdims=True)

@@ -202,11 +202,11 @@ def test_an_item_that_comes_later_has_the_trend_of_one_that_nobody_watched(
 ) -> None:
     fitted = config(**changes).fit(context(moving())).encoder
     encoder = kind.restore(fitted.config, fitted.arrays())
-    longer = encoder.extended(encoder.item_vectors[[9, 2]], trust=0.5)
+    longer = encoder.extended(encoder.item_vectors[[9, 2]], trust=1.0)
     known, behind = np.array([9, 2], dtype=np.int32), np.array([12, 13], dtype=np.int32)
     trend = encoder.match(torch.zeros(8))
     viewer = torch.arange(8) / 8.0
     personal = encoder.match(viewer, known) - trend[known]
     np.testing.assert_allclose(longer.match(viewer, known), encoder.match(viewer, known), atol=1e-5)
-    np.testing.assert_allclose(longer.match(viewer, behind), 0.5 * personal + encoder.least_trend, atol=1e-5)
+    np.testing.assert_allclose(longer.match(viewer, behind), personal + trend.min(), atol=1e-5)
     np.testing.assert_allclose(longer.match(torch.zeros(8), behind), trend.min(), atol=1e-5)

@@ -64,6 +64,8 @@ class ContentMap:
     trust
         What a score by a mapped vector is multiplied by. A vector without what is particular to an item lies nearer to
         every viewer than the item does: see :meth:`trusted`.
+    offset
+        What is added to such a score.
     """
 
     weight_FD: Vectors
@@ -72,6 +74,7 @@ class ContentMap:
     length: float
     agreement: float
     trust: float = 1.0
+    offset: float = 0.0
 
     @classmethod
     def fit(cls, items: pl.DataFrame, vector_ID: Vectors, counts_I: NDArray[np.integer], seed: int) -> Self | None:
@@ -123,17 +126,20 @@ class ContentMap:
         score_BI, mapped_BI
             Some viewers' scores of the known items, by their own vectors and by mapped ones.
         """
-        places = min(_TOP, score_BI.shape[1])
-        tenth_B1 = np.partition(score_BI, -places, axis=1)[:, -places, None]
+        tenth_B1, few = _tenth(score_BI)
         better = (tenth_B1 > 0) & (mapped_BI > 0)
         # At which trust each would come among the ten.
         reach = np.divide(tenth_B1, mapped_BI, out=np.full(mapped_BI.shape, np.inf, dtype=np.float32), where=better)
-        few = round(_FIRST * places * len(score_BI))
         return replace(self, trust=float(min(1.0, np.partition(reach, few, axis=None)[few])))
+
+    def shifted(self, score_BI: Vectors, mapped_BI: Vectors) -> Self:
+        """Return the map with an offset by which new items take as few places; parameters as for :meth:`trusted`."""
+        tenth_B1, few = _tenth(score_BI)
+        return replace(self, offset=float(np.partition(tenth_B1 - mapped_BI, few, axis=None)[few]))
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """Return what :meth:`restore` needs."""
-        numbers = np.array([self.length, self.agreement, self.trust], dtype=np.float64)
+        numbers = np.array([self.length, self.agreement, self.trust, self.offset], dtype=np.float64)
         return {"weight": self.weight_FD, "rarity": self.rarity_F, "mean": self.mean_D, "numbers": numbers}
 
     @classmethod
@@ -144,6 +150,12 @@ class ContentMap:
             np.asarray(arrays[name], dtype=np.float32) for name in ("weight", "rarity", "mean")
         )
         return cls(weight_FD, rarity_F, mean_D, *numbers)
+
+
+def _tenth(score_BI: Vectors) -> tuple[Vectors, int]:
+    """Return ``[B, 1]`` each viewer's tenth best score, and how many new items may lie above these together."""
+    places = min(_TOP, score_BI.shape[1])
+    return np.partition(score_BI, -places, axis=1)[:, -places, None], round(_FIRST * places * len(score_BI))
 
 
 class _Ridge:

@@ -58,8 +58,7 @@ class TrainedEncoder:
         self.device = model.items.weight.device
         self._timed = bool(model.timed)
         self._known: int | None = None
-        self._appended = 0
-        self._trust = 1.0
+        self._trust, self._offset = 1.0, 0.0
 
     @cached_property
     def item_vectors(self) -> NDArray[np.float32]:
@@ -77,11 +76,6 @@ class TrainedEncoder:
         return self.model.trend is not None
 
     @property
-    def least_trend(self) -> float:
-        """What is added to the scores of an item that nobody has watched; 0 where nothing is."""
-        return 0.0 if self._trend_I is None else float(self._trend_I.min())
-
-    @property
     def indexable(self) -> bool:
         """Whether dot products of :attr:`item_dots` and :meth:`user_dots` are the scores."""
         return self.model.match.indexable
@@ -96,18 +90,22 @@ class TrainedEncoder:
         """Return ``[B, D]``: the viewers' side of that dot product."""
         return _to_numpy(self._user_dots(user_BD))
 
-    def extended(self, vector_ND: NDArray[np.float32], trust: float = 1.0) -> Self:
+    def extended(self, vector_ND: NDArray[np.float32], trust: float = 1.0, offset: float = 0.0) -> Self:
         """Return an encoder of the same weights that knows more items behind its own.
 
         Parameters
         ----------
         vector_ND
             Their vectors.
-        trust
-            What scores of these items are multiplied by, their trend left out.
+        trust, offset
+            What scores of these items are multiplied by, and what is added to them then.
         """
         other = type(self)(self.config, self.model, self.best_epoch)
-        other._known, other._trust, other._appended = len(self._item_ID), trust, len(vector_ND)
+        other._known, other._trust, other._offset = len(self._item_ID), trust, offset
+        if self._trend_I is not None:
+            # As an item that nobody has watched.
+            least_N = self._trend_I.min().expand(len(vector_ND))
+            other._trend_I = torch.cat([self._trend_I, least_N])
         other._item_ID = self._item_ID
         other._append(torch.from_numpy(vector_ND).to(self.device))
         return other
@@ -239,17 +237,13 @@ class TrainedEncoder:
     def _dots(self) -> Tensor:
         """Return ``[I, D]``: the items' side of the dot product, with what is popular as its last column."""
         dot_ID: Tensor = self.model.match.as_dot(self._item_ID[:0], self._item_ID)[1]
-        return dot_ID if self._trend_I is None else torch.cat((dot_ID, self._trend_I[: len(dot_ID), None]), dim=1)
+        return dot_ID if self._trend_I is None else torch.cat((dot_ID, self._trend_I[:, None]), dim=1)
 
     @cached_property
     def _trend_I(self) -> Tensor | None:
         """``[I]``: what is added to each item's scores, None where nothing is."""
-        if self.model.trend is None:
-            return None
         with torch.inference_mode():
-            trend_I: Tensor = self.model.trend()
-            # Nobody has watched an appended item yet.
-            return trend_I if not self._appended else torch.cat((trend_I, trend_I.min().expand(self._appended)))
+            return None if self.model.trend is None else self.model.trend()
 
     def _user_dots(self, user_BD: Tensor) -> Tensor:
         dot_BD = self.model.match.as_dot(user_BD, self._item_ID[:0])[0]
@@ -269,16 +263,13 @@ class TrainedEncoder:
         """Return ``[B, N]``: scores of some items. What does not depend on the viewer is worked out once."""
         if self.indexable:
             return self._trusted(match(self._user_dots(user_BD), self._item_dot_ID[codes]), codes)
-        scores_BN = self.model.score(user_BD, self._item_ID[codes])
-        return self._trusted(self._plus_trend(scores_BN, user_BD, codes), codes)
+        return self._trusted(self._plus_trend(self.model.score(user_BD, self._item_ID[codes]), user_BD, codes), codes)
 
     def _trusted(self, score_BN: Tensor, codes: Tensor | slice) -> Tensor:
         if self._known is None:
             return score_BN
         code_N = torch.arange(score_BN.shape[1], device=self.device) if isinstance(codes, slice) else codes
-        # The trend of an appended item is none of what its vector says.
-        trend_N = 0.0 if self._trend_I is None else self._trend_I[codes]
-        return torch.where(code_N < self._known, score_BN, (score_BN - trend_N) * self._trust + trend_N)
+        return torch.where(code_N < self._known, score_BN, score_BN * self._trust + self._offset)
 
     def _batches(
         self, histories: Histories, now: NDArray[np.int64] | None, size: int

@@ -61,7 +61,7 @@ class AttentionSource(CandidateSource):
     ) -> None:
         self.name = config.name
         self.source_feature_names = config.source_feature_names
-        self._config = config
+        self.config = config
         self.encoder = encoder
         self.finder = finder
         self.content_map = content_map
@@ -74,8 +74,8 @@ class AttentionSource(CandidateSource):
             nothing_ND = np.zeros((len(appended), self.encoder.config.width), dtype=np.float32)
             encoder = self.encoder.extended(nothing_ND, trust=0.0)
         else:
-            encoder = self.encoder.extended(mapped.vectors(appended), mapped.trust)
-        return AttentionSource(self._config, encoder, catalog, self.finder, mapped)
+            encoder = self.encoder.extended(mapped.vectors(appended), mapped.trust, mapped.offset)
+        return AttentionSource(self.config, encoder, catalog, self.finder, mapped)
 
     @property
     def item_vectors(self) -> NDArray[np.float32]:
@@ -162,8 +162,8 @@ class AttentionSource(CandidateSource):
         encoder = renewed(self.encoder, context)
         if encoder is self.encoder:
             return self
-        finder = found_by(self._config.index, encoder, context)
-        return AttentionSource(self._config, encoder, context.catalog, finder, self.content_map)
+        finder = found_by(self.config.index, encoder, context)
+        return AttentionSource(self.config, encoder, context.catalog, finder, self.content_map)
 
     def source_features(
         self, queries: Sequence[Query], items: Sequence[NDArray[np.int32]]
@@ -250,9 +250,8 @@ class Attention(SourceConfig):
             if worker_group is None
             else train_together(self.encoder, self.train, context, worker_group)
         )
-        return AttentionSource(
-            self, encoder, context.catalog, found_by(self.index, encoder, context), _learned_map(encoder, context)
-        )
+        finder = found_by(self.index, encoder, context)
+        return AttentionSource(self, encoder, context.catalog, finder, _learned_map(encoder, context))
 
     def restore(self, arrays: Arrays, catalog: Catalog) -> AttentionSource:
         weights, laid_out, mapped = parted(arrays)
@@ -270,12 +269,6 @@ class Attention(SourceConfig):
         return AttentionSource(self, encoder, catalog, content_map=_content_map(mapped))
 
 
-def found_by(index: IndexConfig, encoder: TrainedEncoder, context: FitContext) -> Finder | None:
-    """Lay out an encoder's items where an index is to find them, None where every one is scored."""
-    chosen = index.chosen(len(context.catalog))
-    return None if chosen is None else Finder.fit(chosen, encoder, context)
-
-
 def parted(arrays: Arrays) -> tuple[Arrays, Arrays, Arrays]:
     """Return the encoder's arrays, those of its index and those of the map from content, of the source's arrays."""
     attached = [
@@ -284,6 +277,12 @@ def parted(arrays: Arrays) -> tuple[Arrays, Arrays, Arrays]:
     ]
     own = {path: array for path, array in arrays.items() if not path.startswith((INDEX, CONTENT))}
     return own, attached[0], attached[1]
+
+
+def found_by(index: IndexConfig, encoder: TrainedEncoder, context: FitContext) -> Finder | None:
+    """Lay out an encoder's items where an index is to find them, None where every one is scored."""
+    chosen = index.chosen(len(context.catalog))
+    return None if chosen is None else Finder.fit(chosen, encoder, context)
 
 
 def _learned_map(encoder: TrainedEncoder, context: FitContext) -> ContentMap | None:
@@ -299,9 +298,9 @@ def _learned_map(encoder: TrainedEncoder, context: FitContext) -> ContentMap | N
     histories, moments = context.histories.take(users), np.full(len(users), context.now)
     over = encoder.extended(found.vectors(frame[items]))
     behind = np.arange(n_items, n_items + len(items), dtype=np.int32)
-    # Counted from what an item that nobody has watched starts from, which is all that trust does not weigh.
-    own_BN, mapped_BN = encoder.scores(histories, moments, items), over.scores(histories, moments, behind)
-    return found.trusted(own_BN - encoder.least_trend, mapped_BN - encoder.least_trend)
+    both = encoder.scores(histories, moments, items), over.scores(histories, moments, behind)
+    # What is popular lifts what has been watched: what nobody knows of a new item is then a term, and not a factor.
+    return found.shifted(*both) if encoder.knows_newcomers else found.trusted(*both)
 
 
 def _content_map(arrays: Arrays) -> ContentMap | None:
