@@ -67,7 +67,7 @@ def shown(slate: Slate) -> list[str]:
 def test_a_surface_says_what_it_is(name: str) -> None:
     kind = Surface.variants[name]
     assert kind.about().endswith(".")
-    assert {*kind.needs, *kind.takes} <= {"user_id", "history", "related_to"}
+    assert {*kind.needs, *kind.takes} <= {"user_id", "history", "related_to", "likes"}
 
 
 @each

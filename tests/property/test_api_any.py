@@ -6,6 +6,8 @@ Schemathesis asks all that the OpenAPI page allows, and some that it does not; h
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
@@ -23,6 +25,9 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from foveate.bundle import Bundle, default_state
+from foveate_serve.config import ServeConfig
+
 CHECKS = [
     not_a_server_error,
     status_code_conformance,
@@ -36,11 +41,23 @@ OPERATIONS = (
     ("POST", "/v1/events"),
     ("DELETE", "/v1/viewers/{user_id}"),
     ("GET", "/v1/items/{item_id}"),
+    ("PUT", "/v1/items/{item_id}"),
+    ("DELETE", "/v1/items/{item_id}"),
+    ("POST", "/v1/items"),
     ("GET", "/v1/surfaces"),
     ("GET", "/problems/{code}"),
     ("GET", "/health/live"),
     ("GET", "/health/ready"),
 )
+
+
+@pytest.fixture(scope="module")
+def small_api(small_bundle: Bundle, serving: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """An interface of these tests' own: they put items into its catalogue, and take some away."""
+    state = shutil.copyfile(default_state(small_bundle.path), tmp_path_factory.mktemp("any") / "state.sqlite")
+    with serving(small_bundle, state, ServeConfig(topology="fused", deadline_ms=60_000)) as client:
+        yield client
+
 
 quick = settings(
     max_examples=40,
@@ -99,6 +116,15 @@ ODD_VALUES = st.recursive(
     max_leaves=12,
 )
 EVENT = {"user_id": "u00017", "item_id": "v00001", "kind": "watch", "value": 3.0, "occurred_at": "2025-03-14T00:00:00Z"}
+ITEM = {
+    "item_id": "any",
+    "title": "How kites fly",
+    "categories": ["c01"],
+    "duration_seconds": 61.5,
+    "published_at": "2025-03-14T00:00:00Z",
+    "maturity": 6,
+    "safety": 0.5,
+}
 ASK = {
     "user_id": "u00017",
     "k": 3,
@@ -115,6 +141,7 @@ WHOLE: tuple[tuple[str, dict[str, Any]], ...] = (
     ("/v1/recommend", {"surface": "related", "related_to": "v00003", "k": 2}),
     ("/v1/why-not", {**ASK, "item_id": "v00001"}),
     ("/v1/events", {"events": [EVENT]}),
+    ("/v1/items", {"items": [ITEM]}),
 )
 
 

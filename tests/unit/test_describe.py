@@ -7,9 +7,9 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from foveate.data.importing.run import import_tables
 
 from foveate.data.describe import Description, describe
+from foveate.data.importing.import_dataset import import_tables
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -109,7 +109,7 @@ def test_the_verb_says_what_counting_comes_to(
 ) -> None:
     run = console(monkeypatch, capsys)
     # Of a model that is trained for a while the test asks nothing.
-    monkeypatch.setitem(SourceConfig.variants._all(), "attention", lambda: SMALL)  # type: ignore[arg-type]
+    monkeypatch.setattr("foveate.audit.shortcuts.default_encoder", lambda protocol: SMALL)
     done = run("audit", "--shortcuts", str(chain.path), "--json", str(tmp_path / "found.json"))
     assert done.status == 0, done.err
     assert "leave-one-out: transition_walk reaches" in done.out

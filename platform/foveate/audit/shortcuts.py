@@ -25,7 +25,7 @@ from foveate.data.importing.stream import read_events
 from foveate.data.split import Protocol, allowed_protocols, windows
 from foveate.evaluation.outcomes import SLATE_SIZE, by_source
 from foveate.evaluation.panel import Panel, panel_of
-from foveate.recommend.recipe import Recipe
+from foveate.recommend.recipe import Recipe, default_sources
 from foveate.retrieval.base import SourceConfig
 from foveate.retrieval.covisitation import Covisitation
 from foveate.retrieval.recent_popularity import RecentPopularity
@@ -148,7 +148,7 @@ def shortcuts(
     protocols
         How to cut the log; by default every way that it allows.
     encoder
-        What stands for a default encoder; None takes the ``attention`` source as it comes.
+        What stands for a default encoder; None takes that of :func:`default_encoder`.
     train
         Whether the encoder is trained, which takes most of the time. Without it nothing is said of a model.
     window
@@ -166,9 +166,7 @@ def shortcuts(
     asked = protocols or allowed_protocols(dataset.manifest.first)
     recipe, catalog = Recipe(), dataset.catalog()
     events = read_events(dataset, catalog.items, recipe.signals, positive_kinds(dataset, recipe))
-    configs: list[SourceConfig] = [TransitionWalk(), RecentPopularity(days=DAYS), Covisitation()]
-    if train:
-        configs.append(encoder or SourceConfig.variants[ENCODER]())
+    counting: list[SourceConfig] = [TransitionWalk(), RecentPopularity(days=DAYS), Covisitation()]
     found: list[Shortcuts] = []
     for protocol in asked:
         try:
@@ -181,7 +179,8 @@ def shortcuts(
         stage = cut.selection if window == "selection" else cut.test
         context = FitContext(stage.history.histories(catalog.duration), catalog, stage.now, seed, progress=progress)
         panel = panel_of(stage, catalog, most=viewers, seed=seed)
-        answers = {type(config).name: _asked(config, context, panel, progress) for config in configs}
+        learned = [encoder or default_encoder(protocol)] if train else []
+        answers = {type(config).name: _asked(config, context, panel, progress) for config in (*counting, *learned)}
         followers, _ = _asked(TransitionWalk(last=1, hops=1, similarity=0.0), context, panel, progress)
         by_viewer = {
             name: metrics.multi_ndcg_at(ranks, panel.offsets, SLATE_SIZE) for name, (ranks, _) in answers.items()
@@ -204,6 +203,12 @@ def shortcuts(
             )
         )
     return found
+
+
+def default_encoder(protocol: Protocol) -> SourceConfig:
+    """Return the encoder of a recipe that names no sources."""
+    [encoder] = [source for source in default_sources(protocol) if type(source).name == ENCODER]
+    return encoder
 
 
 def _reaches(shortcut_B: Floats, encoder_B: Floats, seed: int) -> Interval:

@@ -157,11 +157,8 @@ class Catalog(Once):
 
     @cached_property
     def marks(self) -> NDArray[np.uint32]:
-        """``[I]``: a number that stands for each item's id whatever the bundle, where its code would not.
-
-        CRC-32: two ids rarely share one, and ids that differ within four neighbouring bytes never do.
-        """
-        return np.array([zlib.crc32(item_id.encode()) for item_id in self.items.ids], dtype=np.uint32)
+        """``[I]``: the mark of each item; see :func:`marks_of`."""
+        return marks_of(self.items.ids)
 
     def _shown_in(self, region: str) -> NDArray[np.bool_]:
         """``[I]``: which items say that they may be shown there."""
@@ -175,6 +172,14 @@ class Catalog(Once):
         indptr = np.concatenate([[0], np.cumsum(counts)])
         codes = names.encode(flat)
         return sparse.csr_matrix((np.ones(len(codes), dtype=bool), codes, indptr), shape=(len(self), len(names)))
+
+
+def marks_of(item_ids: Sequence[str]) -> NDArray[np.uint32]:
+    """Return ``[N]`` numbers that stand for items whatever the bundle, where their codes would not.
+
+    CRC-32: two ids rarely share one, and ids that differ within four neighbouring bytes never do.
+    """
+    return np.array([zlib.crc32(item_id.encode()) for item_id in item_ids], dtype=np.uint32)
 
 
 def _unless(allowed_I: pl.Series) -> NDArray[np.bool_]:

@@ -195,7 +195,7 @@ def _add_slates(api: FastAPI, gateway: Gateway, signing: Callable[[], bytes]) ->
         gateway.record(request, context, slate)
         catalog = bundle.model.catalog
         shown = catalog.shown([item.item_id for item in slate.items])
-        cursor = next_cursor(asked, request, context, slate, catalog, secret=secret)
+        cursor = next_cursor(asked, request, context, slate, secret=secret)
         took_ms = (time.perf_counter() - began) * 1e3
         note = None if slate.items else why_empty(bundle.model, request, context)
         return slate_out(request, context, slate, shown, explained=explained, note=note, cursor=cursor, took_ms=took_ms)

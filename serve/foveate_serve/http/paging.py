@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from foveate.core.config import to_dict
 from foveate.core.errors import RequestError
 from foveate.core.messages import RecommendRequest, RequestContext, Slate
-from foveate.data.catalog import Catalog
+from foveate.data.catalog import marks_of
 
 MOST_SHOWN: Final = 1000
 """Items that all pages together show, at most: a cursor grows with them."""
@@ -83,7 +83,6 @@ def next_cursor(
     request: RecommendRequest,
     context: RequestContext,
     slate: Slate,
-    catalog: Catalog,
     *,
     secret: bytes = b"",
 ) -> str | None:
@@ -98,8 +97,8 @@ def next_cursor(
     secret
         As :func:`resume` takes it.
     """
-    codes = catalog.items.encode([item.item_id for item in slate.items])
-    shown = np.union1d(np.array(request.filters.shown_before, dtype=np.uint32), catalog.marks[codes])
+    marks = marks_of([item.item_id for item in slate.items])
+    shown = np.union1d(np.array(request.filters.shown_before, dtype=np.uint32), marks)
     if not slate.items or len(shown) > MOST_SHOWN:
         return None
     content = _HEAD.pack(_VERSION, context.now, context.seed) + shown.astype("<u4").tobytes()
