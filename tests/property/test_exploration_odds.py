@@ -223,6 +223,8 @@ def test_what_may_stand_is_what_a_full_slate_can_go_on_from(pools: Any) -> None:
 
     @given(seed=st.integers(0, 2**32 - 1), stated=st.lists(rules, min_size=2, max_size=4))
     @settings(max_examples=200, deadline=None, derandomize=True)
+    # As where a slate is explored: small products may raise a flag that means nothing.
+    @np.errstate(invalid="ignore")
     def check(seed: int, stated: list[Any]) -> None:
         rng = np.random.default_rng(seed)
         pool = pools.random(rng, 9, 2, 2, tags=4)
