@@ -24,9 +24,9 @@ from foveate.core.messages import NO_TIME, Query
 from foveate.core.metrics import ndcg_at
 from foveate.data.catalog import Catalog
 from foveate.data.dataset import Dataset, open_dataset
-from foveate.data.events import Events
 from foveate.data.fitting import FitContext
 from foveate.data.overlay import WITHDRAWN, CatalogOverlay
+from foveate.data.queries import query_of
 from foveate.data.schema import ITEM_ID
 from foveate.data.vocabulary import Vocabulary
 from foveate.encoder.content_map import hashed_facts, unit_facts
@@ -38,6 +38,7 @@ Scores = Callable[[list[Query]], NDArray[np.float32]]
 
 SHARE, LEARNED, NEIGHBOURS = 0.1, 0.8, 20
 AT = 200
+NOTHING = np.empty(0, dtype=np.int32)
 
 
 class World:
@@ -76,7 +77,7 @@ class World:
         for row in rows.tolist():
             user, item = int(self.events.user[row]), int(self.events.item[row])
             own = np.flatnonzero((self.events.user == user) & (self.events.item != item))
-            queries.append(_query(self.events, own, user))
+            queries.append(query_of(self.events, own, str(user), NOTHING, NO_TIME))
             targets.append(item)
         return queries, np.array(targets, dtype=np.int32)
 
@@ -86,22 +87,9 @@ class World:
         for user in np.sort(self.asked).tolist():
             own = np.flatnonzero((self.events.user == user) & (self.events.item < len(self.warm)))
             if len(own) > 1:
-                queries.append(_query(self.events, own[:-1], user))
+                queries.append(query_of(self.events, own[:-1], str(user), NOTHING, NO_TIME))
                 targets.append(int(self.events.item[own[-1]]))
         return queries, np.array(targets, dtype=np.int32)
-
-
-def _query(events: Events, rows: NDArray[np.int64], user: int) -> Query:
-    return Query(
-        user_id=str(user),
-        items=events.item[rows],
-        times=events.time[rows],
-        kinds=events.kind[rows],
-        values=events.value[rows],
-        positives=events.positive[rows],
-        exclude=np.unique(events.item[rows]),
-        now=NO_TIME,
-    )
 
 
 def ranks(scores: Scores, queries: list[Query], targets: NDArray[np.int32]) -> NDArray[np.float64]:

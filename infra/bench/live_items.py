@@ -24,10 +24,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import polars as pl
 
 from foveate.bundle import Bundle
+from foveate.core.grouped import in_parts
+from foveate.data.schema import ITEM_ID
 from foveate.state.connect import open_items
-from foveate.state.items import CatalogItem
+from foveate.state.overlay import items_of
 from foveate_cluster.ray_cluster import usable_cpus
 from foveate_serve.app import deploy, start, started
 from foveate_serve.config import DeploymentConfig, ServeConfig, ShardsConfig
@@ -109,9 +112,9 @@ def throughput(world: World, folder: Path, rounds: int, seconds: float, bundle: 
     asks = [json.dumps({"user_id": user, "k": SLATE}).encode() for user in world.users]
     states = {name: Path(shutil.copyfile(world.state, folder / f"{name}.sqlite")) for name in ("without", "with")}
     with open_items(states["with"]) as items:
-        new = [CatalogItem(f"new-{n}", **_tuples(facts_of(bundle, n))) for n in range(OVERLAID)]
-        for start_at in range(0, OVERLAID, 1_000):
-            items.put(new[start_at : start_at + 1_000])
+        frame = bundle.model.catalog.frame.head(OVERLAID)
+        for part in in_parts(items_of(frame.with_columns("new-" + pl.col(ITEM_ID))), 1_000):
+            items.put(part)
     rates: dict[str, list[float]] = {name: [] for name in states}
     for number in range(rounds):
         for name in ("without", "with") if number % 2 else ("with", "without"):
@@ -121,10 +124,6 @@ def throughput(world: World, folder: Path, rounds: int, seconds: float, bundle: 
             rates[name].append(answers.per_second)
             print(f"round {number + 1}: {name:<7} {answers.per_second:7.0f} requests/s", flush=True)
     return statistics.median(a / b for a, b in zip(rates["with"], rates["without"], strict=True))
-
-
-def _tuples(facts: dict[str, Any]) -> dict[str, Any]:
-    return {name: tuple(fact) if isinstance(fact, list) else fact for name, fact in facts.items()}
 
 
 def main() -> None:

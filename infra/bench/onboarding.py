@@ -24,7 +24,7 @@ from foveate.data.fitting import FitContext
 from foveate.evaluation.loaded import newest_stage
 from foveate.evaluation.outcomes import asked_of
 from foveate.evaluation.panel import Panel, panel_of
-from foveate.recommend.likes import may_show, with_likes
+from foveate.recommend.likes import may_show, stand_ins, with_likes
 from foveate.recommend.model import Model
 from foveate.recommend.pipeline import rank, retrieve
 from foveate.retrieval.base import CandidateSource
@@ -45,8 +45,9 @@ def emptied(model: Model, query: Query, likes: Likes | None) -> Query:
     if likes is None:
         bare = model.query(history, Filters(), query.now)
     else:
-        bare = model.query(with_likes(model, history, likes, query.now), Filters(), query.now)
-        bare = may_show(model, bare, likes, (), Filters())
+        stands = stand_ins(model, likes)
+        bare = model.query(with_likes(model, history, likes, stands, query.now), Filters(), query.now)
+        bare = may_show(model, bare, stands, likes.items, Filters())
     return replace(bare, exclude=np.union1d(bare.exclude, query.exclude).astype(np.int32))
 
 

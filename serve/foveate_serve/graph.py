@@ -6,19 +6,22 @@ The bundle comes by ``user_config``, so that a new one is applied to running rep
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
+from foveate.bundle import Bundle
 from foveate.core.config import from_dict
+from foveate.state.connect import open_items
 from foveate.storage.folder import Place
 from foveate.storage.transfer import absolute
 from foveate_serve.bundles.catalogue import CatalogFeed, slots_of
 from foveate_serve.bundles.loading import load_mapped_sources, load_ranker, load_shard, load_sources
-from foveate_serve.bundles.slots import Slots, Status
+from foveate_serve.bundles.slots import BundleSlots, Slots, Status
 from foveate_serve.config import DeploymentConfig, ServeConfig
 from foveate_serve.ingress import Ingress
 from foveate_serve.names import BUNDLE_KEY, INGRESS, RANKER, RETRIEVER, SHADOW, shard_name
@@ -31,6 +34,7 @@ from foveate_serve.stages.scatter import Scatter
 from foveate_serve.stages.searcher import Searcher
 from foveate_serve.stages.shadow import ShadowReplica
 from foveate_serve.stages.sharded import ShardedRetriever
+from foveate_serve.telemetry import Telemetry
 
 
 class _Holding:
@@ -50,12 +54,18 @@ class _Holding:
         return self._slots.status()
 
 
+def _slots(
+    part: str, load: Callable[[Path], Bundle], telemetry: Telemetry, state: str
+) -> tuple[BundleSlots, CatalogFeed]:
+    return slots_of(part, load, telemetry.swapped, open_items(state, create=False, lazy=True))
+
+
 class RetrieverReplica(_Holding, Retriever):
     """A retriever in a replica of its own."""
 
     def __init__(self, largest: int, state: str) -> None:
         telemetry = start_replica(RETRIEVER)
-        slots, self._feed = slots_of(RETRIEVER, load_sources, telemetry.swapped, state)
+        slots, self._feed = _slots(RETRIEVER, load_sources, telemetry, state)
         super().__init__(slots, largest, telemetry)
 
 
@@ -68,7 +78,7 @@ class ShardedRetrieverReplica(_Holding, ShardedRetriever):
         scatter = Scatter(
             [Guarded(name, RemoteSearcher(name, handle), PATIENCE_S) for name, handle in named], telemetry
         )
-        slots, self._feed = slots_of(RETRIEVER, load_mapped_sources, telemetry.swapped, state)
+        slots, self._feed = _slots(RETRIEVER, load_mapped_sources, telemetry, state)
         super().__init__(slots, largest, scatter, telemetry)
 
 
@@ -87,7 +97,7 @@ class RankerReplica(_Holding, Ranker):
 
     def __init__(self, largest: int, state: str, mapped: bool = False) -> None:
         telemetry = start_replica(RANKER)
-        slots, self._feed = slots_of(RANKER, partial(load_ranker, mapped=mapped), telemetry.swapped, state)
+        slots, self._feed = _slots(RANKER, partial(load_ranker, mapped=mapped), telemetry, state)
         super().__init__(slots, largest, telemetry)
 
 

@@ -88,7 +88,7 @@ class Ingress:
         self._alone = retriever is None and ranker is None
         self._telemetry = start_replica(INGRESS)
         self._items = open_items(state, create=False, lazy=True)
-        self._slots, self._feed = slots_of(INGRESS, self._load, self._telemetry.swapped, state)
+        self._slots, self._feed = slots_of(INGRESS, self._load, self._telemetry.swapped, self._items)
         deadline_s = self.config.deadline_ms / 1000
         self._hydrator = Guarded(
             HYDRATOR,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from foveate.state.base import ViewerStore
+from foveate.state.connect import open_viewers
 from foveate_cli.variants import KINDS, registry_of
 
 
@@ -49,3 +52,19 @@ def _named(values: Iterable[Any]) -> Iterable[str]:
         name = value if isinstance(value, str) else getattr(value, "name", None)
         if isinstance(name, str):
             yield name
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The place of a store of each kind."""
+    if request.param == "sqlite":
+        return str(tmp_path / "store")
+    address: str = request.getfixturevalue("redis_server").address()
+    return address
+
+
+@pytest.fixture
+def state(store: str) -> Iterator[ViewerStore]:
+    """What viewers did, in that store."""
+    with open_viewers(store) as opened:
+        yield opened

@@ -25,23 +25,6 @@ from foveate.state.connect import open_impressions, open_viewers
 from foveate.state.redis.impressions import RedisImpressions
 from foveate.state.sqlite.impressions import SqliteImpressions
 
-STORES = ("sqlite", "redis")
-
-
-@pytest.fixture(params=STORES)
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Where a store of each kind is."""
-    if request.param == "sqlite":
-        return str(tmp_path / "store")
-    address: str = request.getfixturevalue("redis_server").address()
-    return address
-
-
-@pytest.fixture
-def state(store: str) -> Iterator[ViewerStore]:
-    with open_viewers(store) as opened:
-        yield opened
-
 
 @pytest.fixture
 def sink(store: str) -> Iterator[ImpressionStore]:

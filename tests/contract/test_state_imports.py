@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
@@ -23,21 +22,6 @@ WEEK1 = ["ann,a,1700000000", "ann,b,1700000100", "bob,a,1700000200", "bob,c,1700
 STRANGERS = ["cid,a,1700600000", "cid,b,1700600100", "dee,a,1700600200", "dee,c,1700600300"]
 FRIENDS = ["ann,c,1700600000", "ann,a,1700600100", "bob,b,1700600200", "bob,a,1700600300"]
 SAME_DAYS = ["ann,c,1700000000", "ann,d,1700000100", "bob,d,1700000200", "bob,b,1700000300"]
-
-
-@pytest.fixture(params=["sqlite", "redis"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Where a store of each kind is."""
-    if request.param == "sqlite":
-        return str(tmp_path / "store")
-    address: str = request.getfixturevalue("redis_server").address()
-    return address
-
-
-@pytest.fixture
-def state(store: str) -> Iterator[ViewerStore]:
-    with open_viewers(store) as opened:
-        yield opened
 
 
 def log(folder: Path, name: str, rows: list[str], head: str = HEAD) -> Dataset:

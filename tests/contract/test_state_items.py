@@ -34,14 +34,6 @@ WHOLE = CatalogItem(
 )
 
 
-@pytest.fixture(params=["sqlite", "redis"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return str(tmp_path / "store")
-    address: str = request.getfixturevalue("redis_server").address()
-    return address
-
-
 @pytest.fixture
 def items(store: str) -> Iterator[ItemStore]:
     with open_items(store) as opened:

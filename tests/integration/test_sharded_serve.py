@@ -26,6 +26,7 @@ from foveate_serve.app import started
 from foveate_serve.config import ServeConfig, ShardsConfig
 from foveate_serve.names import APPLICATION
 from foveate_serve.operations.running import Running
+from new_items import shows_and_goes
 
 pytestmark = pytest.mark.cluster
 
@@ -148,22 +149,4 @@ def held(server: Server) -> set[str]:
 
 
 def test_an_item_that_is_put_is_in_every_replicas_answers_and_goes_when_it_is_withdrawn(server: Server) -> None:
-    like = server.bundle.model.catalog.frame.row(7, named=True)
-    facts = {name: like[name] for name in ("title", "categories", "tags", "channel_id")}
-    assert server.http.put("/v1/items/brand-new", json=facts).status_code == 200
-
-    def related() -> list[str]:
-        body = {"surface": "related", "related_to": like["item_id"], "k": 30}
-        answer = server.http.post("/v1/recommend", json=body)
-        assert answer.status_code == 200, answer.text
-        return [item["item_id"] for item in answer.json()["items"]]
-
-    # How soon is measured elsewhere: here the machine may be busy.
-    give_up = time.monotonic() + 60
-    while "brand-new" not in related() and time.monotonic() < give_up:
-        time.sleep(0.1)
-    assert "brand-new" in related()
-    assert server.http.delete("/v1/items/brand-new").status_code == 200
-    while "brand-new" in related() and time.monotonic() < give_up:
-        time.sleep(0.1)
-    assert "brand-new" not in related()
+    shows_and_goes(server.http, server.bundle)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from foveate.core.metrics import Floats
+from foveate.core.metrics import Floats, Sums
 from foveate.data.catalog import Catalog
 from foveate.data.vocabulary import UNKNOWN
 
@@ -63,9 +63,8 @@ def lift(shown_B: Floats, liked_B: Floats) -> float:
     0 is no bias; 1 says that what is shown is twice as popular as what is liked.
     Source: Abdollahpouri et al. (2019), section 4, the change of the group average popularity.
     """
-    both = np.isfinite(shown_B) & np.isfinite(liked_B)
-    liked = liked_B[both].mean() if both.any() else 0.0
-    return float(shown_B[both].mean() / liked - 1.0) if liked > 0 else float("nan")
+    both_B = np.isfinite(shown_B) & np.isfinite(liked_B)
+    return Sums(shown_B[both_B], liked_B[both_B]).value() - 1.0
 
 
 def miscalibration(shown_BC: Floats, liked_BC: Floats) -> Floats:

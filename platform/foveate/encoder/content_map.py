@@ -58,7 +58,7 @@ class ContentMap:
     mean_D
         Where an item lies that nothing is known of.
     length
-        The usual length of an item's vector; what is mapped is brought to it. 0 leaves it as it is.
+        Median length of the learned vectors; mapped ones are scaled to it.
     agreement
         Mean cosine of mapped and learned vectors, both less the mean, on items that were left out.
     trust
@@ -112,7 +112,7 @@ class ContentMap:
         """Return ``[I, D]``: where items lie, by what is known of them."""
         vector_ID = self.mean_D + unit_facts(hashed_facts(items), self.rarity_F) @ self.weight_FD
         lengths_I1 = np.linalg.norm(vector_ID, axis=1, keepdims=True)
-        scale_I1 = self.length / np.maximum(lengths_I1, np.finfo(np.float32).tiny) if self.length else 1.0
+        scale_I1 = self.length / np.maximum(lengths_I1, np.finfo(np.float32).tiny)
         return np.asarray(vector_ID * scale_I1, dtype=np.float32)
 
     def trusted(self, score_BI: Vectors, mapped_BI: Vectors) -> Self:

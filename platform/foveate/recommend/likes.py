@@ -22,11 +22,15 @@ _STAND_FOR: Final = 5
 """Items that stand for a channel, a category or a tag."""
 
 
-def with_likes(model: Model, history: ViewerHistory, likes: Likes, now: int) -> ViewerHistory:
+def with_likes(
+    model: Model, history: ViewerHistory, likes: Likes, stands: NDArray[np.int32], now: int
+) -> ViewerHistory:
     """Return a history that begins with what somebody says that they like.
 
     Parameters
     ----------
+    stands
+        Their :func:`stand_ins`.
     history
         What is known of them.
     now
@@ -37,7 +41,7 @@ def with_likes(model: Model, history: ViewerHistory, likes: Likes, now: int) -> 
     RequestError
         Nothing of it is in the catalogue.
     """
-    ids = [*model.catalog.items.decode(stand_ins(model, likes)), *(one for one in likes.items if _holds(model, one))]
+    ids = [*model.catalog.items.decode(stands), *(one for one in likes.items if _holds(model, one))]
     if not ids:
         raise RequestError(f"likes: the catalogue holds none of {', '.join(_named(likes))[:200]}")
     first = int(history.times[0]) if len(history.times) else now
@@ -50,19 +54,20 @@ def with_likes(model: Model, history: ViewerHistory, likes: Likes, now: int) -> 
     )
 
 
-def may_show(model: Model, query: Query, likes: Likes, met: Sequence[str], filters: Filters) -> Query:
+def may_show(model: Model, query: Query, stands: NDArray[np.int32], met: Sequence[str], filters: Filters) -> Query:
     """Return a query that leaves those items open that only stand for others.
 
     Parameters
     ----------
+    stands
+        As :func:`with_likes` takes them.
     met
-        The items that have really been met.
+        The items that have really been met, or are liked themselves.
     filters
         What they forbid stays shut.
     """
-    stands = stand_ins(model, likes)
     stands = stands[~model.catalog.forbidden(filters, query.now)[stands]]
-    only = np.setdiff1d(stands, model.catalog.items.encode([*met, *likes.items]))
+    only = np.setdiff1d(stands, model.catalog.items.encode(met))
     return replace(query, exclude=np.setdiff1d(query.exclude, only).astype(np.int32))
 
 

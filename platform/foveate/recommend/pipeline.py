@@ -34,7 +34,7 @@ from foveate.core.messages import (
     SlateItem,
     ViewerHistory,
 )
-from foveate.recommend.likes import may_show, with_likes
+from foveate.recommend.likes import may_show, stand_ins, with_likes
 from foveate.recommend.model import Chosen, Model
 from foveate.recommend.recipe import Recipe
 from foveate.recommend.surfaces.base import Surface, surface_of
@@ -323,9 +323,10 @@ def _query(
     history = known[request.user_id] if request.user_id else _session(model, request, context.now)
     if request.likes is None:
         return surface.query(model, history, request, context), history.version
-    liked = with_likes(model, history, request.likes, context.now)
-    query = surface.query(model, liked, request, context)
-    return may_show(model, query, request.likes, history.item_ids, context.filters), history.version
+    stands = stand_ins(model, request.likes)
+    liked = with_likes(model, history, request.likes, stands, context.now)
+    query, met = surface.query(model, liked, request, context), (*history.item_ids, *request.likes.items)
+    return may_show(model, query, stands, met, context.filters), history.version
 
 
 def _session(model: Model, request: RecommendRequest, now: int) -> ViewerHistory:

@@ -69,7 +69,7 @@ class Recipe:
     split
         How wide the windows are.
     sources
-        The candidate sources, each variant at most once; unless told, :func:`default_sources` of the protocol.
+        The candidate sources, each variant at most once; by default :func:`default_sources` of the protocol.
     candidates
         How many items each source offers.
     offers

@@ -100,12 +100,12 @@ class AttentionSource(CandidateSource):
             else alike(n_items, query.exclude, k)
             for user_D, known, query in rows
         ]
-        return self.answer(viewers, self.with_appended(viewers, tops, queries, k))
+        return self.answer(viewers, self.with_appended(viewers, tops, queries, [k] * len(queries)))
 
     def with_appended(
-        self, viewers: Viewers, tops: Sequence[NDArray[np.int32]], queries: Sequence[Query], k: int | Sequence[int]
+        self, viewers: Viewers, tops: Sequence[NDArray[np.int32]], queries: Sequence[Query], counts: Sequence[int]
     ) -> list[NDArray[np.int32]]:
-        """Return each viewer's best ``k`` of those that were found among the items of the bundle, and of the others.
+        """Return each viewer's best ``counts`` of what was found among the bundle's items, and of the appended ones.
 
         Parameters
         ----------
@@ -117,7 +117,6 @@ class AttentionSource(CandidateSource):
         if not len(appended):
             return list(tops)
         joined = []
-        counts = [k] * len(queries) if isinstance(k, int) else k
         rows = zip(viewers.user_BD, viewers.known_B, tops, queries, counts, strict=True)
         for user_D, known, top, query, count in rows:
             if not known:

@@ -67,7 +67,7 @@ def top_k(scores_I: NDArray[np.float32], exclude: NDArray[np.int32], k: int) -> 
 def _floor(scores_I: NDArray[np.float32], k: int) -> np.float32:
     """Return a score that at least ``k`` items reach, as high as comes cheap; minus infinity where there are fewer.
 
-    Among many items the best of each of a few blocks are told quickly, and the k-th of those is such a score.
+    Among many items the best of each of a few blocks are found quickly, and the k-th of those is such a score.
     """
     if not 0 < k < len(scores_I):
         return np.float32(-np.inf)

@@ -117,10 +117,9 @@ class _Known(Asked):
 
 def within(query: Query, n_items: int) -> Query:
     """Return a query with the items of the first ``n_items`` codes alone."""
-    exclude = query.exclude[query.exclude < n_items]
-    known_H = query.items < n_items
-    if known_H.all():
-        return query if len(exclude) == len(query.exclude) else replace(query, exclude=exclude)
+    if max(query.exclude.max(initial=-1), query.items.max(initial=-1)) < n_items:
+        return query
+    exclude, known_H = query.exclude[query.exclude < n_items], query.items < n_items
     return replace(
         query,
         items=query.items[known_H],

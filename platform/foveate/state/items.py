@@ -1,7 +1,7 @@
 """Items that came, changed or went while a bundle serves: what a store of them promises.
 
-A change has a version that grows from change to change. An item has a number, by which new items are told apart for
-good: it is given once, in the order in which items first came.
+Every change has a larger version than the one before. An item gets a number once, in the order in which items first
+came; the codes of new items follow it.
 """
 
 from __future__ import annotations

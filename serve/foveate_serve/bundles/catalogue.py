@@ -12,7 +12,6 @@ from typing import Final
 from foveate.bundle import Bundle
 from foveate.core.errors import FoveateError, StateError
 from foveate.data.overlay import CatalogOverlay
-from foveate.state.connect import open_items
 from foveate.state.items import ItemStore
 from foveate.state.overlay import followed
 from foveate_serve.bundles.slots import BundleSlots
@@ -88,7 +87,7 @@ class CatalogFeed:
 
 
 def slots_of(
-    deployment: str, load: Callable[[Path], Bundle], on_swap: Callable[[Bundle | None], None], state: str
+    deployment: str, load: Callable[[Path], Bundle], on_swap: Callable[[Bundle | None], None], items: ItemStore
 ) -> tuple[BundleSlots, CatalogFeed]:
     """Return slots whose bundles have the catalogue's changes over them, and what keeps them so.
 
@@ -96,8 +95,8 @@ def slots_of(
     ----------
     deployment, load, on_swap
         As :class:`~foveate_serve.bundles.slots.Slots` takes them.
-    state
-        Where changes are kept: a file of this node, or the address of a server.
+    items
+        Where changes are read.
     """
-    feed = CatalogFeed(open_items(state, create=False, lazy=True))
+    feed = CatalogFeed(items)
     return BundleSlots(deployment, load, on_swap, feed.over), feed

@@ -190,7 +190,8 @@ def _is_message(message: Message, ended: set[int]) -> bool:
 
 def _kept(so_far: Consumed, messages: Sequence[Message], state: ViewerState, over: threading.Event) -> Consumed:
     """Keep the events of some messages; return the counts with them, unchanged where it had to stop before."""
-    now, events, refused = utc_micros(), [], 0
+    now, refused, adjusted = utc_micros(), 0, 0
+    events: list[ViewerEvent] = []
     for message in messages:
         try:
             own, changed = clamped(_events(message, now), now)
@@ -200,8 +201,9 @@ def _kept(so_far: Consumed, messages: Sequence[Message], state: ViewerState, ove
             place = f"{message.topic()}[{message.partition()}] at {message.offset()}"
             logger.warning("message %s is passed over: %s", place, " ".join(str(error).split())[:300])
             continue
-        events += [(one, changed / max(1, len(own))) for one in own]
-    added = _append(state, [one for one, _ in events], over)
+        events += own
+        adjusted += changed
+    added = _append(state, events, over)
     if added is None:
         return so_far
     return replace(
@@ -209,7 +211,7 @@ def _kept(so_far: Consumed, messages: Sequence[Message], state: ViewerState, ove
         messages=so_far.messages + len(messages),
         events=so_far.events + len(events),
         added=so_far.added + added,
-        adjusted=so_far.adjusted + round(sum(share for _, share in events)),
+        adjusted=so_far.adjusted + adjusted,
         refused=so_far.refused + refused,
     )
 
